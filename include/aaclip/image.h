@@ -1,0 +1,99 @@
+/* Images: decode files, describe pixels in memory, write maps and overlays. */
+#ifndef AACLIP_IMAGE_H
+#define AACLIP_IMAGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <aaclip/export.h>
+#include <aaclip/status.h>
+
+AACLIP_BEGIN_DECLS
+
+/** Layout of one pixel, in memory order. 16-bit samples are in the machine's byte order. */
+typedef enum aaclip_pixel_format {
+    AACLIP_PIXEL_RGB8 = 0,
+    AACLIP_PIXEL_BGR8 = 1,
+    AACLIP_PIXEL_RGBA8 = 2, /**< alpha is dropped, as Pillow's convert("RGB") does */
+    AACLIP_PIXEL_BGRA8 = 3,
+    AACLIP_PIXEL_GRAY8 = 4,
+    AACLIP_PIXEL_GRAY16 = 5, /**< the high byte is used */
+    AACLIP_PIXEL_RGB16 = 6,  /**< the high byte is used */
+    AACLIP_PIXEL_BGR16 = 7
+} aaclip_pixel_format;
+
+/** Pixels that the caller owns. `stride` is the distance between rows in bytes, 0 = no padding. */
+typedef struct aaclip_image_view {
+    const void *pixels;
+    uint32_t width, height;
+    size_t stride;
+    aaclip_pixel_format format;
+} aaclip_image_view;
+
+/** A decoded image, RGB8. Immutable; may be read from several threads. */
+typedef struct aaclip_image aaclip_image;
+
+/**
+ * Decodes a PNG, JPEG or BMP file to the pixels that Pillow's `Image.open(path).convert("RGB")`
+ * gives (gamma, colour profiles and EXIF orientation are ignored, as there). The type is taken from
+ * the content, not from the name. Close with aaclip_image_close.
+ * Errors: NOT_FOUND, IO, FORMAT (damaged or truncated), UNSUPPORTED (CMYK or 12-bit JPEG, another
+ * type of file, a build without JPEG), OUT_OF_MEMORY. On failure *image is NULL.
+ */
+AACLIP_API aaclip_status aaclip_image_open(aaclip_image **image, const char *path);
+
+/** The same from `size` bytes in memory; `name` stands for the path in error texts. */
+AACLIP_API aaclip_status aaclip_image_decode(aaclip_image **image, const void *bytes, size_t size,
+                                             const char *name);
+
+/** The pixels; they live as long as the image. */
+AACLIP_API aaclip_image_view aaclip_image_get_view(const aaclip_image *image);
+
+/** Frees the image and sets *image to NULL; accepts NULL and a pointer to NULL. */
+AACLIP_API void aaclip_image_close(aaclip_image **image);
+
+/**
+ * Resizes to width x height RGB8 (`rgb` holds width * height * 3 bytes, no padding), bit for bit as
+ * Pillow's `Image.resize((width, height), Image.BICUBIC)`: antialiased, a = -0.5, fixed point.
+ * Errors: INVALID_ARGUMENT, OUT_OF_MEMORY. Any thread.
+ */
+AACLIP_API aaclip_status aaclip_image_resize(const aaclip_image_view *image, uint32_t width,
+                                             uint32_t height, uint8_t *rgb);
+
+/*
+ * Writers. Each file appears whole or not at all; existing files are replaced. Errors: IO,
+ * INVALID_ARGUMENT, OUT_OF_MEMORY.
+ */
+
+/** Writes an 8-bit PNG: grey for GRAY8, RGB for everything else. */
+AACLIP_API aaclip_status aaclip_write_png(const char *path, const aaclip_image_view *image);
+
+/** Writes a 16-bit grey PNG of values in [0, 1] (clamped), 65535 = 1. Row-major, no padding. */
+AACLIP_API aaclip_status aaclip_write_png16(const char *path, const float *values, uint32_t width,
+                                            uint32_t height);
+
+/** Writes a NumPy array of float32, `rank` 1 to 8, row-major. */
+AACLIP_API aaclip_status aaclip_write_npy(const char *path, const float *values,
+                                          const size_t *shape, unsigned rank);
+
+/**
+ * Maps values in [0, 1] (clamped) to colours, blue over cyan, green and yellow to red, on a fixed
+ * scale: the same value has the same colour in every picture. `rgb` holds count * 3 bytes.
+ */
+AACLIP_API void aaclip_colour_map(const float *values, size_t count, uint8_t *rgb);
+
+/**
+ * Blends a heat map over an image of the same size: (1 - opacity) * image + opacity * colour.
+ * `values` in [0, 1], width * height of the image; `rgb` holds width * height * 3 bytes.
+ */
+AACLIP_API aaclip_status aaclip_overlay(const aaclip_image_view *image, const float *values,
+                                        float opacity, uint8_t *rgb);
+
+/** Bilinear resize of a float map, corners aligned (the interpolation of the anomaly map). */
+AACLIP_API aaclip_status aaclip_map_resize(const float *map, uint32_t width, uint32_t height,
+                                           float *resized, uint32_t new_width,
+                                           uint32_t new_height);
+
+AACLIP_END_DECLS
+
+#endif

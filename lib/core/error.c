@@ -1,0 +1,92 @@
+#include "core/error.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/platform.h"
+
+#define ERROR_TEXT_SIZE 1024
+#define LOG_TEXT_SIZE   1024
+
+static AAC_THREAD_LOCAL char error_text[ERROR_TEXT_SIZE];
+
+static struct {
+    aaclip_log_function function;
+    aaclip_log_level level;
+    void *user;
+} log_target;
+
+static const char *const status_names[] = {
+    [AACLIP_OK] = "ok",
+    [AACLIP_ERROR_INVALID_ARGUMENT] = "invalid argument",
+    [AACLIP_ERROR_OUT_OF_MEMORY] = "out of memory",
+    [AACLIP_ERROR_IO] = "input/output error",
+    [AACLIP_ERROR_FORMAT] = "malformed file",
+    [AACLIP_ERROR_UNSUPPORTED] = "unsupported",
+    [AACLIP_ERROR_MISMATCH] = "mismatch",
+    [AACLIP_ERROR_NOT_FOUND] = "not found",
+    [AACLIP_ERROR_CANCELLED] = "cancelled",
+    [AACLIP_ERROR_BACKEND] = "backend failure",
+};
+
+const char *aaclip_status_string(aaclip_status status)
+{
+    size_t index = (size_t)status;
+    return index < sizeof status_names / sizeof *status_names ? status_names[index]
+                                                              : "unknown status";
+}
+
+const char *aaclip_last_error(void)
+{
+    return error_text;
+}
+
+void aaclip_set_log(aaclip_log_function function, aaclip_log_level level, void *user)
+{
+    log_target.function = function;
+    log_target.level = level;
+    log_target.user = user;
+}
+
+aaclip_status aac_error(aaclip_status status, const char *format, ...)
+{
+    char text[ERROR_TEXT_SIZE]; /* an argument may point into error_text itself */
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    memcpy(error_text, text, sizeof text);
+    return status;
+}
+
+aaclip_status aac_error_prefix(aaclip_status status, const char *format, ...)
+{
+    char prefix[ERROR_TEXT_SIZE], text[2 * ERROR_TEXT_SIZE + 2];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(prefix, sizeof prefix, format, arguments);
+    va_end(arguments);
+    snprintf(text, sizeof text, "%s: %s", prefix, error_text);
+    memcpy(error_text, text, sizeof error_text - 1);
+    error_text[sizeof error_text - 1] = '\0';
+    return status;
+}
+
+aaclip_status aac_error_memory(void)
+{
+    strcpy(error_text, "out of memory");
+    return AACLIP_ERROR_OUT_OF_MEMORY;
+}
+
+void aac_log(aaclip_log_level level, const char *format, ...)
+{
+    if (!log_target.function || level > log_target.level)
+        return;
+    char text[LOG_TEXT_SIZE];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    log_target.function(level, text, log_target.user);
+}

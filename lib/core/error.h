@@ -1,0 +1,18 @@
+/* The calling thread's error text. Every failure is reported once, where it is found. */
+#ifndef AAC_CORE_ERROR_H
+#define AAC_CORE_ERROR_H
+
+#include <aaclip/status.h>
+
+/* Records the text and returns `status`, so that a failing line reads `return aac_error(...)`. */
+aaclip_status aac_error(aaclip_status status, const char *format, ...) AACLIP_PRINTF(2, 3);
+
+/* Puts "<prefix>: " before the recorded text (a path, say) and returns `status`. */
+aaclip_status aac_error_prefix(aaclip_status status, const char *format, ...) AACLIP_PRINTF(2, 3);
+
+/* Out of memory: a static text, nothing is formatted. */
+aaclip_status aac_error_memory(void);
+
+void aac_log(aaclip_log_level level, const char *format, ...) AACLIP_PRINTF(2, 3);
+
+#endif

@@ -1,0 +1,25 @@
+/* Allocation through the user's hooks. Every pointer is 64-byte aligned and freed with aac_free. */
+#ifndef AAC_CORE_MEMORY_H
+#define AAC_CORE_MEMORY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define AAC_ALIGNMENT 64
+
+/* NULL when out of memory or when count * size overflows. A size of 0 gives a unique pointer. */
+void *aac_alloc(size_t size);
+void *aac_alloc_array(size_t count, size_t size);
+void *aac_calloc(size_t count, size_t size);
+void *aac_realloc(void *pointer, size_t size);
+void aac_free(void *pointer);
+
+char *aac_strdup(const char *text);
+/* A new string from a printf format; NULL when out of memory. */
+char *aac_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* false when the result does not fit. */
+bool aac_size_add(size_t *result, size_t a, size_t b);
+bool aac_size_multiply(size_t *result, size_t a, size_t b);
+
+#endif

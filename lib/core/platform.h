@@ -1,0 +1,59 @@
+/* All that differs between operating systems: files, mapping, mutexes, processors. */
+#ifndef AAC_CORE_PLATFORM_H
+#define AAC_CORE_PLATFORM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <aaclip/status.h>
+
+#define AAC_THREAD_LOCAL _Thread_local
+
+/* A whole file, mapped read-only. An empty file has size 0 and a data pointer that is not NULL. */
+typedef struct aac_mapping {
+    const unsigned char *data;
+    size_t size;
+} aac_mapping;
+
+/* Errors name the path: NOT_FOUND, IO; a directory is an IO error. */
+aaclip_status aac_map_file(aac_mapping *mapping, const char *path);
+void aac_unmap_file(aac_mapping *mapping);
+/* Tells that this part was read and may leave memory; its content stays readable. */
+void aac_mapping_release(const void *start, size_t size);
+/* Tells that the whole file will be read soon. */
+void aac_mapping_prefetch(const aac_mapping *mapping);
+
+typedef enum aac_path_kind { AAC_PATH_MISSING, AAC_PATH_FILE, AAC_PATH_DIRECTORY } aac_path_kind;
+aac_path_kind aac_path_kind_of(const char *path);
+
+/* Names in a folder, sorted by byte value, without "." and "..". Free with aac_list_free. */
+aaclip_status aac_list_folder(char ***names, size_t *count, const char *path);
+void aac_list_free(char **names, size_t count);
+
+/*
+ * A file that appears whole or not at all: written under a temporary name beside `path`, flushed
+ * to disk and renamed by commit; removed by discard. After a failed write, commit fails too and
+ * leaves nothing behind. Both free the writer and null the pointer.
+ */
+typedef struct aac_writer aac_writer;
+aaclip_status aac_writer_open(aac_writer **writer, const char *path);
+aaclip_status aac_writer_write(aac_writer *writer, const void *data, size_t size);
+aaclip_status aac_writer_commit(aac_writer **writer);
+void aac_writer_discard(aac_writer **writer);
+
+typedef struct aac_mutex aac_mutex;
+aac_mutex *aac_mutex_new(void); /* NULL when out of memory */
+void aac_mutex_free(aac_mutex *mutex);
+void aac_mutex_lock(aac_mutex *mutex);
+void aac_mutex_unlock(aac_mutex *mutex);
+
+/* Processors that this process may run on. */
+unsigned aac_processor_count(void);
+
+/* Vector instructions that both the processor and the operating system allow. */
+typedef enum aac_isa { AAC_ISA_BASELINE, AAC_ISA_AVX2, AAC_ISA_AVX512 } aac_isa;
+aac_isa aac_processor_isa(void);
+bool aac_processor_has_bf16(void);
+
+#endif

@@ -1,0 +1,53 @@
+/* A read-only view of numbers somewhere in memory, as files describe them. */
+#ifndef AAC_CORE_TENSOR_H
+#define AAC_CORE_TENSOR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define AAC_MAX_RANK 8
+
+typedef enum aac_dtype {
+    AAC_F32,
+    AAC_F16,
+    AAC_BF16,
+    AAC_F64,
+    AAC_BOOL,
+    AAC_U8,
+    AAC_I8,
+    AAC_I16,
+    AAC_I32,
+    AAC_I64
+} aac_dtype;
+
+size_t aac_dtype_size(aac_dtype dtype);
+const char *aac_dtype_name(aac_dtype dtype); /* "float32", "bfloat16", ... */
+
+typedef struct aac_tensor {
+    const char *name; /* owned by the file that the tensor came from */
+    aac_dtype dtype;
+    int rank;
+    int64_t shape[AAC_MAX_RANK];
+    int64_t stride[AAC_MAX_RANK]; /* in elements; 0 and transposed orders occur */
+    const void *data;             /* element [0, 0, ...]; may be unaligned */
+} aac_tensor;
+
+int64_t aac_tensor_elements(const aac_tensor *tensor);
+/* Whether the elements lie in row-major order without gaps. */
+bool aac_tensor_is_contiguous(const aac_tensor *tensor);
+/* "768x1024"; "scalar" for rank 0. `text` holds at least AAC_SHAPE_TEXT bytes. */
+#define AAC_SHAPE_TEXT 128
+const char *aac_shape_text(char *text, const int64_t *shape, int rank);
+
+/* Row-major copy as float32 of all elements, whatever the type and strides. */
+void aac_tensor_to_f32(const aac_tensor *tensor, float *out);
+/* The same for rows [first, first + count) of dimension 0. */
+void aac_tensor_rows_to_f32(const aac_tensor *tensor, int64_t first, int64_t count, float *out);
+
+float aac_f16_to_f32(uint16_t bits);
+float aac_bf16_to_f32(uint16_t bits);
+uint16_t aac_f32_to_bf16(float value); /* round to nearest even; NaN stays NaN */
+uint16_t aac_f32_to_f16(float value);  /* round to nearest even */
+
+#endif

@@ -1,0 +1,58 @@
+/* One view of every file that holds named tensors: safetensors, torch.save zips, TorchScript. */
+#ifndef AAC_FILES_TENSOR_FILE_H
+#define AAC_FILES_TENSOR_FILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <aaclip/status.h>
+
+#include "core/tensor.h"
+
+typedef enum aac_tensor_file_kind {
+    AAC_FILE_SAFETENSORS,
+    AAC_FILE_TORCH_STATE, /* torch.save of dicts */
+    AAC_FILE_TORCHSCRIPT  /* torch.jit.save: a tree of modules */
+} aac_tensor_file_kind;
+
+/*
+ * Mapped and immutable after open; shared freely between threads. Tensors and strings point into
+ * the file and live until close. Nested dicts and modules are flattened: names joined with '.',
+ * integer keys in decimal (`text_optimizer.state.0.exp_avg`), list and tuple items by index.
+ */
+typedef struct aac_tensor_file aac_tensor_file;
+
+/* The type is taken from the content. Errors name path and entry: NOT_FOUND, IO, FORMAT, UNSUPPORTED. */
+aaclip_status aac_tensor_file_open(aac_tensor_file **file, const char *path);
+void aac_tensor_file_close(aac_tensor_file **file);
+
+const char *aac_tensor_file_path(const aac_tensor_file *file);
+aac_tensor_file_kind aac_tensor_file_get_kind(const aac_tensor_file *file);
+
+/* In the order of the file. */
+size_t aac_tensor_file_count(const aac_tensor_file *file);
+const aac_tensor *aac_tensor_file_at(const aac_tensor_file *file, size_t index);
+/* NULL when there is none of that name; O(1) or O(log n). */
+const aac_tensor *aac_tensor_file_find(const aac_tensor_file *file, const char *name);
+
+/* Values that are no tensors (a checkpoint's `epoch`, an optimizer's `lr`): false when absent. */
+bool aac_tensor_file_number(const aac_tensor_file *file, const char *name, double *value);
+/* A safetensors `__metadata__` entry or a string value of a pickle; NULL when absent. */
+const char *aac_tensor_file_string(const aac_tensor_file *file, const char *name);
+
+/* A safetensors writer: describe everything, then write in one go, atomically. */
+typedef struct aac_tensor_source {
+    aac_tensor tensor; /* `name` set; any strides; stored contiguous in `stored_as` */
+    aac_dtype stored_as;
+} aac_tensor_source;
+
+typedef struct aac_metadata {
+    const char *key, *value;
+} aac_metadata;
+
+aaclip_status aac_safetensors_write(const char *path, const aac_tensor_source *tensors,
+                                    size_t tensor_count, const aac_metadata *metadata,
+                                    size_t metadata_count);
+
+#endif

@@ -1,0 +1,132 @@
+/* Errors, memory, files and number formats: the floor that everything stands on. */
+#include <stdarg.h>
+#include <setjmp.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <math.h>
+#include <cmocka.h>
+
+#include <aaclip/version.h>
+
+#include "core/error.h"
+#include "core/memory.h"
+#include "core/platform.h"
+#include "core/tensor.h"
+
+static void version_matches_headers(void **state)
+{
+    (void)state;
+    assert_string_equal(aaclip_version_string(), AACLIP_VERSION_STRING);
+    assert_int_equal(aaclip_version(), AACLIP_VERSION);
+}
+
+static void error_text_gains_a_prefix(void **state)
+{
+    (void)state;
+    aac_error(AACLIP_ERROR_FORMAT, "expected %d, found %d", 3, 4);
+    assert_int_equal(aac_error_prefix(AACLIP_ERROR_FORMAT, "weights.pt"), AACLIP_ERROR_FORMAT);
+    assert_string_equal(aaclip_last_error(), "weights.pt: expected 3, found 4");
+    char longer[4000];
+    memset(longer, 'x', sizeof longer - 1);
+    longer[sizeof longer - 1] = '\0';
+    aac_error(AACLIP_ERROR_IO, "%s", longer);
+    aac_error_prefix(AACLIP_ERROR_IO, "%s", longer);
+    assert_true(strlen(aaclip_last_error()) < sizeof longer);
+}
+
+static void half_precision_round_trips(void **state)
+{
+    (void)state;
+    for (uint32_t bits = 0; bits < 65536; bits++) {
+        float half = aac_f16_to_f32((uint16_t)bits), brain = aac_bf16_to_f32((uint16_t)bits);
+        if (!isnan(half))
+            assert_int_equal(aac_f32_to_f16(half), bits);
+        else
+            assert_true(isnan(aac_f16_to_f32(aac_f32_to_f16(half))));
+        if (!isnan(brain))
+            assert_int_equal(aac_f32_to_bf16(brain), bits);
+    }
+    assert_int_equal(aac_f32_to_f16(65520.0f), 0x7c00);
+    assert_int_equal(aac_f32_to_f16(65519.0f), 0x7bff);
+    assert_int_equal(aac_f32_to_f16(0x1p-25f), 0);         /* tie to even */
+    assert_int_equal(aac_f32_to_f16(0x1.000002p-25f), 1);
+    assert_int_equal(aac_f32_to_bf16(1.00390625f), 0x3f80); /* tie to even */
+}
+
+static void size_arithmetic_refuses_to_wrap(void **state)
+{
+    (void)state;
+    assert_null(aac_alloc(SIZE_MAX - 10));
+    assert_null(aac_alloc_array(SIZE_MAX / 2, 3));
+    char *grown = aac_realloc(NULL, 3);
+    memcpy(grown, "ab", 3);
+    grown = aac_realloc(grown, 1000);
+    assert_string_equal(grown, "ab");
+    assert_int_equal((uintptr_t)grown % AAC_ALIGNMENT, 0);
+    aac_free(grown);
+}
+
+static void writer_is_all_or_nothing(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/aaclip-core-XXXXXX";
+    assert_non_null(mkdtemp(folder));
+    char *path = aac_format("%s/file", folder);
+    aac_writer *writer = NULL;
+    assert_int_equal(aac_writer_open(&writer, path), AACLIP_OK);
+    assert_int_equal(aac_writer_write(writer, "abc", 3), AACLIP_OK);
+    assert_int_equal(aac_path_kind_of(path), AAC_PATH_MISSING);
+    aac_writer_discard(&writer);
+    assert_null(writer);
+    char **names;
+    size_t count;
+    assert_int_equal(aac_list_folder(&names, &count, folder), AACLIP_OK);
+    assert_int_equal(count, 0);
+    aac_list_free(names, count);
+    assert_int_equal(aac_writer_open(&writer, path), AACLIP_OK);
+    assert_int_equal(aac_writer_write(writer, "abc", 3), AACLIP_OK);
+    assert_int_equal(aac_writer_commit(&writer), AACLIP_OK);
+    aac_mapping mapping;
+    assert_int_equal(aac_map_file(&mapping, path), AACLIP_OK);
+    assert_int_equal(mapping.size, 3);
+    assert_memory_equal(mapping.data, "abc", 3);
+    aac_unmap_file(&mapping);
+    assert_int_equal(aac_writer_open(&writer, folder), AACLIP_ERROR_IO);
+    assert_non_null(strstr(aaclip_last_error(), folder));
+    remove(path);
+    remove(folder);
+    aac_free(path);
+}
+
+static void strided_tensors_become_rows(void **state)
+{
+    (void)state;
+    const uint16_t data[] = {0x3c00, 0x4000, 0x4200, 0x4400, 0x4500, 0x4600}; /* 1 .. 6 */
+    aac_tensor transposed = {
+        .dtype = AAC_F16, .rank = 2, .shape = {3, 2}, .stride = {1, 3}, .data = data};
+    float out[6];
+    aac_tensor_to_f32(&transposed, out);
+    const float expected[] = {1, 4, 2, 5, 3, 6};
+    assert_memory_equal(out, expected, sizeof expected);
+    aac_tensor_rows_to_f32(&transposed, 1, 2, out);
+    assert_memory_equal(out, expected + 2, 4 * sizeof *expected);
+    assert_false(aac_tensor_is_contiguous(&transposed));
+    char text[AAC_SHAPE_TEXT];
+    assert_string_equal(aac_shape_text(text, transposed.shape, 2), "3x2");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(version_matches_headers),
+        cmocka_unit_test(error_text_gains_a_prefix),
+        cmocka_unit_test(half_precision_round_trips),
+        cmocka_unit_test(size_arithmetic_refuses_to_wrap),
+        cmocka_unit_test(writer_is_all_or_nothing),
+        cmocka_unit_test(strided_tensors_become_rows),
+    };
+    return cmocka_run_group_tests_name("core", tests, NULL, NULL);
+}
