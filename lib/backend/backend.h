@@ -1,0 +1,200 @@
+/*
+ * The vtable behind every heavy step. A backend is one folder, one row in dispatch.c and one build
+ * option. It says which operations it supports; dispatch.c gives the rest to the next in the chain.
+ *
+ * Work is split in plan (may allocate, compile, choose algorithms; once) and run (does neither, any
+ * number of times). Plans and packed weights are immutable and shared by threads; the scratch
+ * memory of a run belongs to the caller. Callers have checked every argument: backends do not.
+ *
+ * Matrices are row-major; a stride is the distance between rows in elements. Vectors (bias, gain)
+ * are float32. float32 in means float32 arithmetic; bfloat16 operands are multiplied as they are
+ * and accumulated in float32 or better, results are rounded once, to nearest even.
+ */
+#ifndef AAC_BACKEND_BACKEND_H
+#define AAC_BACKEND_BACKEND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <aaclip/status.h>
+
+#include "core/tensor.h"
+
+typedef enum aac_op {
+    AAC_OP_LINEAR,
+    AAC_OP_LAYER_NORM,
+    AAC_OP_ATTENTION,
+    AAC_OP_BLEND,
+    AAC_OP_NORMALIZE,
+    AAC_OP_CONVERT,
+    AAC_OP_PATCHES,
+    AAC_OP_SIMILARITY,
+    AAC_OP_ANOMALY_MAP,
+    AAC_OP_COUNT
+} aac_op;
+
+typedef enum aac_activation {
+    AAC_ACTIVATION_NONE,
+    AAC_ACTIVATION_QUICK_GELU, /* x * sigmoid(1.702 x) */
+    AAC_ACTIVATION_GELU,       /* x * (1 + erf(x / sqrt 2)) / 2 */
+    AAC_ACTIVATION_LEAKY_RELU  /* x < 0 ? slope * x : x */
+} aac_activation;
+
+typedef enum aac_attention_kind {
+    AAC_ATTENTION_FULL,
+    AAC_ATTENTION_CAUSAL, /* row i sees rows 0 .. i of its sequence */
+    AAC_ATTENTION_VALUE   /* q and k are both v ("surgery") */
+} aac_attention_kind;
+
+/* Everything that is known before the data: what supports() and plan() decide on. */
+typedef struct aac_op_desc {
+    aac_op op;
+    union {
+        /* y (rows, outputs) = activation(x (rows, inputs) W^T + bias), added to y if accumulate.
+         * accumulate goes with y float32 and no activation. x, y: float32 or bfloat16. */
+        struct {
+            int64_t rows, inputs, outputs;
+            aac_dtype x, y;
+            aac_activation activation;
+            float slope;
+            bool bias, accumulate;
+        } linear;
+        /* y = (x - mean) / sqrt(var + epsilon) * gain + bias over each row; x float32. */
+        struct {
+            int64_t rows, columns;
+            aac_dtype y;
+            float epsilon;
+        } layer_norm;
+        /* For each sequence and head softmax(q k^T / sqrt(head_size)) v. x (rows, 3 * heads *
+         * head_size) holds q, k, v side by side; y (rows, heads * head_size); one type for both. */
+        struct {
+            int64_t longest; /* rows of the longest sequence */
+            int64_t heads, head_size;
+            aac_attention_kind kind;
+            aac_dtype type;
+        } attention;
+        /* y = weight * a * |y| / |a| + (1 - weight) * y over each row, float32; |a| = 0 leaves
+         * (1 - weight) * y. */
+        struct {
+            int64_t rows, columns;
+            float weight;
+        } blend;
+        /* y = x / max(|x|, 1e-12) over each row, float32; with mean, y (1, columns) is the mean of
+         * the normalized rows instead. In place when x == y and not mean. */
+        struct {
+            int64_t rows, columns;
+            bool mean;
+        } normalize;
+        /* y = x in another type: float32 <-> bfloat16. */
+        struct {
+            int64_t rows, columns;
+            aac_dtype x, y;
+        } convert;
+        /* RGB bytes (size, size, 3) to patches y (grid * grid, 3 * patch * patch), columns in the
+         * order channel, row, column; each value (byte / 255 - mean) / deviation. */
+        struct {
+            int64_t size, patch; /* size is a multiple of patch */
+            float mean[3], deviation[3];
+            aac_dtype y;
+        } patches;
+        /* y (rows, 2) = scale * x (rows, columns) . pair (2, columns)^T, float32. */
+        struct {
+            int64_t rows, columns;
+            float scale;
+        } similarity;
+        /* y (size, size): for each level m = (s[1] + 1 - s[0]) / 2 on the grid, Gaussian blur with
+         * reflected borders, bilinear to size with aligned corners; summed over the levels.
+         * x (levels, grid * grid, 2) float32, dense. */
+        struct {
+            int64_t levels, grid, size;
+            int64_t kernel; /* odd; kernel / 2 < grid */
+            float sigma;
+        } anomaly_map;
+    };
+} aac_op_desc;
+
+typedef struct aac_backend aac_backend;
+
+/* A frozen matrix (outputs, inputs) and its bias in the backend's own layout. */
+typedef struct aac_weight {
+    const aac_backend *backend;
+    int64_t outputs, inputs;
+    bool bias;
+} aac_weight;
+
+/* What a run needs. Members that an operation has no use for are ignored. */
+typedef struct aac_op_args {
+    const void *x;
+    int64_t x_stride;
+    void *y;
+    int64_t y_stride;
+    const aac_weight *weight; /* linear */
+    const float *gain, *bias; /* layer norm (columns) */
+    const float *a;           /* blend: adapted rows, dense; similarity: the pair (2, columns) */
+    const int32_t *offsets;   /* attention: sequence i is rows offsets[i] .. offsets[i + 1] */
+    int64_t sequences;        /* attention */
+} aac_op_args;
+
+/* Backends embed this as the first member of their own plan. */
+typedef struct aac_plan {
+    const aac_backend *backend;
+    aac_op_desc desc;
+    size_t scratch; /* bytes that a run needs, 64-byte aligned */
+    int threads;
+    aaclip_status (*run)(const struct aac_plan *plan, const aac_op_args *args, void *scratch);
+} aac_plan;
+
+struct aac_backend {
+    const char *name;
+    /* false when the processor or the installed library cannot run it; says why in the error. */
+    bool (*available)(void);
+    bool (*supports)(const aac_op_desc *desc);
+    /* *plan is NULL on failure. */
+    aaclip_status (*plan)(aac_plan **plan, const aac_op_desc *desc, int threads);
+    void (*plan_free)(aac_plan *plan);
+    /*
+     * Weights for linear operations with operands of `type`: `parts` row blocks of rank 2 stacked
+     * to (outputs, inputs), any strides and types; `bias_parts` of rank 1 or NULL. What can be used
+     * in place is not copied, so the tensors' memory must outlive the weight.
+     */
+    aaclip_status (*pack)(aac_weight **weight, const aac_tensor *parts, const aac_tensor *bias_parts,
+                          int part_count, aac_dtype type, int threads);
+    void (*weight_free)(aac_weight *weight);
+};
+
+extern const aac_backend aac_backend_reference;
+extern const aac_backend aac_backend_simd;
+extern const aac_backend aac_backend_onednn;
+extern const aac_backend aac_backend_blas;
+
+/* All backends of this build, best first; the last one, `reference`, supports everything. */
+size_t aac_backend_count(void);
+const aac_backend *aac_backend_at(size_t index);
+const char *aac_op_name(aac_op op);
+
+/* A chosen backend and those behind it, tried in order. */
+typedef struct aac_dispatch {
+    const aac_backend *chain[4];
+    int chain_length;
+    int threads;
+} aac_dispatch;
+
+/* `name` NULL or "auto": the best available. NOT_FOUND lists the names that this build has. */
+aaclip_status aac_dispatch_open(aac_dispatch *dispatch, const char *name, int threads);
+/* The first backend of the chain that supports `desc`. */
+const aac_backend *aac_dispatch_choose(const aac_dispatch *dispatch, const aac_op_desc *desc);
+aaclip_status aac_dispatch_plan(const aac_dispatch *dispatch, aac_plan **plan,
+                                const aac_op_desc *desc);
+/* Packs for the backend that runs linear operations of this shape and type. */
+aaclip_status aac_dispatch_pack(const aac_dispatch *dispatch, aac_weight **weight,
+                                const aac_tensor *parts, const aac_tensor *bias_parts,
+                                int part_count, aac_dtype type);
+
+void aac_plan_free(aac_plan **plan);
+void aac_weight_free(aac_weight **weight);
+
+/* Runs a plan with the plan's number of threads. */
+aaclip_status aac_run(const aac_plan *plan, const aac_op_args *args, void *scratch);
+
+#endif

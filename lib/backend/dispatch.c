@@ -1,0 +1,152 @@
+/* Which backend runs what: the registry, the chain behind a chosen backend, plan and pack. */
+#include <stdio.h>
+#include <string.h>
+
+#include "backend/backend.h"
+#include "core/error.h"
+#include "core/threads.h"
+
+/* A backend and the one that takes over what it lacks. `simd` has no matrix products of its own. */
+static const struct {
+    const aac_backend *backend;
+    bool selectable;
+} registry[] = {
+#ifdef AAC_HAVE_ONEDNN
+    {&aac_backend_onednn, true},
+#endif
+#ifdef AAC_HAVE_OPENBLAS
+    {&aac_backend_blas, true},
+#endif
+    {&aac_backend_simd, false},
+    {&aac_backend_reference, true},
+};
+
+#define REGISTRY_COUNT (sizeof registry / sizeof *registry)
+
+static const char *const op_names[AAC_OP_COUNT] = {
+    [AAC_OP_LINEAR] = "linear",         [AAC_OP_LAYER_NORM] = "layer_norm",
+    [AAC_OP_ATTENTION] = "attention",   [AAC_OP_BLEND] = "blend",
+    [AAC_OP_NORMALIZE] = "normalize",   [AAC_OP_CONVERT] = "convert",
+    [AAC_OP_PATCHES] = "patches",       [AAC_OP_SIMILARITY] = "similarity",
+    [AAC_OP_ANOMALY_MAP] = "anomaly_map",
+};
+
+const char *aac_op_name(aac_op op)
+{
+    return op_names[op];
+}
+
+size_t aac_backend_count(void)
+{
+    return REGISTRY_COUNT;
+}
+
+const aac_backend *aac_backend_at(size_t index)
+{
+    return registry[index].backend;
+}
+
+static aaclip_status unknown_backend(const char *name)
+{
+    char names[128] = "";
+    for (size_t i = 0; i < REGISTRY_COUNT; i++)
+        if (registry[i].selectable) {
+            size_t used = strlen(names);
+            snprintf(names + used, sizeof names - used, used ? ", %s" : "%s",
+                     registry[i].backend->name);
+        }
+    return aac_error(AACLIP_ERROR_NOT_FOUND, "backend '%s': not in this build, which has: %s", name,
+                     names);
+}
+
+static aaclip_status find_backend(const aac_backend **found, const char *name)
+{
+    bool any = !name || strcmp(name, "auto") == 0;
+    for (size_t i = 0; i < REGISTRY_COUNT; i++) {
+        const aac_backend *backend = registry[i].backend;
+        if (!registry[i].selectable || (!any && strcmp(backend->name, name) != 0))
+            continue;
+        if (backend->available()) {
+            *found = backend;
+            return AACLIP_OK;
+        }
+        if (!any)
+            return aac_error(AACLIP_ERROR_UNSUPPORTED,
+                             "backend '%s': this processor or library version cannot run it", name);
+    }
+    return unknown_backend(name);
+}
+
+aaclip_status aac_dispatch_open(aac_dispatch *dispatch, const char *name, int threads)
+{
+    *dispatch = (aac_dispatch){.threads = threads};
+    const aac_backend *chosen = NULL;
+    aaclip_status status = find_backend(&chosen, name);
+    if (status)
+        return status;
+    dispatch->chain[dispatch->chain_length++] = chosen;
+    if (chosen == &aac_backend_reference)
+        return AACLIP_OK;
+    dispatch->chain[dispatch->chain_length++] = &aac_backend_simd;
+    dispatch->chain[dispatch->chain_length++] = &aac_backend_reference;
+    return AACLIP_OK;
+}
+
+const aac_backend *aac_dispatch_choose(const aac_dispatch *dispatch, const aac_op_desc *desc)
+{
+    int i = 0;
+    while (i < dispatch->chain_length - 1 && !dispatch->chain[i]->supports(desc))
+        i++;
+    return dispatch->chain[i];
+}
+
+aaclip_status aac_dispatch_plan(const aac_dispatch *dispatch, aac_plan **plan,
+                                const aac_op_desc *desc)
+{
+    const aac_backend *backend = aac_dispatch_choose(dispatch, desc);
+    int previous = aac_threads_set(dispatch->threads);
+    aaclip_status status = backend->plan(plan, desc, dispatch->threads);
+    aac_threads_set(previous);
+    return status;
+}
+
+aaclip_status aac_dispatch_pack(const aac_dispatch *dispatch, aac_weight **weight,
+                                const aac_tensor *parts, const aac_tensor *bias_parts,
+                                int part_count, aac_dtype type)
+{
+    aac_op_desc desc = {.op = AAC_OP_LINEAR,
+                        .linear = {.rows = 1,
+                                   .inputs = parts[0].shape[1],
+                                   .x = type,
+                                   .y = type,
+                                   .bias = bias_parts != NULL}};
+    for (int i = 0; i < part_count; i++)
+        desc.linear.outputs += parts[i].shape[0];
+    int previous = aac_threads_set(dispatch->threads);
+    aaclip_status status = aac_dispatch_choose(dispatch, &desc)
+                               ->pack(weight, parts, bias_parts, part_count, type, dispatch->threads);
+    aac_threads_set(previous);
+    return status;
+}
+
+void aac_plan_free(aac_plan **plan)
+{
+    if (*plan)
+        (*plan)->backend->plan_free(*plan);
+    *plan = NULL;
+}
+
+void aac_weight_free(aac_weight **weight)
+{
+    if (*weight)
+        (*weight)->backend->weight_free(*weight);
+    *weight = NULL;
+}
+
+aaclip_status aac_run(const aac_plan *plan, const aac_op_args *args, void *scratch)
+{
+    int previous = aac_threads_set(plan->threads);
+    aaclip_status status = plan->run(plan, args, scratch);
+    aac_threads_set(previous);
+    return status;
+}
