@@ -91,8 +91,7 @@ AACLIP_API aaclip_status aaclip_overlay(const aaclip_image_view *image, const fl
 
 /** Bilinear resize of a float map, corners aligned (the interpolation of the anomaly map). */
 AACLIP_API aaclip_status aaclip_map_resize(const float *map, uint32_t width, uint32_t height,
-                                           float *resized, uint32_t new_width,
-                                           uint32_t new_height);
+                                           float *resized, uint32_t new_width, uint32_t new_height);
 
 AACLIP_END_DECLS
 

@@ -6,8 +6,8 @@
  * number of times). Plans and packed weights are immutable and shared by threads; the scratch
  * memory of a run belongs to the caller. Callers have checked every argument: backends do not.
  *
- * Matrices are row-major; a stride is the distance between rows in elements. Vectors (bias, gain)
- * are float32. float32 in means float32 arithmetic; bfloat16 operands are multiplied as they are
+ * Matrices are row-major and dense: row i follows row i - 1 without a gap. Vectors (bias, gain) are
+ * float32. float32 in means float32 arithmetic; bfloat16 operands are multiplied as they are
  * and accumulated in float32 or better, results are rounded once, to nearest even.
  */
 #ifndef AAC_BACKEND_BACKEND_H
@@ -70,6 +70,7 @@ typedef struct aac_op_desc {
          * head_size) holds q, k, v side by side; y (rows, heads * head_size); one type for both. */
         struct {
             int64_t longest; /* rows of the longest sequence */
+            bool uniform;    /* every sequence has that many rows */
             int64_t heads, head_size;
             aac_attention_kind kind;
             aac_dtype type;
@@ -126,9 +127,7 @@ typedef struct aac_weight {
 /* What a run needs. Members that an operation has no use for are ignored. */
 typedef struct aac_op_args {
     const void *x;
-    int64_t x_stride;
     void *y;
-    int64_t y_stride;
     const aac_weight *weight; /* linear */
     const float *gain, *bias; /* layer norm (columns) */
     const float *a;           /* blend: adapted rows, dense; similarity: the pair (2, columns) */
@@ -158,8 +157,9 @@ struct aac_backend {
      * to (outputs, inputs), any strides and types; `bias_parts` of rank 1 or NULL. What can be used
      * in place is not copied, so the tensors' memory must outlive the weight.
      */
-    aaclip_status (*pack)(aac_weight **weight, const aac_tensor *parts, const aac_tensor *bias_parts,
-                          int part_count, aac_dtype type, int threads);
+    aaclip_status (*pack)(aac_weight **weight, const aac_tensor *parts,
+                          const aac_tensor *bias_parts, int part_count, aac_dtype type,
+                          int threads);
     void (*weight_free)(aac_weight *weight);
 };
 

@@ -24,10 +24,10 @@ static const struct {
 #define REGISTRY_COUNT (sizeof registry / sizeof *registry)
 
 static const char *const op_names[AAC_OP_COUNT] = {
-    [AAC_OP_LINEAR] = "linear",         [AAC_OP_LAYER_NORM] = "layer_norm",
-    [AAC_OP_ATTENTION] = "attention",   [AAC_OP_BLEND] = "blend",
-    [AAC_OP_NORMALIZE] = "normalize",   [AAC_OP_CONVERT] = "convert",
-    [AAC_OP_PATCHES] = "patches",       [AAC_OP_SIMILARITY] = "similarity",
+    [AAC_OP_LINEAR] = "linear",           [AAC_OP_LAYER_NORM] = "layer_norm",
+    [AAC_OP_ATTENTION] = "attention",     [AAC_OP_BLEND] = "blend",
+    [AAC_OP_NORMALIZE] = "normalize",     [AAC_OP_CONVERT] = "convert",
+    [AAC_OP_PATCHES] = "patches",         [AAC_OP_SIMILARITY] = "similarity",
     [AAC_OP_ANOMALY_MAP] = "anomaly_map",
 };
 
@@ -123,8 +123,9 @@ aaclip_status aac_dispatch_pack(const aac_dispatch *dispatch, aac_weight **weigh
     for (int i = 0; i < part_count; i++)
         desc.linear.outputs += parts[i].shape[0];
     int previous = aac_threads_set(dispatch->threads);
-    aaclip_status status = aac_dispatch_choose(dispatch, &desc)
-                               ->pack(weight, parts, bias_parts, part_count, type, dispatch->threads);
+    aaclip_status status =
+        aac_dispatch_choose(dispatch, &desc)
+            ->pack(weight, parts, bias_parts, part_count, type, dispatch->threads);
     aac_threads_set(previous);
     return status;
 }

@@ -32,8 +32,8 @@ _Static_assert(sizeof(struct allocation) <= AAC_ALIGNMENT, "the header must fit 
 
 void aaclip_set_allocator(const aaclip_allocator *replacement)
 {
-    allocator = replacement ? *replacement
-                            : (aaclip_allocator){default_allocate, default_deallocate, NULL};
+    allocator =
+        replacement ? *replacement : (aaclip_allocator){default_allocate, default_deallocate, NULL};
 }
 
 bool aac_size_add(size_t *result, size_t a, size_t b)

@@ -51,7 +51,7 @@ static void half_precision_round_trips(void **state)
     }
     assert_int_equal(aac_f32_to_f16(65520.0f), 0x7c00);
     assert_int_equal(aac_f32_to_f16(65519.0f), 0x7bff);
-    assert_int_equal(aac_f32_to_f16(0x1p-25f), 0);         /* tie to even */
+    assert_int_equal(aac_f32_to_f16(0x1p-25f), 0); /* tie to even */
     assert_int_equal(aac_f32_to_f16(0x1.000002p-25f), 1);
     assert_int_equal(aac_f32_to_bf16(1.00390625f), 0x3f80); /* tie to even */
 }

@@ -1,0 +1,167 @@
+/* Linear layers: weights in oneDNN's blocked layout, bias, activation and residual in its epilogue.
+ */
+#include <string.h>
+
+#include "backend/onednn/onednn.h"
+#include "backend/simd/stack.h"
+#include "core/error.h"
+#include "core/memory.h"
+#include "core/platform.h"
+
+typedef struct onednn_weight {
+    aac_weight base;
+    aac_dnnl_layout layout, bias_layout;
+    void *packed;
+    float *bias;
+} onednn_weight;
+
+typedef struct linear_plan {
+    aac_plan base;
+    aac_dnnl_layout source, weights, bias, destination;
+    dnnl_primitive_t primitive;
+} linear_plan;
+
+static aaclip_status failure(const char *what, int64_t inputs, int64_t outputs)
+{
+    return aac_error(AACLIP_ERROR_BACKEND, "oneDNN: cannot %s a linear layer %lldx%lld", what,
+                     (long long)outputs, (long long)inputs);
+}
+
+void aac_onednn_weight_free(aac_weight *base)
+{
+    onednn_weight *weight = (onednn_weight *)base;
+    aac_dnnl_layout_free(&weight->layout);
+    aac_dnnl_layout_free(&weight->bias_layout);
+    aac_free(weight->packed);
+    aac_free(weight->bias);
+    aac_free(weight);
+}
+
+/* The packed copy replaces the parts, so their pages need not stay in memory. */
+static void release_parts(const aac_tensor *parts, int part_count)
+{
+    for (int i = 0; i < part_count; i++)
+        if (aac_tensor_is_contiguous(&parts[i]))
+            aac_mapping_release(parts[i].data, (size_t)aac_tensor_elements(&parts[i]) *
+                                                   aac_dtype_size(parts[i].dtype));
+}
+
+static aaclip_status pack_matrix(onednn_weight *weight, const aac_tensor *parts, int part_count,
+                                 aac_dtype type)
+{
+    int64_t outputs = weight->base.outputs, inputs = weight->base.inputs;
+    aac_dnnl_layout plain = {0};
+    const aac_dnnl_matrix matrix = {inputs, outputs, 1, inputs, AAC_F32};
+    if (!aac_dnnl_layout_weights(&weight->layout, inputs, outputs, type) ||
+        !aac_dnnl_layout_plain(&plain, &matrix)) {
+        aac_dnnl_layout_free(&plain);
+        return failure("describe", inputs, outputs);
+    }
+    float *rows = aac_alloc((size_t)(outputs * inputs) * sizeof *rows);
+    weight->packed = aac_alloc(aac_dnnl_layout_size(&weight->layout));
+    aaclip_status status = AACLIP_OK;
+    if (!rows || !weight->packed) {
+        status = aac_error_memory();
+    } else {
+        aac_stack_rows(parts, part_count, rows);
+        if (!aac_dnnl_reorder(&plain, rows, &weight->layout, weight->packed))
+            status = failure("pack", inputs, outputs);
+        release_parts(parts, part_count);
+    }
+    aac_free(rows);
+    aac_dnnl_layout_free(&plain);
+    return status;
+}
+
+static aaclip_status pack_bias(onednn_weight *weight, const aac_tensor *bias_parts, int part_count)
+{
+    weight->base.bias = true;
+    weight->bias = aac_alloc((size_t)weight->base.outputs * sizeof *weight->bias);
+    if (!weight->bias)
+        return aac_error_memory();
+    aac_stack_rows(bias_parts, part_count, weight->bias);
+    return aac_dnnl_layout_vector(&weight->bias_layout, weight->base.outputs)
+               ? AACLIP_OK
+               : failure("describe", weight->base.inputs, weight->base.outputs);
+}
+
+aaclip_status aac_onednn_pack(aac_weight **out, const aac_tensor *parts,
+                              const aac_tensor *bias_parts, int part_count, aac_dtype type,
+                              int threads)
+{
+    (void)threads;
+    *out = NULL;
+    onednn_weight *weight = aac_calloc(1, sizeof *weight);
+    if (!weight)
+        return aac_error_memory();
+    weight->base.backend = &aac_backend_onednn;
+    weight->base.inputs = parts[0].shape[1];
+    for (int i = 0; i < part_count; i++)
+        weight->base.outputs += parts[i].shape[0];
+    aaclip_status status = pack_matrix(weight, parts, part_count, type);
+    if (!status && bias_parts)
+        status = pack_bias(weight, bias_parts, part_count);
+    if (status)
+        aac_onednn_weight_free(&weight->base);
+    else
+        *out = &weight->base;
+    return status;
+}
+
+static bool describe(linear_plan *plan, const aac_op_desc *desc)
+{
+    int64_t rows = desc->linear.rows, inputs = desc->linear.inputs, outputs = desc->linear.outputs;
+    const aac_dnnl_matrix source = {rows, inputs, inputs, 1, desc->linear.x};
+    const aac_dnnl_matrix destination = {rows, outputs, outputs, 1, desc->linear.y};
+    const aac_dnnl_epilogue epilogue = {desc->linear.activation, desc->linear.slope,
+                                        desc->linear.accumulate};
+    return aac_dnnl_layout_plain(&plan->source, &source) &&
+           aac_dnnl_layout_plain(&plan->destination, &destination) &&
+           aac_dnnl_layout_weights(&plan->weights, inputs, outputs, desc->linear.x) &&
+           (!desc->linear.bias || aac_dnnl_layout_vector(&plan->bias, outputs)) &&
+           aac_dnnl_matmul(&plan->primitive, &plan->base.scratch, &plan->source, &plan->weights,
+                           desc->linear.bias ? &plan->bias : NULL, &plan->destination, &epilogue);
+}
+
+static aaclip_status run_linear(const aac_plan *base, const aac_op_args *args, void *scratch)
+{
+    const linear_plan *plan = (const linear_plan *)base;
+    const onednn_weight *weight = (const onednn_weight *)args->weight;
+    const aac_dnnl_argument arguments[] = {
+        {DNNL_ARG_SRC, &plan->source, args->x},
+        {DNNL_ARG_WEIGHTS, &plan->weights, weight->packed},
+        {DNNL_ARG_DST, &plan->destination, args->y},
+        {DNNL_ARG_BIAS, base->desc.linear.bias ? &plan->bias : NULL, weight->bias},
+    };
+    return aac_dnnl_execute(plan->primitive, arguments, 4, base->scratch, scratch)
+               ? AACLIP_OK
+               : failure("run", base->desc.linear.inputs, base->desc.linear.outputs);
+}
+
+aaclip_status aac_onednn_plan_linear(aac_plan **out, const aac_op_desc *desc, int threads)
+{
+    *out = NULL;
+    linear_plan *plan = aac_calloc(1, sizeof *plan);
+    if (!plan)
+        return aac_error_memory();
+    plan->base = (aac_plan){
+        .backend = &aac_backend_onednn, .desc = *desc, .threads = threads, .run = run_linear};
+    if (!describe(plan, desc)) {
+        aac_onednn_free_linear(&plan->base);
+        return failure("plan", desc->linear.inputs, desc->linear.outputs);
+    }
+    *out = &plan->base;
+    return AACLIP_OK;
+}
+
+void aac_onednn_free_linear(aac_plan *base)
+{
+    linear_plan *plan = (linear_plan *)base;
+    if (plan->primitive)
+        dnnl_primitive_destroy(plan->primitive);
+    aac_dnnl_layout_free(&plan->source);
+    aac_dnnl_layout_free(&plan->weights);
+    aac_dnnl_layout_free(&plan->bias);
+    aac_dnnl_layout_free(&plan->destination);
+    aac_free(plan);
+}

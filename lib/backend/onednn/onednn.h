@@ -1,0 +1,17 @@
+/* What the files of this backend share. */
+#ifndef AAC_BACKEND_ONEDNN_ONEDNN_H
+#define AAC_BACKEND_ONEDNN_ONEDNN_H
+
+#include "backend/onednn/shim.h"
+
+aaclip_status aac_onednn_plan_linear(aac_plan **plan, const aac_op_desc *desc, int threads);
+void aac_onednn_free_linear(aac_plan *plan);
+aaclip_status aac_onednn_pack(aac_weight **weight, const aac_tensor *parts,
+                              const aac_tensor *bias_parts, int part_count, aac_dtype type,
+                              int threads);
+void aac_onednn_weight_free(aac_weight *weight);
+
+aaclip_status aac_onednn_plan_attention(aac_plan **plan, const aac_op_desc *desc, int threads);
+void aac_onednn_free_attention(aac_plan *plan);
+
+#endif

@@ -1,0 +1,215 @@
+/* Compiled several times: AAC_KERNELS names the table and the build file the instruction set. */
+#include "backend/simd/kernels.h"
+
+#include <math.h>
+#include <string.h>
+
+extern const aac_kernels AAC_KERNELS;
+
+static inline float from_bits(uint32_t bits)
+{
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static inline uint32_t to_bits(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+static inline uint16_t round_to_bf16(float value)
+{
+    uint32_t bits = to_bits(value);
+    uint32_t rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+    return (uint16_t)(value != value ? bits >> 16 | 0x40 : rounded);
+}
+
+/*
+ * exp for x in [-87, 88]: 2^n * e^r with |r| <= ln(2) / 2; the Taylor polynomial of degree 7 stays
+ * within 1 unit in the last place there. Smaller arguments give exp(-87), about 1e-38.
+ */
+static inline float exponential(float x)
+{
+    const float round_to_integer = 0x1.8p23f;
+    x = x < -87.0f ? -87.0f : x;
+    x = x > 88.0f ? 88.0f : x;
+    float shifted = x * 0x1.715476p0f + round_to_integer;
+    float n = shifted - round_to_integer;
+    float r = x - n * 0x1.62e4p-1f;
+    r = r - n * 0x1.7f7d1cp-20f;
+    float p = 1.0f / 5040;
+    p = p * r + 1.0f / 720;
+    p = p * r + 1.0f / 120;
+    p = p * r + 1.0f / 24;
+    p = p * r + 1.0f / 6;
+    p = p * r + 0.5f;
+    p = p * r + 1.0f;
+    p = p * r + 1.0f;
+    return p * from_bits((to_bits(shifted) + 127) << 23);
+}
+
+static inline float maximum(const float *row, int64_t count)
+{
+    float largest = row[0];
+#pragma omp simd reduction(max : largest)
+    for (int64_t i = 0; i < count; i++)
+        largest = row[i] > largest ? row[i] : largest;
+    return largest;
+}
+
+static float softmax_f32(float *row, int64_t count, float scale)
+{
+    float offset = scale * maximum(row, count), sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < count; i++) {
+        float e = exponential(scale * row[i] - offset);
+        row[i] = e;
+        sum += e;
+    }
+    return 1.0f / sum;
+}
+
+static float softmax_bf16(const float *row, int64_t count, float scale, uint16_t *out)
+{
+    float offset = scale * maximum(row, count), sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < count; i++) {
+        uint16_t e = round_to_bf16(exponential(scale * row[i] - offset));
+        out[i] = e;
+        sum += from_bits((uint32_t)e << 16);
+    }
+    return 1.0f / sum;
+}
+
+static void scale_f32(const float *x, int64_t count, float factor, float *y)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < count; i++)
+        y[i] = factor * x[i];
+}
+
+static void scale_bf16(const float *x, int64_t count, float factor, uint16_t *y)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < count; i++)
+        y[i] = round_to_bf16(factor * x[i]);
+}
+
+static void widen_bf16(const uint16_t *x, int64_t count, float *y)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < count; i++)
+        y[i] = from_bits((uint32_t)x[i] << 16);
+}
+
+/*
+ * The exponent moves by multiplying with 2^112, which makes subnormals right as well; infinities
+ * and NaN need their exponent filled again.
+ */
+static void widen_f16(const uint16_t *x, int64_t count, float *y)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < count; i++) {
+        uint32_t bits = x[i], sign = (bits & 0x8000) << 16, rest = bits & 0x7fff;
+        uint32_t scaled = to_bits(from_bits(rest << 13) * 0x1p112f);
+        y[i] = from_bits(sign | (rest >= 0x7c00 ? scaled | 0x7f800000 : scaled));
+    }
+}
+
+static void add(const float *x, int64_t count, float *y)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < count; i++)
+        y[i] += x[i];
+}
+
+static void add_scaled(const float *x, int64_t count, float factor, float *y)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < count; i++)
+        y[i] += factor * x[i];
+}
+
+static float dot(const float *x, const float *y, int64_t count)
+{
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < count; i++)
+        sum += x[i] * y[i];
+    return sum;
+}
+
+/*
+ * erf by Abramowitz and Stegun 7.1.26 would be 1.5e-7 off in absolute terms, too coarse beside the
+ * cancellation in GELU's tail; the library function is exact enough and GELU towers are rare.
+ */
+static inline float gelu(float x)
+{
+    return 0.5f * x * (1.0f + erff(x * 0.70710678f));
+}
+
+static void activate(float *x, int64_t count, aac_activation activation, float slope)
+{
+    switch (activation) {
+    case AAC_ACTIVATION_NONE:
+        break;
+    case AAC_ACTIVATION_QUICK_GELU:
+#pragma omp simd
+        for (int64_t i = 0; i < count; i++)
+            x[i] = x[i] / (1.0f + exponential(-1.702f * x[i]));
+        break;
+    case AAC_ACTIVATION_GELU:
+        for (int64_t i = 0; i < count; i++)
+            x[i] = gelu(x[i]);
+        break;
+    case AAC_ACTIVATION_LEAKY_RELU:
+#pragma omp simd
+        for (int64_t i = 0; i < count; i++)
+            x[i] = x[i] < 0 ? slope * x[i] : x[i];
+        break;
+    }
+}
+
+static void layer_norm(const float *x, int64_t count, float epsilon, const float *gain,
+                       const float *bias, float *y)
+{
+    float sum = 0, squares = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < count; i++)
+        sum += x[i];
+    float mean = sum / (float)count;
+#pragma omp simd reduction(+ : squares)
+    for (int64_t i = 0; i < count; i++)
+        squares += (x[i] - mean) * (x[i] - mean);
+    float factor = 1.0f / sqrtf(squares / (float)count + epsilon);
+#pragma omp simd
+    for (int64_t i = 0; i < count; i++)
+        y[i] = (x[i] - mean) * factor * gain[i] + bias[i];
+}
+
+static void blend(const float *a, int64_t count, float weight, float *y)
+{
+    float aa = dot(a, a, count), yy = dot(y, y, count);
+    float factor = aa > 0 ? weight * sqrtf(yy) / sqrtf(aa) : 0.0f;
+#pragma omp simd
+    for (int64_t i = 0; i < count; i++)
+        y[i] = factor * a[i] + (1.0f - weight) * y[i];
+}
+
+const aac_kernels AAC_KERNELS = {
+    .softmax_f32 = softmax_f32,
+    .softmax_bf16 = softmax_bf16,
+    .scale_f32 = scale_f32,
+    .scale_bf16 = scale_bf16,
+    .widen_bf16 = widen_bf16,
+    .widen_f16 = widen_f16,
+    .add = add,
+    .add_scaled = add_scaled,
+    .dot = dot,
+    .activate = activate,
+    .layer_norm = layer_norm,
+    .blend = blend,
+};

@@ -1,0 +1,38 @@
+/*
+ * Row kernels: plain C loops that the compiler vectorises, compiled once for each instruction set
+ * and chosen by the processor at run time.
+ */
+#ifndef AAC_BACKEND_SIMD_KERNELS_H
+#define AAC_BACKEND_SIMD_KERNELS_H
+
+#include <stdint.h>
+
+#include "backend/backend.h"
+
+/* bfloat16 values travel as their bits. In-place use is fine where the types are the same. */
+typedef struct aac_kernels {
+    /* row = exp(scale * (row - max)), not divided by the sum; returns 1 / sum. */
+    float (*softmax_f32)(float *row, int64_t count, float scale);
+    /* The same, stored as bfloat16; the sum is that of the rounded values. */
+    float (*softmax_bf16)(const float *row, int64_t count, float scale, uint16_t *out);
+
+    void (*scale_f32)(const float *x, int64_t count, float factor, float *y);
+    void (*scale_bf16)(const float *x, int64_t count, float factor, uint16_t *y);
+    void (*widen_bf16)(const uint16_t *x, int64_t count, float *y);
+    void (*widen_f16)(const uint16_t *x, int64_t count, float *y);
+
+    void (*add)(const float *x, int64_t count, float *y); /* y += x */
+    void (*add_scaled)(const float *x, int64_t count, float factor, float *y);
+    float (*dot)(const float *x, const float *y, int64_t count);
+    void (*activate)(float *x, int64_t count, aac_activation activation, float slope);
+
+    void (*layer_norm)(const float *x, int64_t count, float epsilon, const float *gain,
+                       const float *bias, float *y);
+    /* y = weight * a * |y| / |a| + (1 - weight) * y */
+    void (*blend)(const float *a, int64_t count, float weight, float *y);
+} aac_kernels;
+
+/* The best that this processor runs. Any thread. */
+const aac_kernels *aac_kernels_get(void);
+
+#endif
