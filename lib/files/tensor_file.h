@@ -23,7 +23,8 @@ typedef enum aac_tensor_file_kind {
  */
 typedef struct aac_tensor_file aac_tensor_file;
 
-/* The type is taken from the content. Errors name path and entry: NOT_FOUND, IO, FORMAT, UNSUPPORTED. */
+/* The type is taken from the content. Errors name path and entry: NOT_FOUND, IO, FORMAT,
+ * UNSUPPORTED. */
 aaclip_status aac_tensor_file_open(aac_tensor_file **file, const char *path);
 void aac_tensor_file_close(aac_tensor_file **file);
 

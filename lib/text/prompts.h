@@ -16,7 +16,8 @@ typedef enum aac_prompt_profile { AAC_PROMPTS_DOCUMENT, AAC_PROMPTS_PUBLISHED } 
 
 /* The built-in sets: 6 + 10 states x 7 templates, or 3 + 5 x 2. */
 aaclip_status aac_prompt_set_profile(aac_prompt_set *set, aac_prompt_profile profile);
-/* JSON: {"normal": ["{}", ...], "abnormal": [...], "templates": [...]}; every entry has one "{}". */
+/* JSON: {"normal": ["{}", ...], "abnormal": [...], "templates": [...]}; every entry has one "{}".
+ */
 aaclip_status aac_prompt_set_read(aac_prompt_set *set, const char *path);
 void aac_prompt_set_clear(aac_prompt_set *set);
 

@@ -23,8 +23,8 @@ void aac_tokenizer_close(aac_tokenizer **tokenizer);
 
 /*
  * Writes <|startoftext|> ids <|endoftext|> to `ids` (room for `context`) and their number to
- * `count`. Longer text: INVALID_ARGUMENT naming text, limit and length; with `truncate`, cut so that
- * the last token is <|endoftext|>. `text` must be UTF-8 (else INVALID_ARGUMENT).
+ * `count`. Longer text: INVALID_ARGUMENT naming text, limit and length; with `truncate`, cut so
+ * that the last token is <|endoftext|>. `text` must be UTF-8 (else INVALID_ARGUMENT).
  */
 aaclip_status aac_tokenizer_encode(const aac_tokenizer *tokenizer, const char *text, bool truncate,
                                    int32_t *ids, size_t context, size_t *count);

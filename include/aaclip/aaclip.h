@@ -1,0 +1,37 @@
+/*
+ * libaaclip: zero-shot anomaly detection with Anomaly-Aware CLIP (CVPR 2025) in C.
+ *
+ * From files to a heat map; every call returns an aaclip_status, checked as the first one is:
+ *
+ *     aaclip_model *model = NULL;
+ *     if (aaclip_model_open(&model, "ViT-L-14-336px.pt", NULL))
+ *         return fprintf(stderr, "%s\n", aaclip_last_error()), 1;
+ *     const char *files[] = {"text_adapter.pth", "image_adapter_20.pth"};
+ *     aaclip_adapters_open(&adapters, model, files, 2, NULL);
+ *     aaclip_text_cache_new(&cache, model, adapters, NULL);
+ *     aaclip_text_cache_build(cache, (const char *[]){"nut"}, (const char *[]){"metal nut"}, 1);
+ *     aaclip_detector_new(&detector, model, adapters, cache, NULL);
+ *     aaclip_image_open(&image, "part.png");
+ *     aaclip_image_view view = aaclip_image_get_view(image);
+ *     aaclip_result result = {sizeof result};
+ *     aaclip_detector_detect(detector, &view, "nut", &result);
+ *     // result.score, result.map[y * result.map_width + x]
+ *
+ * Handles are closed by aaclip_..._close(&handle), in any order. The library never prints, exits
+ * or aborts. examples/hello.c is this text as a program.
+ */
+#ifndef AACLIP_H
+#define AACLIP_H
+
+#include <aaclip/adapters.h>
+#include <aaclip/backend.h>
+#include <aaclip/config.h>
+#include <aaclip/detector.h>
+#include <aaclip/export.h>
+#include <aaclip/image.h>
+#include <aaclip/model.h>
+#include <aaclip/status.h>
+#include <aaclip/text_cache.h>
+#include <aaclip/version.h>
+
+#endif

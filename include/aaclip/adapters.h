@@ -1,0 +1,46 @@
+/* Trained adapters of the text and image towers. */
+#ifndef AACLIP_ADAPTERS_H
+#define AACLIP_ADAPTERS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <aaclip/config.h>
+#include <aaclip/export.h>
+#include <aaclip/model.h>
+#include <aaclip/status.h>
+
+AACLIP_BEGIN_DECLS
+
+/** Immutable after open; reference counted inside. Independent of how they were stored. */
+typedef struct aaclip_adapters aaclip_adapters;
+
+/**
+ * Reads adapters for `model` from `count` files, usually a text and an image one: published `.pth`
+ * (`text_adapter`, `image_adapter`), the document's, the library's safetensors, or a bundle.
+ * Names and shapes select the kind of adapter and the profile; `config`, when not NULL, overrides
+ * all fields that the files do not fix. Every shape is checked against the model.
+ * The adapters keep a reference to the model.
+ * Errors: NOT_FOUND, IO, FORMAT, MISMATCH (shapes, another model's fingerprint, two files that
+ * disagree), INVALID_ARGUMENT (two text or two image adapters), OUT_OF_MEMORY.
+ */
+AACLIP_API aaclip_status aaclip_adapters_open(aaclip_adapters **adapters, const aaclip_model *model,
+                                              const char *const *paths, size_t count,
+                                              const aaclip_config *config);
+
+/** Gives the handle up and sets *adapters to NULL; accepts NULL and a pointer to NULL. */
+AACLIP_API void aaclip_adapters_close(aaclip_adapters **adapters);
+
+/** The configuration that these adapters were made for. Set config->size first, or use _init. */
+AACLIP_API aaclip_status aaclip_adapters_get_config(const aaclip_adapters *adapters,
+                                                    aaclip_config *config);
+AACLIP_API bool aaclip_adapters_has_text(const aaclip_adapters *adapters);
+AACLIP_API bool aaclip_adapters_has_image(const aaclip_adapters *adapters);
+
+/** Writes both towers' adapters as one safetensors file, whole or not at all. */
+AACLIP_API aaclip_status aaclip_adapters_save(const aaclip_adapters *adapters, const char *path);
+
+AACLIP_END_DECLS
+
+#endif

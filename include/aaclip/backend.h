@@ -1,0 +1,33 @@
+/* Which compute backends this build has. */
+#ifndef AACLIP_BACKEND_H
+#define AACLIP_BACKEND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <aaclip/export.h>
+
+AACLIP_BEGIN_DECLS
+
+/** Arithmetic of the transformer towers. Maps and scores are float32 in either case. */
+typedef enum aaclip_precision {
+    AACLIP_PRECISION_F32 = 0,  /**< the same numbers everywhere */
+    AACLIP_PRECISION_BF16 = 1, /**< bfloat16 products, float32 sums; needs processor support */
+    AACLIP_PRECISION_AUTO = 2  /**< BF16 where the processor multiplies it natively, else F32 */
+} aaclip_precision;
+
+/**
+ * Names that aaclip_model_options.backend accepts, best first: "onednn", "blas", "reference", as
+ * built in; NULL past the end. CUDA is listed only when built in. Static; any thread.
+ */
+AACLIP_API const char *aaclip_backend_name(size_t index);
+
+/** Whether this processor and the installed libraries can run a backend; false if unknown. */
+AACLIP_API bool aaclip_backend_available(const char *name);
+
+/** "f32", "bf16" or "auto". Static text. */
+AACLIP_API const char *aaclip_precision_name(aaclip_precision precision);
+
+AACLIP_END_DECLS
+
+#endif

@@ -1,0 +1,113 @@
+/* From an image to its anomaly map and score. */
+#ifndef AACLIP_DETECTOR_H
+#define AACLIP_DETECTOR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <aaclip/adapters.h>
+#include <aaclip/config.h>
+#include <aaclip/export.h>
+#include <aaclip/image.h>
+#include <aaclip/model.h>
+#include <aaclip/status.h>
+#include <aaclip/text_cache.h>
+
+AACLIP_BEGIN_DECLS
+
+/**
+ * Owns the working memory of detection. One thread at a time may use a detector; any number of
+ * detectors share a model, adapters and a cache.
+ */
+typedef struct aaclip_detector aaclip_detector;
+
+typedef struct aaclip_detector_options {
+    size_t size;
+    aaclip_domain domain;
+    /** Side of the network's input in pixels, a multiple of the patch. 0: 518 for a checkpoint
+     * trained at 336, else the size it was trained at. */
+    uint32_t image_size;
+    const aaclip_config *config; /**< used without adapters; NULL: the document profile */
+    bool keep_features;          /**< results carry patch and detection features */
+} aaclip_detector_options;
+
+AACLIP_API aaclip_status aaclip_detector_options_init_sized(aaclip_detector_options *options,
+                                                            size_t struct_size);
+#define aaclip_detector_options_init(options)                                                      \
+    aaclip_detector_options_init_sized((options), sizeof *(options))
+
+/** What one image gives. Pointers belong to the detector and live until its next call or close. */
+typedef struct aaclip_result {
+    size_t size;
+    float score; /**< (detection feature . abnormal + 1) / 2 */
+    /**
+     * Anomaly map, image_size x image_size, row-major, unnormalised: the sum over levels of
+     * (100 * (patch . abnormal - patch . normal) + 1) / 2, smoothed and upsampled. Stretch it over
+     * the image; larger is more anomalous.
+     */
+    const float *map;
+    uint32_t map_width, map_height;
+    uint32_t level_count;
+    /** With keep_features: (level_count, patches, embedding), rows L2-normalised; else NULL. */
+    const float *patch_features;
+    uint32_t patch_rows, patch_columns;
+    const float *detection_feature; /**< with keep_features: (embedding); else NULL */
+    uint32_t embedding;
+} aaclip_result;
+
+/**
+ * Plans detection. Retains model, adapters (NULL: plain CLIP projections) and cache.
+ * Errors: MISMATCH (adapters or cache of another model), INVALID_ARGUMENT, UNSUPPORTED,
+ * OUT_OF_MEMORY. On failure *detector is NULL.
+ */
+AACLIP_API aaclip_status aaclip_detector_new(aaclip_detector **detector, const aaclip_model *model,
+                                             const aaclip_adapters *adapters,
+                                             const aaclip_text_cache *cache,
+                                             const aaclip_detector_options *options);
+
+/** Frees the detector and sets *detector to NULL; accepts NULL and a pointer to NULL. */
+AACLIP_API void aaclip_detector_close(aaclip_detector **detector);
+
+/**
+ * Detects anomalies in one image as an object of class `class_name` of the cache. Set
+ * result->size first (aaclip_result result = {sizeof result}).
+ * Errors: NOT_FOUND (class), INVALID_ARGUMENT (image; another thread is using the detector),
+ * OUT_OF_MEMORY, BACKEND.
+ */
+AACLIP_API aaclip_status aaclip_detector_detect(aaclip_detector *detector,
+                                                const aaclip_image_view *image,
+                                                const char *class_name, aaclip_result *result);
+
+/**
+ * The same for `count` images; `results` points to `count` structs, whose maps stay valid together.
+ * Results are the same bits as one by one.
+ */
+AACLIP_API aaclip_status aaclip_detector_detect_batch(aaclip_detector *detector,
+                                                      const aaclip_image_view *images,
+                                                      const char *const *class_names, size_t count,
+                                                      aaclip_result *results);
+
+/** Side of the network's input in pixels. */
+AACLIP_API uint32_t aaclip_detector_image_size(const aaclip_detector *detector);
+
+/**
+ * Rescales a map for display: the probability of "abnormal" that training uses, sigmoid of the
+ * difference of similarities averaged over levels, in [0, 1]. A fixed scale: 0.5 is undecided in
+ * every picture. `out` may be `map`.
+ */
+AACLIP_API void aaclip_map_probability(const float *map, size_t count, uint32_t level_count,
+                                       float *out);
+
+/**
+ * Writes a deployment bundle: image tower, adapters and all pairs of the cache in one safetensors
+ * file, whole or not at all. It opens as a model, as adapters and as a cache, and needs neither
+ * text tower nor vocabulary. `adapters` may be NULL.
+ */
+AACLIP_API aaclip_status aaclip_bundle_save(const char *path, const aaclip_model *model,
+                                            const aaclip_adapters *adapters,
+                                            const aaclip_text_cache *cache, bool float16);
+
+AACLIP_END_DECLS
+
+#endif

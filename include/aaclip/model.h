@@ -1,0 +1,80 @@
+/* The frozen CLIP: weights, shapes, and the backend that computes with them. */
+#ifndef AACLIP_MODEL_H
+#define AACLIP_MODEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <aaclip/backend.h>
+#include <aaclip/config.h>
+#include <aaclip/export.h>
+#include <aaclip/status.h>
+
+AACLIP_BEGIN_DECLS
+
+/** Immutable after open; reference counted inside, so handles may be closed in any order. */
+typedef struct aaclip_model aaclip_model;
+
+typedef struct aaclip_model_options {
+    size_t size;
+    const char *backend;        /**< NULL or "auto": the best available */
+    aaclip_precision precision; /**< default AACLIP_PRECISION_F32 */
+    unsigned threads;           /**< of each call; 0 = the processors this process may use */
+} aaclip_model_options;
+
+AACLIP_API aaclip_status aaclip_model_options_init_sized(aaclip_model_options *options,
+                                                         size_t struct_size);
+#define aaclip_model_options_init(options)                                                         \
+    aaclip_model_options_init_sized((options), sizeof *(options))
+
+/**
+ * Opens a CLIP checkpoint: OpenAI TorchScript or state dict, Hugging Face (.bin, .safetensors or
+ * folder), open_clip (file or folder), the library's own safetensors or bundle. The type is taken
+ * from the content. Weights are mapped; each tower is prepared when it is first used.
+ * `options` may be NULL. Errors: NOT_FOUND, IO, FORMAT, UNSUPPORTED (ResNet CLIP, precision that
+ * the backend lacks), OUT_OF_MEMORY. On failure *model is NULL. Close with aaclip_model_close.
+ */
+AACLIP_API aaclip_status aaclip_model_open(aaclip_model **model, const char *path,
+                                           const aaclip_model_options *options);
+
+/** Gives the handle up and sets *model to NULL; accepts NULL and a pointer to NULL. */
+AACLIP_API void aaclip_model_close(aaclip_model **model);
+
+typedef struct aaclip_model_info {
+    size_t size;
+    const char *path, *layout;  /**< owned by the model */
+    const char *backend;        /**< static */
+    aaclip_precision precision; /**< F32 or BF16, never AUTO */
+    uint32_t threads;
+    aaclip_activation activation; /**< of the checkpoint; never CHECKPOINT */
+    uint32_t image_layers, image_width, image_heads, patch_size;
+    uint32_t trained_image_size; /**< pixels a side of the checkpoint's positional grid */
+    uint32_t embedding;          /**< size of the joint space */
+    bool has_text;               /**< false for a deployment bundle */
+    uint32_t text_layers, text_width, text_heads, context, vocabulary;
+    /** Ties caches and adapters to these weights; equal for the same weights in any layout. */
+    const char *fingerprint;
+} aaclip_model_info;
+
+/** Set info->size first (aaclip_model_info info = {sizeof info}). Any thread. */
+AACLIP_API aaclip_status aaclip_model_get_info(const aaclip_model *model, aaclip_model_info *info);
+
+/**
+ * Name of the backend that runs an operation of the image tower ("linear", "attention",
+ * "layer_norm", "blend", "normalize", "convert", "patches", "similarity", "anomaly_map"): what the
+ * chosen backend lacks falls to the next one. NULL for an unknown operation. Static text.
+ */
+AACLIP_API const char *aaclip_model_operation_backend(const aaclip_model *model,
+                                                      const char *operation);
+
+/**
+ * Writes the model as safetensors with OpenAI's names: opens faster and anywhere. float16 = true
+ * stores matrices in 16 bits (exact for OpenAI's weights). The file appears whole or not at all.
+ */
+AACLIP_API aaclip_status aaclip_model_save(const aaclip_model *model, const char *path,
+                                           bool float16);
+
+AACLIP_END_DECLS
+
+#endif

@@ -1,0 +1,104 @@
+/* One [normal, abnormal] pair of text vectors a class, computed once and kept. */
+#ifndef AACLIP_TEXT_CACHE_H
+#define AACLIP_TEXT_CACHE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <aaclip/adapters.h>
+#include <aaclip/config.h>
+#include <aaclip/export.h>
+#include <aaclip/model.h>
+#include <aaclip/status.h>
+
+AACLIP_BEGIN_DECLS
+
+/** Safe to use from several threads. Keyed by the text tower's and text adapters' fingerprints. */
+typedef struct aaclip_text_cache aaclip_text_cache;
+
+/** Called between batches of prompts; return false to cancel. Runs in the calling thread. */
+typedef bool (*aaclip_progress)(size_t done, size_t total, void *user);
+
+typedef struct aaclip_text_cache_options {
+    size_t size;
+    /**
+     * CLIP's vocabulary: `bpe_simple_vocab_16e6.txt.gz`, `merges.txt`, or a folder with one of
+     * them. NULL: looked for beside the model's file.
+     */
+    const char *vocabulary;
+    const char *prompts;         /**< JSON prompt set; NULL: the profile's own */
+    const aaclip_config *config; /**< used without adapters; NULL: the document profile */
+    bool truncate;               /**< cut long prompts instead of failing */
+    aaclip_progress progress;    /**< may be NULL */
+    void *progress_user;
+} aaclip_text_cache_options;
+
+AACLIP_API aaclip_status aaclip_text_cache_options_init_sized(aaclip_text_cache_options *options,
+                                                              size_t struct_size);
+#define aaclip_text_cache_options_init(options)                                                    \
+    aaclip_text_cache_options_init_sized((options), sizeof *(options))
+
+/**
+ * Makes an empty cache for a model and, when not NULL, its adapters (both are retained). Files are
+ * opened when the first class is built. `options` may be NULL.
+ */
+AACLIP_API aaclip_status aaclip_text_cache_new(aaclip_text_cache **cache, const aaclip_model *model,
+                                               const aaclip_adapters *adapters,
+                                               const aaclip_text_cache_options *options);
+
+/**
+ * Reads a saved cache or a bundle. MISMATCH when it was made with other weights, text adapters or
+ * prompts than `model`, `adapters` and `options` give.
+ */
+AACLIP_API aaclip_status aaclip_text_cache_open(aaclip_text_cache **cache, const char *path,
+                                                const aaclip_model *model,
+                                                const aaclip_adapters *adapters,
+                                                const aaclip_text_cache_options *options);
+
+/** Gives the handle up and sets *cache to NULL; accepts NULL and a pointer to NULL. */
+AACLIP_API void aaclip_text_cache_close(aaclip_text_cache **cache);
+
+/**
+ * Computes the pairs of `count` classes: every prompt with phrases[i] goes through the text tower.
+ * Known names are replaced. All classes or none are added.
+ * Errors: UNSUPPORTED (a bundle has no text tower), NOT_FOUND (vocabulary), FORMAT,
+ * INVALID_ARGUMENT (prompt too long, not UTF-8), CANCELLED, OUT_OF_MEMORY.
+ */
+AACLIP_API aaclip_status aaclip_text_cache_build(aaclip_text_cache *cache, const char *const *names,
+                                                 const char *const *phrases, size_t count);
+
+/** Adds or replaces one pair of vectors (embedding floats each; copied). */
+AACLIP_API aaclip_status aaclip_text_cache_add(aaclip_text_cache *cache, const char *name,
+                                               const float *normal, const float *abnormal);
+
+/** Copies a pair (embedding floats each; either may be NULL). NOT_FOUND lists the known classes. */
+AACLIP_API aaclip_status aaclip_text_cache_get(const aaclip_text_cache *cache, const char *name,
+                                               float *normal, float *abnormal);
+
+/** Number of classes, and their names in the order of adding; NULL past the end. A name lives until
+ * the cache is closed. */
+AACLIP_API size_t aaclip_text_cache_count(const aaclip_text_cache *cache);
+AACLIP_API const char *aaclip_text_cache_name(const aaclip_text_cache *cache, size_t index);
+
+/** Writes all pairs as safetensors, whole or not at all. */
+AACLIP_API aaclip_status aaclip_text_cache_save(const aaclip_text_cache *cache, const char *path);
+
+/**
+ * Encodes `count` prompts as they stand: `vectors` receives count * embedding floats, each row
+ * L2-normalised. For users who combine prompts in their own way.
+ */
+AACLIP_API aaclip_status aaclip_text_cache_encode(aaclip_text_cache *cache,
+                                                  const char *const *prompts, size_t count,
+                                                  float *vectors);
+
+/**
+ * Tokenizes one prompt with the cache's vocabulary: writes at most `capacity` ids, from
+ * <|startoftext|> to <|endoftext|>, and their number to *count.
+ */
+AACLIP_API aaclip_status aaclip_text_cache_tokenize(aaclip_text_cache *cache, const char *prompt,
+                                                    int32_t *ids, size_t capacity, size_t *count);
+
+AACLIP_END_DECLS
+
+#endif

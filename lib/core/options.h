@@ -1,0 +1,21 @@
+/* Structs that grow: the caller's may be older or newer than the library's. */
+#ifndef AAC_CORE_OPTIONS_H
+#define AAC_CORE_OPTIONS_H
+
+#include <stddef.h>
+
+#include <aaclip/status.h>
+
+/*
+ * `own` (own_size bytes) already holds the defaults; both structs begin with their size_t size.
+ * Copies what the caller gave. A caller's size that cuts the first fields, or a tail that this
+ * version does not know and that is not zero: INVALID_ARGUMENT naming `what`. NULL keeps defaults.
+ */
+aaclip_status aac_options_read(void *own, size_t own_size, const void *caller, const char *what);
+
+/* Fills the caller's struct of `caller_size` bytes from `own`, as far as it goes; the rest is zero.
+ */
+aaclip_status aac_options_write(void *caller, size_t caller_size, const void *own, size_t own_size,
+                                const char *what);
+
+#endif

@@ -1,0 +1,11 @@
+#include "core/workspace.h"
+
+#include "core/memory.h"
+
+void *aac_take(aac_workspace *workspace, size_t count, size_t element_size)
+{
+    size_t bytes = (count * element_size + AAC_ALIGNMENT - 1) / AAC_ALIGNMENT * AAC_ALIGNMENT;
+    void *piece = workspace->base ? workspace->base + workspace->used : NULL;
+    workspace->used += bytes;
+    return piece;
+}

@@ -1,0 +1,18 @@
+/*
+ * Working memory of a call: laid out once, allocated as one block. The same layout function runs
+ * twice, first without memory to learn the size, then to hand out the pieces.
+ */
+#ifndef AAC_CORE_WORKSPACE_H
+#define AAC_CORE_WORKSPACE_H
+
+#include <stddef.h>
+
+typedef struct aac_workspace {
+    char *base; /* NULL while measuring */
+    size_t used;
+} aac_workspace;
+
+/* The next `count` elements, 64-byte aligned; NULL while measuring. */
+void *aac_take(aac_workspace *workspace, size_t count, size_t element_size);
+
+#endif

@@ -1,0 +1,54 @@
+/* Adapter sets inside the library: the tensors as read, and packed for the backend. */
+#ifndef AAC_MODEL_ADAPTERS_H
+#define AAC_MODEL_ADAPTERS_H
+
+#include <aaclip/adapters.h>
+
+#include "model/block.h"
+
+/* Residual adapter after a block: bottleneck (two matrices) or linear (`second` unused). */
+typedef struct aac_layer_adapter {
+    aac_tensor first_tensor, second_tensor;
+    aac_weight *first, *second;
+} aac_layer_adapter;
+
+typedef struct aac_projection {
+    aac_tensor tensor;
+    aac_weight *weight; // (embedding, width)
+} aac_projection;
+
+/* The trained modules of one tower. */
+typedef struct aac_adapter_tower {
+    bool present;
+    uint32_t layer_count;
+    aac_layer_adapter *layers;
+    uint32_t projection_count; /* text: 1; image: one a level */
+    aac_projection projections[AACLIP_MAX_LEVELS];
+    aac_projection detection; /* image only */
+} aac_adapter_tower;
+
+const aac_adapter_tower *aac_adapters_text(const aaclip_adapters *adapters);
+const aac_adapter_tower *aac_adapters_image(const aaclip_adapters *adapters);
+const aaclip_config *aac_adapters_config(const aaclip_adapters *adapters);
+/* Of the text modules, for the cache's key; 0 without any. */
+uint64_t aac_adapters_text_fingerprint(const aaclip_adapters *adapters);
+/* Whether these adapters were opened for this model or one with the same weights. */
+aaclip_status aac_adapters_check_model(const aaclip_adapters *adapters, const aaclip_model *model);
+aaclip_adapters *aac_adapters_retain(const aaclip_adapters *adapters); /* NULL stays NULL */
+
+/* The adapter step of a tower, planned for its rows. */
+typedef struct aac_adapter_plan {
+    aac_plan *convert, *first, *second, *blend; /* convert, second: NULL when not needed */
+} aac_adapter_plan;
+
+aaclip_status aac_adapter_plan_make(aac_adapter_plan *plan, const aaclip_config *config,
+                                    const aac_block_shape *shape, float weight,
+                                    const aac_dispatch *dispatch);
+void aac_adapter_plan_clear(aac_adapter_plan *plan);
+size_t aac_adapter_scratch(const aac_adapter_plan *plan);
+
+/* x = w * adapted * |x| / |adapted| + (1 - w) * x for each row of x (rows, width) */
+aaclip_status aac_adapter_run(const aac_adapter_plan *plan, const aac_layer_adapter *adapter,
+                              float *x, const aac_block_memory *memory);
+
+#endif

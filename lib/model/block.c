@@ -1,0 +1,159 @@
+#include "model/block.h"
+
+#include "core/error.h"
+#include "core/memory.h"
+
+float *aac_vector_new(const aac_tensor *tensor)
+{
+    float *values = aac_alloc_array((size_t)aac_tensor_elements(tensor), sizeof *values);
+    if (values)
+        aac_tensor_to_f32(tensor, values);
+    return values;
+}
+
+static aaclip_status pack_vectors(aac_block *block, const aac_block_tensors *tensors)
+{
+    block->ln_1_gain = aac_vector_new(&tensors->ln_1_weight);
+    block->ln_1_bias = aac_vector_new(&tensors->ln_1_bias);
+    block->ln_2_gain = aac_vector_new(&tensors->ln_2_weight);
+    block->ln_2_bias = aac_vector_new(&tensors->ln_2_bias);
+    bool done = block->ln_1_gain && block->ln_1_bias && block->ln_2_gain && block->ln_2_bias;
+    return done ? AACLIP_OK : aac_error_memory();
+}
+
+aaclip_status aac_block_pack(aac_block *block, const aac_block_tensors *tensors,
+                             const aac_dispatch *dispatch, aac_dtype type)
+{
+    aaclip_status status = pack_vectors(block, tensors);
+    if (!status)
+        status = aac_dispatch_pack(dispatch, &block->qkv, tensors->qkv_weight.part,
+                                   tensors->qkv_bias.part, tensors->qkv_weight.count, type);
+    if (!status)
+        status = aac_dispatch_pack(dispatch, &block->out, &tensors->out_weight, &tensors->out_bias,
+                                   1, type);
+    if (!status)
+        status = aac_dispatch_pack(dispatch, &block->fc, &tensors->fc_weight, &tensors->fc_bias, 1,
+                                   type);
+    if (!status)
+        status = aac_dispatch_pack(dispatch, &block->proj, &tensors->proj_weight,
+                                   &tensors->proj_bias, 1, type);
+    return status;
+}
+
+void aac_block_clear(aac_block *block)
+{
+    aac_free(block->ln_1_gain);
+    aac_free(block->ln_1_bias);
+    aac_free(block->ln_2_gain);
+    aac_free(block->ln_2_bias);
+    aac_weight_free(&block->qkv);
+    aac_weight_free(&block->out);
+    aac_weight_free(&block->fc);
+    aac_weight_free(&block->proj);
+    *block = (aac_block){0};
+}
+
+static aaclip_status plan_linear(aac_plan **plan, const aac_dispatch *dispatch,
+                                 const aac_block_shape *shape, int64_t inputs, int64_t outputs,
+                                 aac_activation activation, bool accumulate)
+{
+    const aac_op_desc desc = {.op = AAC_OP_LINEAR,
+                              .linear = {.rows = shape->rows,
+                                         .inputs = inputs,
+                                         .outputs = outputs,
+                                         .x = shape->type,
+                                         .y = accumulate ? AAC_F32 : shape->type,
+                                         .activation = activation,
+                                         .bias = true,
+                                         .accumulate = accumulate}};
+    return aac_dispatch_plan(dispatch, plan, &desc);
+}
+
+aaclip_status aac_block_plan_make(aac_block_plan *plan, const aac_block_shape *shape,
+                                  const aac_dispatch *dispatch)
+{
+    *plan = (aac_block_plan){.shape = *shape};
+    const aac_op_desc norm = {
+        .op = AAC_OP_LAYER_NORM,
+        .layer_norm = {shape->rows, shape->width, shape->type, shape->epsilon}};
+    const aac_op_desc attention = {.op = AAC_OP_ATTENTION,
+                                   .attention = {.longest = shape->longest,
+                                                 .uniform = shape->uniform,
+                                                 .heads = shape->heads,
+                                                 .head_size = shape->width / shape->heads,
+                                                 .kind = shape->attention,
+                                                 .type = shape->type}};
+    int64_t width = shape->width, mlp = shape->mlp;
+    aaclip_status status = aac_dispatch_plan(dispatch, &plan->norm, &norm);
+    if (!status)
+        status = plan_linear(&plan->qkv, dispatch, shape, width, 3 * width, 0, false);
+    if (!status)
+        status = aac_dispatch_plan(dispatch, &plan->attention, &attention);
+    if (!status)
+        status = plan_linear(&plan->out, dispatch, shape, width, width, 0, true);
+    if (!status)
+        status = plan_linear(&plan->fc, dispatch, shape, width, mlp, shape->activation, false);
+    if (!status)
+        status = plan_linear(&plan->proj, dispatch, shape, mlp, width, 0, true);
+    if (status)
+        aac_block_plan_clear(plan);
+    return status;
+}
+
+void aac_block_plan_clear(aac_block_plan *plan)
+{
+    aac_plan_free(&plan->norm);
+    aac_plan_free(&plan->qkv);
+    aac_plan_free(&plan->attention);
+    aac_plan_free(&plan->out);
+    aac_plan_free(&plan->fc);
+    aac_plan_free(&plan->proj);
+}
+
+size_t aac_block_scratch(const aac_block_plan *plan)
+{
+    const aac_plan *const plans[] = {plan->norm, plan->qkv, plan->attention,
+                                     plan->out,  plan->fc,  plan->proj};
+    size_t largest = 0;
+    for (size_t i = 0; i < sizeof plans / sizeof *plans; i++)
+        largest = plans[i]->scratch > largest ? plans[i]->scratch : largest;
+    return largest;
+}
+
+static aaclip_status run_norm(const aac_block_plan *plan, const float *x, const float *gain,
+                              const float *bias, const aac_block_memory *memory)
+{
+    const aac_op_args args = {.x = x, .y = memory->narrow, .gain = gain, .bias = bias};
+    return aac_run(plan->norm, &args, memory->scratch);
+}
+
+static aaclip_status run_linear(const aac_plan *plan, const aac_weight *weight, const void *x,
+                                void *y, void *scratch)
+{
+    const aac_op_args args = {.x = x, .y = y, .weight = weight};
+    return aac_run(plan, &args, scratch);
+}
+
+/* x += out(attention(qkv(ln_1(x)))); x += proj(activation(fc(ln_2(x)))) */
+aaclip_status aac_block_run(const aac_block_plan *plan, const aac_block *block, float *x,
+                            const int32_t *offsets, int64_t sequences,
+                            const aac_block_memory *memory)
+{
+    void *narrow = memory->narrow, *wide = memory->wide, *scratch = memory->scratch;
+    const aac_op_args attention = {
+        .x = wide, .y = narrow, .offsets = offsets, .sequences = sequences};
+    aaclip_status status = run_norm(plan, x, block->ln_1_gain, block->ln_1_bias, memory);
+    if (!status)
+        status = run_linear(plan->qkv, block->qkv, narrow, wide, scratch);
+    if (!status)
+        status = aac_run(plan->attention, &attention, scratch);
+    if (!status)
+        status = run_linear(plan->out, block->out, narrow, x, scratch);
+    if (!status)
+        status = run_norm(plan, x, block->ln_2_gain, block->ln_2_bias, memory);
+    if (!status)
+        status = run_linear(plan->fc, block->fc, narrow, wide, scratch);
+    if (!status)
+        status = run_linear(plan->proj, block->proj, wide, x, scratch);
+    return status;
+}

@@ -1,0 +1,57 @@
+/* One pre-norm transformer block, and the adapter that may follow it. */
+#ifndef AAC_MODEL_BLOCK_H
+#define AAC_MODEL_BLOCK_H
+
+#include "backend/backend.h"
+#include "core/workspace.h"
+#include "files/checkpoint.h"
+
+/* Frozen weights of a block, packed for the backend. */
+typedef struct aac_block {
+    float *ln_1_gain, *ln_1_bias, *ln_2_gain, *ln_2_bias; // (width)
+    aac_weight *qkv, *out, *fc, *proj;
+} aac_block;
+
+aaclip_status aac_block_pack(aac_block *block, const aac_block_tensors *tensors,
+                             const aac_dispatch *dispatch, aac_dtype type);
+void aac_block_clear(aac_block *block);
+
+/* A vector of the checkpoint as float32; NULL when out of memory. */
+float *aac_vector_new(const aac_tensor *tensor);
+
+/* What all blocks of a tower have in common for a number of rows. */
+typedef struct aac_block_shape {
+    int64_t rows;    /* tokens of all sequences */
+    int64_t longest; /* rows of the longest sequence */
+    bool uniform;    /* every sequence has that many */
+    int64_t width, heads, mlp;
+    float epsilon;
+    aac_attention_kind attention;
+    aac_activation activation;
+    aac_dtype type; /* of the matrix products */
+} aac_block_shape;
+
+typedef struct aac_block_plan {
+    aac_block_shape shape;
+    aac_plan *norm, *qkv, *attention, *out, *fc, *proj;
+} aac_block_plan;
+
+aaclip_status aac_block_plan_make(aac_block_plan *plan, const aac_block_shape *shape,
+                                  const aac_dispatch *dispatch);
+void aac_block_plan_clear(aac_block_plan *plan);
+size_t aac_block_scratch(const aac_block_plan *plan);
+
+/* Buffers that a tower's blocks and adapters share. */
+typedef struct aac_block_memory {
+    void *narrow;   // (rows, width), type
+    void *wide;     // (rows, max(3 * width, mlp)), type
+    float *adapted; // (rows, width)
+    void *scratch;
+} aac_block_memory;
+
+/* x (rows, width) float32 goes in and out. */
+aaclip_status aac_block_run(const aac_block_plan *plan, const aac_block *block, float *x,
+                            const int32_t *offsets, int64_t sequences,
+                            const aac_block_memory *memory);
+
+#endif

@@ -1,0 +1,339 @@
+#include "model/model.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/error.h"
+#include "core/memory.h"
+#include "core/options.h"
+#include "model/fingerprint.h"
+#include "model/save.h"
+#include "model/tower.h"
+
+struct aaclip_model {
+    atomic_int references;
+    aac_checkpoint *checkpoint;
+    aac_dispatch dispatch;
+    aaclip_precision precision;
+    aac_dtype type;
+    uint64_t vision_fingerprint, text_fingerprint;
+    char fingerprint[40];
+    aac_mutex *mutex; /* guards what follows */
+    aac_vision_tower *vision;
+    aac_text_tower *text;
+    int text_users;
+};
+
+/* The towers are a cache: filling it does not change what the handle stands for. */
+static aaclip_model *writable(const aaclip_model *model)
+{
+    return (aaclip_model *)model;
+}
+
+aaclip_status aaclip_model_options_init_sized(aaclip_model_options *options, size_t struct_size)
+{
+    const aaclip_model_options own = {.size = sizeof own};
+    return aac_options_write(options, struct_size, &own, sizeof own, "aaclip_model_options");
+}
+
+static void fingerprint_parts(aac_fingerprint *fingerprint, const aac_parts *parts)
+{
+    const int64_t samples = 32;
+    for (int i = 0; i < 3; i++) {
+        aac_tensor part = parts->part[parts->count == 3 ? i : 0];
+        if (parts->count == 1) { /* q, k, v as the layouts that split them would have it */
+            part.shape[0] /= 3;
+            part.data = (const char *)part.data +
+                        i * part.shape[0] * part.stride[0] * (int64_t)aac_dtype_size(part.dtype);
+        }
+        aac_fingerprint_tensor(fingerprint, &part, samples, false);
+    }
+}
+
+static void fingerprint_blocks(aac_fingerprint *fingerprint, const aac_block_tensors *blocks,
+                               int64_t count)
+{
+    const int64_t samples = 32;
+    for (int64_t i = 0; i < count; i++) {
+        const aac_tensor *const tensors[] = {&blocks[i].ln_1_weight, &blocks[i].ln_1_bias,
+                                             &blocks[i].out_weight,  &blocks[i].out_bias,
+                                             &blocks[i].ln_2_weight, &blocks[i].ln_2_bias,
+                                             &blocks[i].fc_weight,   &blocks[i].fc_bias,
+                                             &blocks[i].proj_weight, &blocks[i].proj_bias};
+        fingerprint_parts(fingerprint, &blocks[i].qkv_weight);
+        fingerprint_parts(fingerprint, &blocks[i].qkv_bias);
+        for (size_t j = 0; j < sizeof tensors / sizeof *tensors; j++)
+            aac_fingerprint_tensor(fingerprint, tensors[j], samples, false);
+    }
+}
+
+static uint64_t fingerprint_tower(const aac_tensor *const *tensors, size_t count,
+                                  const aac_block_tensors *blocks, int64_t layers)
+{
+    aac_fingerprint fingerprint = aac_fingerprint_start();
+    for (size_t i = 0; i < count; i++)
+        aac_fingerprint_tensor(&fingerprint, tensors[i], 256, false);
+    fingerprint_blocks(&fingerprint, blocks, layers);
+    return fingerprint.value;
+}
+
+static void fingerprint_model(aaclip_model *model)
+{
+    const aac_checkpoint *c = model->checkpoint;
+    const aac_tensor *const vision[] = {
+        &c->patch_weight, &c->class_embedding, &c->vision_position, &c->ln_pre_weight,
+        &c->ln_pre_bias,  &c->ln_post_weight,  &c->ln_post_bias,    &c->vision_projection};
+    const aac_tensor *const text[] = {&c->token_embedding, &c->text_position, &c->ln_final_weight,
+                                      &c->ln_final_bias, &c->text_projection};
+    model->vision_fingerprint = fingerprint_tower(vision, sizeof vision / sizeof *vision,
+                                                  c->vision_blocks, c->vision.layers);
+    if (c->has_text)
+        model->text_fingerprint =
+            fingerprint_tower(text, sizeof text / sizeof *text, c->text_blocks, c->text.layers);
+    else
+        aac_load_key(c->file, "aaclip.text_fingerprint", &model->text_fingerprint);
+    snprintf(model->fingerprint, sizeof model->fingerprint, "%016llx-%016llx",
+             (unsigned long long)model->vision_fingerprint,
+             (unsigned long long)model->text_fingerprint);
+}
+
+static aaclip_status choose_precision(aaclip_model *model, aaclip_precision precision)
+{
+    const aac_op_desc bf16 = {.op = AAC_OP_LINEAR,
+                              .linear = {.rows = 1,
+                                         .inputs = model->checkpoint->vision.width,
+                                         .outputs = model->checkpoint->vision.width,
+                                         .x = AAC_BF16,
+                                         .y = AAC_BF16,
+                                         .bias = true}};
+    const aac_backend *chosen = model->dispatch.chain[0];
+    bool native = chosen->supports(&bf16);
+    if (precision == AACLIP_PRECISION_BF16 && !native)
+        return aac_error(AACLIP_ERROR_UNSUPPORTED,
+                         "precision bf16: backend '%s' has no bfloat16 products on this processor",
+                         chosen->name);
+    bool slow = chosen == &aac_backend_reference;
+    bool narrow = precision == AACLIP_PRECISION_BF16 ||
+                  (precision == AACLIP_PRECISION_AUTO && native && !slow);
+    model->precision = narrow ? AACLIP_PRECISION_BF16 : AACLIP_PRECISION_F32;
+    model->type = narrow ? AAC_BF16 : AAC_F32;
+    return AACLIP_OK;
+}
+
+static void log_backends(const aaclip_model *model)
+{
+    for (int op = 0; op < AAC_OP_COUNT; op++)
+        aac_log(AACLIP_LOG_DEBUG, "%s: %s runs on %s",
+                model->checkpoint->file ? aac_tensor_file_path(model->checkpoint->file) : "model",
+                aac_op_name((aac_op)op),
+                aaclip_model_operation_backend(model, aac_op_name((aac_op)op)));
+}
+
+static aaclip_status open_parts(aaclip_model *model, const char *path,
+                                const aaclip_model_options *options)
+{
+    int threads = (int)(options->threads ? options->threads : aac_processor_count());
+    model->mutex = aac_mutex_new();
+    if (!model->mutex)
+        return aac_error_memory();
+    aaclip_status status = aac_dispatch_open(&model->dispatch, options->backend, threads);
+    if (!status)
+        status = aac_checkpoint_open(&model->checkpoint, path);
+    if (!status)
+        status = choose_precision(model, options->precision);
+    return status;
+}
+
+aaclip_status aaclip_model_open(aaclip_model **out, const char *path,
+                                const aaclip_model_options *options)
+{
+    if (!out || !path)
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_model_open: model or path is NULL");
+    *out = NULL;
+    aaclip_model_options own = {.size = sizeof own};
+    aaclip_status status = aac_options_read(&own, sizeof own, options, "aaclip_model_options");
+    if (!status && (own.threads > 4096 || (unsigned)own.precision > AACLIP_PRECISION_AUTO))
+        status = aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
+                           "aaclip_model_options: threads %u (at most 4096) or precision %d",
+                           own.threads, (int)own.precision);
+    if (status)
+        return status;
+    aaclip_model *model = aac_calloc(1, sizeof *model);
+    if (!model)
+        return aac_error_memory();
+    atomic_init(&model->references, 1);
+    status = open_parts(model, path, &own);
+    if (status) {
+        aaclip_model_close(&model);
+        return status;
+    }
+    fingerprint_model(model);
+    log_backends(model);
+    *out = model;
+    return AACLIP_OK;
+}
+
+aaclip_model *aac_model_retain(const aaclip_model *model)
+{
+    if (model)
+        atomic_fetch_add(&writable(model)->references, 1);
+    return writable(model);
+}
+
+void aaclip_model_close(aaclip_model **handle)
+{
+    if (!handle || !*handle)
+        return;
+    aaclip_model *model = *handle;
+    *handle = NULL;
+    if (atomic_fetch_sub(&model->references, 1) != 1)
+        return;
+    aac_vision_tower_free(&model->vision, model->checkpoint);
+    aac_text_tower_free(&model->text, model->checkpoint);
+    aac_checkpoint_close(&model->checkpoint);
+    aac_mutex_free(model->mutex);
+    aac_free(model);
+}
+
+const aac_checkpoint *aac_model_checkpoint(const aaclip_model *model)
+{
+    return model->checkpoint;
+}
+
+const aac_dispatch *aac_model_dispatch(const aaclip_model *model)
+{
+    return &model->dispatch;
+}
+
+aac_dtype aac_model_type(const aaclip_model *model)
+{
+    return model->type;
+}
+
+uint64_t aac_model_vision_fingerprint(const aaclip_model *model)
+{
+    return model->vision_fingerprint;
+}
+
+uint64_t aac_model_text_fingerprint(const aaclip_model *model)
+{
+    return model->text_fingerprint;
+}
+
+aaclip_status aac_model_vision(const aaclip_model *model, const aac_vision_tower **tower)
+{
+    aaclip_model *own = writable(model);
+    aac_mutex_lock(own->mutex);
+    aaclip_status status = AACLIP_OK;
+    if (!own->vision)
+        status = aac_vision_tower_new(&own->vision, own->checkpoint, &own->dispatch, own->type);
+    *tower = own->vision;
+    aac_mutex_unlock(own->mutex);
+    return status;
+}
+
+aaclip_status aac_model_acquire_text(const aaclip_model *model, const aac_text_tower **tower)
+{
+    aaclip_model *own = writable(model);
+    *tower = NULL;
+    if (!own->checkpoint->has_text)
+        return aac_error(AACLIP_ERROR_UNSUPPORTED,
+                         "%s: a deployment bundle has no text tower, so no class can be added",
+                         aac_tensor_file_path(own->checkpoint->file));
+    aac_mutex_lock(own->mutex);
+    aaclip_status status = AACLIP_OK;
+    if (!own->text)
+        status = aac_text_tower_new(&own->text, own->checkpoint, &own->dispatch, own->type);
+    if (!status)
+        own->text_users++;
+    *tower = own->text;
+    aac_mutex_unlock(own->mutex);
+    return status;
+}
+
+void aac_model_release_text(const aaclip_model *model)
+{
+    aaclip_model *own = writable(model);
+    aac_mutex_lock(own->mutex);
+    if (--own->text_users == 0)
+        aac_text_tower_free(&own->text, own->checkpoint);
+    aac_mutex_unlock(own->mutex);
+}
+
+aac_activation aac_model_activation(const aaclip_model *model, aaclip_activation activation)
+{
+    if (activation == AACLIP_ACTIVATION_CHECKPOINT)
+        return model->checkpoint->activation == AAC_CHECKPOINT_GELU ? AAC_ACTIVATION_GELU
+                                                                    : AAC_ACTIVATION_QUICK_GELU;
+    return activation == AACLIP_ACTIVATION_GELU ? AAC_ACTIVATION_GELU : AAC_ACTIVATION_QUICK_GELU;
+}
+
+static void fill_info(aaclip_model_info *info, const aaclip_model *model)
+{
+    const aac_checkpoint *checkpoint = model->checkpoint;
+    *info = (aaclip_model_info){
+        .size = sizeof *info,
+        .path = aac_tensor_file_path(checkpoint->file),
+        .layout = checkpoint->layout,
+        .backend = model->dispatch.chain[0]->name,
+        .precision = model->precision,
+        .threads = (uint32_t)model->dispatch.threads,
+        .activation = checkpoint->activation == AAC_CHECKPOINT_GELU ? AACLIP_ACTIVATION_GELU
+                                                                    : AACLIP_ACTIVATION_QUICK_GELU,
+        .image_layers = (uint32_t)checkpoint->vision.layers,
+        .image_width = (uint32_t)checkpoint->vision.width,
+        .image_heads = (uint32_t)checkpoint->vision.heads,
+        .patch_size = (uint32_t)checkpoint->patch,
+        .trained_image_size = (uint32_t)(checkpoint->patch * checkpoint->grid),
+        .embedding = (uint32_t)checkpoint->embedding,
+        .has_text = checkpoint->has_text,
+        .fingerprint = model->fingerprint,
+    };
+    if (checkpoint->has_text) {
+        info->text_layers = (uint32_t)checkpoint->text.layers;
+        info->text_width = (uint32_t)checkpoint->text.width;
+        info->text_heads = (uint32_t)checkpoint->text.heads;
+        info->context = (uint32_t)checkpoint->context;
+        info->vocabulary = (uint32_t)checkpoint->vocabulary;
+    }
+}
+
+aaclip_status aaclip_model_get_info(const aaclip_model *model, aaclip_model_info *info)
+{
+    if (!model || !info)
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_model_get_info: NULL argument");
+    aaclip_model_info own;
+    fill_info(&own, model);
+    return aac_options_write(info, info->size, &own, sizeof own, "aaclip_model_info");
+}
+
+/* The image tower's operations with the sizes that matter for the choice. */
+static aac_op_desc typical(const aaclip_model *model, aac_op op)
+{
+    const aac_tower_shape *vision = &model->checkpoint->vision;
+    aac_op_desc desc = {.op = op};
+    if (op == AAC_OP_LINEAR) {
+        desc.linear.rows = 1;
+        desc.linear.inputs = desc.linear.outputs = vision->width;
+        desc.linear.x = desc.linear.y = model->type;
+        desc.linear.bias = true;
+    } else if (op == AAC_OP_ATTENTION) {
+        desc.attention.longest = model->checkpoint->grid * model->checkpoint->grid + 1;
+        desc.attention.uniform = true;
+        desc.attention.heads = vision->heads;
+        desc.attention.head_size = vision->width / vision->heads;
+        desc.attention.type = model->type;
+    }
+    return desc;
+}
+
+const char *aaclip_model_operation_backend(const aaclip_model *model, const char *operation)
+{
+    for (int op = 0; model && operation && op < AAC_OP_COUNT; op++)
+        if (strcmp(operation, aac_op_name((aac_op)op)) == 0) {
+            const aac_op_desc desc = typical(model, (aac_op)op);
+            return aac_dispatch_choose(&model->dispatch, &desc)->name;
+        }
+    return NULL;
+}

@@ -1,0 +1,49 @@
+/* The frozen CLIP inside the library: its checkpoint and the two towers packed for the backend. */
+#ifndef AAC_MODEL_MODEL_H
+#define AAC_MODEL_MODEL_H
+
+#include <aaclip/model.h>
+
+#include "core/platform.h"
+#include "model/block.h"
+
+typedef struct aac_vision_tower {
+    aac_block *blocks;
+    aac_weight *patch;                  // (width, 3 * patch * patch)
+    float *ln_pre_gain, *ln_pre_bias;   // (width)
+    float *ln_post_gain, *ln_post_bias; // (width)
+    aac_weight *projection;             // (embedding, width)
+} aac_vision_tower;
+
+typedef struct aac_text_tower {
+    aac_block *blocks;
+    float *position;                      // (context, width)
+    float *ln_final_gain, *ln_final_bias; // (width)
+    aac_weight *projection;               // (embedding, width)
+} aac_text_tower;
+
+aaclip_model *aac_model_retain(const aaclip_model *model);
+const aac_checkpoint *aac_model_checkpoint(const aaclip_model *model);
+const aac_dispatch *aac_model_dispatch(const aaclip_model *model);
+aac_dtype aac_model_type(const aaclip_model *model); /* of the matrix products */
+
+/* Keys of the frozen weights. The text key of a bundle is that of the tower left behind. */
+uint64_t aac_model_vision_fingerprint(const aaclip_model *model);
+uint64_t aac_model_text_fingerprint(const aaclip_model *model);
+
+/* Packs the image tower at the first call and keeps it as long as the model. */
+aaclip_status aac_model_vision(const aaclip_model *model, const aac_vision_tower **tower);
+
+/* Packs the text tower for the first user; it is freed when the last one gives it back. */
+aaclip_status aac_model_acquire_text(const aaclip_model *model, const aac_text_tower **tower);
+void aac_model_release_text(const aaclip_model *model);
+
+/* The activation that a configuration asks for on this checkpoint. */
+aac_activation aac_model_activation(const aaclip_model *model, aaclip_activation activation);
+
+/* Safetensors entries (names, metadata) of a tower, for saving; arrays grow through `list`. */
+struct aac_save_list;
+aaclip_status aac_model_save_entries(const aaclip_model *model, struct aac_save_list *list,
+                                     bool with_text, bool float16);
+
+#endif

@@ -1,0 +1,110 @@
+#include "model/save.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/error.h"
+#include "core/memory.h"
+
+/* Room for one more element; false when out of memory. */
+static bool grow(void **array, size_t count, size_t *capacity, size_t element)
+{
+    if (count < *capacity)
+        return true;
+    size_t larger = *capacity ? 2 * *capacity : 64;
+    void *moved = aac_realloc(*array, larger * element);
+    if (!moved)
+        return false;
+    *array = moved;
+    *capacity = larger;
+    return true;
+}
+
+/* Takes over `pointer`, also when it fails; NULL fails. */
+static bool own(aac_save_list *list, void *pointer)
+{
+    if (!pointer ||
+        !grow((void **)&list->owned, list->owned_count, &list->owned_capacity, sizeof(void *))) {
+        aac_free(pointer);
+        return false;
+    }
+    list->owned[list->owned_count++] = pointer;
+    return true;
+}
+
+aaclip_status aac_save_tensor(aac_save_list *list, const char *name, const aac_tensor *tensor,
+                              aac_dtype stored_as)
+{
+    char *copy = aac_strdup(name);
+    if (!own(list, copy) || !grow((void **)&list->tensors, list->tensor_count,
+                                  &list->tensor_capacity, sizeof *list->tensors))
+        return aac_error_memory();
+    aac_tensor_source source = {*tensor, stored_as};
+    source.tensor.name = copy;
+    list->tensors[list->tensor_count++] = source;
+    return AACLIP_OK;
+}
+
+aaclip_status aac_save_floats(aac_save_list *list, const char *name, const float *values,
+                              int64_t rows, int64_t columns)
+{
+    size_t bytes = (size_t)(rows * columns) * sizeof *values;
+    float *copy = aac_alloc(bytes);
+    if (!own(list, copy))
+        return aac_error_memory();
+    memcpy(copy, values, bytes);
+    const aac_tensor tensor = {.dtype = AAC_F32,
+                               .rank = 2,
+                               .shape = {rows, columns},
+                               .stride = {columns, 1},
+                               .data = copy};
+    return aac_save_tensor(list, name, &tensor, AAC_F32);
+}
+
+aaclip_status aac_save_text(aac_save_list *list, const char *key, const char *value)
+{
+    if (!value)
+        return aac_error_memory();
+    char *key_copy = aac_strdup(key), *value_copy = aac_strdup(value);
+    bool owned = own(list, key_copy);
+    owned = own(list, value_copy) && owned;
+    if (!owned || !grow((void **)&list->metadata, list->metadata_count, &list->metadata_capacity,
+                        sizeof *list->metadata))
+        return aac_error_memory();
+    list->metadata[list->metadata_count++] = (aac_metadata){key_copy, value_copy};
+    return AACLIP_OK;
+}
+
+aaclip_status aac_save_key(aac_save_list *list, const char *key, uint64_t value)
+{
+    char *text = aac_format("%016llx", (unsigned long long)value);
+    aaclip_status status = aac_save_text(list, key, text);
+    aac_free(text);
+    return status;
+}
+
+aaclip_status aac_save_write(const aac_save_list *list, const char *path)
+{
+    return aac_safetensors_write(path, list->tensors, list->tensor_count, list->metadata,
+                                 list->metadata_count);
+}
+
+void aac_save_clear(aac_save_list *list)
+{
+    for (size_t i = 0; i < list->owned_count; i++)
+        aac_free(list->owned[i]);
+    aac_free(list->owned);
+    aac_free(list->tensors);
+    aac_free(list->metadata);
+    *list = (aac_save_list){0};
+}
+
+bool aac_load_key(const aac_tensor_file *file, const char *key, uint64_t *value)
+{
+    const char *text = aac_tensor_file_string(file, key);
+    if (!text || strlen(text) != 16)
+        return false;
+    char *end;
+    *value = strtoull(text, &end, 16);
+    return *end == '\0';
+}

@@ -1,0 +1,133 @@
+#include "model/tower.h"
+
+#include "core/error.h"
+#include "core/memory.h"
+
+static aaclip_status pack_blocks(aac_block **out, const aac_block_tensors *tensors, int64_t count,
+                                 const aac_dispatch *dispatch, aac_dtype type)
+{
+    aac_block *blocks = *out = aac_calloc((size_t)count, sizeof *blocks);
+    if (!blocks)
+        return aac_error_memory();
+    aaclip_status status = AACLIP_OK;
+    for (int64_t i = 0; !status && i < count; i++)
+        status = aac_block_pack(&blocks[i], &tensors[i], dispatch, type);
+    return status;
+}
+
+static void free_blocks(aac_block *blocks, int64_t count)
+{
+    for (int64_t i = 0; blocks && i < count; i++)
+        aac_block_clear(&blocks[i]);
+    aac_free(blocks);
+}
+
+/* CLIP stores projections (width, embedding), to be used as x @ projection. */
+static aaclip_status pack_projection(aac_weight **weight, const aac_tensor *projection,
+                                     const aac_dispatch *dispatch, aac_dtype type)
+{
+    aac_tensor transposed = *projection;
+    transposed.shape[0] = projection->shape[1];
+    transposed.shape[1] = projection->shape[0];
+    transposed.stride[0] = projection->stride[1];
+    transposed.stride[1] = projection->stride[0];
+    return aac_dispatch_pack(dispatch, weight, &transposed, NULL, 1, type);
+}
+
+/* (width, 3, patch, patch) as (width, 3 * patch * patch). */
+static aaclip_status pack_patches(aac_weight **weight, const aac_tensor *convolution,
+                                  const aac_dispatch *dispatch, aac_dtype type)
+{
+    int64_t width = convolution->shape[0], columns = aac_tensor_elements(convolution) / width;
+    float *copy = NULL;
+    aac_tensor matrix = *convolution;
+    if (!aac_tensor_is_contiguous(convolution)) {
+        matrix.data = copy = aac_vector_new(convolution);
+        matrix.dtype = AAC_F32;
+        if (!copy)
+            return aac_error_memory();
+    }
+    matrix.rank = 2;
+    matrix.shape[1] = matrix.stride[0] = columns;
+    matrix.stride[1] = 1;
+    aaclip_status status = aac_dispatch_pack(dispatch, weight, &matrix, NULL, 1, type);
+    aac_free(copy);
+    return status;
+}
+
+void aac_vision_tower_free(aac_vision_tower **out, const aac_checkpoint *checkpoint)
+{
+    aac_vision_tower *tower = *out;
+    if (!tower)
+        return;
+    free_blocks(tower->blocks, checkpoint->vision.layers);
+    aac_weight_free(&tower->patch);
+    aac_weight_free(&tower->projection);
+    aac_free(tower->ln_pre_gain);
+    aac_free(tower->ln_pre_bias);
+    aac_free(tower->ln_post_gain);
+    aac_free(tower->ln_post_bias);
+    aac_free(tower);
+    *out = NULL;
+}
+
+aaclip_status aac_vision_tower_new(aac_vision_tower **out, const aac_checkpoint *checkpoint,
+                                   const aac_dispatch *dispatch, aac_dtype type)
+{
+    aac_vision_tower *tower = *out = aac_calloc(1, sizeof *tower);
+    if (!tower)
+        return aac_error_memory();
+    tower->ln_pre_gain = aac_vector_new(&checkpoint->ln_pre_weight);
+    tower->ln_pre_bias = aac_vector_new(&checkpoint->ln_pre_bias);
+    tower->ln_post_gain = aac_vector_new(&checkpoint->ln_post_weight);
+    tower->ln_post_bias = aac_vector_new(&checkpoint->ln_post_bias);
+    bool vectors =
+        tower->ln_pre_gain && tower->ln_pre_bias && tower->ln_post_gain && tower->ln_post_bias;
+    aaclip_status status = vectors ? AACLIP_OK : aac_error_memory();
+    if (!status)
+        status = pack_patches(&tower->patch, &checkpoint->patch_weight, dispatch, type);
+    if (!status)
+        status =
+            pack_projection(&tower->projection, &checkpoint->vision_projection, dispatch, type);
+    if (!status)
+        status = pack_blocks(&tower->blocks, checkpoint->vision_blocks, checkpoint->vision.layers,
+                             dispatch, type);
+    if (status)
+        aac_vision_tower_free(out, checkpoint);
+    return status;
+}
+
+void aac_text_tower_free(aac_text_tower **out, const aac_checkpoint *checkpoint)
+{
+    aac_text_tower *tower = *out;
+    if (!tower)
+        return;
+    free_blocks(tower->blocks, checkpoint->text.layers);
+    aac_weight_free(&tower->projection);
+    aac_free(tower->position);
+    aac_free(tower->ln_final_gain);
+    aac_free(tower->ln_final_bias);
+    aac_free(tower);
+    *out = NULL;
+}
+
+aaclip_status aac_text_tower_new(aac_text_tower **out, const aac_checkpoint *checkpoint,
+                                 const aac_dispatch *dispatch, aac_dtype type)
+{
+    aac_text_tower *tower = *out = aac_calloc(1, sizeof *tower);
+    if (!tower)
+        return aac_error_memory();
+    tower->position = aac_vector_new(&checkpoint->text_position);
+    tower->ln_final_gain = aac_vector_new(&checkpoint->ln_final_weight);
+    tower->ln_final_bias = aac_vector_new(&checkpoint->ln_final_bias);
+    bool vectors = tower->position && tower->ln_final_gain && tower->ln_final_bias;
+    aaclip_status status = vectors ? AACLIP_OK : aac_error_memory();
+    if (!status)
+        status = pack_projection(&tower->projection, &checkpoint->text_projection, dispatch, type);
+    if (!status)
+        status = pack_blocks(&tower->blocks, checkpoint->text_blocks, checkpoint->text.layers,
+                             dispatch, type);
+    if (status)
+        aac_text_tower_free(out, checkpoint);
+    return status;
+}
