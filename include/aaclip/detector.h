@@ -80,8 +80,8 @@ AACLIP_API aaclip_status aaclip_detector_detect(aaclip_detector *detector,
                                                 const char *class_name, aaclip_result *result);
 
 /**
- * The same for `count` images; `results` points to `count` structs, whose maps stay valid together.
- * Results are the same bits as one by one.
+ * The same for `count` images, each with its class; `results` points to `count` structs of which
+ * the first has its size set. Maps stay valid together. The bits are the same as one by one.
  */
 AACLIP_API aaclip_status aaclip_detector_detect_batch(aaclip_detector *detector,
                                                       const aaclip_image_view *images,

@@ -2,6 +2,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <aaclip/backend.h>
+
 #include "backend/backend.h"
 #include "core/error.h"
 #include "core/threads.h"
@@ -44,6 +46,28 @@ size_t aac_backend_count(void)
 const aac_backend *aac_backend_at(size_t index)
 {
     return registry[index].backend;
+}
+
+const char *aaclip_backend_name(size_t index)
+{
+    for (size_t i = 0; i < REGISTRY_COUNT; i++)
+        if (registry[i].selectable && index-- == 0)
+            return registry[i].backend->name;
+    return NULL;
+}
+
+bool aaclip_backend_available(const char *name)
+{
+    for (size_t i = 0; name && i < REGISTRY_COUNT; i++)
+        if (registry[i].selectable && strcmp(registry[i].backend->name, name) == 0)
+            return registry[i].backend->available();
+    return false;
+}
+
+const char *aaclip_precision_name(aaclip_precision precision)
+{
+    static const char *const names[] = {"f32", "bf16", "auto"};
+    return (unsigned)precision < 3 ? names[precision] : "unknown";
 }
 
 static aaclip_status unknown_backend(const char *name)

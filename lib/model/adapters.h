@@ -34,6 +34,10 @@ const aaclip_config *aac_adapters_config(const aaclip_adapters *adapters);
 uint64_t aac_adapters_text_fingerprint(const aaclip_adapters *adapters);
 /* Whether these adapters were opened for this model or one with the same weights. */
 aaclip_status aac_adapters_check_model(const aaclip_adapters *adapters, const aaclip_model *model);
+struct aac_save_list;
+/* Adds tensors and metadata to a safetensors list. */
+aaclip_status aac_adapters_save_entries(const aaclip_adapters *adapters, struct aac_save_list *list,
+                                        bool with_text);
 aaclip_adapters *aac_adapters_retain(const aaclip_adapters *adapters); /* NULL stays NULL */
 
 /* The adapter step of a tower, planned for its rows. */

@@ -32,6 +32,11 @@ static bool own(aac_save_list *list, void *pointer)
     return true;
 }
 
+aaclip_status aac_save_keep(aac_save_list *list, void *pointer)
+{
+    return own(list, pointer) ? AACLIP_OK : aac_error_memory();
+}
+
 aaclip_status aac_save_tensor(aac_save_list *list, const char *name, const aac_tensor *tensor,
                               aac_dtype stored_as)
 {

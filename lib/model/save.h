@@ -20,6 +20,8 @@ aaclip_status aac_save_tensor(aac_save_list *list, const char *name, const aac_t
 /* A float32 vector or matrix that is copied. */
 aaclip_status aac_save_floats(aac_save_list *list, const char *name, const float *values,
                               int64_t rows, int64_t columns);
+/* The list frees `pointer` (from aac_alloc) when it is cleared, also when this fails. */
+aaclip_status aac_save_keep(aac_save_list *list, void *pointer);
 /* Both are copied; NULL as value means that making it ran out of memory. */
 aaclip_status aac_save_text(aac_save_list *list, const char *key, const char *value);
 /* The value as 16 hexadecimal digits. */

@@ -1,0 +1,508 @@
+#include "model/adapters.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/config.h"
+#include "core/error.h"
+#include "core/memory.h"
+#include "core/options.h"
+#include "model/fingerprint.h"
+#include "model/model.h"
+#include "model/save.h"
+
+#define MAX_FILES 2
+
+struct aaclip_adapters {
+    atomic_int references;
+    aaclip_model *model;
+    aaclip_config config;
+    aac_tensor_file *files[MAX_FILES];
+    size_t file_count;
+    aac_adapter_tower text, image;
+    uint64_t text_fingerprint;
+};
+
+/* Where a tower's modules are named, and what their shapes must be. */
+typedef struct adapter_source {
+    const aac_tensor_file *file;
+    const char *root;   /* "image_adapter" */
+    const char *layers; /* "image_adapter.layer_adapters"; for text "text_adapter" */
+    int64_t width, embedding;
+} adapter_source;
+
+static bool has_prefix(const aac_tensor_file *file, const char *prefix)
+{
+    size_t length = strlen(prefix);
+    for (size_t i = 0; i < aac_tensor_file_count(file); i++)
+        if (strncmp(aac_tensor_file_at(file, i)->name, prefix, length) == 0)
+            return true;
+    return false;
+}
+
+static const aac_tensor *find(const adapter_source *source, const char *prefix, int index,
+                              const char *suffix)
+{
+    char name[128];
+    if (index < 0)
+        snprintf(name, sizeof name, "%s.%s", prefix, suffix);
+    else
+        snprintf(name, sizeof name, "%s.%d.%s", prefix, index, suffix);
+    return aac_tensor_file_find(source->file, name);
+}
+
+static aaclip_status check_shape(const adapter_source *source, const aac_tensor *tensor,
+                                 int64_t rows, int64_t columns)
+{
+    const int64_t expected[] = {rows, columns};
+    char wanted[AAC_SHAPE_TEXT], found[AAC_SHAPE_TEXT];
+    bool floating = tensor->dtype == AAC_F32 || tensor->dtype == AAC_F16 ||
+                    tensor->dtype == AAC_BF16 || tensor->dtype == AAC_F64;
+    if (!floating)
+        return aac_error(AACLIP_ERROR_FORMAT, "%s: %s: expected floating point, found %s",
+                         aac_tensor_file_path(source->file), tensor->name,
+                         aac_dtype_name(tensor->dtype));
+    if (tensor->rank == 2 && tensor->shape[0] == rows && tensor->shape[1] == columns)
+        return AACLIP_OK;
+    return aac_error(AACLIP_ERROR_MISMATCH, "%s: %s: expected %s, found %s",
+                     aac_tensor_file_path(source->file), tensor->name,
+                     aac_shape_text(wanted, expected, 2),
+                     aac_shape_text(found, tensor->shape, tensor->rank));
+}
+
+static aaclip_status missing(const adapter_source *source, const char *prefix, int index,
+                             const char *suffix)
+{
+    char number[16] = "";
+    if (index >= 0)
+        snprintf(number, sizeof number, ".%d", index);
+    return aac_error(AACLIP_ERROR_MISMATCH, "%s: %s%s.%s: expected a tensor, found none",
+                     aac_tensor_file_path(source->file), prefix, number, suffix);
+}
+
+static uint32_t count_layers(const adapter_source *source, bool *bottleneck)
+{
+    uint32_t count = 0;
+    *bottleneck = find(source, source->layers, 0, "fc1.weight") != NULL;
+    while (count < 1000 &&
+           find(source, source->layers, (int)count, *bottleneck ? "fc1.weight" : "fc.0.weight"))
+        count++;
+    return count;
+}
+
+static aaclip_status read_layer(aac_layer_adapter *layer, const adapter_source *source, int index,
+                                bool bottleneck)
+{
+    const char *suffix = bottleneck ? "fc1.weight" : "fc.0.weight";
+    const aac_tensor *first = find(source, source->layers, index, suffix);
+    int64_t inner = bottleneck ? source->width / 2 : source->width;
+    aaclip_status status = check_shape(source, first, inner, source->width);
+    if (status)
+        return status;
+    layer->first_tensor = *first;
+    if (!bottleneck)
+        return AACLIP_OK;
+    const aac_tensor *second = find(source, source->layers, index, "fc2.weight");
+    if (!second)
+        return missing(source, source->layers, index, "fc2.weight");
+    layer->second_tensor = *second;
+    return check_shape(source, second, source->width, inner);
+}
+
+static aaclip_status read_layers(aac_adapter_tower *tower, const adapter_source *source,
+                                 uint32_t count, bool bottleneck)
+{
+    tower->layers = aac_calloc(count, sizeof *tower->layers);
+    if (!tower->layers)
+        return aac_error_memory();
+    tower->layer_count = count;
+    aaclip_status status = AACLIP_OK;
+    for (uint32_t i = 0; !status && i < count; i++)
+        status = read_layer(&tower->layers[i], source, (int)i, bottleneck);
+    return status;
+}
+
+/* A projection is `fc.weight`, or `fc.0.weight` when an activation follows it in its module. */
+static aaclip_status read_projection(aac_projection *projection, const adapter_source *source,
+                                     const char *prefix, int index, bool *activation)
+{
+    const aac_tensor *tensor = find(source, prefix, index, "fc.0.weight");
+    *activation = tensor != NULL;
+    if (!tensor)
+        tensor = find(source, prefix, index, "fc.weight");
+    if (!tensor)
+        return missing(source, prefix, index, "fc.weight");
+    projection->tensor = *tensor;
+    return check_shape(source, tensor, source->embedding, source->width);
+}
+
+/* What the kind of adapter tells by itself; without layer adapters the configuration stays. */
+static aaclip_status adopt_kind(aaclip_config *config, const adapter_source *source,
+                                uint32_t layers, bool bottleneck, bool fixed)
+{
+    if (!layers)
+        return AACLIP_OK;
+    aaclip_layer_adapter kind =
+        bottleneck ? AACLIP_LAYER_ADAPTER_BOTTLENECK : AACLIP_LAYER_ADAPTER_LINEAR;
+    if (fixed && config->layer_adapter != kind)
+        return aac_error(
+            AACLIP_ERROR_MISMATCH, "%s: %s: expected %s adapters as configured, found %s ones",
+            aac_tensor_file_path(source->file), source->root, bottleneck ? "linear" : "bottleneck",
+            bottleneck ? "bottleneck" : "linear");
+    if (!fixed)
+        aac_config_fill(config, bottleneck ? AACLIP_PROFILE_DOCUMENT : AACLIP_PROFILE_PUBLISHED);
+    return AACLIP_OK;
+}
+
+static aaclip_status read_text(aaclip_adapters *adapters, const aac_tensor_file *file, bool *fixed)
+{
+    const aac_checkpoint *checkpoint = aac_model_checkpoint(adapters->model);
+    const adapter_source source = {file, "text_adapter", "text_adapter", checkpoint->text.width,
+                                   checkpoint->embedding};
+    if (adapters->text.present)
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
+                         "%s: text_adapter: another file gave text adapters already",
+                         aac_tensor_file_path(file));
+    if (!checkpoint->has_text)
+        return AACLIP_OK; /* a bundle needs no text side */
+    bool bottleneck, activation;
+    uint32_t layers = count_layers(&source, &bottleneck);
+    if (!bottleneck && layers && !find(&source, source.layers, (int)layers, "fc.weight"))
+        layers--; /* the last `N.fc.0.weight` is the projection */
+    aaclip_status status = adopt_kind(&adapters->config, &source, layers, bottleneck, *fixed);
+    if (!status)
+        status = read_layers(&adapters->text, &source, layers, bottleneck);
+    if (!status)
+        status = read_projection(&adapters->text.projections[0], &source, source.layers,
+                                 (int)layers, &activation);
+    if (status)
+        return status;
+    adapters->text.projection_count = 1;
+    adapters->text.present = true;
+    adapters->config.text_adapter_layers = layers;
+    if (!bottleneck && !*fixed)
+        adapters->config.text_projection_activation = activation;
+    *fixed = *fixed || layers;
+    return AACLIP_OK;
+}
+
+static uint32_t count_levels(const adapter_source *source)
+{
+    uint32_t count = 0;
+    while (count < AACLIP_MAX_LEVELS &&
+           (find(source, "image_adapter.seg_proj", (int)count, "fc.weight") ||
+            find(source, "image_adapter.seg_proj", (int)count, "fc.0.weight")))
+        count++;
+    return count;
+}
+
+static aaclip_status read_projections(aaclip_adapters *adapters, const adapter_source *source,
+                                      bool *activation)
+{
+    aac_adapter_tower *image = &adapters->image;
+    image->projection_count = count_levels(source);
+    if (!image->projection_count)
+        return missing(source, "image_adapter.seg_proj", 0, "fc.weight");
+    aaclip_status status = AACLIP_OK;
+    for (uint32_t i = 0; !status && i < image->projection_count; i++)
+        status = read_projection(&image->projections[i], source, "image_adapter.seg_proj", (int)i,
+                                 activation);
+    return status ? status
+                  : read_projection(&image->detection, source, "image_adapter.det_proj", -1,
+                                    activation);
+}
+
+static aaclip_status read_image(aaclip_adapters *adapters, const aac_tensor_file *file, bool *fixed)
+{
+    const aac_checkpoint *checkpoint = aac_model_checkpoint(adapters->model);
+    const adapter_source source = {file, "image_adapter", "image_adapter.layer_adapters",
+                                   checkpoint->vision.width, checkpoint->embedding};
+    if (adapters->image.present)
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
+                         "%s: image_adapter: another file gave image adapters already",
+                         aac_tensor_file_path(file));
+    bool bottleneck, activation, first = !*fixed;
+    uint32_t layers = count_layers(&source, &bottleneck);
+    aaclip_status status = adopt_kind(&adapters->config, &source, layers, bottleneck, *fixed);
+    if (!status)
+        status = read_layers(&adapters->image, &source, layers, bottleneck);
+    if (!status)
+        status = read_projections(adapters, &source, &activation);
+    if (status)
+        return status;
+    adapters->image.present = true;
+    adapters->config.image_adapter_layers = layers;
+    if (!bottleneck && (first || adapters->config.profile == AACLIP_PROFILE_PUBLISHED))
+        adapters->config.image_projection_activation = activation;
+    *fixed = *fixed || layers;
+    if (adapters->config.level_count &&
+        adapters->config.level_count != adapters->image.projection_count)
+        return aac_error(AACLIP_ERROR_MISMATCH,
+                         "%s: image_adapter.seg_proj: expected %u levels, found %u",
+                         aac_tensor_file_path(file), adapters->config.level_count,
+                         adapters->image.projection_count);
+    return AACLIP_OK;
+}
+
+/* Our own files say for which model they were trained and with which configuration. */
+static aaclip_status read_metadata(aaclip_adapters *adapters, const aac_tensor_file *file,
+                                   bool *fixed)
+{
+    const char *path = aac_tensor_file_path(file);
+    const char *config = aac_tensor_file_string(file, "aaclip.config");
+    uint64_t vision = 0;
+    if (aac_load_key(file, "aaclip.model_vision_fingerprint", &vision) &&
+        vision != aac_model_vision_fingerprint(adapters->model))
+        return aac_error(AACLIP_ERROR_MISMATCH,
+                         "%s: trained for a model with fingerprint %016llx, found %016llx", path,
+                         (unsigned long long)vision,
+                         (unsigned long long)aac_model_vision_fingerprint(adapters->model));
+    if (!config || *fixed)
+        return AACLIP_OK;
+    *fixed = true;
+    return aac_config_from_json(&adapters->config, config, path);
+}
+
+static aaclip_status read_file(aaclip_adapters *adapters, const char *path, bool *fixed)
+{
+    aac_tensor_file **file = &adapters->files[adapters->file_count];
+    aaclip_status status = aac_tensor_file_open(file, path);
+    if (status)
+        return status;
+    adapters->file_count++;
+    bool text = has_prefix(*file, "text_adapter."), image = has_prefix(*file, "image_adapter.");
+    if (!text && !image)
+        return aac_error(AACLIP_ERROR_FORMAT,
+                         "%s: expected text_adapter.* or image_adapter.* tensors, found none",
+                         path);
+    status = read_metadata(adapters, *file, fixed);
+    if (!status && text)
+        status = read_text(adapters, *file, fixed);
+    if (!status && image)
+        status = read_image(adapters, *file, fixed);
+    return status;
+}
+
+static aaclip_status pack_one(aac_weight **weight, const aac_tensor *tensor,
+                              const aaclip_model *model)
+{
+    return tensor->data ? aac_dispatch_pack(aac_model_dispatch(model), weight, tensor, NULL, 1,
+                                            aac_model_type(model))
+                        : AACLIP_OK;
+}
+
+static aaclip_status pack_tower(aac_adapter_tower *tower, const aaclip_model *model)
+{
+    aaclip_status status = AACLIP_OK;
+    for (uint32_t i = 0; !status && i < tower->layer_count; i++) {
+        status = pack_one(&tower->layers[i].first, &tower->layers[i].first_tensor, model);
+        if (!status)
+            status = pack_one(&tower->layers[i].second, &tower->layers[i].second_tensor, model);
+    }
+    for (uint32_t i = 0; !status && i < tower->projection_count; i++)
+        status = pack_one(&tower->projections[i].weight, &tower->projections[i].tensor, model);
+    if (!status)
+        status = pack_one(&tower->detection.weight, &tower->detection.tensor, model);
+    return status;
+}
+
+static void clear_tower(aac_adapter_tower *tower)
+{
+    for (uint32_t i = 0; i < tower->layer_count; i++) {
+        aac_weight_free(&tower->layers[i].first);
+        aac_weight_free(&tower->layers[i].second);
+    }
+    for (uint32_t i = 0; i < tower->projection_count; i++)
+        aac_weight_free(&tower->projections[i].weight);
+    aac_weight_free(&tower->detection.weight);
+    aac_free(tower->layers);
+}
+
+static uint64_t fingerprint_text(const aac_adapter_tower *text)
+{
+    if (!text->present)
+        return 0;
+    aac_fingerprint fingerprint = aac_fingerprint_start();
+    const int64_t samples = 4096;
+    for (uint32_t i = 0; i < text->layer_count; i++) {
+        aac_fingerprint_tensor(&fingerprint, &text->layers[i].first_tensor, samples, true);
+        if (text->layers[i].second_tensor.data)
+            aac_fingerprint_tensor(&fingerprint, &text->layers[i].second_tensor, samples, true);
+    }
+    aac_fingerprint_tensor(&fingerprint, &text->projections[0].tensor, samples, true);
+    return fingerprint.value;
+}
+
+/* A bundle keeps the key of the text adapters that made its cache. */
+static void set_text_fingerprint(aaclip_adapters *adapters)
+{
+    adapters->text_fingerprint = fingerprint_text(&adapters->text);
+    for (size_t i = 0; i < adapters->file_count && !adapters->text.present; i++)
+        aac_load_key(adapters->files[i], "aaclip.text_adapter_fingerprint",
+                     &adapters->text_fingerprint);
+}
+
+static aaclip_status open_files(aaclip_adapters *adapters, const char *const *paths, size_t count,
+                                const aaclip_config *config)
+{
+    const aac_checkpoint *checkpoint = aac_model_checkpoint(adapters->model);
+    bool fixed = config != NULL;
+    aaclip_status status = aac_config_read(&adapters->config, config);
+    for (size_t i = 0; !status && i < count; i++)
+        status = read_file(adapters, paths[i], &fixed);
+    if (!status)
+        status = aac_config_resolve(&adapters->config, checkpoint->vision.layers,
+                                    checkpoint->text.layers);
+    if (!status)
+        status = pack_tower(&adapters->text, adapters->model);
+    if (!status)
+        status = pack_tower(&adapters->image, adapters->model);
+    if (!status)
+        set_text_fingerprint(adapters);
+    return status;
+}
+
+aaclip_status aaclip_adapters_open(aaclip_adapters **out, const aaclip_model *model,
+                                   const char *const *paths, size_t count,
+                                   const aaclip_config *config)
+{
+    if (!out || !model || !paths || !count)
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
+                         "aaclip_adapters_open: expected a model and at least one path");
+    *out = NULL;
+    if (count > MAX_FILES)
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
+                         "aaclip_adapters_open: expected at most one text and one image file, "
+                         "found %zu",
+                         count);
+    aaclip_adapters *adapters = aac_calloc(1, sizeof *adapters);
+    if (!adapters)
+        return aac_error_memory();
+    atomic_init(&adapters->references, 1);
+    adapters->model = aac_model_retain(model);
+    aaclip_status status = open_files(adapters, paths, count, config);
+    if (status)
+        aaclip_adapters_close(&adapters);
+    *out = adapters;
+    return status;
+}
+
+aaclip_adapters *aac_adapters_retain(const aaclip_adapters *adapters)
+{
+    aaclip_adapters *own = (aaclip_adapters *)adapters;
+    if (own)
+        atomic_fetch_add(&own->references, 1);
+    return own;
+}
+
+void aaclip_adapters_close(aaclip_adapters **handle)
+{
+    if (!handle || !*handle)
+        return;
+    aaclip_adapters *adapters = *handle;
+    *handle = NULL;
+    if (atomic_fetch_sub(&adapters->references, 1) != 1)
+        return;
+    clear_tower(&adapters->text);
+    clear_tower(&adapters->image);
+    for (size_t i = 0; i < adapters->file_count; i++)
+        aac_tensor_file_close(&adapters->files[i]);
+    aaclip_model_close(&adapters->model);
+    aac_free(adapters);
+}
+
+const aac_adapter_tower *aac_adapters_text(const aaclip_adapters *adapters)
+{
+    return &adapters->text;
+}
+
+const aac_adapter_tower *aac_adapters_image(const aaclip_adapters *adapters)
+{
+    return &adapters->image;
+}
+
+const aaclip_config *aac_adapters_config(const aaclip_adapters *adapters)
+{
+    return &adapters->config;
+}
+
+uint64_t aac_adapters_text_fingerprint(const aaclip_adapters *adapters)
+{
+    return adapters ? adapters->text_fingerprint : 0;
+}
+
+aaclip_status aac_adapters_check_model(const aaclip_adapters *adapters, const aaclip_model *model)
+{
+    if (!adapters || adapters->model == model)
+        return AACLIP_OK;
+    return aac_error(AACLIP_ERROR_MISMATCH,
+                     "%s: these adapters were opened for another model handle",
+                     aac_tensor_file_path(adapters->files[0]));
+}
+
+aaclip_status aaclip_adapters_get_config(const aaclip_adapters *adapters, aaclip_config *config)
+{
+    if (!adapters || !config)
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
+                         "aaclip_adapters_get_config: NULL argument");
+    return aac_options_write(config, config->size, &adapters->config, sizeof adapters->config,
+                             "aaclip_config");
+}
+
+bool aaclip_adapters_has_text(const aaclip_adapters *adapters)
+{
+    return adapters && adapters->text.present;
+}
+
+bool aaclip_adapters_has_image(const aaclip_adapters *adapters)
+{
+    return adapters && adapters->image.present;
+}
+
+static aaclip_status save_tower(aac_save_list *list, const aac_adapter_tower *tower)
+{
+    aaclip_status status = AACLIP_OK;
+    for (uint32_t i = 0; !status && i < tower->layer_count; i++) {
+        const aac_layer_adapter *layer = &tower->layers[i];
+        status = aac_save_tensor(list, layer->first_tensor.name, &layer->first_tensor, AAC_F32);
+        if (!status && layer->second_tensor.data)
+            status =
+                aac_save_tensor(list, layer->second_tensor.name, &layer->second_tensor, AAC_F32);
+    }
+    for (uint32_t i = 0; !status && i < tower->projection_count; i++)
+        status = aac_save_tensor(list, tower->projections[i].tensor.name,
+                                 &tower->projections[i].tensor, AAC_F32);
+    if (!status && tower->detection.tensor.data)
+        status =
+            aac_save_tensor(list, tower->detection.tensor.name, &tower->detection.tensor, AAC_F32);
+    return status;
+}
+
+aaclip_status aac_adapters_save_entries(const aaclip_adapters *adapters, aac_save_list *list,
+                                        bool with_text)
+{
+    char *config = aac_config_to_json(&adapters->config);
+    aaclip_status status = aac_save_text(list, "aaclip.config", config);
+    aac_free(config);
+    if (!status)
+        status = aac_save_key(list, "aaclip.model_vision_fingerprint",
+                              aac_model_vision_fingerprint(adapters->model));
+    if (!status)
+        status = aac_save_key(list, "aaclip.text_adapter_fingerprint", adapters->text_fingerprint);
+    if (!status && with_text)
+        status = save_tower(list, &adapters->text);
+    return status ? status : save_tower(list, &adapters->image);
+}
+
+aaclip_status aaclip_adapters_save(const aaclip_adapters *adapters, const char *path)
+{
+    if (!adapters || !path)
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_adapters_save: NULL argument");
+    aac_save_list list = {0};
+    aaclip_status status = aac_adapters_save_entries(adapters, &list, true);
+    if (!status)
+        status = aac_save_write(&list, path);
+    aac_save_clear(&list);
+    return status;
+}

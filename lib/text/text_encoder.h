@@ -1,0 +1,24 @@
+/* The text tower with its adapters: token ids in, one vector a prompt out. */
+#ifndef AAC_TEXT_TEXT_ENCODER_H
+#define AAC_TEXT_TEXT_ENCODER_H
+
+#include "model/adapters.h"
+#include "model/model.h"
+
+/* Prompts one after the other: ids[offsets[i]] .. ids[offsets[i + 1] - 1] are prompt i. */
+typedef struct aac_token_batch {
+    const int32_t *ids;
+    const int32_t *offsets;
+    int64_t prompts;
+} aac_token_batch;
+
+/*
+ * vectors: (prompts, embedding), each row L2-normalised. Causality makes everything after the end
+ * token irrelevant, so prompts have their own length and nothing is padded. `adapters` may be NULL
+ * or without text modules: plain CLIP with its own projection.
+ */
+aaclip_status aac_text_encode(const aaclip_model *model, const aac_text_tower *tower,
+                              const aaclip_adapters *adapters, const aaclip_config *config,
+                              const aac_token_batch *batch, float *vectors);
+
+#endif
