@@ -1,0 +1,227 @@
+#include "common.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+int complain(const char *program, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    fprintf(stderr, "%s: ", program);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+    va_end(arguments);
+    return 1;
+}
+
+static void print_message(aaclip_log_level level, const char *message, void *user)
+{
+    (void)user;
+    static const char *const names[] = {"error", "warning", "info", "debug"};
+    fprintf(stderr, "%s: %s\n", names[level], message);
+}
+
+void show_log(bool verbose)
+{
+    aaclip_set_log(print_message, verbose ? AACLIP_LOG_DEBUG : AACLIP_LOG_WARNING, NULL);
+}
+
+double seconds_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+void progress_start(progress_bar *bar, const char *label)
+{
+    *bar = (progress_bar){.label = label, .started = seconds_now()};
+}
+
+void progress_update(progress_bar *bar, size_t done, size_t total)
+{
+    const double patience = 2.0, interval = 0.1;
+    const int width = 30;
+    double now = seconds_now();
+    if (!total || now - bar->started < patience || !isatty(STDERR_FILENO))
+        return;
+    if (now - bar->drawn < interval && done < total)
+        return;
+    int filled = (int)((double)width * (double)done / (double)total);
+    fprintf(stderr, "\r%s [%.*s%*s] %zu/%zu", bar->label, filled, "##############################",
+            width - filled, "", done, total);
+    bar->drawn = now;
+    bar->visible = true;
+}
+
+void progress_end(progress_bar *bar)
+{
+    if (bar->visible)
+        fputc('\n', stderr);
+    bar->visible = false;
+}
+
+bool list_add(string_list *list, const char *text)
+{
+    if (list->count == list->capacity) {
+        size_t capacity = list->capacity ? 2 * list->capacity : 16;
+        char **items = realloc(list->items, capacity * sizeof *items);
+        if (!items)
+            return false;
+        list->items = items;
+        list->capacity = capacity;
+    }
+    char *copy = strdup(text);
+    if (!copy)
+        return false;
+    list->items[list->count++] = copy;
+    return true;
+}
+
+void list_clear(string_list *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        free(list->items[i]);
+    free(list->items);
+    *list = (string_list){0};
+}
+
+static bool is_image_name(const char *name)
+{
+    static const char *const endings[] = {".png", ".jpg", ".jpeg", ".bmp"};
+    const char *dot = strrchr(name, '.');
+    for (size_t i = 0; dot && i < sizeof endings / sizeof *endings; i++)
+        if (strcasecmp(dot, endings[i]) == 0)
+            return true;
+    return false;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static bool add_folder(string_list *list, const char *path, DIR *folder)
+{
+    size_t before = list->count;
+    bool added = true;
+    for (struct dirent *entry; added && (entry = readdir(folder));) {
+        if (!is_image_name(entry->d_name))
+            continue;
+        size_t length = strlen(path) + strlen(entry->d_name) + 2;
+        char *file = malloc(length);
+        if (!file)
+            return false;
+        snprintf(file, length, "%s/%s", path, entry->d_name);
+        added = list_add(list, file);
+        free(file);
+    }
+    if (list->count > before)
+        qsort(list->items + before, list->count - before, sizeof *list->items, compare_names);
+    return added;
+}
+
+bool list_add_images(string_list *list, const char *path, const char *program)
+{
+    struct stat info;
+    if (stat(path, &info) == 0 && !S_ISDIR(info.st_mode))
+        return list_add(list, path) || !complain(program, "out of memory");
+    DIR *folder = opendir(path);
+    if (!folder)
+        return !complain(program, "%s: %s", path, strerror(errno));
+    size_t before = list->count;
+    bool added = add_folder(list, path, folder);
+    closedir(folder);
+    if (!added)
+        return !complain(program, "out of memory");
+    if (list->count == before)
+        return !complain(program, "%s: no png, jpg, jpeg or bmp file in this folder", path);
+    return true;
+}
+
+bool parse_precision(aaclip_precision *precision, const char *text, const char *program)
+{
+    for (int i = AACLIP_PRECISION_F32; i <= AACLIP_PRECISION_AUTO; i++)
+        if (strcmp(text, aaclip_precision_name((aaclip_precision)i)) == 0) {
+            *precision = (aaclip_precision)i;
+            return true;
+        }
+    return !complain(program, "--precision: expected f32, bf16 or auto, found '%s'", text);
+}
+
+bool parse_profile(aaclip_profile *profile, const char *text, const char *program)
+{
+    *profile = strcmp(text, "published") == 0 ? AACLIP_PROFILE_PUBLISHED : AACLIP_PROFILE_DOCUMENT;
+    return strcmp(text, aaclip_profile_name(*profile)) == 0 ||
+           !complain(program, "--profile: expected document or published, found '%s'", text);
+}
+
+bool parse_domain(aaclip_domain *domain, const char *text, const char *program)
+{
+    *domain = strcmp(text, "medical") == 0 ? AACLIP_DOMAIN_MEDICAL : AACLIP_DOMAIN_INDUSTRIAL;
+    return strcmp(text, aaclip_domain_name(*domain)) == 0 ||
+           !complain(program, "--domain: expected industrial or medical, found '%s'", text);
+}
+
+bool parse_number(unsigned *number, const char *text, unsigned most, const char *what,
+                  const char *program)
+{
+    char *end;
+    unsigned long value = strtoul(text, &end, 10);
+    *number = (unsigned)value;
+    if (*text >= '0' && *text <= '9' && !*end && value <= most)
+        return true;
+    return !complain(program, "%s: expected a number from 0 to %u, found '%s'", what, most, text);
+}
+
+bool open_text(text_output *output, const char *path, const char *program)
+{
+    *output = (text_output){0};
+    if (strcmp(path, "-") == 0) {
+        output->file = stdout;
+        return true;
+    }
+    size_t length = strlen(path) + sizeof ".XXXXXX";
+    output->path = strdup(path);
+    output->temporary = malloc(length);
+    if (output->path && output->temporary) {
+        snprintf(output->temporary, length, "%s.XXXXXX", path);
+        int file = mkstemp(output->temporary);
+        output->file = file < 0 ? NULL : fdopen(file, "w");
+    }
+    if (output->file)
+        return true;
+    complain(program, "%s: cannot write: %s", path, strerror(errno));
+    free(output->path);
+    free(output->temporary);
+    return false;
+}
+
+bool finish_text(text_output *output, bool keep, const char *program)
+{
+    if (!output->path)
+        return fflush(stdout) == 0 || !complain(program, "stdout: %s", strerror(errno));
+    bool written = !ferror(output->file);
+    written = fclose(output->file) == 0 && written;
+    if (keep && written) {
+        mode_t mask = umask(0);
+        umask(mask);
+        written = chmod(output->temporary, 0666 & ~mask) == 0 &&
+                  rename(output->temporary, output->path) == 0;
+    }
+    if (!keep || !written)
+        remove(output->temporary);
+    if (keep && !written)
+        complain(program, "%s: cannot write: %s", output->path, strerror(errno));
+    free(output->path);
+    free(output->temporary);
+    *output = (text_output){0};
+    return !keep || written;
+}

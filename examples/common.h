@@ -1,0 +1,60 @@
+/* What the example programs share: messages, progress, lists of images, whole-or-nothing text
+ * files. */
+#ifndef EXAMPLES_COMMON_H
+#define EXAMPLES_COMMON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include <aaclip/aaclip.h>
+
+/* "program: message" on stderr; returns 1, the exit code of a failed program. */
+int complain(const char *program, const char *format, ...) AACLIP_PRINTF(2, 3);
+
+/* Sends the library's warnings (with `verbose` everything) to stderr. */
+void show_log(bool verbose);
+
+/* One line that redraws itself on stderr, if that is a terminal and the work takes over 2 seconds.
+ */
+typedef struct progress_bar {
+    const char *label;
+    double started, drawn;
+    bool visible;
+} progress_bar;
+
+void progress_start(progress_bar *bar, const char *label);
+void progress_update(progress_bar *bar, size_t done, size_t total);
+void progress_end(progress_bar *bar);
+
+double seconds_now(void);
+
+typedef struct string_list {
+    char **items;
+    size_t count, capacity;
+} string_list;
+
+bool list_add(string_list *list, const char *text);
+void list_clear(string_list *list);
+/* Adds a file, or the images (png, jpg, jpeg, bmp) of a folder in order of name; false with a
+ * message when there are none. */
+bool list_add_images(string_list *list, const char *path, const char *program);
+
+/* Words to enum values; false with a message listing what is possible. */
+bool parse_precision(aaclip_precision *precision, const char *text, const char *program);
+bool parse_profile(aaclip_profile *profile, const char *text, const char *program);
+bool parse_domain(aaclip_domain *domain, const char *text, const char *program);
+bool parse_number(unsigned *number, const char *text, unsigned most, const char *what,
+                  const char *program);
+
+/* A text file under a temporary name until finish_text renames it; "-" is stdout. */
+typedef struct text_output {
+    FILE *file;
+    char *path, *temporary;
+} text_output;
+
+bool open_text(text_output *output, const char *path, const char *program);
+/* With keep = false the file is removed. */
+bool finish_text(text_output *output, bool keep, const char *program);
+
+#endif

@@ -1,0 +1,548 @@
+/* aaclip-detect: anomaly scores, overlays and maps of images. */
+#include <errno.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <jansson.h>
+
+#include "common.h"
+
+#define PROGRAM "aaclip-detect"
+
+typedef struct arguments {
+    const char *model, *vocabulary, *prompts, *class_name, *dataset, *phrase, *backend;
+    const char *out, *json, *csv, *text_cache;
+    string_list adapters, images;
+    bool has_profile, has_domain, raw, verbose;
+    aaclip_profile profile;
+    aaclip_domain domain;
+    aaclip_precision precision;
+    unsigned image_size, threads;
+} arguments;
+
+/* Everything that is open. */
+typedef struct session {
+    aaclip_model *model;
+    aaclip_adapters *adapters;
+    aaclip_text_cache *cache;
+    aaclip_detector *detector;
+    progress_bar bar;
+    char class_name[256];
+} session;
+
+static const char usage[] =
+    "usage: " PROGRAM
+    " --model FILE [--adapters FILE]... --class NAME [options] IMAGE|FOLDER...\n"
+    "\n"
+    "Scores images for anomalies and draws where they are.\n"
+    "\n"
+    "  --model FILE       CLIP checkpoint (OpenAI, Hugging Face, open_clip) or bundle\n"
+    "  --vocab FILE       bpe_simple_vocab_16e6.txt.gz or merges.txt [beside the model]\n"
+    "  --adapters FILE    trained adapters; give text and image ones\n"
+    "  --class NAME       what the images show\n"
+    "  --dataset NAME     take the class's phrase and domain from this data set's table\n"
+    "  --phrase TEXT      words for the class in prompts\n"
+    "  --prompts FILE     JSON prompt set in place of the profile's\n"
+    "  --text-cache FILE  keep text vectors here: read if it exists, else written\n"
+    "  --profile P        document or published [told by the adapters]\n"
+    "  --domain D         industrial or medical [industrial]\n"
+    "  --image-size N     side of the network's input in pixels [518 for a 336 checkpoint]\n"
+    "  --precision P      f32, bf16 or auto [f32]\n"
+    "  --backend NAME     onednn, blas or reference [the best one]\n"
+    "  --threads N        [all processors]\n"
+    "  --out FOLDER       write NAME_overlay.png for each image\n"
+    "  --raw              also NAME_map.npy (float32, network size) and NAME_map.png (16 bit,\n"
+    "                     probability at the size of the photo)\n"
+    "  --json FILE        write results as JSON; - is stdout\n"
+    "  --csv FILE         write results as CSV; - is stdout\n"
+    "  --verbose          show the library's messages\n"
+    "  --help, --version\n";
+
+enum option_code {
+    OPTION_MODEL = 256,
+    OPTION_VOCABULARY,
+    OPTION_ADAPTERS,
+    OPTION_CLASS,
+    OPTION_DATASET,
+    OPTION_PHRASE,
+    OPTION_PROMPTS,
+    OPTION_TEXT_CACHE,
+    OPTION_PROFILE,
+    OPTION_DOMAIN,
+    OPTION_IMAGE_SIZE,
+    OPTION_PRECISION,
+    OPTION_BACKEND,
+    OPTION_THREADS,
+    OPTION_OUT,
+    OPTION_RAW,
+    OPTION_JSON,
+    OPTION_CSV,
+    OPTION_VERBOSE,
+    OPTION_HELP,
+    OPTION_VERSION
+};
+
+static const struct option long_options[] = {
+    {"model", required_argument, NULL, OPTION_MODEL},
+    {"vocab", required_argument, NULL, OPTION_VOCABULARY},
+    {"adapters", required_argument, NULL, OPTION_ADAPTERS},
+    {"class", required_argument, NULL, OPTION_CLASS},
+    {"dataset", required_argument, NULL, OPTION_DATASET},
+    {"phrase", required_argument, NULL, OPTION_PHRASE},
+    {"prompts", required_argument, NULL, OPTION_PROMPTS},
+    {"text-cache", required_argument, NULL, OPTION_TEXT_CACHE},
+    {"profile", required_argument, NULL, OPTION_PROFILE},
+    {"domain", required_argument, NULL, OPTION_DOMAIN},
+    {"image-size", required_argument, NULL, OPTION_IMAGE_SIZE},
+    {"precision", required_argument, NULL, OPTION_PRECISION},
+    {"backend", required_argument, NULL, OPTION_BACKEND},
+    {"threads", required_argument, NULL, OPTION_THREADS},
+    {"out", required_argument, NULL, OPTION_OUT},
+    {"raw", no_argument, NULL, OPTION_RAW},
+    {"json", required_argument, NULL, OPTION_JSON},
+    {"csv", required_argument, NULL, OPTION_CSV},
+    {"verbose", no_argument, NULL, OPTION_VERBOSE},
+    {"help", no_argument, NULL, OPTION_HELP},
+    {"version", no_argument, NULL, OPTION_VERSION},
+    {0},
+};
+
+/* Where an option that is a plain string is kept; NULL for the others. */
+static const char **text_option(arguments *arguments, int code)
+{
+    switch (code) {
+    case OPTION_MODEL:
+        return &arguments->model;
+    case OPTION_VOCABULARY:
+        return &arguments->vocabulary;
+    case OPTION_CLASS:
+        return &arguments->class_name;
+    case OPTION_DATASET:
+        return &arguments->dataset;
+    case OPTION_PHRASE:
+        return &arguments->phrase;
+    case OPTION_PROMPTS:
+        return &arguments->prompts;
+    case OPTION_TEXT_CACHE:
+        return &arguments->text_cache;
+    case OPTION_BACKEND:
+        return &arguments->backend;
+    case OPTION_OUT:
+        return &arguments->out;
+    case OPTION_JSON:
+        return &arguments->json;
+    case OPTION_CSV:
+        return &arguments->csv;
+    default:
+        return NULL;
+    }
+}
+
+static bool parse_option(arguments *arguments, int code)
+{
+    switch (code) {
+    case OPTION_ADAPTERS:
+        return list_add(&arguments->adapters, optarg);
+    case OPTION_PROFILE:
+        arguments->has_profile = true;
+        return parse_profile(&arguments->profile, optarg, PROGRAM);
+    case OPTION_DOMAIN:
+        arguments->has_domain = true;
+        return parse_domain(&arguments->domain, optarg, PROGRAM);
+    case OPTION_IMAGE_SIZE:
+        return parse_number(&arguments->image_size, optarg, 8192, "--image-size", PROGRAM);
+    case OPTION_PRECISION:
+        return parse_precision(&arguments->precision, optarg, PROGRAM);
+    case OPTION_THREADS:
+        return parse_number(&arguments->threads, optarg, 4096, "--threads", PROGRAM);
+    case OPTION_RAW:
+        arguments->raw = true;
+        return true;
+    case OPTION_VERBOSE:
+        arguments->verbose = true;
+        return true;
+    default: /* getopt has told what is wrong */
+        return false;
+    }
+}
+
+static bool check_arguments(const arguments *arguments)
+{
+    if (!arguments->model)
+        return !complain(PROGRAM, "--model is missing; --help shows how to call this program");
+    if (!arguments->images.count)
+        return !complain(PROGRAM, "no image given; --help shows how to call this program");
+    if (arguments->raw && !arguments->out)
+        return !complain(PROGRAM, "--raw needs --out FOLDER");
+    if (arguments->phrase && !arguments->class_name)
+        return !complain(PROGRAM, "--phrase needs --class NAME");
+    return true;
+}
+
+/* 0: go on; 1: wrong call; 2: nothing more to do */
+static int parse(arguments *arguments, int argc, char **argv)
+{
+    for (int code; (code = getopt_long(argc, argv, "", long_options, NULL)) != -1;) {
+        const char **text = text_option(arguments, code);
+        if (code == OPTION_HELP || code == OPTION_VERSION) {
+            fputs(code == OPTION_HELP ? usage : aaclip_version_string(), stdout);
+            fputs(code == OPTION_HELP ? "" : "\n", stdout);
+            return 2;
+        }
+        if (text)
+            *text = optarg;
+        else if (!parse_option(arguments, code))
+            return 1;
+    }
+    for (int i = optind; i < argc; i++)
+        if (!list_add_images(&arguments->images, argv[i], PROGRAM))
+            return 1;
+    return check_arguments(arguments) ? 0 : 1;
+}
+
+static bool failed(aaclip_status status)
+{
+    return status && complain(PROGRAM, "%s", aaclip_last_error());
+}
+
+static bool build_progress(size_t done, size_t total, void *user)
+{
+    progress_update(user, done, total);
+    return true;
+}
+
+static bool open_adapters(session *session, const arguments *arguments)
+{
+    aaclip_config config;
+    aaclip_config_init(&config, arguments->profile);
+    const char *bundled[] = {arguments->model};
+    aaclip_model_info info = {sizeof info};
+    aaclip_model_get_info(session->model, &info);
+    const char *const *paths = (const char *const *)arguments->adapters.items;
+    size_t count = arguments->adapters.count;
+    if (!count && !info.has_text) {
+        paths = bundled;
+        count = 1;
+    }
+    if (!count)
+        return true;
+    return !failed(aaclip_adapters_open(&session->adapters, session->model, paths, count,
+                                        arguments->has_profile ? &config : NULL));
+}
+
+static bool file_exists(const char *path)
+{
+    struct stat info;
+    return path && stat(path, &info) == 0;
+}
+
+static bool build_class(session *session, const arguments *arguments)
+{
+    char phrase[512];
+    const char *name = session->class_name, *words = arguments->phrase;
+    if (!words) {
+        if (failed(aaclip_class_phrase(arguments->dataset, name, phrase, sizeof phrase)))
+            return false;
+        words = phrase;
+    }
+    progress_start(&session->bar, "text");
+    aaclip_status status = aaclip_text_cache_build(session->cache, &name, &words, 1);
+    progress_end(&session->bar);
+    if (!status && arguments->text_cache)
+        status = aaclip_text_cache_save(session->cache, arguments->text_cache);
+    return !failed(status);
+}
+
+static bool choose_class(session *session, const arguments *arguments)
+{
+    const char *name = arguments->class_name;
+    if (!name && aaclip_text_cache_count(session->cache) == 1)
+        name = aaclip_text_cache_name(session->cache, 0);
+    if (!name)
+        return !complain(PROGRAM, "--class is missing");
+    if (strlen(name) >= sizeof session->class_name)
+        return !complain(PROGRAM, "--class: longer than %zu bytes", sizeof session->class_name - 1);
+    strcpy(session->class_name, name);
+    return true;
+}
+
+static bool open_cache(session *session, const arguments *arguments)
+{
+    aaclip_text_cache_options options;
+    aaclip_config config;
+    aaclip_text_cache_options_init(&options);
+    aaclip_config_init(&config, arguments->profile);
+    options.vocabulary = arguments->vocabulary;
+    options.prompts = arguments->prompts;
+    options.config = &config;
+    options.progress = build_progress;
+    options.progress_user = &session->bar;
+    aaclip_model_info info = {sizeof info};
+    aaclip_model_get_info(session->model, &info);
+    const char *stored = file_exists(arguments->text_cache) ? arguments->text_cache : NULL;
+    if (!info.has_text)
+        stored = arguments->model;
+    aaclip_status status = stored ? aaclip_text_cache_open(&session->cache, stored, session->model,
+                                                           session->adapters, &options)
+                                  : aaclip_text_cache_new(&session->cache, session->model,
+                                                          session->adapters, &options);
+    if (failed(status) || !choose_class(session, arguments))
+        return false;
+    bool known = stored && !arguments->phrase &&
+                 aaclip_text_cache_get(session->cache, session->class_name, NULL, NULL) == 0;
+    return known || build_class(session, arguments);
+}
+
+static bool open_session(session *session, const arguments *arguments)
+{
+    aaclip_model_options model;
+    aaclip_detector_options detector;
+    aaclip_config config;
+    aaclip_model_options_init(&model);
+    aaclip_detector_options_init(&detector);
+    aaclip_config_init(&config, arguments->profile);
+    model.backend = arguments->backend;
+    model.precision = arguments->precision;
+    model.threads = arguments->threads;
+    detector.domain = arguments->domain;
+    detector.image_size = arguments->image_size;
+    detector.config = &config;
+    if (!arguments->has_domain && arguments->dataset &&
+        failed(aaclip_dataset_domain(arguments->dataset, &detector.domain)))
+        return false;
+    return !failed(aaclip_model_open(&session->model, arguments->model, &model)) &&
+           open_adapters(session, arguments) && open_cache(session, arguments) &&
+           !failed(aaclip_detector_new(&session->detector, session->model, session->adapters,
+                                       session->cache, &detector));
+}
+
+static void close_session(session *session)
+{
+    aaclip_detector_close(&session->detector);
+    aaclip_text_cache_close(&session->cache);
+    aaclip_adapters_close(&session->adapters);
+    aaclip_model_close(&session->model);
+}
+
+/* The image's file name without folder and ending; a number tells equal names apart. */
+static char *output_path(const arguments *arguments, size_t index, const char *ending)
+{
+    const char *path = arguments->images.items[index], *slash = strrchr(path, '/');
+    const char *name = slash ? slash + 1 : path, *dot = strrchr(name, '.');
+    int length = (int)(dot && dot != name ? (size_t)(dot - name) : strlen(name));
+    size_t before = 0, size = strlen(arguments->out) + strlen(path) + strlen(ending) + 32;
+    for (size_t i = 0; i < index; i++) {
+        const char *other = strrchr(arguments->images.items[i], '/');
+        other = other ? other + 1 : arguments->images.items[i];
+        before +=
+            strncmp(other, name, (size_t)length) == 0 && (other[length] == '.' || !other[length]);
+    }
+    char *result = malloc(size);
+    if (result && before)
+        snprintf(result, size, "%s/%.*s-%zu%s", arguments->out, length, name, before + 1, ending);
+    else if (result)
+        snprintf(result, size, "%s/%.*s%s", arguments->out, length, name, ending);
+    return result;
+}
+
+static aaclip_status write_overlay(const char *path, const aaclip_image_view *photo,
+                                   const float *probability)
+{
+    const float opacity = 0.5f;
+    uint8_t *rgb = malloc((size_t)photo->width * photo->height * 3);
+    if (!rgb)
+        return AACLIP_ERROR_OUT_OF_MEMORY;
+    const aaclip_image_view view = {rgb, photo->width, photo->height, 0, AACLIP_PIXEL_RGB8};
+    aaclip_status status = aaclip_overlay(photo, probability, opacity, rgb);
+    if (!status)
+        status = aaclip_write_png(path, &view);
+    free(rgb);
+    return status;
+}
+
+static aaclip_status write_raw(const arguments *arguments, size_t index,
+                               const aaclip_image_view *photo, const float *probability,
+                               const aaclip_result *result)
+{
+    const size_t shape[] = {result->map_height, result->map_width};
+    char *array = output_path(arguments, index, "_map.npy");
+    char *picture = output_path(arguments, index, "_map.png");
+    aaclip_status status = AACLIP_ERROR_OUT_OF_MEMORY;
+    if (array && picture)
+        status = aaclip_write_npy(array, result->map, shape, 2);
+    if (!status)
+        status = aaclip_write_png16(picture, probability, photo->width, photo->height);
+    free(array);
+    free(picture);
+    return status;
+}
+
+static aaclip_status write_pictures(const arguments *arguments, size_t index,
+                                    const aaclip_image_view *photo, const aaclip_result *result)
+{
+    size_t pixels = (size_t)photo->width * photo->height;
+    float *probability = malloc(pixels * sizeof *probability);
+    char *overlay = output_path(arguments, index, "_overlay.png");
+    aaclip_status status = AACLIP_ERROR_OUT_OF_MEMORY;
+    if (probability && overlay)
+        status = aaclip_map_resize(result->map, result->map_width, result->map_height, probability,
+                                   photo->width, photo->height);
+    if (!status) {
+        aaclip_map_probability(probability, pixels, result->level_count, probability);
+        status = write_overlay(overlay, photo, probability);
+    }
+    if (!status && arguments->raw)
+        status = write_raw(arguments, index, photo, probability, result);
+    free(probability);
+    free(overlay);
+    return status;
+}
+
+static float largest(const aaclip_result *result)
+{
+    float most = result->map[0];
+    for (size_t i = 1; i < (size_t)result->map_width * result->map_height; i++)
+        most = result->map[i] > most ? result->map[i] : most;
+    return most;
+}
+
+/* What is reported of one image. */
+typedef struct report_row {
+    bool done;
+    float score, map_maximum;
+    uint32_t width, height;
+} report_row;
+
+static bool detect_image(const session *session, const arguments *arguments, size_t index,
+                         report_row *row)
+{
+    aaclip_image *image = NULL;
+    aaclip_result result = {sizeof result};
+    aaclip_status status = aaclip_image_open(&image, arguments->images.items[index]);
+    if (!status) {
+        const aaclip_image_view view = aaclip_image_get_view(image);
+        status = aaclip_detector_detect(session->detector, &view, session->class_name, &result);
+        if (!status && arguments->out)
+            status = write_pictures(arguments, index, &view, &result);
+        if (!status)
+            *row = (report_row){true, result.score, largest(&result), view.width, view.height};
+    }
+    aaclip_image_close(&image);
+    return !failed(status);
+}
+
+static bool write_json(const arguments *arguments, const session *session, const report_row *rows)
+{
+    json_t *images = json_array();
+    for (size_t i = 0; i < arguments->images.count; i++)
+        if (rows[i].done)
+            json_array_append_new(
+                images,
+                json_pack("{s:s, s:f, s:f, s:i, s:i}", "path", arguments->images.items[i], "score",
+                          (double)rows[i].score, "map_maximum", (double)rows[i].map_maximum,
+                          "width", (int)rows[i].width, "height", (int)rows[i].height));
+    aaclip_model_info info = {sizeof info};
+    aaclip_model_get_info(session->model, &info);
+    json_t *root =
+        json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:o}", "version", aaclip_version_string(),
+                  "model", info.path, "backend", info.backend, "precision",
+                  aaclip_precision_name(info.precision), "class", session->class_name, "image_size",
+                  (int)aaclip_detector_image_size(session->detector), "images", images);
+    text_output output;
+    bool opened = open_text(&output, arguments->json, PROGRAM);
+    bool written = opened && root && json_dumpf(root, output.file, JSON_INDENT(2)) == 0 &&
+                   fputc('\n', output.file) != EOF;
+    json_decref(root);
+    return opened && finish_text(&output, written, PROGRAM) && written;
+}
+
+/* A field in quotes, with quotes inside doubled. */
+static void write_quoted(FILE *file, const char *text)
+{
+    fputc('"', file);
+    for (; *text; text++) {
+        if (*text == '"')
+            fputc('"', file);
+        fputc(*text, file);
+    }
+    fputc('"', file);
+}
+
+static bool write_csv(const arguments *arguments, const report_row *rows)
+{
+    text_output output;
+    if (!open_text(&output, arguments->csv, PROGRAM))
+        return false;
+    fputs("path,score,map_maximum,width,height\n", output.file);
+    for (size_t i = 0; i < arguments->images.count; i++)
+        if (rows[i].done) {
+            write_quoted(output.file, arguments->images.items[i]);
+            fprintf(output.file, ",%.9g,%.9g,%u,%u\n", (double)rows[i].score,
+                    (double)rows[i].map_maximum, rows[i].width, rows[i].height);
+        }
+    return finish_text(&output, true, PROGRAM);
+}
+
+static bool to_stdout(const char *path)
+{
+    return path && strcmp(path, "-") == 0;
+}
+
+static bool report(const arguments *arguments, const session *session, const report_row *rows)
+{
+    bool table = !to_stdout(arguments->json) && !to_stdout(arguments->csv);
+    if (table)
+        printf("%-10s %-10s %s\n", "score", "map max", "image");
+    for (size_t i = 0; table && i < arguments->images.count; i++)
+        if (rows[i].done)
+            printf("%-10.6f %-10.4f %s\n", (double)rows[i].score, (double)rows[i].map_maximum,
+                   arguments->images.items[i]);
+    bool json = !arguments->json || write_json(arguments, session, rows);
+    bool csv = !arguments->csv || write_csv(arguments, rows);
+    return json && csv;
+}
+
+static bool make_folder(const char *path)
+{
+    if (!path || mkdir(path, 0777) == 0 || errno == EEXIST)
+        return true;
+    return !complain(PROGRAM, "%s: %s", path, strerror(errno));
+}
+
+static int run(session *session, const arguments *arguments)
+{
+    size_t count = arguments->images.count, failures = 0;
+    report_row *rows = calloc(count, sizeof *rows);
+    if (!rows)
+        return complain(PROGRAM, "out of memory");
+    progress_start(&session->bar, "images");
+    for (size_t i = 0; i < count; i++) {
+        failures += !detect_image(session, arguments, i, &rows[i]);
+        progress_update(&session->bar, i + 1, count);
+    }
+    progress_end(&session->bar);
+    bool reported = report(arguments, session, rows);
+    free(rows);
+    if (failures)
+        complain(PROGRAM, "%zu of %zu images failed", failures, count);
+    return failures || !reported;
+}
+
+int main(int argc, char **argv)
+{
+    arguments arguments = {0};
+    session session = {0};
+    int code = parse(&arguments, argc, argv);
+    if (!code) {
+        show_log(arguments.verbose);
+        code = make_folder(arguments.out) && open_session(&session, &arguments)
+                   ? run(&session, &arguments)
+                   : 1;
+    }
+    close_session(&session);
+    list_clear(&arguments.images);
+    list_clear(&arguments.adapters);
+    return code == 2 ? 0 : code;
+}

@@ -1,0 +1,106 @@
+/* Linear layers, one dot product after the other. */
+#include <math.h>
+#include <stdint.h>
+
+#include "backend/reference/reference.h"
+#include "core/error.h"
+#include "core/memory.h"
+
+typedef struct reference_weight {
+    aac_weight base;
+    const float *matrix; // (outputs, inputs): the file's own memory, or `copy`
+    float *copy;
+    float *bias; // (outputs)
+} reference_weight;
+
+void aac_reference_weight_free(aac_weight *base)
+{
+    reference_weight *weight = (reference_weight *)base;
+    aac_free(weight->copy);
+    aac_free(weight->bias);
+    aac_free(weight);
+}
+
+static float *stack(const aac_tensor *parts, int part_count)
+{
+    int64_t elements = 0;
+    for (int i = 0; i < part_count; i++)
+        elements += aac_tensor_elements(&parts[i]);
+    float *values = aac_alloc_array((size_t)elements, sizeof *values), *end = values;
+    for (int i = 0; values && i < part_count; i++) {
+        aac_tensor_to_f32(&parts[i], end);
+        end += aac_tensor_elements(&parts[i]);
+    }
+    return values;
+}
+
+static bool usable_in_place(const aac_tensor *part, int part_count, aac_dtype type)
+{
+    return part_count == 1 && type == AAC_F32 && part->dtype == AAC_F32 &&
+           aac_tensor_is_contiguous(part) && (uintptr_t)part->data % sizeof(float) == 0;
+}
+
+aaclip_status aac_reference_pack(aac_weight **out, const aac_tensor *parts,
+                                 const aac_tensor *bias_parts, int part_count, aac_dtype type,
+                                 int threads)
+{
+    (void)threads;
+    *out = NULL;
+    reference_weight *weight = aac_calloc(1, sizeof *weight);
+    if (!weight)
+        return aac_error_memory();
+    weight->base = (aac_weight){
+        .backend = &aac_backend_reference, .inputs = parts[0].shape[1], .bias = bias_parts != NULL};
+    for (int i = 0; i < part_count; i++)
+        weight->base.outputs += parts[i].shape[0];
+    if (!usable_in_place(parts, part_count, type))
+        weight->copy = stack(parts, part_count);
+    weight->matrix = weight->copy ? weight->copy : parts[0].data;
+    weight->bias = bias_parts ? stack(bias_parts, part_count) : NULL;
+    if ((!weight->copy && !usable_in_place(parts, part_count, type)) ||
+        (bias_parts && !weight->bias)) {
+        aac_reference_weight_free(&weight->base);
+        return aac_error_memory();
+    }
+    for (int64_t i = 0; type == AAC_BF16 && i < weight->base.outputs * weight->base.inputs; i++)
+        weight->copy[i] = aac_bf16_to_f32(aac_f32_to_bf16(weight->copy[i]));
+    *out = &weight->base;
+    return AACLIP_OK;
+}
+
+static double activate(double x, aac_activation activation, double slope)
+{
+    switch (activation) {
+    case AAC_ACTIVATION_QUICK_GELU:
+        return x / (1 + exp(-1.702 * x));
+    case AAC_ACTIVATION_GELU:
+        return x * (1 + erf(x / sqrt(2.0))) / 2;
+    case AAC_ACTIVATION_LEAKY_RELU:
+        return x < 0 ? slope * x : x;
+    case AAC_ACTIVATION_NONE:
+        break;
+    }
+    return x;
+}
+
+aaclip_status aac_reference_linear(const aac_plan *plan, const aac_op_args *args, void *scratch)
+{
+    (void)scratch;
+    const aac_op_desc *desc = &plan->desc;
+    const reference_weight *weight = (const reference_weight *)args->weight;
+    int64_t inputs = desc->linear.inputs, outputs = desc->linear.outputs;
+#pragma omp parallel for
+    for (int64_t row = 0; row < desc->linear.rows; row++)
+        for (int64_t column = 0; column < outputs; column++) {
+            double sum = desc->linear.bias ? (double)weight->bias[column] : 0;
+            for (int64_t i = 0; i < inputs; i++)
+                sum += aac_reference_get(args->x, desc->linear.x, row * inputs + i) *
+                       (double)weight->matrix[column * inputs + i];
+            sum = activate(sum, desc->linear.activation, (double)desc->linear.slope);
+            int64_t at = row * outputs + column;
+            if (desc->linear.accumulate)
+                sum += aac_reference_get(args->y, desc->linear.y, at);
+            aac_reference_set(args->y, desc->linear.y, at, sum);
+        }
+    return AACLIP_OK;
+}

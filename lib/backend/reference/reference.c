@@ -1,0 +1,80 @@
+/* The plain C backend: fills every slot of the vtable. */
+#include "backend/reference/reference.h"
+
+#include "core/error.h"
+#include "core/memory.h"
+
+static const aac_reference_run runs[AAC_OP_COUNT] = {
+    [AAC_OP_LINEAR] = aac_reference_linear,
+    [AAC_OP_LAYER_NORM] = aac_reference_layer_norm,
+    [AAC_OP_ATTENTION] = aac_reference_attention,
+    [AAC_OP_BLEND] = aac_reference_blend,
+    [AAC_OP_NORMALIZE] = aac_reference_normalize,
+    [AAC_OP_CONVERT] = aac_reference_convert,
+    [AAC_OP_PATCHES] = aac_reference_patches,
+    [AAC_OP_SIMILARITY] = aac_reference_similarity,
+    [AAC_OP_ANOMALY_MAP] = aac_reference_anomaly_map,
+};
+
+double aac_reference_get(const void *values, aac_dtype type, int64_t index)
+{
+    return type == AAC_BF16 ? (double)aac_bf16_to_f32(((const uint16_t *)values)[index])
+                            : (double)((const float *)values)[index];
+}
+
+void aac_reference_set(void *values, aac_dtype type, int64_t index, double value)
+{
+    if (type == AAC_BF16)
+        ((uint16_t *)values)[index] = aac_f32_to_bf16((float)value);
+    else
+        ((float *)values)[index] = (float)value;
+}
+
+static bool available(void)
+{
+    return true;
+}
+
+static bool supports(const aac_op_desc *desc)
+{
+    return desc->op < AAC_OP_COUNT;
+}
+
+size_t aac_reference_scratch(const aac_op_desc *desc)
+{
+    if (desc->op == AAC_OP_ATTENTION)
+        return (size_t)desc->attention.longest;
+    if (desc->op == AAC_OP_ANOMALY_MAP)
+        return (size_t)(2 * desc->anomaly_map.grid * desc->anomaly_map.grid);
+    return 0;
+}
+
+static aaclip_status plan(aac_plan **out, const aac_op_desc *desc, int threads)
+{
+    aac_plan *made = *out = aac_calloc(1, sizeof *made);
+    if (!made)
+        return aac_error_memory();
+    *made = (aac_plan){
+        .backend = &aac_backend_reference,
+        .desc = *desc,
+        .scratch = aac_reference_scratch(desc) * sizeof(double) * (size_t)threads,
+        .threads = threads,
+        .run = runs[desc->op],
+    };
+    return AACLIP_OK;
+}
+
+static void plan_free(aac_plan *made)
+{
+    aac_free(made);
+}
+
+const aac_backend aac_backend_reference = {
+    .name = "reference",
+    .available = available,
+    .supports = supports,
+    .plan = plan,
+    .plan_free = plan_free,
+    .pack = aac_reference_pack,
+    .weight_free = aac_reference_weight_free,
+};

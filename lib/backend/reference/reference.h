@@ -1,0 +1,35 @@
+/* What the files of this backend share. Plain C, double sums: the judge of the other backends. */
+#ifndef AAC_BACKEND_REFERENCE_REFERENCE_H
+#define AAC_BACKEND_REFERENCE_REFERENCE_H
+
+#include "backend/backend.h"
+
+typedef aaclip_status (*aac_reference_run)(const aac_plan *plan, const aac_op_args *args,
+                                           void *scratch);
+
+aaclip_status aac_reference_linear(const aac_plan *plan, const aac_op_args *args, void *scratch);
+aaclip_status aac_reference_attention(const aac_plan *plan, const aac_op_args *args, void *scratch);
+aaclip_status aac_reference_layer_norm(const aac_plan *plan, const aac_op_args *args,
+                                       void *scratch);
+aaclip_status aac_reference_blend(const aac_plan *plan, const aac_op_args *args, void *scratch);
+aaclip_status aac_reference_normalize(const aac_plan *plan, const aac_op_args *args, void *scratch);
+aaclip_status aac_reference_convert(const aac_plan *plan, const aac_op_args *args, void *scratch);
+aaclip_status aac_reference_patches(const aac_plan *plan, const aac_op_args *args, void *scratch);
+aaclip_status aac_reference_similarity(const aac_plan *plan, const aac_op_args *args,
+                                       void *scratch);
+aaclip_status aac_reference_anomaly_map(const aac_plan *plan, const aac_op_args *args,
+                                        void *scratch);
+
+aaclip_status aac_reference_pack(aac_weight **weight, const aac_tensor *parts,
+                                 const aac_tensor *bias_parts, int part_count, aac_dtype type,
+                                 int threads);
+void aac_reference_weight_free(aac_weight *weight);
+
+/* Element `index` of a float32 or bfloat16 array. */
+double aac_reference_get(const void *values, aac_dtype type, int64_t index);
+void aac_reference_set(void *values, aac_dtype type, int64_t index, double value);
+
+/* Doubles of scratch that one thread needs for an operation. */
+size_t aac_reference_scratch(const aac_op_desc *desc);
+
+#endif
