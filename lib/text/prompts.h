@@ -1,4 +1,4 @@
-/* Prompt sets (states x templates) and the phrase tables of the published data sets. */
+/* Prompt sets: states and templates that a class phrase is put into. */
 #ifndef AAC_TEXT_PROMPTS_H
 #define AAC_TEXT_PROMPTS_H
 
@@ -16,8 +16,7 @@ typedef enum aac_prompt_profile { AAC_PROMPTS_DOCUMENT, AAC_PROMPTS_PUBLISHED } 
 
 /* The built-in sets: 6 + 10 states x 7 templates, or 3 + 5 x 2. */
 aaclip_status aac_prompt_set_profile(aac_prompt_set *set, aac_prompt_profile profile);
-/* JSON: {"normal": ["{}", ...], "abnormal": [...], "templates": [...]}; every entry has one "{}".
- */
+/* JSON {"normal": ["{}", ...], "abnormal": [...], "templates": [...]}: one "{}" in every entry. */
 aaclip_status aac_prompt_set_read(aac_prompt_set *set, const char *path);
 void aac_prompt_set_clear(aac_prompt_set *set);
 

@@ -8,6 +8,9 @@
 
 #include <aaclip/status.h>
 
+/* Bytes of the longest text that is encoded: far beyond any context, and it bounds the time. */
+#define AAC_MAX_TEXT 16384
+
 /* Immutable after open; shared freely between threads. */
 typedef struct aac_tokenizer aac_tokenizer;
 
@@ -24,7 +27,9 @@ void aac_tokenizer_close(aac_tokenizer **tokenizer);
 /*
  * Writes <|startoftext|> ids <|endoftext|> to `ids` (room for `context`) and their number to
  * `count`. Longer text: INVALID_ARGUMENT naming text, limit and length; with `truncate`, cut so
- * that the last token is <|endoftext|>. `text` must be UTF-8 (else INVALID_ARGUMENT).
+ * that the last token is <|endoftext|>. `text` must be UTF-8 of at most AAC_MAX_TEXT bytes (else
+ * INVALID_ARGUMENT). One step of the reference is left out, ftfy's repair of text that was decoded
+ * with the wrong table ("Ã©" for "é"), and characters newer than utf8proc's Unicode are no letters.
  */
 aaclip_status aac_tokenizer_encode(const aac_tokenizer *tokenizer, const char *text, bool truncate,
                                    int32_t *ids, size_t context, size_t *count);

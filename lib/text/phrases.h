@@ -1,0 +1,30 @@
+/* The phrases that stand for the classes of the published data sets ("metal_nut", "pcb1"). */
+#ifndef AAC_TEXT_PHRASES_H
+#define AAC_TEXT_PHRASES_H
+
+#include <stddef.h>
+
+#include <aaclip/config.h>
+
+typedef struct aac_class_phrase {
+    const char *class_name, *phrase;
+} aac_class_phrase;
+
+typedef struct aac_phrase_table {
+    const char *dataset; /* "MVTec" */
+    aaclip_domain domain;
+    const aac_class_phrase *classes; /* in the order of class-phrases.json */
+    size_t class_count;
+} aac_phrase_table;
+
+/* Made by make_phrases.py from class-phrases.json. */
+extern const aac_phrase_table aac_phrase_tables[];
+extern const size_t aac_phrase_table_count;
+
+/* By the data set's name in any case; NULL when there is none. */
+const aac_phrase_table *aac_phrase_table_find(const char *dataset);
+
+/* The phrase of a class; NULL when `table` is NULL or does not hold the class. */
+const char *aac_phrase_find(const aac_phrase_table *table, const char *class_name);
+
+#endif
