@@ -1,0 +1,12 @@
+/* Feeds bytes to the reader of torch archives and reads every tensor that it reports. */
+#include "fuzz.h"
+#include "touching_index.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    aac_tensor_index index = {0};
+    aac_tensor_file_kind kind;
+    const aac_mapping file = {data, size};
+    aac_torch_read(&index, &file, &kind);
+    return 0;
+}
