@@ -460,7 +460,41 @@ static aaclip_status step_structure(struct machine *machine, enum opcode opcode)
     }
 }
 
-/* Opcodes that make a value. */
+/* Opcodes that build values out of others. */
+static aaclip_status step_composite(struct machine *machine, enum opcode opcode)
+{
+    aac_pickle_value *value;
+    switch (opcode) {
+    case OP_EMPTY_TUPLE:
+        return push_new(machine, AAC_PICKLE_TUPLE, &value);
+    case OP_EMPTY_LIST:
+        return push_new(machine, AAC_PICKLE_LIST, &value);
+    case OP_EMPTY_DICT:
+        return push_new(machine, AAC_PICKLE_DICT, &value);
+    case OP_TUPLE:
+        return collect(machine, AAC_PICKLE_TUPLE);
+    case OP_LIST:
+        return collect(machine, AAC_PICKLE_LIST);
+    case OP_DICT:
+        return collect(machine, AAC_PICKLE_DICT);
+    case OP_TUPLE1:
+    case OP_TUPLE2:
+    case OP_TUPLE3:
+        return short_tuple(machine, (unsigned)opcode - OP_TUPLE1 + 1);
+    case OP_STACK_GLOBAL:
+        return stack_global(machine);
+    case OP_REDUCE:
+    case OP_NEWOBJ:
+    case OP_BUILD:
+        return combine(machine, opcode);
+    case OP_BINPERSID:
+        return persistent(machine);
+    default:
+        return step_structure(machine, opcode);
+    }
+}
+
+/* Opcodes that carry a value of their own. */
 static aaclip_status step(struct machine *machine, enum opcode opcode)
 {
     aac_pickle_value *value;
@@ -489,34 +523,10 @@ static aaclip_status step(struct machine *machine, enum opcode opcode)
     case OP_BINSTRING:
     case OP_BINUNICODE:
         return read_text(machine, 4);
-    case OP_EMPTY_TUPLE:
-        return push_new(machine, AAC_PICKLE_TUPLE, &value);
-    case OP_EMPTY_LIST:
-        return push_new(machine, AAC_PICKLE_LIST, &value);
-    case OP_EMPTY_DICT:
-        return push_new(machine, AAC_PICKLE_DICT, &value);
-    case OP_TUPLE:
-        return collect(machine, AAC_PICKLE_TUPLE);
-    case OP_LIST:
-        return collect(machine, AAC_PICKLE_LIST);
-    case OP_DICT:
-        return collect(machine, AAC_PICKLE_DICT);
-    case OP_TUPLE1:
-    case OP_TUPLE2:
-    case OP_TUPLE3:
-        return short_tuple(machine, (unsigned)opcode - OP_TUPLE1 + 1);
     case OP_GLOBAL:
         return read_global(machine);
-    case OP_STACK_GLOBAL:
-        return stack_global(machine);
-    case OP_REDUCE:
-    case OP_NEWOBJ:
-    case OP_BUILD:
-        return combine(machine, opcode);
-    case OP_BINPERSID:
-        return persistent(machine);
     default:
-        return step_structure(machine, opcode);
+        return step_composite(machine, opcode);
     }
 }
 

@@ -1,0 +1,339 @@
+/* The safetensors format: 8 bytes of length, a JSON header, then the tensors' bytes. */
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/error.h"
+#include "core/memory.h"
+#include "core/platform.h"
+#include "files/bytes.h"
+#include "files/tensor_index.h"
+
+#define LARGEST_HEADER 100000000u /* as the format's own readers have it */
+
+static const struct {
+    const char *name;
+    aac_dtype dtype;
+} dtypes[] = {
+    {"F32", AAC_F32}, {"F16", AAC_F16}, {"BF16", AAC_BF16}, {"F64", AAC_F64}, {"BOOL", AAC_BOOL},
+    {"U8", AAC_U8},   {"I8", AAC_I8},   {"I16", AAC_I16},   {"I32", AAC_I32}, {"I64", AAC_I64},
+};
+
+#define DTYPE_COUNT (sizeof dtypes / sizeof *dtypes)
+
+/* Bytes that a tensor claims, to see that no two share any. */
+typedef struct claim {
+    uint64_t begin, end;
+    const char *name;
+} claim;
+
+static aaclip_status read_dtype(aac_tensor *tensor, const char *name, const char *text)
+{
+    for (size_t i = 0; i < DTYPE_COUNT; i++)
+        if (strcmp(text, dtypes[i].name) == 0) {
+            tensor->dtype = dtypes[i].dtype;
+            return AACLIP_OK;
+        }
+    return aac_error(AACLIP_ERROR_UNSUPPORTED, "%s: numbers of type %s are not supported", name,
+                     text);
+}
+
+static aaclip_status read_shape(aac_tensor *tensor, const char *name, const json_t *shape,
+                                uint64_t *bytes)
+{
+    size_t rank = json_array_size(shape), total = aac_dtype_size(tensor->dtype);
+    if (!json_is_array(shape) || rank > AAC_MAX_RANK)
+        return aac_error(AACLIP_ERROR_FORMAT, "%s: expected a shape of at most %d numbers", name,
+                         AAC_MAX_RANK);
+    tensor->rank = (int)rank;
+    for (size_t i = 0; i < rank; i++) {
+        const json_t *item = json_array_get(shape, i);
+        json_int_t size = json_integer_value(item);
+        if (!json_is_integer(item) || size < 0 || !aac_size_multiply(&total, total, (size_t)size))
+            return aac_error(AACLIP_ERROR_FORMAT, "%s: shape: dimension %zu is not a usable size",
+                             name, i);
+        tensor->shape[i] = size;
+    }
+    int64_t stride = 1;
+    for (int i = tensor->rank - 1; i >= 0; i--) {
+        tensor->stride[i] = stride;
+        stride *= tensor->shape[i] ? tensor->shape[i] : 1;
+        if (stride > INT64_MAX / 8 / (tensor->shape[i] ? tensor->shape[i] : 1))
+            return aac_error(AACLIP_ERROR_FORMAT, "%s: shape: too large", name);
+    }
+    *bytes = total;
+    return AACLIP_OK;
+}
+
+static aaclip_status read_range(claim *range, const char *name, const json_t *offsets,
+                                uint64_t bytes, uint64_t available)
+{
+    const json_t *begin = json_array_get(offsets, 0), *end = json_array_get(offsets, 1);
+    if (json_array_size(offsets) != 2 || !json_is_integer(begin) || !json_is_integer(end) ||
+        json_integer_value(begin) < 0 || json_integer_value(end) < json_integer_value(begin))
+        return aac_error(AACLIP_ERROR_FORMAT, "%s: data_offsets: expected two rising numbers",
+                         name);
+    *range = (claim){(uint64_t)json_integer_value(begin), (uint64_t)json_integer_value(end), name};
+    if (range->end > available)
+        return aac_error(AACLIP_ERROR_FORMAT,
+                         "%s: data_offsets: end %llu lies behind the file's %llu bytes of data", name,
+                         (unsigned long long)range->end, (unsigned long long)available);
+    if (range->end - range->begin != bytes)
+        return aac_error(AACLIP_ERROR_FORMAT, "%s: expected %llu bytes for its shape, found %llu",
+                         name, (unsigned long long)bytes,
+                         (unsigned long long)(range->end - range->begin));
+    return AACLIP_OK;
+}
+
+static aaclip_status read_tensor(aac_tensor_index *index, const char *name, const json_t *object,
+                                 const unsigned char *data, uint64_t available, claim *range)
+{
+    aac_tensor tensor = {0};
+    uint64_t bytes = 0;
+    const char *dtype = json_string_value(json_object_get(object, "dtype"));
+    if (!dtype)
+        return aac_error(AACLIP_ERROR_FORMAT, "%s: expected a dtype", name);
+    aaclip_status status = read_dtype(&tensor, name, dtype);
+    if (!status)
+        status = read_shape(&tensor, name, json_object_get(object, "shape"), &bytes);
+    if (!status)
+        status = read_range(range, name, json_object_get(object, "data_offsets"), bytes, available);
+    if (status)
+        return status;
+    tensor.data = data + range->begin;
+    return aac_index_tensor(index, name, &tensor);
+}
+
+static aaclip_status read_metadata(aac_tensor_index *index, json_t *metadata)
+{
+    const char *key;
+    json_t *value;
+    aaclip_status status = AACLIP_OK;
+    if (!json_is_object(metadata))
+        return aac_error(AACLIP_ERROR_FORMAT, "__metadata__: expected an object");
+    json_object_foreach(metadata, key, value)
+    {
+        if (!json_is_string(value))
+            return aac_error(AACLIP_ERROR_FORMAT, "__metadata__: %s: expected a string", key);
+        status = aac_index_string(index, key, json_string_value(value), json_string_length(value));
+        if (status)
+            return status;
+    }
+    return AACLIP_OK;
+}
+
+static int compare_claims(const void *a, const void *b)
+{
+    const claim *left = a, *right = b;
+    if (left->begin != right->begin)
+        return left->begin < right->begin ? -1 : 1;
+    return (left->end > right->end) - (left->end < right->end);
+}
+
+static aaclip_status check_overlaps(claim *claims, size_t count)
+{
+    if (count)
+        qsort(claims, count, sizeof *claims, compare_claims);
+    for (size_t i = 1; i < count; i++)
+        if (claims[i].begin < claims[i - 1].end)
+            return aac_error(AACLIP_ERROR_FORMAT, "%s: shares bytes with %s", claims[i].name,
+                             claims[i - 1].name);
+    return AACLIP_OK;
+}
+
+static aaclip_status read_header(aac_tensor_index *index, json_t *root, const unsigned char *data,
+                                 uint64_t available)
+{
+    const char *name;
+    json_t *value;
+    size_t count = 0;
+    claim *claims = aac_alloc_array(json_object_size(root) + 1, sizeof *claims);
+    aaclip_status status = claims ? AACLIP_OK : aac_error_memory();
+    json_object_foreach(root, name, value)
+    {
+        if (status)
+            break;
+        if (strcmp(name, "__metadata__") == 0)
+            status = read_metadata(index, value);
+        else
+            status = read_tensor(index, name, value, data, available, &claims[count++]);
+    }
+    if (!status)
+        status = check_overlaps(claims, count);
+    aac_free(claims);
+    return status;
+}
+
+aaclip_status aac_safetensors_read(aac_tensor_index *index, const aac_mapping *file)
+{
+    uint64_t length = file->size < 8 ? 0 : aac_read_u64(file->data);
+    if (file->size < 8 || length > file->size - 8 || length > LARGEST_HEADER)
+        return aac_error(AACLIP_ERROR_FORMAT,
+                         "safetensors: header of %llu bytes in a file of %zu bytes",
+                         (unsigned long long)length, file->size);
+    json_error_t error;
+    json_t *root = json_loadb((const char *)file->data + 8, (size_t)length, JSON_REJECT_DUPLICATES,
+                              &error);
+    if (!json_is_object(root)) {
+        json_decref(root);
+        return aac_error(AACLIP_ERROR_FORMAT, "safetensors: header: %s",
+                         root ? "expected an object" : error.text);
+    }
+    aaclip_status status =
+        read_header(index, root, file->data + 8 + length, file->size - 8 - length);
+    json_decref(root);
+    return status;
+}
+
+static const char *format_name(aac_dtype dtype)
+{
+    size_t i = 0;
+    while (dtypes[i].dtype != dtype)
+        i++;
+    return dtypes[i].name;
+}
+
+static uint64_t stored_bytes(const aac_tensor_source *source)
+{
+    return (uint64_t)aac_tensor_elements(&source->tensor) * aac_dtype_size(source->stored_as);
+}
+
+static json_t *describe_tensor(const aac_tensor_source *source, uint64_t begin)
+{
+    json_t *shape = json_array();
+    for (int i = 0; i < source->tensor.rank; i++)
+        json_array_append_new(shape, json_integer(source->tensor.shape[i]));
+    return json_pack("{s:s, s:o, s:[I, I]}", "dtype", format_name(source->stored_as), "shape",
+                     shape, "data_offsets", (json_int_t)begin,
+                     (json_int_t)(begin + stored_bytes(source)));
+}
+
+static json_t *describe_metadata(const aac_metadata *metadata, size_t count)
+{
+    json_t *object = json_object();
+    for (size_t i = 0; i < count; i++)
+        if (json_object_set_new(object, metadata[i].key, json_string(metadata[i].value)) != 0) {
+            json_decref(object);
+            return NULL;
+        }
+    return object;
+}
+
+/* NULL when out of memory or when a name is not UTF-8. */
+static char *make_header(const aac_tensor_source *tensors, size_t tensor_count,
+                         const aac_metadata *metadata, size_t metadata_count)
+{
+    json_t *root = json_object();
+    bool done = true;
+    uint64_t begin = 0;
+    if (metadata_count)
+        done = json_object_set_new(root, "__metadata__",
+                                   describe_metadata(metadata, metadata_count)) == 0;
+    for (size_t i = 0; done && i < tensor_count; i++) {
+        done = json_object_set_new(root, tensors[i].tensor.name,
+                                   describe_tensor(&tensors[i], begin)) == 0;
+        begin += stored_bytes(&tensors[i]);
+    }
+    char *text = done ? json_dumps(root, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
+    json_decref(root);
+    return text;
+}
+
+static void write_u64(unsigned char *out, uint64_t value)
+{
+    for (int i = 0; i < 8; i++)
+        out[i] = (unsigned char)(value >> 8 * i);
+}
+
+/* Spaces after the header let the data begin at a multiple of 64. */
+static aaclip_status write_header(aac_writer *writer, const char *header)
+{
+    const size_t alignment = 64;
+    static const char spaces[64] = "                                                              "
+                                   "  ";
+    unsigned char length[8];
+    size_t size = strlen(header), padding = (alignment - (size + 8) % alignment) % alignment;
+    write_u64(length, size + padding);
+    aaclip_status status = aac_writer_write(writer, length, sizeof length);
+    if (!status)
+        status = aac_writer_write(writer, header, size);
+    return status ? status : aac_writer_write(writer, spaces, padding);
+}
+
+static void narrow_rows(const float *values, size_t count, aac_dtype dtype, uint16_t *out)
+{
+    for (size_t i = 0; i < count; i++)
+        out[i] = dtype == AAC_F16 ? aac_f32_to_f16(values[i]) : aac_f32_to_bf16(values[i]);
+}
+
+/* Row by row through float32, for what is not stored as it lies. */
+static aaclip_status write_converted(aac_writer *writer, const aac_tensor_source *source)
+{
+    const aac_tensor *tensor = &source->tensor;
+    int64_t elements = aac_tensor_elements(tensor), rows = tensor->rank ? tensor->shape[0] : 1;
+    if (!elements)
+        return AACLIP_OK;
+    size_t columns = (size_t)(elements / rows), size = aac_dtype_size(source->stored_as);
+    float *values = aac_alloc_array(columns, sizeof *values);
+    uint16_t *narrow = aac_alloc_array(columns, sizeof *narrow);
+    aaclip_status status = values && narrow ? AACLIP_OK : aac_error_memory();
+    for (int64_t row = 0; !status && row < rows; row++) {
+        if (tensor->rank)
+            aac_tensor_rows_to_f32(tensor, row, 1, values);
+        else
+            aac_tensor_to_f32(tensor, values);
+        bool wide = source->stored_as == AAC_F32;
+        if (!wide)
+            narrow_rows(values, columns, source->stored_as, narrow);
+        status = aac_writer_write(writer, wide ? (void *)values : (void *)narrow, columns * size);
+    }
+    aac_free(values);
+    aac_free(narrow);
+    return status;
+}
+
+static aaclip_status write_tensor(aac_writer *writer, const aac_tensor_source *source)
+{
+    if (source->tensor.dtype == source->stored_as && aac_tensor_is_contiguous(&source->tensor))
+        return aac_writer_write(writer, source->tensor.data, (size_t)stored_bytes(source));
+    return write_converted(writer, source);
+}
+
+static aaclip_status check_sources(const aac_tensor_source *tensors, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        bool copied = tensors[i].tensor.dtype == tensors[i].stored_as &&
+                      aac_tensor_is_contiguous(&tensors[i].tensor);
+        bool floating = tensors[i].stored_as == AAC_F32 || tensors[i].stored_as == AAC_F16 ||
+                        tensors[i].stored_as == AAC_BF16;
+        if (!copied && !floating)
+            return aac_error(AACLIP_ERROR_UNSUPPORTED, "%s: cannot be stored as %s",
+                             tensors[i].tensor.name, aac_dtype_name(tensors[i].stored_as));
+    }
+    return AACLIP_OK;
+}
+
+aaclip_status aac_safetensors_write(const char *path, const aac_tensor_source *tensors,
+                                    size_t tensor_count, const aac_metadata *metadata,
+                                    size_t metadata_count)
+{
+    aac_writer *writer = NULL;
+    aaclip_status status = check_sources(tensors, tensor_count);
+    if (status)
+        return status;
+    char *header = make_header(tensors, tensor_count, metadata, metadata_count);
+    status = header ? aac_writer_open(&writer, path)
+                    : aac_error(AACLIP_ERROR_OUT_OF_MEMORY,
+                                "%s: out of memory, or a name that is not UTF-8", path);
+    if (!status)
+        status = write_header(writer, header);
+    for (size_t i = 0; !status && i < tensor_count; i++)
+        status = write_tensor(writer, &tensors[i]);
+    free(header);
+    if (!writer)
+        return status;
+    if (!status)
+        return aac_writer_commit(&writer);
+    aac_writer_discard(&writer);
+    return status;
+}

@@ -1,0 +1,241 @@
+/* Opens any file of tensors and answers by name: the list that the readers fill, and its hash. */
+#include "files/tensor_file.h"
+
+#include <string.h>
+
+#include "core/error.h"
+#include "core/memory.h"
+#include "files/arena.h"
+#include "files/tensor_index.h"
+
+typedef enum entry_kind { ENTRY_TENSOR, ENTRY_NUMBER, ENTRY_STRING } entry_kind;
+
+typedef struct entry {
+    const char *name;
+    entry_kind kind;
+    size_t tensor; /* index in `tensors` */
+    double number;
+    const char *string;
+} entry;
+
+struct aac_tensor_index {
+    aac_arena arena;
+    aac_tensor *tensors;
+    size_t tensor_count, tensor_capacity;
+    entry *entries;
+    size_t entry_count, entry_capacity;
+    size_t *slots; /* entry number + 1, 0 = free; a power of two, at most half full */
+    size_t slot_count;
+};
+
+struct aac_tensor_file {
+    char *path;
+    aac_mapping mapping;
+    aac_tensor_file_kind kind;
+    aac_tensor_index index;
+};
+
+static size_t hash_name(const char *name)
+{
+    uint64_t hash = 0xcbf29ce484222325u;
+    for (; *name; name++)
+        hash = (hash ^ (unsigned char)*name) * 0x100000001b3u;
+    return (size_t)(hash ^ hash >> 32);
+}
+
+/* The slot that holds `name`, or the free one where it belongs. */
+static size_t *find_slot(const aac_tensor_index *index, const char *name)
+{
+    size_t mask = index->slot_count - 1, at = hash_name(name) & mask;
+    while (index->slots[at] && strcmp(index->entries[index->slots[at] - 1].name, name) != 0)
+        at = (at + 1) & mask;
+    return &index->slots[at];
+}
+
+static const entry *find_entry(const aac_tensor_index *index, const char *name, entry_kind kind)
+{
+    size_t slot = index->slot_count ? *find_slot(index, name) : 0;
+    const entry *found = slot ? &index->entries[slot - 1] : NULL;
+    return found && found->kind == kind ? found : NULL;
+}
+
+static bool grow_array(void **array, size_t count, size_t *capacity, size_t element)
+{
+    if (count < *capacity)
+        return true;
+    size_t larger = *capacity ? 2 * *capacity : 64;
+    void *moved = aac_realloc(*array, larger * element);
+    if (!moved)
+        return false;
+    *array = moved;
+    *capacity = larger;
+    return true;
+}
+
+static bool grow_slots(aac_tensor_index *index)
+{
+    if (2 * (index->entry_count + 1) <= index->slot_count)
+        return true;
+    size_t count = index->slot_count ? 2 * index->slot_count : 128;
+    size_t *slots = aac_calloc(count, sizeof *slots);
+    if (!slots)
+        return false;
+    aac_free(index->slots);
+    index->slots = slots;
+    index->slot_count = count;
+    for (size_t i = 0; i < index->entry_count; i++)
+        *find_slot(index, index->entries[i].name) = i + 1;
+    return true;
+}
+
+static aaclip_status add_entry(aac_tensor_index *index, const char *name, entry_kind kind,
+                               entry **added)
+{
+    if (!grow_array((void **)&index->entries, index->entry_count, &index->entry_capacity,
+                    sizeof *index->entries) ||
+        !grow_slots(index))
+        return aac_error_memory();
+    size_t *slot = find_slot(index, name);
+    if (*slot)
+        return aac_error(AACLIP_ERROR_FORMAT, "%s: expected once, found twice", name);
+    const char *copy = aac_arena_text(&index->arena, name, strlen(name));
+    if (!copy)
+        return aac_error_memory();
+    *added = &index->entries[index->entry_count++];
+    **added = (entry){.name = copy, .kind = kind};
+    *slot = index->entry_count;
+    return AACLIP_OK;
+}
+
+aaclip_status aac_index_tensor(aac_tensor_index *index, const char *name, const aac_tensor *tensor)
+{
+    if (!grow_array((void **)&index->tensors, index->tensor_count, &index->tensor_capacity,
+                    sizeof *index->tensors))
+        return aac_error_memory();
+    entry *added;
+    aaclip_status status = add_entry(index, name, ENTRY_TENSOR, &added);
+    if (status)
+        return status;
+    added->tensor = index->tensor_count;
+    index->tensors[index->tensor_count] = *tensor;
+    index->tensors[index->tensor_count++].name = added->name;
+    return AACLIP_OK;
+}
+
+aaclip_status aac_index_number(aac_tensor_index *index, const char *name, double value)
+{
+    entry *added;
+    aaclip_status status = add_entry(index, name, ENTRY_NUMBER, &added);
+    if (!status)
+        added->number = value;
+    return status;
+}
+
+aaclip_status aac_index_string(aac_tensor_index *index, const char *name, const char *value,
+                               size_t length)
+{
+    entry *added;
+    const char *copy = aac_arena_text(&index->arena, value, length);
+    if (!copy)
+        return aac_error_memory();
+    aaclip_status status = add_entry(index, name, ENTRY_STRING, &added);
+    if (!status)
+        added->string = copy;
+    return status;
+}
+
+static bool starts_with(const aac_mapping *mapping, const char *bytes, size_t length)
+{
+    return mapping->size >= length && memcmp(mapping->data, bytes, length) == 0;
+}
+
+static aaclip_status read_content(aac_tensor_file *file)
+{
+    const aac_mapping *mapping = &file->mapping;
+    if (starts_with(mapping, "PK\3\4", 4))
+        return aac_torch_read(&file->index, mapping, &file->kind);
+    if (starts_with(mapping, "\200\2\212\12l\374\234F\371 j\250P\31.", 15))
+        return aac_error(AACLIP_ERROR_UNSUPPORTED,
+                         "written by torch.save before version 1.6; load it with PyTorch and save "
+                         "it again");
+    file->kind = AAC_FILE_SAFETENSORS;
+    /* 8 bytes of header length, then JSON */
+    if (mapping->size < 9 || mapping->data[8] != '{')
+        return aac_error(AACLIP_ERROR_FORMAT,
+                         "expected a safetensors file or a zip of torch.save, found neither");
+    return aac_safetensors_read(&file->index, mapping);
+}
+
+aaclip_status aac_tensor_file_open(aac_tensor_file **out, const char *path)
+{
+    *out = NULL;
+    aac_tensor_file *file = aac_calloc(1, sizeof *file);
+    if (!file)
+        return aac_error_memory();
+    file->path = aac_strdup(path);
+    aaclip_status status = file->path ? aac_map_file(&file->mapping, path) : aac_error_memory();
+    if (!status) {
+        status = read_content(file);
+        if (status && status != AACLIP_ERROR_OUT_OF_MEMORY)
+            aac_error_prefix(status, "%s", path);
+    }
+    if (status)
+        aac_tensor_file_close(&file);
+    *out = file;
+    return status;
+}
+
+void aac_tensor_file_close(aac_tensor_file **out)
+{
+    aac_tensor_file *file = *out;
+    if (!file)
+        return;
+    aac_arena_clear(&file->index.arena);
+    aac_free(file->index.tensors);
+    aac_free(file->index.entries);
+    aac_free(file->index.slots);
+    aac_unmap_file(&file->mapping);
+    aac_free(file->path);
+    aac_free(file);
+    *out = NULL;
+}
+
+const char *aac_tensor_file_path(const aac_tensor_file *file)
+{
+    return file->path;
+}
+
+aac_tensor_file_kind aac_tensor_file_get_kind(const aac_tensor_file *file)
+{
+    return file->kind;
+}
+
+size_t aac_tensor_file_count(const aac_tensor_file *file)
+{
+    return file->index.tensor_count;
+}
+
+const aac_tensor *aac_tensor_file_at(const aac_tensor_file *file, size_t index)
+{
+    return &file->index.tensors[index];
+}
+
+const aac_tensor *aac_tensor_file_find(const aac_tensor_file *file, const char *name)
+{
+    const entry *found = find_entry(&file->index, name, ENTRY_TENSOR);
+    return found ? &file->index.tensors[found->tensor] : NULL;
+}
+
+bool aac_tensor_file_number(const aac_tensor_file *file, const char *name, double *value)
+{
+    const entry *found = find_entry(&file->index, name, ENTRY_NUMBER);
+    if (found)
+        *value = found->number;
+    return found != NULL;
+}
+
+const char *aac_tensor_file_string(const aac_tensor_file *file, const char *name)
+{
+    const entry *found = find_entry(&file->index, name, ENTRY_STRING);
+    return found ? found->string : NULL;
+}
