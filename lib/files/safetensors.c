@@ -76,8 +76,8 @@ static aaclip_status read_range(claim *range, const char *name, const json_t *of
     *range = (claim){(uint64_t)json_integer_value(begin), (uint64_t)json_integer_value(end), name};
     if (range->end > available)
         return aac_error(AACLIP_ERROR_FORMAT,
-                         "%s: data_offsets: end %llu lies behind the file's %llu bytes of data", name,
-                         (unsigned long long)range->end, (unsigned long long)available);
+                         "%s: data_offsets: end %llu lies behind the file's %llu bytes of data",
+                         name, (unsigned long long)range->end, (unsigned long long)available);
     if (range->end - range->begin != bytes)
         return aac_error(AACLIP_ERROR_FORMAT, "%s: expected %llu bytes for its shape, found %llu",
                          name, (unsigned long long)bytes,
@@ -172,8 +172,8 @@ aaclip_status aac_safetensors_read(aac_tensor_index *index, const aac_mapping *f
                          "safetensors: header of %llu bytes in a file of %zu bytes",
                          (unsigned long long)length, file->size);
     json_error_t error;
-    json_t *root = json_loadb((const char *)file->data + 8, (size_t)length, JSON_REJECT_DUPLICATES,
-                              &error);
+    json_t *root =
+        json_loadb((const char *)file->data + 8, (size_t)length, JSON_REJECT_DUPLICATES, &error);
     if (!json_is_object(root)) {
         json_decref(root);
         return aac_error(AACLIP_ERROR_FORMAT, "safetensors: header: %s",
@@ -249,8 +249,9 @@ static void write_u64(unsigned char *out, uint64_t value)
 static aaclip_status write_header(aac_writer *writer, const char *header)
 {
     const size_t alignment = 64;
-    static const char spaces[64] = "                                                              "
-                                   "  ";
+    static const char spaces[64] =
+        "                                                              "
+        "  ";
     unsigned char length[8];
     size_t size = strlen(header), padding = (alignment - (size + 8) % alignment) % alignment;
     write_u64(length, size + padding);

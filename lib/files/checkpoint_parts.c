@@ -1,0 +1,106 @@
+#include "files/checkpoint_parts.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "core/error.h"
+
+#define LONGEST_NAME 256
+#define MOST_LAYERS  1000
+#define LARGEST_SIZE 0x7fffffff
+
+static bool is_floating(aac_dtype dtype)
+{
+    return dtype == AAC_F32 || dtype == AAC_F16 || dtype == AAC_BF16 || dtype == AAC_F64;
+}
+
+static bool size_fits(int64_t expected, int64_t found)
+{
+    return expected < 0 ? found >= 1 && found <= LARGEST_SIZE : found == expected;
+}
+
+/* "1024x?" for sizes that may be anything. */
+static const char *wanted_text(char *text, int64_t rows, int64_t columns)
+{
+    char first[24] = "?", second[24] = "?";
+    if (rows >= 0)
+        snprintf(first, sizeof first, "%lld", (long long)rows);
+    if (columns > 0)
+        snprintf(second, sizeof second, "%lld", (long long)columns);
+    snprintf(text, AAC_SHAPE_TEXT, columns ? "%s x %s" : "%s", first, second);
+    return text;
+}
+
+void aac_take_tensor(aac_taker *taker, aac_tensor *tensor, const char *name, int64_t rows,
+                     int64_t columns)
+{
+    if (taker->status)
+        return;
+    char full[LONGEST_NAME], wanted[AAC_SHAPE_TEXT], shape[AAC_SHAPE_TEXT];
+    const char *path = aac_tensor_file_path(taker->file);
+    snprintf(full, sizeof full, "%s%s", taker->prefix, name);
+    const aac_tensor *found = aac_tensor_file_find(taker->file, full);
+    wanted_text(wanted, rows, columns);
+    if (!found) {
+        taker->status = aac_error(AACLIP_ERROR_FORMAT, "%s: %s: expected %s, found no such tensor",
+                                  path, full, wanted);
+        return;
+    }
+    int rank = columns ? 2 : 1;
+    bool fits = found->rank == rank && size_fits(rows, found->shape[0]) &&
+                (!columns || size_fits(columns, found->shape[1]));
+    if (!fits)
+        taker->status = aac_error(AACLIP_ERROR_MISMATCH, "%s: %s: expected %s, found %s", path,
+                                  full, wanted, aac_shape_text(shape, found->shape, found->rank));
+    else if (!is_floating(found->dtype))
+        taker->status = aac_error(AACLIP_ERROR_FORMAT, "%s: %s: expected floating point, found %s",
+                                  path, full, aac_dtype_name(found->dtype));
+    else
+        *tensor = *found;
+}
+
+void aac_take_patches(aac_taker *taker, aac_checkpoint *checkpoint, const char *name)
+{
+    const int64_t largest_patch = 1024;
+    char full[LONGEST_NAME], found[AAC_SHAPE_TEXT] = "no such tensor";
+    snprintf(full, sizeof full, "%s%s", taker->prefix, name);
+    const aac_tensor *tensor = aac_tensor_file_find(taker->file, full);
+    bool fits = tensor && tensor->rank == 4 && size_fits(-1, tensor->shape[0]) &&
+                tensor->shape[1] == 3 && tensor->shape[2] >= 1 &&
+                tensor->shape[2] <= largest_patch && tensor->shape[2] == tensor->shape[3] &&
+                is_floating(tensor->dtype);
+    if (fits) {
+        checkpoint->patch_weight = *tensor;
+        checkpoint->vision.width = tensor->shape[0];
+        checkpoint->patch = tensor->shape[2];
+        return;
+    }
+    if (tensor)
+        aac_shape_text(found, tensor->shape, tensor->rank);
+    taker->status = aac_error(AACLIP_ERROR_MISMATCH,
+                              "%s: %s: expected floating point width x 3 x patch x patch, found %s",
+                              aac_tensor_file_path(taker->file), full, found);
+}
+
+aac_tensor aac_transposed(const aac_tensor *matrix)
+{
+    aac_tensor turned = *matrix;
+    turned.shape[0] = matrix->shape[1];
+    turned.shape[1] = matrix->shape[0];
+    turned.stride[0] = matrix->stride[1];
+    turned.stride[1] = matrix->stride[0];
+    return turned;
+}
+
+int64_t aac_count_layers(const aac_tensor_file *file, const char *prefix, const char *stem,
+                         const char *leaf)
+{
+    char name[LONGEST_NAME];
+    int64_t count = 0;
+    for (; count < MOST_LAYERS; count++) {
+        snprintf(name, sizeof name, "%s%s%lld.%s", prefix, stem, (long long)count, leaf);
+        if (!aac_tensor_file_find(file, name))
+            break;
+    }
+    return count;
+}

@@ -1,0 +1,27 @@
+#include "files/json.h"
+
+#include "core/error.h"
+#include "core/platform.h"
+
+#define LARGEST_FILE (64u << 20)
+
+aaclip_status aac_json_read(json_t **root, const char *path)
+{
+    *root = NULL;
+    aac_mapping file;
+    aaclip_status status = aac_map_file(&file, path);
+    if (status)
+        return status;
+    json_error_t error = {.text = "larger than 64 MB"};
+    if (file.size <= LARGEST_FILE)
+        *root = json_loadb((const char *)file.data, file.size, JSON_REJECT_DUPLICATES, &error);
+    aac_unmap_file(&file);
+    if (json_is_object(*root))
+        return AACLIP_OK;
+    status = *root
+                 ? aac_error(AACLIP_ERROR_FORMAT, "%s: expected a JSON object", path)
+                 : aac_error(AACLIP_ERROR_FORMAT, "%s: line %d: %s", path, error.line, error.text);
+    json_decref(*root);
+    *root = NULL;
+    return status;
+}
