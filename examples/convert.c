@@ -8,11 +8,15 @@
 #define PROGRAM "aaclip-convert"
 
 static const char usage[] =
-    "usage: " PROGRAM " --model FILE --out FILE [--f16]\n"
-    "       " PROGRAM " --model FILE --adapters FILE... --out FILE\n"
-    "       " PROGRAM " --bundle --model FILE [--adapters FILE]... --class NAME... --out FILE\n"
+    "usage: " PROGRAM
+    " --model FILE --out FILE [--f16]\n"
+    "       " PROGRAM
+    " --model FILE --adapters FILE... --out FILE\n"
+    "       " PROGRAM
+    " --bundle --model FILE [--adapters FILE]... --class NAME... --out FILE\n"
     "\n"
-    "Writes a model, its adapters, or both with frozen text vectors (a bundle: detection then needs\n"
+    "Writes a model, its adapters, or both with frozen text vectors (a bundle: detection then "
+    "needs\n"
     "neither text tower nor vocabulary) as safetensors.\n"
     "\n"
     "  --model FILE     CLIP checkpoint of any layout\n"
@@ -29,13 +33,13 @@ static const char usage[] =
     "  --out FILE       what to write\n"
     "  --help, --version\n";
 
-typedef struct arguments {
+typedef struct command_line {
     const char *model, *out, *dataset, *phrase, *prompts, *vocabulary;
     string_list adapters, classes;
     bool bundle, float16, has_profile;
     aaclip_profile profile;
     unsigned threads;
-} arguments;
+} command_line;
 
 enum option_code {
     OPTION_MODEL = 256,
@@ -72,7 +76,7 @@ static const struct option long_options[] = {
     {0},
 };
 
-static const char **text_option(arguments *arguments, int code)
+static const char **text_option(command_line *arguments, int code)
 {
     switch (code) {
     case OPTION_MODEL:
@@ -92,7 +96,7 @@ static const char **text_option(arguments *arguments, int code)
     }
 }
 
-static bool parse_option(arguments *arguments, int code)
+static bool parse_option(command_line *arguments, int code)
 {
     switch (code) {
     case OPTION_ADAPTERS:
@@ -115,7 +119,7 @@ static bool parse_option(arguments *arguments, int code)
     }
 }
 
-static bool add_dataset_classes(arguments *arguments)
+static bool add_dataset_classes(command_line *arguments)
 {
     aaclip_domain domain;
     if (!arguments->dataset || arguments->classes.count)
@@ -128,7 +132,7 @@ static bool add_dataset_classes(arguments *arguments)
     return true;
 }
 
-static bool check_arguments(const arguments *arguments)
+static bool check_arguments(const command_line *arguments)
 {
     if (!arguments->model || !arguments->out)
         return !complain(PROGRAM, "--model and --out are needed; --help shows how to call this");
@@ -144,7 +148,7 @@ static bool check_arguments(const arguments *arguments)
 }
 
 /* 0: go on; 1: wrong call; 2: nothing more to do */
-static int parse(arguments *arguments, int argc, char **argv)
+static int parse(command_line *arguments, int argc, char **argv)
 {
     for (int code; (code = getopt_long(argc, argv, "", long_options, NULL)) != -1;) {
         const char **text = text_option(arguments, code);
@@ -169,7 +173,7 @@ static bool show_progress(size_t done, size_t total, void *user)
     return true;
 }
 
-static aaclip_status build_classes(aaclip_text_cache *cache, const arguments *arguments)
+static aaclip_status build_classes(aaclip_text_cache *cache, const command_line *arguments)
 {
     aaclip_status status = AACLIP_OK;
     for (size_t i = 0; !status && i < arguments->classes.count; i++) {
@@ -185,7 +189,7 @@ static aaclip_status build_classes(aaclip_text_cache *cache, const arguments *ar
     return status;
 }
 
-static aaclip_status write_bundle(const arguments *arguments, const aaclip_model *model,
+static aaclip_status write_bundle(const command_line *arguments, const aaclip_model *model,
                                   const aaclip_adapters *adapters)
 {
     aaclip_text_cache *cache = NULL;
@@ -210,7 +214,7 @@ static aaclip_status write_bundle(const arguments *arguments, const aaclip_model
     return status;
 }
 
-static aaclip_status convert(const arguments *arguments)
+static aaclip_status convert(const command_line *arguments)
 {
     aaclip_model *model = NULL;
     aaclip_adapters *adapters = NULL;
@@ -221,10 +225,9 @@ static aaclip_status convert(const arguments *arguments)
     options.threads = arguments->threads;
     aaclip_status status = aaclip_model_open(&model, arguments->model, &options);
     if (!status && arguments->adapters.count)
-        status = aaclip_adapters_open(&adapters, model,
-                                      (const char *const *)arguments->adapters.items,
-                                      arguments->adapters.count,
-                                      arguments->has_profile ? &config : NULL);
+        status = aaclip_adapters_open(
+            &adapters, model, (const char *const *)arguments->adapters.items,
+            arguments->adapters.count, arguments->has_profile ? &config : NULL);
     if (!status && arguments->bundle)
         status = write_bundle(arguments, model, adapters);
     else if (!status && adapters)
@@ -238,7 +241,7 @@ static aaclip_status convert(const arguments *arguments)
 
 int main(int argc, char **argv)
 {
-    arguments arguments = {0};
+    command_line arguments = {0};
     int code = parse(&arguments, argc, argv);
     if (!code) {
         show_log(false);

@@ -11,7 +11,7 @@
 
 #define PROGRAM "aaclip-detect"
 
-typedef struct arguments {
+typedef struct command_line {
     const char *model, *vocabulary, *prompts, *class_name, *dataset, *phrase, *backend;
     const char *out, *json, *csv, *text_cache;
     string_list adapters, images;
@@ -20,17 +20,17 @@ typedef struct arguments {
     aaclip_domain domain;
     aaclip_precision precision;
     unsigned image_size, threads;
-} arguments;
+} command_line;
 
 /* Everything that is open. */
-typedef struct session {
+typedef struct detection {
     aaclip_model *model;
     aaclip_adapters *adapters;
     aaclip_text_cache *cache;
     aaclip_detector *detector;
     progress_bar bar;
     char class_name[256];
-} session;
+} detection;
 
 static const char usage[] =
     "usage: " PROGRAM
@@ -110,7 +110,7 @@ static const struct option long_options[] = {
 };
 
 /* Where an option that is a plain string is kept; NULL for the others. */
-static const char **text_option(arguments *arguments, int code)
+static const char **text_option(command_line *arguments, int code)
 {
     switch (code) {
     case OPTION_MODEL:
@@ -140,7 +140,7 @@ static const char **text_option(arguments *arguments, int code)
     }
 }
 
-static bool parse_option(arguments *arguments, int code)
+static bool parse_option(command_line *arguments, int code)
 {
     switch (code) {
     case OPTION_ADAPTERS:
@@ -168,7 +168,7 @@ static bool parse_option(arguments *arguments, int code)
     }
 }
 
-static bool check_arguments(const arguments *arguments)
+static bool check_arguments(const command_line *arguments)
 {
     if (!arguments->model)
         return !complain(PROGRAM, "--model is missing; --help shows how to call this program");
@@ -182,7 +182,7 @@ static bool check_arguments(const arguments *arguments)
 }
 
 /* 0: go on; 1: wrong call; 2: nothing more to do */
-static int parse(arguments *arguments, int argc, char **argv)
+static int parse(command_line *arguments, int argc, char **argv)
 {
     for (int code; (code = getopt_long(argc, argv, "", long_options, NULL)) != -1;) {
         const char **text = text_option(arguments, code);
@@ -213,12 +213,12 @@ static bool build_progress(size_t done, size_t total, void *user)
     return true;
 }
 
-static bool open_adapters(session *session, const arguments *arguments)
+static bool open_adapters(detection *session, const command_line *arguments)
 {
     aaclip_config config;
     aaclip_config_init(&config, arguments->profile);
     const char *bundled[] = {arguments->model};
-    aaclip_model_info info = {sizeof info};
+    aaclip_model_info info = {.size = sizeof info};
     aaclip_model_get_info(session->model, &info);
     const char *const *paths = (const char *const *)arguments->adapters.items;
     size_t count = arguments->adapters.count;
@@ -238,7 +238,7 @@ static bool file_exists(const char *path)
     return path && stat(path, &info) == 0;
 }
 
-static bool build_class(session *session, const arguments *arguments)
+static bool build_class(detection *session, const command_line *arguments)
 {
     char phrase[512];
     const char *name = session->class_name, *words = arguments->phrase;
@@ -255,7 +255,7 @@ static bool build_class(session *session, const arguments *arguments)
     return !failed(status);
 }
 
-static bool choose_class(session *session, const arguments *arguments)
+static bool choose_class(detection *session, const command_line *arguments)
 {
     const char *name = arguments->class_name;
     if (!name && aaclip_text_cache_count(session->cache) == 1)
@@ -268,7 +268,7 @@ static bool choose_class(session *session, const arguments *arguments)
     return true;
 }
 
-static bool open_cache(session *session, const arguments *arguments)
+static bool open_cache(detection *session, const command_line *arguments)
 {
     aaclip_text_cache_options options;
     aaclip_config config;
@@ -279,7 +279,7 @@ static bool open_cache(session *session, const arguments *arguments)
     options.config = &config;
     options.progress = build_progress;
     options.progress_user = &session->bar;
-    aaclip_model_info info = {sizeof info};
+    aaclip_model_info info = {.size = sizeof info};
     aaclip_model_get_info(session->model, &info);
     const char *stored = file_exists(arguments->text_cache) ? arguments->text_cache : NULL;
     if (!info.has_text)
@@ -295,7 +295,7 @@ static bool open_cache(session *session, const arguments *arguments)
     return known || build_class(session, arguments);
 }
 
-static bool open_session(session *session, const arguments *arguments)
+static bool open_session(detection *session, const command_line *arguments)
 {
     aaclip_model_options model;
     aaclip_detector_options detector;
@@ -318,7 +318,7 @@ static bool open_session(session *session, const arguments *arguments)
                                        session->cache, &detector));
 }
 
-static void close_session(session *session)
+static void close_session(detection *session)
 {
     aaclip_detector_close(&session->detector);
     aaclip_text_cache_close(&session->cache);
@@ -327,7 +327,7 @@ static void close_session(session *session)
 }
 
 /* The image's file name without folder and ending; a number tells equal names apart. */
-static char *output_path(const arguments *arguments, size_t index, const char *ending)
+static char *output_path(const command_line *arguments, size_t index, const char *ending)
 {
     const char *path = arguments->images.items[index], *slash = strrchr(path, '/');
     const char *name = slash ? slash + 1 : path, *dot = strrchr(name, '.');
@@ -362,7 +362,7 @@ static aaclip_status write_overlay(const char *path, const aaclip_image_view *ph
     return status;
 }
 
-static aaclip_status write_raw(const arguments *arguments, size_t index,
+static aaclip_status write_raw(const command_line *arguments, size_t index,
                                const aaclip_image_view *photo, const float *probability,
                                const aaclip_result *result)
 {
@@ -379,7 +379,7 @@ static aaclip_status write_raw(const arguments *arguments, size_t index,
     return status;
 }
 
-static aaclip_status write_pictures(const arguments *arguments, size_t index,
+static aaclip_status write_pictures(const command_line *arguments, size_t index,
                                     const aaclip_image_view *photo, const aaclip_result *result)
 {
     size_t pixels = (size_t)photo->width * photo->height;
@@ -415,11 +415,11 @@ typedef struct report_row {
     uint32_t width, height;
 } report_row;
 
-static bool detect_image(const session *session, const arguments *arguments, size_t index,
+static bool detect_image(const detection *session, const command_line *arguments, size_t index,
                          report_row *row)
 {
     aaclip_image *image = NULL;
-    aaclip_result result = {sizeof result};
+    aaclip_result result = {.size = sizeof result};
     aaclip_status status = aaclip_image_open(&image, arguments->images.items[index]);
     if (!status) {
         const aaclip_image_view view = aaclip_image_get_view(image);
@@ -433,7 +433,8 @@ static bool detect_image(const session *session, const arguments *arguments, siz
     return !failed(status);
 }
 
-static bool write_json(const arguments *arguments, const session *session, const report_row *rows)
+static bool write_json(const command_line *arguments, const detection *session,
+                       const report_row *rows)
 {
     json_t *images = json_array();
     for (size_t i = 0; i < arguments->images.count; i++)
@@ -443,7 +444,7 @@ static bool write_json(const arguments *arguments, const session *session, const
                 json_pack("{s:s, s:f, s:f, s:i, s:i}", "path", arguments->images.items[i], "score",
                           (double)rows[i].score, "map_maximum", (double)rows[i].map_maximum,
                           "width", (int)rows[i].width, "height", (int)rows[i].height));
-    aaclip_model_info info = {sizeof info};
+    aaclip_model_info info = {.size = sizeof info};
     aaclip_model_get_info(session->model, &info);
     json_t *root =
         json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:o}", "version", aaclip_version_string(),
@@ -470,7 +471,7 @@ static void write_quoted(FILE *file, const char *text)
     fputc('"', file);
 }
 
-static bool write_csv(const arguments *arguments, const report_row *rows)
+static bool write_csv(const command_line *arguments, const report_row *rows)
 {
     text_output output;
     if (!open_text(&output, arguments->csv, PROGRAM))
@@ -490,7 +491,7 @@ static bool to_stdout(const char *path)
     return path && strcmp(path, "-") == 0;
 }
 
-static bool report(const arguments *arguments, const session *session, const report_row *rows)
+static bool report(const command_line *arguments, const detection *session, const report_row *rows)
 {
     bool table = !to_stdout(arguments->json) && !to_stdout(arguments->csv);
     if (table)
@@ -511,7 +512,7 @@ static bool make_folder(const char *path)
     return !complain(PROGRAM, "%s: %s", path, strerror(errno));
 }
 
-static int run(session *session, const arguments *arguments)
+static int run(detection *session, const command_line *arguments)
 {
     size_t count = arguments->images.count, failures = 0;
     report_row *rows = calloc(count, sizeof *rows);
@@ -532,8 +533,8 @@ static int run(session *session, const arguments *arguments)
 
 int main(int argc, char **argv)
 {
-    arguments arguments = {0};
-    session session = {0};
+    command_line arguments = {0};
+    detection session = {0};
     int code = parse(&arguments, argc, argv);
     if (!code) {
         show_log(arguments.verbose);

@@ -15,7 +15,7 @@ int main(int argc, char **argv)
     aaclip_text_cache *cache = NULL;
     aaclip_detector *detector = NULL;
     aaclip_image *image = NULL;
-    aaclip_result result = {sizeof result};
+    aaclip_result result = {.size = sizeof result};
 
     aaclip_status status = aaclip_model_open(&model, argv[1], NULL);
     if (!status)

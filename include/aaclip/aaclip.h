@@ -13,7 +13,7 @@
  *     aaclip_detector_new(&detector, model, adapters, cache, NULL);
  *     aaclip_image_open(&image, "part.png");
  *     aaclip_image_view view = aaclip_image_get_view(image);
- *     aaclip_result result = {sizeof result};
+ *     aaclip_result result = {.size = sizeof result};
  *     aaclip_detector_detect(detector, &view, "nut", &result);
  *     // result.score, result.map[y * result.map_width + x]
  *

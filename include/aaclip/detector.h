@@ -71,7 +71,7 @@ AACLIP_API void aaclip_detector_close(aaclip_detector **detector);
 
 /**
  * Detects anomalies in one image as an object of class `class_name` of the cache. Set
- * result->size first (aaclip_result result = {sizeof result}).
+ * result->size first (aaclip_result result = {.size = sizeof result}).
  * Errors: NOT_FOUND (class), INVALID_ARGUMENT (image; another thread is using the detector),
  * OUT_OF_MEMORY, BACKEND.
  */

@@ -57,7 +57,7 @@ typedef struct aaclip_model_info {
     const char *fingerprint;
 } aaclip_model_info;
 
-/** Set info->size first (aaclip_model_info info = {sizeof info}). Any thread. */
+/** Set info->size first (aaclip_model_info info = {.size = sizeof info}). Any thread. */
 AACLIP_API aaclip_status aaclip_model_get_info(const aaclip_model *model, aaclip_model_info *info);
 
 /**

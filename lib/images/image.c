@@ -1,0 +1,106 @@
+/* Images as the public interface sees them: the type of a file from its content, the handle. */
+#include <stdbool.h>
+#include <string.h>
+
+#include <aaclip/image.h>
+
+#include "core/error.h"
+#include "core/memory.h"
+#include "core/platform.h"
+#include "images/decoders.h"
+
+/* Above it Pillow refuses as well (a "decompression bomb": twice its MAX_IMAGE_PIXELS). */
+#define MAX_PIXELS 178956970u
+
+struct aaclip_image {
+    aac_pixels pixels;
+};
+
+static const struct file_type {
+    const char *signature;
+    size_t length;
+    aaclip_status (*read)(aac_pixels *pixels, const uint8_t *data, size_t size);
+} file_types[] = {
+    {"\x89PNG\r\n\x1a\n", 8, aac_read_png},
+    {"\xff\xd8\xff", 3, aac_read_jpeg},
+    {"BM", 2, aac_read_bmp},
+};
+
+aaclip_status aac_pixels_new(aac_pixels *pixels, uint32_t width, uint32_t height)
+{
+    if (!width || !height)
+        return aac_error(AACLIP_ERROR_FORMAT, "an image of %ux%u pixels", width, height);
+    if ((uint64_t)width * height > MAX_PIXELS)
+        return aac_error(AACLIP_ERROR_UNSUPPORTED, "expected at most %u pixels, found %ux%u",
+                         MAX_PIXELS, width, height);
+    *pixels = (aac_pixels){aac_alloc_array((size_t)width * height, 3), width, height};
+    return pixels->rgb ? AACLIP_OK : aac_error_memory();
+}
+
+static aaclip_status read_pixels(aac_pixels *pixels, const uint8_t *data, size_t size)
+{
+    for (size_t i = 0; i < sizeof file_types / sizeof *file_types; i++) {
+        const struct file_type *type = &file_types[i];
+        if (size >= type->length && memcmp(data, type->signature, type->length) == 0)
+            return type->read(pixels, data, size);
+    }
+    return aac_error(AACLIP_ERROR_UNSUPPORTED,
+                     "expected a PNG, JPEG or BMP image, found another "
+                     "type of file");
+}
+
+aaclip_status aaclip_image_decode(aaclip_image **image, const void *bytes, size_t size,
+                                  const char *name)
+{
+    if (!image)
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_image_decode: no output");
+    *image = NULL;
+    if (!bytes || !name)
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_image_decode: no bytes or no name");
+    aaclip_image *decoded = aac_calloc(1, sizeof *decoded);
+    if (!decoded)
+        return aac_error_memory();
+    aaclip_status status = read_pixels(&decoded->pixels, bytes, size);
+    if (status) {
+        aaclip_image_close(&decoded);
+        return status == AACLIP_ERROR_OUT_OF_MEMORY ? status : aac_error_prefix(status, "%s", name);
+    }
+    *image = decoded;
+    return AACLIP_OK;
+}
+
+aaclip_status aaclip_image_open(aaclip_image **image, const char *path)
+{
+    if (!image)
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_image_open: no output");
+    *image = NULL;
+    if (!path)
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_image_open: no path");
+    aac_mapping file;
+    aaclip_status status = aac_map_file(&file, path);
+    if (status)
+        return status;
+    status = aaclip_image_decode(image, file.data, file.size, path);
+    aac_unmap_file(&file);
+    return status;
+}
+
+aaclip_image_view aaclip_image_get_view(const aaclip_image *image)
+{
+    return (aaclip_image_view){
+        .pixels = image->pixels.rgb,
+        .width = image->pixels.width,
+        .height = image->pixels.height,
+        .stride = (size_t)image->pixels.width * 3,
+        .format = AACLIP_PIXEL_RGB8,
+    };
+}
+
+void aaclip_image_close(aaclip_image **image)
+{
+    if (!image || !*image)
+        return;
+    aac_free((*image)->pixels.rgb);
+    aac_free(*image);
+    *image = NULL;
+}

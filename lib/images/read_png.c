@@ -1,0 +1,135 @@
+/* PNG files of every kind as RGB8. */
+#include <stdbool.h>
+#include <string.h>
+
+#include "core/error.h"
+#include "core/memory.h"
+#include "images/decoders.h"
+#include "images/png_hooks.h"
+
+struct source {
+    const uint8_t *data;
+    size_t size, position;
+    aac_png_failure failure;
+};
+
+static void read_bytes(png_structp png, png_bytep out, size_t count)
+{
+    struct source *source = png_get_io_ptr(png);
+    if (count > source->size - source->position)
+        png_error(png, "the file is truncated");
+    memcpy(out, source->data + source->position, count);
+    source->position += count;
+}
+
+/* 16-bit grey stays as it is; all else becomes RGB8. */
+static void set_transforms(png_structp png, int depth, int colour_type)
+{
+    if (colour_type == PNG_COLOR_TYPE_GRAY && depth == 16)
+        return;
+    if (colour_type == PNG_COLOR_TYPE_PALETTE)
+        png_set_palette_to_rgb(png);
+    if (depth < 8)
+        png_set_expand_gray_1_2_4_to_8(png);
+    if (depth == 16)
+        png_set_strip_16(png);
+    if (!(colour_type & PNG_COLOR_MASK_COLOR))
+        png_set_gray_to_rgb(png);
+    png_set_strip_alpha(png);
+}
+
+/* Everything that libpng may jump out of before the size is known; false when it did. */
+static bool read_header(png_structp png, png_infop info, struct source *source)
+{
+    if (setjmp(png_jmpbuf(png)))
+        return false;
+    png_set_read_fn(png, source, read_bytes);
+    png_set_user_limits(png, PNG_UINT_31_MAX, PNG_UINT_31_MAX);
+    /* Colour profiles, gamma, text and transparency do not count: they are not even inflated. */
+    png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, NULL, -1);
+    png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, (png_const_bytep) "tRNS", 1);
+    png_read_info(png, info);
+    set_transforms(png, png_get_bit_depth(png, info), png_get_color_type(png, info));
+    return true;
+}
+
+/*
+ * Reads `passes` times over all rows. What follows the last row is not read: Pillow takes files
+ * without their end as well.
+ */
+static bool read_rows(png_structp png, png_infop info, int passes, uint8_t *rows, size_t stride)
+{
+    const uint32_t height = png_get_image_height(png, info);
+    if (setjmp(png_jmpbuf(png)))
+        return false;
+    for (int pass = 0; pass < passes; pass++)
+        for (uint32_t y = 0; y < height; y++)
+            png_read_row(png, rows + y * stride, NULL);
+    return true;
+}
+
+static bool start_rows(png_structp png, png_infop info, int *passes)
+{
+    if (setjmp(png_jmpbuf(png)))
+        return false;
+    *passes = png_set_interlace_handling(png);
+    png_read_update_info(png, info);
+    return true;
+}
+
+/* Pillow clips 16-bit grey at 255 where one would expect the high byte. */
+static void clip_gray16(const uint8_t *samples, size_t count, uint8_t *rgb)
+{
+    for (size_t i = 0; i < count; i++) {
+        uint8_t value = samples[2 * i] ? 255 : samples[2 * i + 1];
+        memset(rgb + 3 * i, value, 3);
+    }
+}
+
+static aaclip_status read_gray16(aac_pixels *pixels, png_structp png, png_infop info, int passes,
+                                 const aac_png_failure *failure)
+{
+    const size_t count = (size_t)pixels->width * pixels->height;
+    uint8_t *samples = aac_alloc_array(count, 2);
+    if (!samples)
+        return aac_error_memory();
+    aaclip_status status = AACLIP_OK;
+    if (read_rows(png, info, passes, samples, (size_t)pixels->width * 2))
+        clip_gray16(samples, count, pixels->rgb);
+    else
+        status = aac_png_report(failure, AACLIP_ERROR_FORMAT);
+    aac_free(samples);
+    return status;
+}
+
+static aaclip_status read_image(aac_pixels *pixels, png_structp png, png_infop info,
+                                struct source *source)
+{
+    int passes = 1;
+    if (!read_header(png, info, source))
+        return aac_png_report(&source->failure, AACLIP_ERROR_FORMAT);
+    aaclip_status status =
+        aac_pixels_new(pixels, png_get_image_width(png, info), png_get_image_height(png, info));
+    if (status)
+        return status;
+    if (!start_rows(png, info, &passes))
+        return aac_png_report(&source->failure, AACLIP_ERROR_FORMAT);
+    if (png_get_bit_depth(png, info) == 16)
+        return read_gray16(pixels, png, info, passes, &source->failure);
+    if (!read_rows(png, info, passes, pixels->rgb, (size_t)pixels->width * 3))
+        return aac_png_report(&source->failure, AACLIP_ERROR_FORMAT);
+    return AACLIP_OK;
+}
+
+aaclip_status aac_read_png(aac_pixels *pixels, const uint8_t *data, size_t size)
+{
+    struct source source = {.data = data, .size = size};
+    png_structp png =
+        png_create_read_struct_2(PNG_LIBPNG_VER_STRING, &source.failure, aac_png_error,
+                                 aac_png_warning, &source.failure, aac_png_allocate, aac_png_free);
+    png_infop info = png ? png_create_info_struct(png) : NULL;
+    aaclip_status status = info ? read_image(pixels, png, info, &source)
+                                : aac_png_report(&source.failure, AACLIP_ERROR_FORMAT);
+    png_destroy_read_struct(&png, &info, NULL);
+    return status;
+}

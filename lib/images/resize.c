@@ -1,0 +1,285 @@
+/*
+ * Pillow's BICUBIC and NEAREST, bit for bit. Bicubic runs over the columns first and then over the
+ * rows, in integers: weights have 22 fractional bits and each pass rounds to 8 bits.
+ */
+#include "images/resize.h"
+
+#include <math.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include <omp.h>
+
+#include "core/error.h"
+#include "core/memory.h"
+#include "images/view.h"
+
+#define WEIGHT_BITS 22
+/* A weight is high * 2^12 + low, so that both halves are products of 16-bit numbers. */
+#define LOW_BITS 12
+/* The horizontal pass works on whole vectors of taps. */
+#define TAP_GROUP 8
+/* Columns that the vertical pass sums at a time; the sums stay in the first-level cache. */
+#define COLUMN_GROUP 512
+/* Below this many pixels threads cost more than they save. */
+#define PARALLEL_PIXELS 65536
+
+/* The filter along one axis: output i is a weighted sum of `taps` inputs from first[i] on. */
+struct axis {
+    size_t taps; /* of every output; those beyond the filter's support weigh 0 */
+    uint32_t *first;
+    int16_t *high, *low; /* [output * taps + tap] */
+};
+
+static double bicubic(double x)
+{
+    const double a = -0.5;
+    x = fabs(x);
+    if (x < 1.0)
+        return ((a + 2.0) * x - (a + 3.0)) * x * x + 1;
+    if (x < 2.0)
+        return (((x - 5) * x + 8) * x - 4) * a;
+    return 0.0;
+}
+
+static void axis_free(struct axis *axis)
+{
+    aac_free(axis->first);
+    aac_free(axis->high);
+    aac_free(axis->low);
+}
+
+static void set_weight(struct axis *axis, size_t index, double weight)
+{
+    double scaled = weight * (1 << WEIGHT_BITS);
+    int32_t fixed = (int32_t)(scaled < 0 ? scaled - 0.5 : scaled + 0.5);
+    int32_t high = (fixed + (1 << (LOW_BITS - 1))) >> LOW_BITS;
+    axis->high[index] = (int16_t)high;
+    axis->low[index] = (int16_t)(fixed - high * (1 << LOW_BITS));
+}
+
+/* Fills the weights of output i; the filter is normalised over the inputs that exist. */
+static void set_output(struct axis *axis, uint32_t i, uint32_t in, double scale, double support)
+{
+    const double stretch = scale < 1.0 ? 1.0 : scale, shrink = 1.0 / stretch;
+    const double center = (i + 0.5) * scale;
+    int64_t first = (int64_t)(center - support + 0.5);
+    int64_t end = (int64_t)(center + support + 0.5);
+    if (first < 0)
+        first = 0;
+    if (end > in)
+        end = in;
+    double sum = 0;
+    for (int64_t x = first; x < end; x++)
+        sum += bicubic(((double)x - center + 0.5) * shrink);
+    axis->first[i] = (uint32_t)first;
+    size_t index = i * axis->taps;
+    for (int64_t x = first; x < end; x++) {
+        double weight = bicubic(((double)x - center + 0.5) * shrink);
+        set_weight(axis, index++, sum != 0.0 ? weight / sum : weight);
+    }
+}
+
+/* `group`: the taps are filled up with zeros to a multiple of it. */
+static aaclip_status axis_init(struct axis *axis, uint32_t in, uint32_t out, size_t group)
+{
+    const double scale = (double)in / out, support = 2.0 * (scale < 1.0 ? 1.0 : scale);
+    double reach = ceil(support) * 2 + 1;
+    size_t taps = reach < in ? (size_t)reach : in;
+    axis->taps = (taps + group - 1) / group * group;
+    size_t count;
+    if (!aac_size_multiply(&count, axis->taps, out))
+        return aac_error_memory();
+    axis->first = aac_alloc_array(out, sizeof *axis->first);
+    axis->high = aac_calloc(count, sizeof *axis->high);
+    axis->low = aac_calloc(count, sizeof *axis->low);
+    if (!axis->first || !axis->high || !axis->low)
+        return aac_error_memory();
+    for (uint32_t i = 0; i < out; i++)
+        set_output(axis, i, in, scale, support);
+    return AACLIP_OK;
+}
+
+/* The sum of both halves, rounded and clipped. Unsigned, as the high half alone may wrap. */
+static inline uint8_t to_pixel(int32_t high, int32_t low)
+{
+    uint32_t sum = ((uint32_t)high << LOW_BITS) + (uint32_t)low + (1u << (WEIGHT_BITS - 1));
+    int32_t value = (int32_t)sum >> WEIGHT_BITS;
+    return (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
+}
+
+static void split_row(const aaclip_image_view *image, uint32_t y, int16_t *planes, size_t length)
+{
+    const aac_layout layout = aac_view_layout(image);
+    const uint8_t *row = aac_view_row(image, y);
+    for (size_t c = 0; c < 3; c++)
+        for (size_t x = 0; x < image->width; x++)
+            planes[c * length + x] = row[x * layout.step + layout.offset[c]];
+}
+
+static void filter_row(const struct axis *axis, const int16_t *planes, size_t length,
+                       uint32_t width, uint8_t *rgb)
+{
+    for (uint32_t i = 0; i < width; i++) {
+        const int16_t *red = planes + axis->first[i], *green = red + length, *blue = green + length;
+        const int16_t *high = axis->high + i * axis->taps, *low = axis->low + i * axis->taps;
+        int32_t red_high = 0, green_high = 0, blue_high = 0, red_low = 0, green_low = 0,
+                blue_low = 0;
+        for (size_t t = 0; t < axis->taps; t++) {
+            red_high += red[t] * high[t];
+            red_low += red[t] * low[t];
+            green_high += green[t] * high[t];
+            green_low += green[t] * low[t];
+            blue_high += blue[t] * high[t];
+            blue_low += blue[t] * low[t];
+        }
+        rgb[3 * (size_t)i] = to_pixel(red_high, red_low);
+        rgb[3 * (size_t)i + 1] = to_pixel(green_high, green_low);
+        rgb[3 * (size_t)i + 2] = to_pixel(blue_high, blue_low);
+    }
+}
+
+/* Every row of the image at the new width. */
+static aaclip_status filter_columns(const aaclip_image_view *image, uint32_t width, uint8_t *rgb)
+{
+    struct axis axis = {0};
+    aaclip_status status = axis_init(&axis, image->width, width, TAP_GROUP);
+    const size_t length = image->width + axis.taps; /* the last taps may reach beyond the row */
+    const bool parallel = (uint64_t)image->width * image->height >= PARALLEL_PIXELS;
+    const int threads = parallel ? omp_get_max_threads() : 1;
+    int16_t *scratch = status ? NULL : aac_calloc((size_t)threads * 3, length * sizeof *scratch);
+    if (!scratch) {
+        axis_free(&axis);
+        return aac_error_memory();
+    }
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (uint32_t y = 0; y < image->height; y++) {
+        int16_t *planes = scratch + (size_t)omp_get_thread_num() * 3 * length;
+        split_row(image, y, planes, length);
+        filter_row(&axis, planes, length, width, rgb + (size_t)y * width * 3);
+    }
+    aac_free(scratch);
+    axis_free(&axis);
+    return AACLIP_OK;
+}
+
+/* Up to COLUMN_GROUP samples of output row y; `samples` is the length of a row. */
+static void filter_samples(const struct axis *axis, uint32_t y, const uint8_t *rows, size_t taps,
+                           size_t samples, size_t count, uint8_t *out)
+{
+    int32_t high[COLUMN_GROUP] = {0}, low[COLUMN_GROUP] = {0};
+    for (size_t t = 0; t < taps; t++) {
+        const int16_t weight_high = axis->high[y * axis->taps + t];
+        const int16_t weight_low = axis->low[y * axis->taps + t];
+        const uint8_t *row = rows + t * samples;
+        for (size_t i = 0; i < count; i++) {
+            high[i] += (int16_t)row[i] * weight_high;
+            low[i] += (int16_t)row[i] * weight_low;
+        }
+    }
+    for (size_t i = 0; i < count; i++)
+        out[i] = to_pixel(high[i], low[i]);
+}
+
+/* From `in` rows of RGB8 to `out` rows. */
+static aaclip_status filter_rows(const uint8_t *rows, uint32_t width, uint32_t in, uint32_t out,
+                                 uint8_t *rgb)
+{
+    struct axis axis = {0};
+    aaclip_status status = axis_init(&axis, in, out, 1);
+    const size_t samples = (size_t)width * 3;
+    const bool parallel = (uint64_t)width * out >= PARALLEL_PIXELS;
+    if (!status) {
+#pragma omp parallel for schedule(static) if (parallel)
+        for (uint32_t y = 0; y < out; y++) {
+            size_t first = axis.first[y];
+            size_t taps = axis.taps < in - first ? axis.taps : in - first;
+            for (size_t x = 0; x < samples; x += COLUMN_GROUP)
+                filter_samples(&axis, y, rows + first * samples + x, taps, samples,
+                               samples - x < COLUMN_GROUP ? samples - x : COLUMN_GROUP,
+                               rgb + y * samples + x);
+        }
+    }
+    axis_free(&axis);
+    return status;
+}
+
+static aaclip_status set_width(const aaclip_image_view *image, uint32_t width, uint8_t *rgb)
+{
+    if (width != image->width)
+        return filter_columns(image, width, rgb);
+    for (uint32_t y = 0; y < image->height; y++)
+        aac_view_row_rgb(image, y, rgb + (size_t)y * width * 3);
+    return AACLIP_OK;
+}
+
+aaclip_status aaclip_image_resize(const aaclip_image_view *image, uint32_t width, uint32_t height,
+                                  uint8_t *rgb)
+{
+    aaclip_status status = aac_view_check(image);
+    if (!status)
+        status = aac_size_check(width, height);
+    if (status)
+        return status;
+    if (!rgb)
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_image_resize: no output");
+    if (height == image->height)
+        return set_width(image, width, rgb);
+    size_t row_bytes = (size_t)width * 3;
+    uint8_t *rows = aac_alloc_array(image->height, row_bytes);
+    if (!rows)
+        return aac_error_memory();
+    status = set_width(image, width, rows);
+    if (!status)
+        status = filter_rows(rows, width, image->height, height, rgb);
+    aac_free(rows);
+    return status;
+}
+
+/* The input that each output takes. Pillow adds the scale up, rounding errors included. */
+static uint32_t *nearest_inputs(uint32_t in, uint32_t out)
+{
+    uint32_t *inputs = aac_alloc_array(out, sizeof *inputs);
+    const double scale = (double)in / out;
+    double position = scale * 0.5;
+    for (uint32_t i = 0; inputs && i < out; i++, position += scale)
+        inputs[i] = position < in ? (uint32_t)position : in - 1;
+    return inputs;
+}
+
+static bool is_set(const uint8_t *pixel, const aac_layout *layout, bool wide)
+{
+    uint32_t red = pixel[layout->offset[0]], green = pixel[layout->offset[1]],
+             blue = pixel[layout->offset[2]];
+    if (wide) {
+        for (size_t i = 0; i < layout->step; i++)
+            if (pixel[i])
+                return true;
+        return false;
+    }
+    return (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16 != 0;
+}
+
+aaclip_status aac_resize_mask(const aaclip_image_view *mask, uint32_t width, uint32_t height,
+                              uint8_t *out)
+{
+    aaclip_status status = aac_view_check(mask);
+    if (!status)
+        status = aac_size_check(width, height);
+    if (status)
+        return status;
+    const aac_layout layout = aac_view_layout(mask);
+    const bool wide = mask->format >= AACLIP_PIXEL_GRAY16;
+    uint32_t *columns = nearest_inputs(mask->width, width);
+    uint32_t *rows = nearest_inputs(mask->height, height);
+    if (!columns || !rows)
+        status = aac_error_memory();
+    for (uint32_t y = 0; !status && y < height; y++) {
+        const uint8_t *row = aac_view_row(mask, rows[y]);
+        for (uint32_t x = 0; x < width; x++)
+            out[(size_t)y * width + x] = is_set(row + columns[x] * layout.step, &layout, wide);
+    }
+    aac_free(columns);
+    aac_free(rows);
+    return status;
+}

@@ -1,0 +1,15 @@
+/* Resizing that is internal: the masks of data sets. */
+#ifndef AAC_IMAGES_RESIZE_H
+#define AAC_IMAGES_RESIZE_H
+
+#include <aaclip/image.h>
+
+/*
+ * Resizes a mask as Pillow's NEAREST and writes 1 where it is not zero, 0 elsewhere (width * height
+ * bytes). Zero is what Pillow's convert("L") calls zero, and for 16-bit formats a pixel whose
+ * samples are all zero. Errors: INVALID_ARGUMENT, OUT_OF_MEMORY.
+ */
+aaclip_status aac_resize_mask(const aaclip_image_view *mask, uint32_t width, uint32_t height,
+                              uint8_t *out);
+
+#endif

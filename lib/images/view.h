@@ -1,0 +1,25 @@
+/* Pixels in memory: whether a view is valid, and its rows as RGB8 whatever the format. */
+#ifndef AAC_IMAGES_VIEW_H
+#define AAC_IMAGES_VIEW_H
+
+#include <aaclip/image.h>
+
+/* Where the bytes that are used stand in a row: colour c of pixel x is row[x * step + offset[c]].
+ */
+typedef struct aac_layout {
+    size_t step;
+    size_t offset[3]; /* red, green, blue; of a 16-bit sample the high byte */
+} aac_layout;
+
+/* INVALID_ARGUMENT when the view has no pixels, no size, no known format or too small a stride. */
+aaclip_status aac_view_check(const aaclip_image_view *view);
+
+/* Whether a width and height are usable: from 1 to 2^31 - 1, else INVALID_ARGUMENT. */
+aaclip_status aac_size_check(uint32_t width, uint32_t height);
+
+/* The rest takes checked views. */
+aac_layout aac_view_layout(const aaclip_image_view *view);
+const uint8_t *aac_view_row(const aaclip_image_view *view, uint32_t y);
+void aac_view_row_rgb(const aaclip_image_view *view, uint32_t y, uint8_t *rgb);
+
+#endif
