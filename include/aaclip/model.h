@@ -48,11 +48,11 @@ typedef struct aaclip_model_info {
     aaclip_precision precision; /**< F32 or BF16, never AUTO */
     uint32_t threads;
     aaclip_activation activation; /**< of the checkpoint; never CHECKPOINT */
-    uint32_t image_layers, image_width, image_heads, patch_size;
+    uint32_t image_layers, image_width, image_heads, image_mlp, patch_size;
     uint32_t trained_image_size; /**< pixels a side of the checkpoint's positional grid */
     uint32_t embedding;          /**< size of the joint space */
     bool has_text;               /**< false for a deployment bundle */
-    uint32_t text_layers, text_width, text_heads, context, vocabulary;
+    uint32_t text_layers, text_width, text_heads, text_mlp, context, vocabulary;
     /** Ties caches and adapters to these weights; equal for the same weights in any layout. */
     const char *fingerprint;
 } aaclip_model_info;

@@ -284,6 +284,7 @@ static void fill_info(aaclip_model_info *info, const aaclip_model *model)
         .image_layers = (uint32_t)checkpoint->vision.layers,
         .image_width = (uint32_t)checkpoint->vision.width,
         .image_heads = (uint32_t)checkpoint->vision.heads,
+        .image_mlp = (uint32_t)checkpoint->vision.mlp,
         .patch_size = (uint32_t)checkpoint->patch,
         .trained_image_size = (uint32_t)(checkpoint->patch * checkpoint->grid),
         .embedding = (uint32_t)checkpoint->embedding,
@@ -294,6 +295,7 @@ static void fill_info(aaclip_model_info *info, const aaclip_model *model)
         info->text_layers = (uint32_t)checkpoint->text.layers;
         info->text_width = (uint32_t)checkpoint->text.width;
         info->text_heads = (uint32_t)checkpoint->text.heads;
+        info->text_mlp = (uint32_t)checkpoint->text.mlp;
         info->context = (uint32_t)checkpoint->context;
         info->vocabulary = (uint32_t)checkpoint->vocabulary;
     }

@@ -1,6 +1,5 @@
 #include "text/text_cache.h"
 
-#include <math.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -236,24 +235,6 @@ static aaclip_status encode_prompts(aaclip_text_cache *cache, const char *const 
     return status;
 }
 
-/* Mean of unit vectors; the published profile makes that a unit vector again. */
-static void average(const float *vectors, size_t count, int64_t embedding, bool normalize,
-                    float *out)
-{
-    double squares = 0;
-    for (int64_t i = 0; i < embedding; i++) {
-        double sum = 0;
-        for (size_t row = 0; row < count; row++)
-            sum += (double)vectors[row * (size_t)embedding + (size_t)i];
-        sum /= (double)count;
-        out[i] = (float)sum;
-        squares += sum * sum;
-    }
-    double norm = normalize && squares > 0 ? sqrt(squares) : 1;
-    for (int64_t i = 0; i < embedding; i++)
-        out[i] = (float)((double)out[i] / norm);
-}
-
 typedef struct build_step {
     size_t done, total; /* prompts, of all classes */
     float *vectors;     // (most prompts of a side, embedding)
@@ -271,7 +252,8 @@ static aaclip_status build_side(aaclip_text_cache *cache, char *const *states, s
         status = encode_prompts(cache, (const char *const *)prompts, count, step->vectors,
                                 step->done, step->total);
     if (!status)
-        average(step->vectors, count, cache->embedding, cache->config.normalize_class_vector, out);
+        aac_class_vector(step->vectors, count, cache->embedding,
+                         cache->config.normalize_class_vector, out);
     aac_list_free(prompts, count);
     step->done += count;
     return status;

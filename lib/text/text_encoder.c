@@ -1,5 +1,6 @@
 #include "text/text_encoder.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "core/error.h"
@@ -199,4 +200,21 @@ aaclip_status aac_text_encode(const aaclip_model *model, const aac_text_tower *t
         status = run_plan(&plan, batch, vectors);
     clear_plan(&plan);
     return status;
+}
+
+void aac_class_vector(const float *vectors, size_t count, int64_t embedding, bool normalize,
+                      float *out)
+{
+    double squares = 0;
+    for (int64_t i = 0; i < embedding; i++) {
+        double sum = 0;
+        for (size_t row = 0; row < count; row++)
+            sum += (double)vectors[row * (size_t)embedding + (size_t)i];
+        sum /= (double)count;
+        out[i] = (float)sum;
+        squares += sum * sum;
+    }
+    double norm = normalize && squares > 0 ? sqrt(squares) : 1;
+    for (int64_t i = 0; i < embedding; i++)
+        out[i] = (float)((double)out[i] / norm);
 }

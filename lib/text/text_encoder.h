@@ -21,4 +21,11 @@ aaclip_status aac_text_encode(const aaclip_model *model, const aac_text_tower *t
                               const aaclip_adapters *adapters, const aaclip_config *config,
                               const aac_token_batch *batch, float *vectors);
 
+/*
+ * One class's vector for a side: the mean of `count` prompt vectors, with `normalize` made a unit
+ * vector again (the published profile).
+ */
+void aac_class_vector(const float *vectors, size_t count, int64_t embedding, bool normalize,
+                      float *out);
+
 #endif
