@@ -181,7 +181,7 @@ bool parse_number(unsigned *number, const char *text, unsigned most, const char 
     return !complain(program, "%s: expected a number from 0 to %u, found '%s'", what, most, text);
 }
 
-bool open_text(text_output *output, const char *path, const char *program)
+bool open_text_file(text_output *output, const char *path, const char *program)
 {
     *output = (text_output){0};
     if (strcmp(path, "-") == 0) {
@@ -204,7 +204,7 @@ bool open_text(text_output *output, const char *path, const char *program)
     return false;
 }
 
-bool finish_text(text_output *output, bool keep, const char *program)
+bool finish_text_file(text_output *output, bool keep, const char *program)
 {
     if (!output->path)
         return fflush(stdout) == 0 || !complain(program, "stdout: %s", strerror(errno));

@@ -47,14 +47,14 @@ bool parse_domain(aaclip_domain *domain, const char *text, const char *program);
 bool parse_number(unsigned *number, const char *text, unsigned most, const char *what,
                   const char *program);
 
-/* A text file under a temporary name until finish_text renames it; "-" is stdout. */
+/* A text file under a temporary name until finish_text_file renames it; "-" is stdout. */
 typedef struct text_output {
     FILE *file;
     char *path, *temporary;
 } text_output;
 
-bool open_text(text_output *output, const char *path, const char *program);
+bool open_text_file(text_output *output, const char *path, const char *program);
 /* With keep = false the file is removed. */
-bool finish_text(text_output *output, bool keep, const char *program);
+bool finish_text_file(text_output *output, bool keep, const char *program);
 
 #endif

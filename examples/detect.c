@@ -452,11 +452,11 @@ static bool write_json(const command_line *arguments, const detection *session,
                   aaclip_precision_name(info.precision), "class", session->class_name, "image_size",
                   (int)aaclip_detector_image_size(session->detector), "images", images);
     text_output output;
-    bool opened = open_text(&output, arguments->json, PROGRAM);
+    bool opened = open_text_file(&output, arguments->json, PROGRAM);
     bool written = opened && root && json_dumpf(root, output.file, JSON_INDENT(2)) == 0 &&
                    fputc('\n', output.file) != EOF;
     json_decref(root);
-    return opened && finish_text(&output, written, PROGRAM) && written;
+    return opened && finish_text_file(&output, written, PROGRAM) && written;
 }
 
 /* A field in quotes, with quotes inside doubled. */
@@ -474,7 +474,7 @@ static void write_quoted(FILE *file, const char *text)
 static bool write_csv(const command_line *arguments, const report_row *rows)
 {
     text_output output;
-    if (!open_text(&output, arguments->csv, PROGRAM))
+    if (!open_text_file(&output, arguments->csv, PROGRAM))
         return false;
     fputs("path,score,map_maximum,width,height\n", output.file);
     for (size_t i = 0; i < arguments->images.count; i++)
@@ -483,7 +483,7 @@ static bool write_csv(const command_line *arguments, const report_row *rows)
             fprintf(output.file, ",%.9g,%.9g,%u,%u\n", (double)rows[i].score,
                     (double)rows[i].map_maximum, rows[i].width, rows[i].height);
         }
-    return finish_text(&output, true, PROGRAM);
+    return finish_text_file(&output, true, PROGRAM);
 }
 
 static bool to_stdout(const char *path)

@@ -230,8 +230,7 @@ aaclip_status aac_tokenizer_encode(const aac_tokenizer *tokenizer, const char *t
                          "context: expected at least 2 tokens, found %zu", context);
     if (strnlen(text, AAC_MAX_TEXT + 1) > AAC_MAX_TEXT)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
-                         "text \"%.*s...\": expected at most %d bytes",
-                         aac_utf8_excerpt(text, EXCERPT), text, AAC_MAX_TEXT);
+                         "text: expected at most %d bytes, found more", AAC_MAX_TEXT);
     id_list list = {ids, context, 0};
     aac_codepoints clean = {0};
     aaclip_status status = aac_clean_text(&clean, text);

@@ -1,9 +1,13 @@
 #!/usr/bin/env python3
-"""Makes tests/golden/text: a cut vocabulary and the ids that CLIP's own tokenizer gives."""
+"""
+Makes tests/golden/text, a cut vocabulary and the ids that CLIP's own tokenizer gives, and the
+first inputs of the fuzzer, tests/fuzz/text/corpus.
+"""
 import argparse
 import gzip
 import json
 import pathlib
+import struct
 
 import clip_tokenizer
 
@@ -40,17 +44,40 @@ def write_cases(path, judge, texts):
     path.write_text("[\n" + ",\n".join(cases) + "\n]\n")
 
 
+def write_fuzz_input(path, merges, merge_count, text, ids=b""):
+    """The form that fuzz_tokenizer.c reads."""
+    header = struct.pack("<HHH", merge_count, len(text), len(ids))
+    path.write_bytes(header + text + ids + merges)
+
+
+def write_fuzz_corpus(folder, lines, judge):
+    few = 12
+    plain = "\n".join(lines[:1 + few]).encode()
+    kept = {index if index < 512 + few else index - SMALL_MERGES + few: token
+            for token, index in judge.encoder.items() if not 512 + few <= index < 512 + SMALL_MERGES}
+    names = {"<start_of_text>": "<|startoftext|>", "<end_of_text>": "<|endoftext|>"}
+    ids = json.dumps({names.get(token, token): index for index, token in kept.items()})
+    fragments = " ".join(clip_tokenizer.FRAGMENTS).encode()
+    folder.mkdir(parents=True, exist_ok=True)
+    write_fuzz_input(folder / "plain", plain, few, b"the other thing &amp;lt; x")
+    write_fuzz_input(folder / "gzip", gzip.compress(plain, mtime=0), few, b"the inner", b"")
+    write_fuzz_input(folder / "ids", plain, few, b"there in the end", ids.encode())
+    write_fuzz_input(folder / "fragments", b"#version", 0, fragments)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("judge", help="clip/simple_tokenizer.py or open_clip/tokenizer.py")
     parser.add_argument("vocabulary", help="bpe_simple_vocab_16e6.txt.gz")
     parser.add_argument("output", type=pathlib.Path, help="tests/golden/text")
+    parser.add_argument("corpus", type=pathlib.Path, help="tests/fuzz/text/corpus")
     arguments = parser.parse_args()
     lines = cut_merges(arguments.vocabulary)
     write_small_vocabulary(arguments.output, lines)
     small = clip_tokenizer.load_judge(arguments.judge, arguments.output / "small.txt.gz")
     write_hugging_face_form(arguments.output / "hugging_face", lines, small)
     full = clip_tokenizer.load_judge(arguments.judge, arguments.vocabulary)
+    write_fuzz_corpus(arguments.corpus, lines, small)
     write_cases(arguments.output / "small_cases.json", small,
                 clip_tokenizer.FRAGMENTS + clip_tokenizer.random_texts(400, seed=10, longest=8))
     write_cases(arguments.output / "full_cases.json", full,

@@ -1,0 +1,393 @@
+/* aaclip-bench: speed of detection as a fraction of what bare matrix products reach here and now.
+ */
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "common.h"
+#include "roofline.h"
+
+#define PROGRAM "aaclip-bench"
+
+static const char usage[] =
+    "usage: " PROGRAM
+    " --model FILE [options]\n"
+    "\n"
+    "Measures the first result from a cold start, then detections interleaved with bare oneDNN\n"
+    "matrix products (1370 x 1024 x 4096) of the same precision and number of threads. The last\n"
+    "lines are the figures.\n"
+    "\n"
+    "  --model FILE       CLIP checkpoint or bundle\n"
+    "  --vocab FILE       vocabulary; without it (and without a bundle) text vectors are made up\n"
+    "  --adapters FILE    trained adapters; give text and image ones\n"
+    "  --image FILE       picture to detect in [a generated one of 1024 x 768]\n"
+    "  --image-size N     side of the network's input in pixels\n"
+    "  --precision P      f32, bf16 or auto [f32]\n"
+    "  --backend NAME     [the best one]\n"
+    "  --threads N        [all processors]\n"
+    "  --repeat N         detections that are timed [5]\n"
+    "  --json FILE        also write the figures as JSON; - is stdout\n"
+    "  --help, --version\n";
+
+typedef struct command_line {
+    const char *model, *vocabulary, *image, *backend, *json;
+    string_list adapters;
+    aaclip_precision precision;
+    unsigned image_size, threads, repeat;
+} command_line;
+
+typedef struct bench_run {
+    aaclip_model *model;
+    aaclip_adapters *adapters;
+    aaclip_text_cache *cache;
+    aaclip_detector *detector;
+    uint8_t *generated; /* NULL when --image gives a file */
+    const char *class_name;
+} bench_run;
+
+typedef struct bench_figures {
+    double open_s, text_s, plan_s, first_s, detection_s, roofline_gflops, work_gflop;
+    double peak_memory_mb;
+} bench_figures;
+
+enum option_code {
+    OPTION_MODEL = 256,
+    OPTION_VOCABULARY,
+    OPTION_ADAPTERS,
+    OPTION_IMAGE,
+    OPTION_IMAGE_SIZE,
+    OPTION_PRECISION,
+    OPTION_BACKEND,
+    OPTION_THREADS,
+    OPTION_REPEAT,
+    OPTION_JSON,
+    OPTION_HELP,
+    OPTION_VERSION
+};
+
+static const struct option long_options[] = {
+    {"model", required_argument, NULL, OPTION_MODEL},
+    {"vocab", required_argument, NULL, OPTION_VOCABULARY},
+    {"adapters", required_argument, NULL, OPTION_ADAPTERS},
+    {"image", required_argument, NULL, OPTION_IMAGE},
+    {"image-size", required_argument, NULL, OPTION_IMAGE_SIZE},
+    {"precision", required_argument, NULL, OPTION_PRECISION},
+    {"backend", required_argument, NULL, OPTION_BACKEND},
+    {"threads", required_argument, NULL, OPTION_THREADS},
+    {"repeat", required_argument, NULL, OPTION_REPEAT},
+    {"json", required_argument, NULL, OPTION_JSON},
+    {"help", no_argument, NULL, OPTION_HELP},
+    {"version", no_argument, NULL, OPTION_VERSION},
+    {0},
+};
+
+static bool parse_option(command_line *arguments, int code)
+{
+    switch (code) {
+    case OPTION_MODEL:
+        arguments->model = optarg;
+        return true;
+    case OPTION_VOCABULARY:
+        arguments->vocabulary = optarg;
+        return true;
+    case OPTION_ADAPTERS:
+        return list_add(&arguments->adapters, optarg);
+    case OPTION_IMAGE:
+        arguments->image = optarg;
+        return true;
+    case OPTION_IMAGE_SIZE:
+        return parse_number(&arguments->image_size, optarg, 8192, "--image-size", PROGRAM);
+    case OPTION_PRECISION:
+        return parse_precision(&arguments->precision, optarg, PROGRAM);
+    case OPTION_BACKEND:
+        arguments->backend = optarg;
+        return true;
+    case OPTION_THREADS:
+        return parse_number(&arguments->threads, optarg, 4096, "--threads", PROGRAM);
+    case OPTION_REPEAT:
+        return parse_number(&arguments->repeat, optarg, 1000, "--repeat", PROGRAM);
+    case OPTION_JSON:
+        arguments->json = optarg;
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* 0: go on; 1: wrong call; 2: nothing more to do */
+static int parse(command_line *arguments, int argc, char **argv)
+{
+    for (int code; (code = getopt_long(argc, argv, "", long_options, NULL)) != -1;) {
+        if (code == OPTION_HELP || code == OPTION_VERSION) {
+            fputs(code == OPTION_HELP ? usage : aaclip_version_string(), stdout);
+            fputs(code == OPTION_HELP ? "" : "\n", stdout);
+            return 2;
+        }
+        if (!parse_option(arguments, code))
+            return 1;
+    }
+    if (!arguments->model || optind < argc || !arguments->repeat)
+        return complain(PROGRAM, "expected --model FILE; --help shows how to call this program");
+    return 0;
+}
+
+/* Text vectors that cost nothing, for a model without a vocabulary at hand. */
+static aaclip_status invent_class(bench_run *bench, uint32_t embedding)
+{
+    float *pair = calloc(2 * (size_t)embedding, sizeof *pair);
+    if (!pair)
+        return AACLIP_ERROR_OUT_OF_MEMORY;
+    pair[0] = pair[embedding + 1] = 1.0f;
+    aaclip_status status = aaclip_text_cache_add(bench->cache, "object", pair, pair + embedding);
+    free(pair);
+    return status;
+}
+
+static aaclip_status open_text(bench_run *bench, const command_line *arguments)
+{
+    static const char *const name[] = {"object"}, *const phrase[] = {"metal nut"};
+    aaclip_text_cache_options options;
+    aaclip_model_info info = {.size = sizeof info};
+    aaclip_text_cache_options_init(&options);
+    aaclip_model_get_info(bench->model, &info);
+    options.vocabulary = arguments->vocabulary;
+    bench->class_name = name[0];
+    if (!info.has_text) {
+        aaclip_status status = aaclip_text_cache_open(&bench->cache, arguments->model, bench->model,
+                                                      bench->adapters, &options);
+        bench->class_name = aaclip_text_cache_name(bench->cache, 0);
+        return status;
+    }
+    aaclip_status status =
+        aaclip_text_cache_new(&bench->cache, bench->model, bench->adapters, &options);
+    if (status)
+        return status;
+    return arguments->vocabulary ? aaclip_text_cache_build(bench->cache, name, phrase, 1)
+                                 : invent_class(bench, info.embedding);
+}
+
+static aaclip_status open_model(bench_run *bench, const command_line *arguments)
+{
+    aaclip_model_options options;
+    aaclip_model_info info = {.size = sizeof info};
+    const char *bundle[] = {arguments->model};
+    aaclip_model_options_init(&options);
+    options.backend = arguments->backend;
+    options.precision = arguments->precision;
+    options.threads = arguments->threads;
+    aaclip_status status = aaclip_model_open(&bench->model, arguments->model, &options);
+    if (!status)
+        status = aaclip_model_get_info(bench->model, &info);
+    if (status)
+        return status;
+    if (arguments->adapters.count)
+        return aaclip_adapters_open(&bench->adapters, bench->model,
+                                    (const char *const *)arguments->adapters.items,
+                                    arguments->adapters.count, NULL);
+    return info.has_text ? AACLIP_OK
+                         : aaclip_adapters_open(&bench->adapters, bench->model, bundle, 1, NULL);
+}
+
+static aaclip_status open_detector(bench_run *bench, const command_line *arguments)
+{
+    aaclip_detector_options options;
+    aaclip_detector_options_init(&options);
+    options.image_size = arguments->image_size;
+    return aaclip_detector_new(&bench->detector, bench->model, bench->adapters, bench->cache,
+                               &options);
+}
+
+/* From the file (or the generated pixels) to the map. */
+static aaclip_status detect(bench_run *bench, const command_line *arguments)
+{
+    const aaclip_image_view generated = {bench->generated, 1024, 768, 0, AACLIP_PIXEL_RGB8};
+    aaclip_result result = {.size = sizeof result};
+    if (!arguments->image)
+        return aaclip_detector_detect(bench->detector, &generated, bench->class_name, &result);
+    aaclip_image *image = NULL;
+    aaclip_status status = aaclip_image_open(&image, arguments->image);
+    if (!status) {
+        const aaclip_image_view view = aaclip_image_get_view(image);
+        status = aaclip_detector_detect(bench->detector, &view, bench->class_name, &result);
+    }
+    aaclip_image_close(&image);
+    return status;
+}
+
+static double peak_memory_mb(void)
+{
+    double kilobytes = 0;
+    char line[256];
+    FILE *file = fopen("/proc/self/status", "r");
+    while (file && fgets(line, sizeof line, file))
+        if (sscanf(line, "VmHWM: %lf kB", &kilobytes) == 1)
+            break;
+    if (file)
+        fclose(file);
+    return kilobytes / 1024;
+}
+
+/* Multiplications and additions that one image needs, in GFLOP. */
+static double work_of(const bench_run *bench)
+{
+    aaclip_model_info info = {.size = sizeof info};
+    aaclip_config config = {.size = sizeof config};
+    aaclip_model_get_info(bench->model, &info);
+    if (bench->adapters)
+        aaclip_adapters_get_config(bench->adapters, &config);
+    double side = aaclip_detector_image_size(bench->detector) / info.patch_size;
+    double patches = side * side, tokens = patches + 1, width = info.image_width;
+    double patch_values = 3.0 * info.patch_size * info.patch_size;
+    double block =
+        2 * tokens * width * (4 * width + 2 * (double)info.image_mlp) + 4 * tokens * tokens * width;
+    double adapter = 2 * tokens * width * width; /* linear, or two halves */
+    double levels = bench->adapters && config.level_count ? config.level_count : 4;
+    double heads = (levels + 1) * 2 * patches * width * info.embedding;
+    double adapted = aaclip_adapters_has_image(bench->adapters) ? config.image_adapter_layers : 0;
+    return 1e-9 * (2 * patches * patch_values * width + info.image_layers * block +
+                   adapted * adapter + heads);
+}
+
+static aaclip_status cold_start(bench_run *bench, const command_line *arguments,
+                                bench_figures *figures)
+{
+    double started = seconds_now(), now = started;
+    aaclip_status status = open_model(bench, arguments);
+    figures->open_s = seconds_now() - now;
+    now = seconds_now();
+    if (!status)
+        status = open_text(bench, arguments);
+    figures->text_s = seconds_now() - now;
+    now = seconds_now();
+    if (!status)
+        status = open_detector(bench, arguments);
+    figures->plan_s = seconds_now() - now;
+    if (!status)
+        status = detect(bench, arguments);
+    figures->first_s = seconds_now() - started;
+    figures->peak_memory_mb = peak_memory_mb();
+    return status;
+}
+
+static int compare_doubles(const void *a, const void *b)
+{
+    double left = *(const double *)a, right = *(const double *)b;
+    return (left > right) - (left < right);
+}
+
+static double median(double *values, unsigned count)
+{
+    qsort(values, count, sizeof *values, compare_doubles);
+    return values[count / 2];
+}
+
+/* Both under the same conditions: one product before and after every detection. */
+static aaclip_status measure(bench_run *bench, const command_line *arguments,
+                             bench_figures *figures)
+{
+    aaclip_model_info info = {.size = sizeof info};
+    aaclip_model_get_info(bench->model, &info);
+    roofline *bare = roofline_new(info.precision == AACLIP_PRECISION_BF16, (int)info.threads);
+    double *detections = calloc(arguments->repeat, sizeof *detections);
+    double *products = calloc(arguments->repeat, sizeof *products);
+    aaclip_status status = detections && products ? AACLIP_OK : AACLIP_ERROR_OUT_OF_MEMORY;
+    progress_bar bar;
+    progress_start(&bar, "detections");
+    for (unsigned i = 0; !status && i < arguments->repeat; i++) {
+        products[i] = roofline_gflops(bare);
+        double now = seconds_now();
+        status = detect(bench, arguments);
+        detections[i] = seconds_now() - now;
+        progress_update(&bar, i + 1, arguments->repeat);
+    }
+    progress_end(&bar);
+    if (!status) {
+        figures->roofline_gflops = median(products, arguments->repeat);
+        figures->detection_s = median(detections, arguments->repeat);
+        figures->work_gflop = work_of(bench);
+    }
+    free(detections);
+    free(products);
+    roofline_free(bare);
+    return status;
+}
+
+static bool write_json(const command_line *arguments, const bench_figures *figures, double fraction)
+{
+    json_t *root =
+        json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "open_s", figures->open_s,
+                  "text_s", figures->text_s, "plan_s", figures->plan_s, "first_result_s",
+                  figures->first_s, "detection_s", figures->detection_s, "gflop",
+                  figures->work_gflop, "roofline_gflops", figures->roofline_gflops,
+                  "fraction_of_roofline", fraction, "peak_memory_mb", figures->peak_memory_mb);
+    text_output output;
+    bool opened = root && open_text_file(&output, arguments->json, PROGRAM);
+    bool written = opened && json_dumpf(root, output.file, JSON_INDENT(2)) == 0 &&
+                   fputc('\n', output.file) != EOF;
+    json_decref(root);
+    return opened && finish_text_file(&output, written, PROGRAM) && written;
+}
+
+static bool report(const bench_run *bench, const command_line *arguments,
+                   const bench_figures *figures)
+{
+    aaclip_model_info info = {.size = sizeof info};
+    aaclip_model_get_info(bench->model, &info);
+    double reached = figures->work_gflop / figures->detection_s;
+    double fraction = figures->roofline_gflops > 0 ? reached / figures->roofline_gflops : 0;
+    printf("%s, %s, %u threads, %u x %u\n", info.backend, aaclip_precision_name(info.precision),
+           info.threads, aaclip_detector_image_size(bench->detector),
+           aaclip_detector_image_size(bench->detector));
+    printf("first result   %8.3f s  (open %.3f, text %.3f, plan %.3f; %.3f beyond one detection)\n",
+           figures->first_s, figures->open_s, figures->text_s, figures->plan_s,
+           figures->first_s - figures->detection_s);
+    printf("peak memory    %8.0f MB\n", figures->peak_memory_mb);
+    printf("detection      %8.3f s  %.1f GFLOP at %.1f GFLOP/s\n", figures->detection_s,
+           figures->work_gflop, reached);
+    if (figures->roofline_gflops > 0)
+        printf("bare product   %8.1f GFLOP/s\nfraction       %8.3f\n", figures->roofline_gflops,
+               fraction);
+    else
+        printf("bare product   not measured: this build has no oneDNN\n");
+    return !arguments->json || write_json(arguments, figures, fraction);
+}
+
+/* A picture that compresses like none, so that nothing is easy about it. */
+static uint8_t *generate_picture(void)
+{
+    size_t bytes = (size_t)1024 * 768 * 3;
+    uint8_t *rgb = malloc(bytes);
+    uint32_t state = 1;
+    for (size_t i = 0; rgb && i < bytes; i++) {
+        state = state * 1664525u + 1013904223u;
+        rgb[i] = (uint8_t)(state >> 24);
+    }
+    return rgb;
+}
+
+int main(int argc, char **argv)
+{
+    command_line arguments = {.repeat = 5};
+    bench_run bench = {0};
+    bench_figures figures = {0};
+    int code = parse(&arguments, argc, argv);
+    if (!code) {
+        show_log(false);
+        bench.generated = generate_picture();
+        aaclip_status status =
+            bench.generated ? cold_start(&bench, &arguments, &figures) : AACLIP_ERROR_OUT_OF_MEMORY;
+        if (!status)
+            status = measure(&bench, &arguments, &figures);
+        code = status ? complain(PROGRAM, "%s", aaclip_last_error())
+                      : !report(&bench, &arguments, &figures);
+    }
+    aaclip_detector_close(&bench.detector);
+    aaclip_text_cache_close(&bench.cache);
+    aaclip_adapters_close(&bench.adapters);
+    aaclip_model_close(&bench.model);
+    free(bench.generated);
+    list_clear(&arguments.adapters);
+    return code == 2 ? 0 : code;
+}

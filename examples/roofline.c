@@ -1,0 +1,117 @@
+#include "roofline.h"
+
+#include "common.h"
+
+#ifdef AAC_HAVE_ONEDNN
+
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Not the library: only the few lines that hide which oneDNN is installed. */
+#include "backend/onednn/shim.h"
+
+enum { ROWS = 1370, INPUTS = 1024, OUTPUTS = 4096, PRODUCTS = 8 };
+
+struct roofline {
+    int threads;
+    aac_dnnl_layout source, weights, destination;
+    dnnl_primitive_t primitive;
+    size_t scratch_size;
+    void *x, *w, *y, *scratch;
+};
+
+static void *touched(size_t bytes)
+{
+    const size_t alignment = 64;
+    size_t size = (bytes / alignment + 1) * alignment;
+    void *memory = aligned_alloc(alignment, size);
+    return memory ? memset(memory, 0, size) : NULL;
+}
+
+static bool describe(roofline *made, aac_dtype type)
+{
+    const aac_dnnl_matrix source = {ROWS, INPUTS, INPUTS, 1, type};
+    const aac_dnnl_matrix destination = {ROWS, OUTPUTS, OUTPUTS, 1, type};
+    const aac_dnnl_epilogue none = {0};
+    return aac_dnnl_layout_plain(&made->source, &source) &&
+           aac_dnnl_layout_plain(&made->destination, &destination) &&
+           aac_dnnl_layout_weights(&made->weights, INPUTS, OUTPUTS, type) &&
+           aac_dnnl_matmul(&made->primitive, &made->scratch_size, &made->source, &made->weights,
+                           NULL, &made->destination, &none);
+}
+
+roofline *roofline_new(bool bf16, int threads)
+{
+    roofline *made = calloc(1, sizeof *made);
+    if (!made)
+        return NULL;
+    made->threads = threads;
+    omp_set_num_threads(threads);
+    if (describe(made, bf16 ? AAC_BF16 : AAC_F32)) {
+        made->x = touched(aac_dnnl_layout_size(&made->source));
+        made->w = touched(aac_dnnl_layout_size(&made->weights));
+        made->y = touched(aac_dnnl_layout_size(&made->destination));
+        made->scratch = touched(made->scratch_size);
+    }
+    if (made->x && made->w && made->y && made->scratch)
+        return made;
+    roofline_free(made);
+    return NULL;
+}
+
+double roofline_gflops(const roofline *bare)
+{
+    if (!bare)
+        return 0;
+    const aac_dnnl_argument arguments[] = {{DNNL_ARG_SRC, &bare->source, bare->x},
+                                           {DNNL_ARG_WEIGHTS, &bare->weights, bare->w},
+                                           {DNNL_ARG_DST, &bare->destination, bare->y}};
+    double best = 0, work = 2e-9 * ROWS * INPUTS * OUTPUTS;
+    omp_set_num_threads(bare->threads);
+    for (int i = 0; i < PRODUCTS; i++) {
+        double now = seconds_now();
+        if (!aac_dnnl_execute(bare->primitive, arguments, 3, bare->scratch_size, bare->scratch))
+            return 0;
+        double speed = work / (seconds_now() - now);
+        best = speed > best ? speed : best;
+    }
+    return best;
+}
+
+void roofline_free(roofline *bare)
+{
+    if (!bare)
+        return;
+    if (bare->primitive)
+        dnnl_primitive_destroy(bare->primitive);
+    aac_dnnl_layout_free(&bare->source);
+    aac_dnnl_layout_free(&bare->weights);
+    aac_dnnl_layout_free(&bare->destination);
+    free(bare->x);
+    free(bare->w);
+    free(bare->y);
+    free(bare->scratch);
+    free(bare);
+}
+
+#else
+
+roofline *roofline_new(bool bf16, int threads)
+{
+    (void)bf16, (void)threads;
+    return NULL;
+}
+
+double roofline_gflops(const roofline *bare)
+{
+    (void)bare;
+    return 0;
+}
+
+void roofline_free(roofline *bare)
+{
+    (void)bare;
+}
+
+#endif

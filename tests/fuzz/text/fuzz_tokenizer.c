@@ -1,0 +1,114 @@
+/* Any bytes as merges and vocab.json, and any text: opening and encoding must end well or clearly.
+ */
+#include "../fuzz.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "text/tokenizer.h"
+
+#define BYTE_TOKENS 514
+#define CONTEXT     77
+
+/* Input: three little-endian 16-bit numbers - merges, bytes of text, bytes of JSON - and the rest.
+ */
+#define HEADER_SIZE 6
+
+static char folder[] = "/tmp/aaclip-fuzz-XXXXXX";
+static char merges_path[sizeof folder + 16], json_path[sizeof folder + 16];
+
+static void remove_folder(void)
+{
+    remove(merges_path);
+    remove(json_path);
+    rmdir(folder);
+}
+
+static void make_folder(void)
+{
+    if (*merges_path)
+        return;
+    if (!mkdtemp(folder)) {
+        perror(folder);
+        exit(1);
+    }
+    snprintf(merges_path, sizeof merges_path, "%s/merges.txt", folder);
+    snprintf(json_path, sizeof json_path, "%s/vocab.json", folder);
+    atexit(remove_folder);
+}
+
+static void write_file(const char *path, const uint8_t *data, size_t size)
+{
+    FILE *file = fopen(path, "wb");
+    if (!file || fwrite(data, 1, size, file) != size || fclose(file) != 0) {
+        perror(path);
+        exit(1);
+    }
+}
+
+static size_t number_at(const uint8_t *data)
+{
+    return (size_t)data[0] | (size_t)data[1] << 8;
+}
+
+/* Cuts `wanted` bytes off the front, or what is left. */
+static const uint8_t *take(const uint8_t **data, size_t *size, size_t *wanted)
+{
+    const uint8_t *taken = *data;
+    if (*wanted > *size)
+        *wanted = *size;
+    *data += *wanted;
+    *size -= *wanted;
+    return taken;
+}
+
+static void check_ids(const int32_t *ids, size_t count, int32_t limit)
+{
+    if (count < 2 || count > CONTEXT)
+        abort();
+    for (size_t i = 0; i < count; i++)
+        if (ids[i] < 0 || ids[i] >= limit)
+            abort();
+}
+
+static void encode(const aac_tokenizer *tokenizer, const uint8_t *bytes, size_t size, int32_t limit)
+{
+    int32_t ids[CONTEXT];
+    size_t count;
+    char *text = malloc(size + 1);
+    if (!text)
+        return;
+    memcpy(text, bytes, size);
+    text[size] = '\0';
+    if (aac_tokenizer_encode(tokenizer, text, false, ids, CONTEXT, &count) == AACLIP_OK)
+        check_ids(ids, count, limit);
+    if (aac_tokenizer_encode(tokenizer, text, true, ids, CONTEXT, &count) == AACLIP_OK)
+        check_ids(ids, count, limit);
+    free(text);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size < HEADER_SIZE)
+        return 0;
+    size_t merges = number_at(data), text_size = number_at(data + 2),
+           json_size = number_at(data + 4);
+    data += HEADER_SIZE;
+    size -= HEADER_SIZE;
+    const uint8_t *text = take(&data, &size, &text_size);
+    const uint8_t *json = take(&data, &size, &json_size);
+    make_folder();
+    write_file(merges_path, data, size);
+    if (json_size)
+        write_file(json_path, json, json_size);
+    else
+        remove(json_path);
+    aac_tokenizer *tokenizer;
+    int32_t limit = (int32_t)(BYTE_TOKENS + merges);
+    if (aac_tokenizer_open(&tokenizer, folder, limit) == AACLIP_OK)
+        encode(tokenizer, text, text_size, limit);
+    aac_tokenizer_close(&tokenizer);
+    return 0;
+}
