@@ -19,6 +19,11 @@ import checkpoint_layouts as layouts
 from aaclip_torch import Clip, ClipShape, TowerShape, make_image_adapter, make_text_adapter
 
 CONFIGS = {
+    "nano": ClipShape(
+        vision=TowerShape(width=64, layers=4, heads=1, mlp=128),
+        text=TowerShape(width=64, layers=4, heads=1, mlp=128),
+        patch=14, grid=6, embedding=32, context=77, vocabulary=1014,
+    ),
     "tiny": ClipShape(
         vision=TowerShape(width=128, layers=8, heads=2, mlp=512),
         text=TowerShape(width=64, layers=4, heads=1, mlp=256),
