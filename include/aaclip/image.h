@@ -37,8 +37,13 @@ typedef struct aaclip_image aaclip_image;
  * Decodes a PNG, JPEG or BMP file to the pixels that Pillow's `Image.open(path).convert("RGB")`
  * gives (gamma, colour profiles and EXIF orientation are ignored, as there). The type is taken from
  * the content, not from the name. Close with aaclip_image_close.
+ * Of 16-bit PNGs the high byte counts, except for grey without alpha: its values are clipped at
+ * 255, as in Pillow. Where versions of Pillow differ (damaged palettes, BMP headers, run lengths),
+ * the pixels are those of Pillow 13. A PNG without its end, a BMP without its last padding and a
+ * JPEG with damaged but complete data are read, as there; a wrong PNG checksum is an error here.
  * Errors: NOT_FOUND, IO, FORMAT (damaged or truncated), UNSUPPORTED (CMYK or 12-bit JPEG, another
- * type of file, a build without JPEG), OUT_OF_MEMORY. On failure *image is NULL.
+ * type of file, more than 178,956,970 pixels, a build without JPEG), OUT_OF_MEMORY. On failure
+ * *image is NULL.
  */
 AACLIP_API aaclip_status aaclip_image_open(aaclip_image **image, const char *path);
 
@@ -54,8 +59,10 @@ AACLIP_API void aaclip_image_close(aaclip_image **image);
 
 /**
  * Resizes to width x height RGB8 (`rgb` holds width * height * 3 bytes, no padding), bit for bit as
- * Pillow's `Image.resize((width, height), Image.BICUBIC)`: antialiased, a = -0.5, fixed point.
- * Errors: INVALID_ARGUMENT, OUT_OF_MEMORY. Any thread.
+ * Pillow's `Image.resize((width, height), Image.BICUBIC)`: antialiased, a = -0.5, fixed point, the
+ * columns first. (Pillow 12.3 and later resize the rows of some tall images first; what they give
+ * differs then by the rounding and clipping between the passes.)
+ * Errors: INVALID_ARGUMENT, OUT_OF_MEMORY. Any thread; large images use the threads of OpenMP.
  */
 AACLIP_API aaclip_status aaclip_image_resize(const aaclip_image_view *image, uint32_t width,
                                              uint32_t height, uint8_t *rgb);
@@ -68,7 +75,7 @@ AACLIP_API aaclip_status aaclip_image_resize(const aaclip_image_view *image, uin
 /** Writes an 8-bit PNG: grey for GRAY8, RGB for everything else. */
 AACLIP_API aaclip_status aaclip_write_png(const char *path, const aaclip_image_view *image);
 
-/** Writes a 16-bit grey PNG of values in [0, 1] (clamped), 65535 = 1. Row-major, no padding. */
+/** Writes a 16-bit grey PNG of values in [0, 1] (clamped; NaN is 0), 65535 = 1. No padding. */
 AACLIP_API aaclip_status aaclip_write_png16(const char *path, const float *values, uint32_t width,
                                             uint32_t height);
 
@@ -77,14 +84,17 @@ AACLIP_API aaclip_status aaclip_write_npy(const char *path, const float *values,
                                           const size_t *shape, unsigned rank);
 
 /**
- * Maps values in [0, 1] (clamped) to colours, blue over cyan, green and yellow to red, on a fixed
- * scale: the same value has the same colour in every picture. `rgb` holds count * 3 bytes.
+ * Maps values in [0, 1] (clamped; NaN is 0) to colours, blue over cyan, green and yellow to red, on
+ * a fixed scale: the same value has the same colour in every picture. `rgb` holds count * 3 bytes.
+ * With v = 4 * value and every result clamped to [0, 1]: red = v - 2, green = min(v, 4 - v),
+ * blue = 2 - v.
  */
 AACLIP_API void aaclip_colour_map(const float *values, size_t count, uint8_t *rgb);
 
 /**
  * Blends a heat map over an image of the same size: (1 - opacity) * image + opacity * colour.
- * `values` in [0, 1], width * height of the image; `rgb` holds width * height * 3 bytes.
+ * `values` in [0, 1], width * height of the image; `opacity` in [0, 1]; `rgb` holds
+ * width * height * 3 bytes.
  */
 AACLIP_API aaclip_status aaclip_overlay(const aaclip_image_view *image, const float *values,
                                         float opacity, uint8_t *rgb);

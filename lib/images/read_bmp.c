@@ -185,7 +185,8 @@ static void unpack_indices(const struct bmp *bmp, const uint8_t *row, uint8_t *r
     const uint32_t bits = bmp->bits, per_byte = 8 / bits, most = (1u << bits) - 1;
     for (uint32_t x = 0; x < bmp->width; x++) {
         uint32_t shift = 8 - bits * (x % per_byte + 1);
-        memcpy(rgb + 3 * (size_t)x, bmp->palette[row[x / per_byte] >> shift & most], 3);
+        uint32_t index = (uint32_t)row[x / per_byte] >> shift & most;
+        memcpy(rgb + 3 * (size_t)x, bmp->palette[index], 3);
     }
 }
 

@@ -1,0 +1,244 @@
+/* Written files read back by libpng and compared with NumPy's; colours; nothing half-written. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <sys/resource.h>
+#include <signal.h>
+#include <cmocka.h>
+#include <png.h>
+
+#include <aaclip/image.h>
+
+#include "golden.h"
+#include "core/platform.h"
+
+static char folder[] = "/tmp/aaclip-write-XXXXXX";
+static char target[64];
+
+static int make_folder(void **state)
+{
+    (void)state;
+    if (!mkdtemp(folder))
+        return -1;
+    snprintf(target, sizeof target, "%s/file", folder);
+    return 0;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    remove(target);
+    return rmdir(folder); /* fails when something was left behind */
+}
+
+static size_t files_in_folder(void)
+{
+    char **names;
+    size_t count;
+    assert_int_equal(aac_list_folder(&names, &count, folder), AACLIP_OK);
+    aac_list_free(names, count);
+    return count;
+}
+
+/* The rows of a PNG as they are stored, one after the other. */
+static void expect_png(int depth, int colour_type, uint32_t width, uint32_t height,
+                       const uint8_t *expected)
+{
+    FILE *file = fopen(target, "rb");
+    assert_non_null(file);
+    png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, NULL, NULL, NULL);
+    png_infop info = png_create_info_struct(png);
+    if (setjmp(png_jmpbuf(png)))
+        fail_msg("libpng refuses the file");
+    png_init_io(png, file);
+    png_read_png(png, info, PNG_TRANSFORM_IDENTITY, NULL);
+    assert_int_equal(png_get_bit_depth(png, info), depth);
+    assert_int_equal(png_get_color_type(png, info), colour_type);
+    assert_int_equal(png_get_image_width(png, info), width);
+    assert_int_equal(png_get_image_height(png, info), height);
+    size_t row = png_get_rowbytes(png, info);
+    for (uint32_t y = 0; y < height; y++)
+        assert_memory_equal(png_get_rows(png, info)[y], expected + y * row, row);
+    png_destroy_read_struct(&png, &info, NULL);
+    fclose(file);
+}
+
+static void png_holds_the_pixels(void **state)
+{
+    (void)state;
+    uint8_t pixels[17 * 6 * 3];
+    fill_noise(pixels, sizeof pixels, 9);
+    aaclip_image_view view = {pixels, 17, 6, 0, AACLIP_PIXEL_RGB8};
+    assert_int_equal(aaclip_write_png(target, &view), AACLIP_OK);
+    expect_png(8, PNG_COLOR_TYPE_RGB, 17, 6, pixels);
+    view.format = AACLIP_PIXEL_GRAY8; /* replaces the file that is there */
+    assert_int_equal(aaclip_write_png(target, &view), AACLIP_OK);
+    expect_png(8, PNG_COLOR_TYPE_GRAY, 17, 6, pixels);
+    const uint8_t bgra[8] = {1, 2, 3, 0, 4, 5, 6, 255}, rgb[6] = {3, 2, 1, 6, 5, 4};
+    view = (aaclip_image_view){bgra, 1, 2, 4, AACLIP_PIXEL_BGRA8};
+    assert_int_equal(aaclip_write_png(target, &view), AACLIP_OK);
+    expect_png(8, PNG_COLOR_TYPE_RGB, 1, 2, rgb);
+}
+
+static void png16_holds_the_values(void **state)
+{
+    (void)state;
+    const float values[8] = {0, 1, 0.5f, -3, 7, NAN, 1.0f / 65535, 1.49f / 65535};
+    const uint8_t expected[16] = {0, 0, 255, 255, 128, 0, 0, 0, 255, 255, 0, 0, 0, 1, 0, 1};
+    assert_int_equal(aaclip_write_png16(target, values, 4, 2), AACLIP_OK);
+    expect_png(16, PNG_COLOR_TYPE_GRAY, 4, 2, expected);
+}
+
+static void expect_npy(const char *name, const size_t *shape, unsigned rank)
+{
+    float values[12];
+    for (int i = 0; i < 12; i++)
+        values[i] = (float)i / 8;
+    assert_int_equal(aaclip_write_npy(target, values, shape, rank), AACLIP_OK);
+    size_t size;
+    uint8_t *expected = golden_bytes(name, &size);
+    aac_mapping written;
+    assert_int_equal(aac_map_file(&written, target), AACLIP_OK);
+    assert_int_equal(written.size, size);
+    assert_memory_equal(written.data, expected, size);
+    aac_unmap_file(&written);
+    free(expected);
+}
+
+static void npy_equals_numpy(void **state)
+{
+    (void)state;
+    expect_npy("rank1.npy", (const size_t[]){5}, 1);
+    expect_npy("rank2.npy", (const size_t[]){3, 4}, 2);
+    expect_npy("rank4.npy", (const size_t[]){2, 1, 3, 2}, 4);
+    const size_t empty[8] = {SIZE_MAX, SIZE_MAX, 0, SIZE_MAX, 1, SIZE_MAX, SIZE_MAX, SIZE_MAX};
+    assert_int_equal(aaclip_write_npy(target, NULL, empty, 8), AACLIP_ERROR_INVALID_ARGUMENT);
+    const size_t longest[8] = {0,        SIZE_MAX, SIZE_MAX, SIZE_MAX,
+                               SIZE_MAX, SIZE_MAX, SIZE_MAX, SIZE_MAX};
+    assert_int_equal(aaclip_write_npy(target, NULL, longest, 8), AACLIP_OK);
+    aac_mapping written;
+    assert_int_equal(aac_map_file(&written, target), AACLIP_OK);
+    assert_int_equal(written.size % 64, 0);
+    assert_int_equal(written.data[8] + 256 * written.data[9] + 10, written.size);
+    assert_int_equal(written.data[written.size - 1], '\n');
+    aac_unmap_file(&written);
+}
+
+static void colours_follow_the_scale(void **state)
+{
+    (void)state;
+    const float values[] = {0, 0.25f, 0.5f, 0.75f, 1, 0.125f, 0.875f, -1, 2, NAN, INFINITY};
+    const uint8_t expected[][3] = {{0, 0, 255}, {0, 255, 255}, {0, 255, 0},   {255, 255, 0},
+                                   {255, 0, 0}, {0, 128, 255}, {255, 128, 0}, {0, 0, 255},
+                                   {255, 0, 0}, {0, 0, 255},   {255, 0, 0}};
+    uint8_t rgb[sizeof values / sizeof *values * 3];
+    aaclip_colour_map(values, sizeof values / sizeof *values, rgb);
+    assert_memory_equal(rgb, expected, sizeof expected);
+}
+
+static void overlay_blends(void **state)
+{
+    (void)state;
+    const uint8_t gray[4] = {0, 100, 0, 200}; /* rows of one pixel, padded */
+    const float values[2] = {1, 0};
+    uint8_t rgb[6];
+    aaclip_image_view view = {gray + 1, 1, 2, 2, AACLIP_PIXEL_GRAY8};
+    assert_int_equal(aaclip_overlay(&view, values, 0, rgb), AACLIP_OK);
+    assert_memory_equal(rgb, ((const uint8_t[]){100, 100, 100, 200, 200, 200}), 6);
+    assert_int_equal(aaclip_overlay(&view, values, 1, rgb), AACLIP_OK);
+    assert_memory_equal(rgb, ((const uint8_t[]){255, 0, 0, 0, 0, 255}), 6);
+    assert_int_equal(aaclip_overlay(&view, values, 0.4f, rgb), AACLIP_OK);
+    assert_memory_equal(rgb, ((const uint8_t[]){162, 60, 60, 120, 120, 222}), 6);
+    assert_int_equal(aaclip_overlay(&view, values, 1.1f, rgb), AACLIP_ERROR_INVALID_ARGUMENT);
+    assert_int_equal(aaclip_overlay(&view, values, NAN, rgb), AACLIP_ERROR_INVALID_ARGUMENT);
+    assert_int_equal(aaclip_overlay(&view, NULL, 1, rgb), AACLIP_ERROR_INVALID_ARGUMENT);
+}
+
+static void wrong_arguments_leave_no_file(void **state)
+{
+    (void)state;
+    remove(target);
+    const float value = 0;
+    const size_t one = 1;
+    const aaclip_image_view none = {0};
+    assert_int_equal(aaclip_write_png(target, &none), AACLIP_ERROR_INVALID_ARGUMENT);
+    assert_int_equal(aaclip_write_png(NULL, &none), AACLIP_ERROR_INVALID_ARGUMENT);
+    assert_int_equal(aaclip_write_png16(target, &value, 0, 1), AACLIP_ERROR_INVALID_ARGUMENT);
+    assert_int_equal(aaclip_write_png16(target, NULL, 1, 1), AACLIP_ERROR_INVALID_ARGUMENT);
+    assert_int_equal(aaclip_write_npy(target, &value, &one, 0), AACLIP_ERROR_INVALID_ARGUMENT);
+    assert_int_equal(aaclip_write_npy(target, &value, &one, 9), AACLIP_ERROR_INVALID_ARGUMENT);
+    assert_int_equal(aaclip_write_npy(target, NULL, &one, 1), AACLIP_ERROR_INVALID_ARGUMENT);
+    assert_int_equal(files_in_folder(), 0);
+}
+
+static aaclip_status write_kind(int kind, const char *path)
+{
+    static float values[300 * 300];
+    const size_t shape[] = {300, 300};
+    fill_noise((uint8_t *)values, sizeof values, 4);
+    const aaclip_image_view view = {values, 300, 300, 0, AACLIP_PIXEL_RGB8};
+    return kind == 0   ? aaclip_write_png(path, &view)
+           : kind == 1 ? aaclip_write_png16(path, values, 300, 300)
+                       : aaclip_write_npy(path, values, shape, 2);
+}
+
+static void unwritable_outputs_leave_nothing(void **state)
+{
+    (void)state;
+    char missing[80];
+    snprintf(missing, sizeof missing, "%s/no/file", folder);
+    struct rlimit all, little;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &all), 0);
+    little = (struct rlimit){20000, all.rlim_max};
+    signal(SIGXFSZ, SIG_IGN);
+    remove(target);
+    for (int kind = 0; kind < 3; kind++) {
+        assert_int_equal(write_kind(kind, missing), AACLIP_ERROR_IO);
+        assert_non_null(strstr(aaclip_last_error(), missing));
+        assert_int_equal(write_kind(kind, folder), AACLIP_ERROR_IO);
+        /* A disk that fills up on the way. */
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &little), 0);
+        aaclip_status status = write_kind(kind, target);
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &all), 0);
+        assert_int_equal(status, AACLIP_ERROR_IO);
+        assert_non_null(strstr(aaclip_last_error(), target));
+        assert_int_equal(files_in_folder(), 0);
+    }
+    signal(SIGXFSZ, SIG_DFL);
+}
+
+static void allocations_may_fail(void **state)
+{
+    (void)state;
+    remove(target);
+    for (int kind = 0; kind < 3; kind++) {
+        long n = 0;
+        for (int refused = 1; refused; n++) {
+            fail_allocations_after(n);
+            aaclip_status status = write_kind(kind, target);
+            refused = stop_failing_allocations();
+            assert_int_equal(status, refused ? AACLIP_ERROR_OUT_OF_MEMORY : AACLIP_OK);
+            assert_int_equal(files_in_folder(), refused ? 0 : 1);
+        }
+        assert_true(n > 2);
+        remove(target);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(png_holds_the_pixels),
+        cmocka_unit_test(png16_holds_the_values),
+        cmocka_unit_test(npy_equals_numpy),
+        cmocka_unit_test(colours_follow_the_scale),
+        cmocka_unit_test(overlay_blends),
+        cmocka_unit_test(wrong_arguments_leave_no_file),
+        cmocka_unit_test(unwritable_outputs_leave_nothing),
+        cmocka_unit_test(allocations_may_fail),
+    };
+    return cmocka_run_group_tests_name("write", tests, make_folder, remove_folder);
+}
