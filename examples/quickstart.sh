@@ -10,5 +10,5 @@ build/examples/aaclip-detect \
     --model "$nano/clip.pt" \
     --adapters "$nano/adapters-document/text_adapter.pth" --adapters "$nano/adapters-document/image_adapter_20.pth" \
     --class part --phrase "metal part" --image-size 224 \
-    --out quickstart --raw --json quickstart/result.json tests/golden/images/photo.jpg
-echo "heat map: quickstart/photo_overlay.png"
+    --out quickstart --raw --json quickstart/result.json tests/golden/images/chelsea.jpg
+echo "heat map: quickstart/chelsea_overlay.png"

@@ -1,0 +1,232 @@
+"""The programs as a user calls them: results, errors, exit codes, and nothing half-written."""
+
+import csv
+import json
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+DETECT, CONVERT, BENCH, GOLDEN = sys.argv[1:5]
+NANO = Path(GOLDEN) / "nano"
+PHOTO = Path(GOLDEN) / "images" / "chelsea.jpg"
+MODEL = ["--model", NANO / "clip.pt"]
+CLASS = ["--class", "metal_nut", "--dataset", "MVTec"]
+SIZE = ["--image-size", "112"]
+
+
+def adapters(profile="document"):
+    folder = NANO / f"adapters-{profile}"
+    return ["--adapters", folder / "text_adapter.pth", "--adapters", folder / "image_adapter_20.pth"]
+
+
+def call(program, *arguments):
+    return subprocess.run(
+        [program, *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def read_npy(path):
+    data = Path(path).read_bytes()
+    assert data[:6] == b"\x93NUMPY", path
+    length = struct.unpack("<H", data[8:10])[0]
+    header = data[10 : 10 + length].decode()
+    assert "'<f4'" in header, header
+    return struct.unpack(f"<{(len(data) - 10 - length) // 4}f", data[10 + length :])
+
+
+class Programs(unittest.TestCase):
+    def setUp(self):
+        self.folder = Path(tempfile.mkdtemp(prefix="aaclip-programs-"))
+        self.addCleanup(shutil.rmtree, self.folder)
+
+    def files(self):
+        return sorted(str(p.relative_to(self.folder)) for p in self.folder.rglob("*") if p.is_file())
+
+    def fails(self, program, *arguments, says):
+        before = self.files()
+        result = call(program, *arguments)
+        self.assertEqual(result.returncode, 1, result.stdout + result.stderr)
+        for words in [says] if isinstance(says, str) else says:
+            self.assertIn(words, result.stderr)
+        self.assertEqual(self.files(), before, "something was left behind")
+        return result
+
+    def scores(self, *arguments):
+        path = self.folder / "scores.json"
+        result = call(DETECT, *arguments, "--json", path)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return json.loads(path.read_text())["images"]
+
+    def test_writes_everything(self):
+        out = self.folder / "out"
+        result = call(
+            DETECT, *MODEL, *adapters(), *CLASS, *SIZE, "--out", out, "--raw",
+            "--json", out / "r.json", "--csv", out / "r.csv", PHOTO,
+        )  # fmt: skip
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("chelsea.jpg", result.stdout)
+        self.assertEqual(
+            self.files(),
+            [f"out/{n}" for n in ("chelsea_map.npy", "chelsea_map.png", "chelsea_overlay.png",
+                                  "r.csv", "r.json")],
+        )  # fmt: skip
+        report = json.loads((out / "r.json").read_text())["images"][0]
+        row = next(csv.DictReader((out / "r.csv").read_text().splitlines()))
+        values = read_npy(out / "chelsea_map.npy")
+        self.assertEqual(len(values), 112 * 112)
+        self.assertAlmostEqual(max(values), report["map_maximum"], places=5)
+        self.assertAlmostEqual(float(row["score"]), report["score"], places=6)
+        self.assertEqual((report["width"], report["height"]), (451, 300))
+        self.assertEqual((out / "chelsea_map.png").read_bytes()[24:26], b"\x10\x00")  # 16 bit grey
+
+    def test_folder_and_jpeg_equals_png_of_other_name(self):
+        images = self.folder / "images"
+        images.mkdir()
+        shutil.copy(PHOTO, images / "b.JPG")
+        shutil.copy(PHOTO, images / "a.jpeg")
+        (images / "notes.txt").write_text("not an image")
+        found = self.scores(*MODEL, *adapters(), *CLASS, *SIZE, images)
+        self.assertEqual([Path(f["path"]).name for f in found], ["a.jpeg", "b.JPG"])
+        self.assertEqual(found[0]["score"], found[1]["score"])
+
+    def test_profiles_differ_and_are_told_by_the_adapters(self):
+        document = self.scores(*MODEL, *adapters("document"), *CLASS, *SIZE, PHOTO)
+        published = self.scores(*MODEL, *adapters("published"), *CLASS, *SIZE, PHOTO)
+        self.assertNotEqual(document[0]["score"], published[0]["score"])
+        named = self.scores(
+            *MODEL, *adapters("published"), *CLASS, *SIZE, "--profile", "published", PHOTO
+        )
+        self.assertEqual(published[0]["score"], named[0]["score"])
+        self.fails(
+            DETECT, *MODEL, *adapters("published"), *CLASS, "--profile", "document", PHOTO,
+            says=["text_adapter", "expected bottleneck adapters"],
+        )  # fmt: skip
+
+    def test_backends_agree(self):
+        reference = self.scores(*MODEL, *adapters(), *CLASS, *SIZE, "--backend", "reference", PHOTO)
+        default = self.scores(*MODEL, *adapters(), *CLASS, *SIZE, "--threads", "1", PHOTO)
+        self.assertAlmostEqual(reference[0]["score"], default[0]["score"], places=5)
+
+    def test_text_cache_file(self):
+        cache = self.folder / "text.safetensors"
+        first = self.scores(*MODEL, *adapters(), *CLASS, *SIZE, "--text-cache", cache, PHOTO)
+        second = self.scores(
+            *MODEL, *adapters(), *CLASS, *SIZE, "--text-cache", cache, "--vocab", "/nowhere", PHOTO
+        )
+        self.assertEqual(first, second)
+        self.fails(
+            DETECT, *MODEL, *adapters("published"), *CLASS, "--text-cache", cache, PHOTO,
+            says=[str(cache), "other text adapters"],
+        )  # fmt: skip
+
+    def test_converted_model_and_adapters_give_the_same(self):
+        model, trained = self.folder / "clip.safetensors", self.folder / "adapters.safetensors"
+        vocabulary = ["--vocab", NANO / "bpe_simple_vocab_16e6.txt.gz"]
+        self.assertEqual(call(CONVERT, *MODEL, "--f16", "--out", model).returncode, 0)
+        self.assertEqual(call(CONVERT, *MODEL, *adapters(), "--out", trained).returncode, 0)
+        expected = self.scores(*MODEL, *adapters(), *CLASS, *SIZE, PHOTO)
+        found = self.scores(
+            "--model", model, *vocabulary, "--adapters", trained, *CLASS, *SIZE, PHOTO
+        )
+        self.assertEqual(found[0]["score"], expected[0]["score"])
+
+    def test_bundle_needs_neither_text_nor_vocabulary(self):
+        bundle = self.folder / "bundle.safetensors"
+        result = call(
+            CONVERT, "--bundle", *MODEL, *adapters(), "--dataset", "MVTec", "--class", "metal_nut",
+            "--class", "screw", "--out", bundle,
+        )  # fmt: skip
+        self.assertEqual(result.returncode, 0, result.stderr)
+        expected = self.scores(*MODEL, *adapters(), *CLASS, *SIZE, PHOTO)
+        found = self.scores("--model", bundle, "--class", "metal_nut", *SIZE, PHOTO)
+        self.assertEqual(found[0]["score"], expected[0]["score"])
+        self.fails(
+            DETECT, "--model", bundle, "--class", "bottle", PHOTO, says=["no text tower"]
+        )  # fmt: skip
+        self.fails(DETECT, "--model", bundle, PHOTO, says="--class is missing")
+
+    def test_a_bad_image_does_not_stop_the_others(self):
+        images = self.folder / "images"
+        images.mkdir()
+        shutil.copy(PHOTO, images / "good.jpg")
+        (images / "bad.jpg").write_bytes(PHOTO.read_bytes()[:5000])
+        path = self.folder / "r.json"
+        result = call(DETECT, *MODEL, *adapters(), *CLASS, *SIZE, "--json", path, images)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("bad.jpg", result.stderr)
+        self.assertIn("1 of 2 images failed", result.stderr)
+        self.assertEqual(len(json.loads(path.read_text())["images"]), 1)
+
+    def test_bad_calls(self):
+        call_with = [*MODEL, *adapters(), *CLASS]
+        empty = self.folder / "empty"
+        empty.mkdir()
+        self.fails(DETECT, *call_with, empty, says=[str(empty), "no png"])
+        self.fails(DETECT, *call_with, self.folder / "none.png", says="none.png")
+        self.fails(DETECT, *call_with, says="no image given")
+        self.fails(DETECT, PHOTO, says="--model is missing")
+        self.fails(DETECT, *call_with, "--precision", "f8", PHOTO, says="expected f32, bf16 or auto")
+        self.fails(DETECT, *call_with, "--backend", "abacus", PHOTO, says=["abacus", "reference"])
+        self.fails(DETECT, *call_with, "--image-size", "100", PHOTO, says="multiple of the patch")
+        self.fails(DETECT, *MODEL, *adapters(), "--class", "x", "--dataset", "No", PHOTO, says="No")
+        self.fails(DETECT, "--model", PHOTO, *adapters(), *CLASS, PHOTO, says="chelsea.jpg")
+        self.fails(DETECT, *MODEL, "--adapters", NANO / "clip.pt", *CLASS, PHOTO,
+                   says=["clip.pt", "text_adapter"])  # fmt: skip
+        self.fails(DETECT, *call_with, "--vocab", PHOTO, PHOTO, says="chelsea.jpg")
+        self.fails(CONVERT, *MODEL, says="--out")
+
+    def test_adapters_of_another_size(self):
+        other = Path(GOLDEN) / "model" / "openai-published" / "image_adapter_20.pth"
+        self.fails(
+            DETECT, *MODEL, "--adapters", other, *CLASS, PHOTO,
+            says=["image_adapter_20.pth: image_adapter.seg_proj.0.fc.weight: expected 32x64, found 48x64"],
+        )  # fmt: skip
+
+    def test_truncated_checkpoint(self):
+        whole = (NANO / "clip.pt").read_bytes()
+        for size in (0, 3, 100, len(whole) // 2, len(whole) - 30):
+            path = self.folder / "cut.pt"
+            path.write_bytes(whole[:size])
+            self.fails(DETECT, "--model", path, *CLASS, PHOTO, says="cut.pt")
+
+    def test_unwritable_outputs(self):
+        call_with = [*MODEL, *adapters(), *CLASS, *SIZE]
+        nowhere = self.folder / "missing" / "r.json"
+        self.fails(DETECT, *call_with, "--json", nowhere, PHOTO, says=str(nowhere))
+        self.fails(DETECT, *call_with, "--csv", self.folder, PHOTO, says=str(self.folder))
+        self.fails(CONVERT, *MODEL, "--out", nowhere, says=str(nowhere))
+        blocker = self.folder / "file"
+        blocker.write_text("")
+        self.fails(DETECT, *call_with, "--out", blocker / "out", PHOTO, says=str(blocker))
+
+    def test_full_disk(self):
+        if not os.path.exists("/dev/full"):
+            self.skipTest("no /dev/full")
+        arguments = [*MODEL, *adapters(), *CLASS, *SIZE, "--json", "-", PHOTO]
+        with open("/dev/full", "w") as full:
+            result = subprocess.run(
+                [DETECT, *map(str, arguments)], stdout=full, stderr=subprocess.PIPE, check=False
+            )
+        self.assertEqual(result.returncode, 1)
+
+    def test_help_and_version(self):
+        for program in (DETECT, CONVERT, BENCH):
+            self.assertIn("usage:", call(program, "--help").stdout)
+            self.assertRegex(call(program, "--version").stdout, r"^\d+\.\d+\.\d+\n$")
+
+    def test_bench_reports_figures(self):
+        path = self.folder / "figures.json"
+        result = call(BENCH, *MODEL, *adapters(), *SIZE, "--repeat", "2", "--json", path)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        figures = json.loads(path.read_text())
+        self.assertGreater(figures["detection_s"], 0)
+        self.assertGreater(figures["first_result_s"], figures["detection_s"] / 10)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1])
