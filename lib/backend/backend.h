@@ -122,6 +122,7 @@ typedef struct aac_weight {
     const aac_backend *backend;
     int64_t outputs, inputs;
     bool bias;
+    bool in_place; /* reads the tensors that it was packed from; else it has a copy */
 } aac_weight;
 
 /* What a run needs. Members that an operation has no use for are ignored. */

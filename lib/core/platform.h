@@ -19,7 +19,7 @@ typedef struct aac_mapping {
 /* Errors name the path: NOT_FOUND, IO; a directory is an IO error. */
 aaclip_status aac_map_file(aac_mapping *mapping, const char *path);
 void aac_unmap_file(aac_mapping *mapping);
-/* Tells that this part was read and may leave memory; its content stays readable. */
+/* Part of a mapped file that may leave memory; it comes back when read. Never for other memory. */
 void aac_mapping_release(const void *start, size_t size);
 /* Tells that the whole file will be read soon. */
 void aac_mapping_prefetch(const aac_mapping *mapping);

@@ -2,6 +2,19 @@
 
 #include "core/error.h"
 #include "core/memory.h"
+#include "core/platform.h"
+
+aaclip_status aac_pack_mapped(const aac_dispatch *dispatch, aac_weight **weight,
+                              const aac_tensor *parts, const aac_tensor *bias_parts, int part_count,
+                              aac_dtype type)
+{
+    aaclip_status status = aac_dispatch_pack(dispatch, weight, parts, bias_parts, part_count, type);
+    for (int i = 0; !status && !(*weight)->in_place && i < part_count; i++)
+        if (aac_tensor_is_contiguous(&parts[i]))
+            aac_mapping_release(parts[i].data, (size_t)aac_tensor_elements(&parts[i]) *
+                                                   aac_dtype_size(parts[i].dtype));
+    return status;
+}
 
 float *aac_vector_new(const aac_tensor *tensor)
 {
@@ -26,17 +39,17 @@ aaclip_status aac_block_pack(aac_block *block, const aac_block_tensors *tensors,
 {
     aaclip_status status = pack_vectors(block, tensors);
     if (!status)
-        status = aac_dispatch_pack(dispatch, &block->qkv, tensors->qkv_weight.part,
-                                   tensors->qkv_bias.part, tensors->qkv_weight.count, type);
+        status = aac_pack_mapped(dispatch, &block->qkv, tensors->qkv_weight.part,
+                                 tensors->qkv_bias.part, tensors->qkv_weight.count, type);
     if (!status)
-        status = aac_dispatch_pack(dispatch, &block->out, &tensors->out_weight, &tensors->out_bias,
-                                   1, type);
+        status = aac_pack_mapped(dispatch, &block->out, &tensors->out_weight, &tensors->out_bias, 1,
+                                 type);
     if (!status)
-        status = aac_dispatch_pack(dispatch, &block->fc, &tensors->fc_weight, &tensors->fc_bias, 1,
-                                   type);
+        status =
+            aac_pack_mapped(dispatch, &block->fc, &tensors->fc_weight, &tensors->fc_bias, 1, type);
     if (!status)
-        status = aac_dispatch_pack(dispatch, &block->proj, &tensors->proj_weight,
-                                   &tensors->proj_bias, 1, type);
+        status = aac_pack_mapped(dispatch, &block->proj, &tensors->proj_weight, &tensors->proj_bias,
+                                 1, type);
     return status;
 }
 

@@ -16,6 +16,14 @@ aaclip_status aac_block_pack(aac_block *block, const aac_block_tensors *tensors,
                              const aac_dispatch *dispatch, aac_dtype type);
 void aac_block_clear(aac_block *block);
 
+/*
+ * aac_dispatch_pack for tensors in a mapped file: what the backend copied may leave memory, so that
+ * a tower is never there twice.
+ */
+aaclip_status aac_pack_mapped(const aac_dispatch *dispatch, aac_weight **weight,
+                              const aac_tensor *parts, const aac_tensor *bias_parts, int part_count,
+                              aac_dtype type);
+
 /* A vector of the checkpoint as float32; NULL when out of memory. */
 float *aac_vector_new(const aac_tensor *tensor);
 

@@ -6,7 +6,6 @@
 #include "backend/simd/stack.h"
 #include "core/error.h"
 #include "core/memory.h"
-#include "core/platform.h"
 
 typedef struct onednn_weight {
     aac_weight base;
@@ -37,15 +36,6 @@ void aac_onednn_weight_free(aac_weight *base)
     aac_free(weight);
 }
 
-/* The packed copy replaces the parts, so their pages need not stay in memory. */
-static void release_parts(const aac_tensor *parts, int part_count)
-{
-    for (int i = 0; i < part_count; i++)
-        if (aac_tensor_is_contiguous(&parts[i]))
-            aac_mapping_release(parts[i].data, (size_t)aac_tensor_elements(&parts[i]) *
-                                                   aac_dtype_size(parts[i].dtype));
-}
-
 static aaclip_status pack_matrix(onednn_weight *weight, const aac_tensor *parts, int part_count,
                                  aac_dtype type)
 {
@@ -66,7 +56,6 @@ static aaclip_status pack_matrix(onednn_weight *weight, const aac_tensor *parts,
         aac_stack_rows(parts, part_count, rows);
         if (!aac_dnnl_reorder(&plain, rows, &weight->layout, weight->packed))
             status = failure("pack", inputs, outputs);
-        release_parts(parts, part_count);
     }
     aac_free(rows);
     aac_dnnl_layout_free(&plain);

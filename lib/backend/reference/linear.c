@@ -49,16 +49,17 @@ aaclip_status aac_reference_pack(aac_weight **out, const aac_tensor *parts,
     reference_weight *weight = aac_calloc(1, sizeof *weight);
     if (!weight)
         return aac_error_memory();
-    weight->base = (aac_weight){
-        .backend = &aac_backend_reference, .inputs = parts[0].shape[1], .bias = bias_parts != NULL};
+    weight->base = (aac_weight){.backend = &aac_backend_reference,
+                                .inputs = parts[0].shape[1],
+                                .bias = bias_parts != NULL,
+                                .in_place = usable_in_place(parts, part_count, type)};
     for (int i = 0; i < part_count; i++)
         weight->base.outputs += parts[i].shape[0];
-    if (!usable_in_place(parts, part_count, type))
+    if (!weight->base.in_place)
         weight->copy = stack(parts, part_count);
     weight->matrix = weight->copy ? weight->copy : parts[0].data;
     weight->bias = bias_parts ? stack(bias_parts, part_count) : NULL;
-    if ((!weight->copy && !usable_in_place(parts, part_count, type)) ||
-        (bias_parts && !weight->bias)) {
+    if ((!weight->copy && !weight->base.in_place) || (bias_parts && !weight->bias)) {
         aac_reference_weight_free(&weight->base);
         return aac_error_memory();
     }

@@ -1,0 +1,22 @@
+/* What the files of this backend share. */
+#ifndef AAC_BACKEND_BLAS_BLAS_H
+#define AAC_BACKEND_BLAS_BLAS_H
+
+#include "backend/backend.h"
+#include "backend/simd/kernels.h"
+
+typedef struct aac_blas_plan {
+    aac_plan base;
+    const aac_kernels *kernels;
+} aac_blas_plan;
+
+aaclip_status aac_blas_linear(const aac_plan *plan, const aac_op_args *args, void *scratch);
+aaclip_status aac_blas_pack(aac_weight **weight, const aac_tensor *parts,
+                            const aac_tensor *bias_parts, int part_count, aac_dtype type,
+                            int threads);
+void aac_blas_weight_free(aac_weight *weight);
+
+aaclip_status aac_blas_attention(const aac_plan *plan, const aac_op_args *args, void *scratch);
+size_t aac_blas_attention_scratch(const aac_op_desc *desc); /* bytes */
+
+#endif

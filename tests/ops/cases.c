@@ -1,0 +1,105 @@
+#include "cases.h"
+
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+
+static void visit_linear(void (*visit)(const aac_op_desc *, void *), void *user)
+{
+    static const int64_t shapes[][3] = {{1, 1, 1},     {1, 7, 13},     {7, 13, 1},    {3, 1, 5},
+                                        {13, 31, 7},   {5, 588, 64},   {37, 64, 192}, {49, 96, 33},
+                                        {77, 65, 130}, {128, 256, 64}, {257, 64, 257}};
+    static const struct {
+        aac_activation activation;
+        bool bias, accumulate;
+    } epilogues[] = {{AAC_ACTIVATION_NONE, false, false},      {AAC_ACTIVATION_NONE, true, false},
+                     {AAC_ACTIVATION_NONE, true, true},        {AAC_ACTIVATION_NONE, false, true},
+                     {AAC_ACTIVATION_QUICK_GELU, true, false}, {AAC_ACTIVATION_GELU, true, false},
+                     {AAC_ACTIVATION_LEAKY_RELU, false, false}};
+    static const aac_dtype types[][2] = {
+        {AAC_F32, AAC_F32}, {AAC_BF16, AAC_BF16}, {AAC_BF16, AAC_F32}};
+    for (size_t s = 0; s < COUNT(shapes); s++)
+        for (size_t e = 0; e < COUNT(epilogues); e++)
+            for (size_t t = 0; t < COUNT(types); t++) {
+                aac_op_desc desc = {.op = AAC_OP_LINEAR,
+                                    .linear = {shapes[s][0], shapes[s][1], shapes[s][2],
+                                               types[t][0], types[t][1], epilogues[e].activation,
+                                               0.2f, epilogues[e].bias, epilogues[e].accumulate}};
+                if (!epilogues[e].accumulate || types[t][1] == AAC_F32)
+                    visit(&desc, user);
+            }
+}
+
+/* `reference` is slow: long sequences come with small heads only. */
+static void visit_attention(void (*visit)(const aac_op_desc *, void *), void *user)
+{
+    static const int64_t lengths[] = {1, 2, 5, 77, 127, 128, 129, 256, 257, 300, 512, 600};
+    static const int64_t heads[][2] = {{1, 8}, {2, 16}, {1, 64}, {3, 24}, {2, 80}};
+    static const aac_attention_kind kinds[] = {AAC_ATTENTION_FULL, AAC_ATTENTION_CAUSAL,
+                                               AAC_ATTENTION_VALUE};
+    for (size_t l = 0; l < COUNT(lengths); l++)
+        for (size_t h = 0; h < COUNT(heads); h++)
+            for (size_t k = 0; k < COUNT(kinds); k++)
+                for (int variant = 0; variant < 4 && lengths[l] * heads[h][1] <= 9600; variant++) {
+                    const aac_op_desc desc = {
+                        .op = AAC_OP_ATTENTION,
+                        .attention = {.longest = lengths[l],
+                                      .uniform = variant & 1,
+                                      .heads = heads[h][0],
+                                      .head_size = heads[h][1],
+                                      .kind = kinds[k],
+                                      .type = variant & 2 ? AAC_BF16 : AAC_F32}};
+                    visit(&desc, user);
+                }
+}
+
+static void visit_rows(void (*visit)(const aac_op_desc *, void *), void *user)
+{
+    static const int64_t shapes[][2] = {{1, 1},   {1, 13},   {7, 1},     {7, 13},
+                                        {37, 64}, {50, 768}, {129, 257}, {1370, 96}};
+    for (size_t s = 0; s < COUNT(shapes); s++) {
+        int64_t rows = shapes[s][0], columns = shapes[s][1];
+        const aac_op_desc descs[] = {
+            {.op = AAC_OP_LAYER_NORM, .layer_norm = {rows, columns, AAC_F32, 1e-5f}},
+            {.op = AAC_OP_LAYER_NORM, .layer_norm = {rows, columns, AAC_BF16, 1e-3f}},
+            {.op = AAC_OP_BLEND, .blend = {rows, columns, 0.1f}},
+            {.op = AAC_OP_BLEND, .blend = {rows, columns, 1.0f}},
+            {.op = AAC_OP_NORMALIZE, .normalize = {rows, columns, false}},
+            {.op = AAC_OP_NORMALIZE, .normalize = {rows, columns, true}},
+            {.op = AAC_OP_CONVERT, .convert = {rows, columns, AAC_F32, AAC_BF16}},
+            {.op = AAC_OP_CONVERT, .convert = {rows, columns, AAC_BF16, AAC_F32}},
+            {.op = AAC_OP_SIMILARITY, .similarity = {rows, columns, 100.0f}},
+        };
+        for (size_t i = 0; i < COUNT(descs); i++)
+            visit(&descs[i], user);
+    }
+}
+
+static void visit_images(void (*visit)(const aac_op_desc *, void *), void *user)
+{
+    static const int64_t patches[][2] = {{14, 14}, {28, 14}, {70, 14}, {96, 32}, {5, 1}, {48, 16}};
+    static const int64_t maps[][4] = {{1, 5, 70, 7}, {4, 37, 518, 7}, {4, 37, 518, 9},
+                                      {2, 6, 83, 9}, {3, 4, 1, 7},    {1, 8, 8, 9}};
+    for (size_t i = 0; i < COUNT(patches); i++)
+        for (int narrow = 0; narrow < 2; narrow++) {
+            const aac_op_desc desc = {.op = AAC_OP_PATCHES,
+                                      .patches = {.size = patches[i][0],
+                                                  .patch = patches[i][1],
+                                                  .mean = {0.485f, 0.456f, 0.406f},
+                                                  .deviation = {0.229f, 0.224f, 0.225f},
+                                                  .y = narrow ? AAC_BF16 : AAC_F32}};
+            visit(&desc, user);
+        }
+    for (size_t i = 0; i < COUNT(maps); i++) {
+        const aac_op_desc desc = {.op = AAC_OP_ANOMALY_MAP,
+                                  .anomaly_map = {maps[i][0], maps[i][1], maps[i][2], maps[i][3],
+                                                  maps[i][3] == 9 ? 1.5f : 1.0f}};
+        visit(&desc, user);
+    }
+}
+
+void visit_cases(void (*visit)(const aac_op_desc *desc, void *user), void *user)
+{
+    visit_linear(visit, user);
+    visit_attention(visit, user);
+    visit_rows(visit, user);
+    visit_images(visit, user);
+}

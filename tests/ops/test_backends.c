@@ -1,0 +1,380 @@
+/*
+ * Every operation of every backend against `reference`.
+ *
+ *     test_backends           compare (also with 1, 2 and 3 threads)
+ *     test_backends --list    what each backend supports
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <aaclip/status.h>
+
+#include "cases.h"
+#include "core/memory.h"
+
+#define GUARD 64 /* bytes behind every output that must stay as they are */
+#define FILL  0xa5
+
+/* Everything that a run of one description reads, and room for what it writes. */
+typedef struct operands {
+    aac_op_desc desc;
+    size_t x_bytes, y_bytes;
+    void *x;
+    unsigned char *y_start; /* what y holds before the run */
+    float *gain, *bias, *a, *matrix, *matrix_bias;
+    int32_t offsets[6];
+    int64_t sequences;
+} operands;
+
+typedef struct comparison_totals {
+    int compared, failed;
+    double worst[AAC_OP_COUNT];
+} comparison_totals;
+
+static uint32_t random_state = 1;
+
+static float random_value(void)
+{
+    random_state = random_state * 1664525u + 1013904223u;
+    return (float)(random_state >> 8) / (float)(1 << 23) - 1.0f;
+}
+
+static void *make(size_t bytes)
+{
+    void *memory = aac_calloc(1, bytes ? bytes : 1);
+    if (!memory)
+        abort();
+    return memory;
+}
+
+static float *random_floats(int64_t count)
+{
+    float *values = make((size_t)count * sizeof *values);
+    for (int64_t i = 0; i < count; i++)
+        values[i] = random_value();
+    return values;
+}
+
+static void *random_typed(int64_t count, aac_dtype type)
+{
+    float *values = random_floats(count);
+    if (type == AAC_F32)
+        return values;
+    uint16_t *narrow = make((size_t)count * sizeof *narrow);
+    for (int64_t i = 0; i < count; i++)
+        narrow[i] = aac_f32_to_bf16(values[i]);
+    aac_free(values);
+    return narrow;
+}
+
+/* Several sequences; with one length all have `longest` rows, else one of them has. */
+static int64_t lay_out_sequences(operands *op)
+{
+    int64_t longest = op->desc.attention.longest;
+    const int64_t ragged[] = {1, longest, longest / 2 + 1, 1};
+    op->sequences = op->desc.attention.uniform ? 2 : 4;
+    for (int64_t i = 0; i < op->sequences; i++)
+        op->offsets[i + 1] =
+            op->offsets[i] + (int32_t)(op->desc.attention.uniform ? longest : ragged[i]);
+    return op->offsets[op->sequences];
+}
+
+/* Sizes of x and y, in elements, and their types. */
+typedef struct extent {
+    int64_t x, y;
+    aac_dtype x_type, y_type;
+} extent;
+
+static extent measure(operands *op)
+{
+    const aac_op_desc *d = &op->desc;
+    switch (d->op) {
+    case AAC_OP_LINEAR:
+        return (extent){d->linear.rows * d->linear.inputs, d->linear.rows * d->linear.outputs,
+                        d->linear.x, d->linear.y};
+    case AAC_OP_ATTENTION: {
+        int64_t values = lay_out_sequences(op) * d->attention.heads * d->attention.head_size;
+        return (extent){3 * values, values, d->attention.type, d->attention.type};
+    }
+    case AAC_OP_LAYER_NORM:
+        return (extent){d->layer_norm.rows * d->layer_norm.columns,
+                        d->layer_norm.rows * d->layer_norm.columns, AAC_F32, d->layer_norm.y};
+    case AAC_OP_BLEND:
+        return (extent){0, d->blend.rows * d->blend.columns, AAC_F32, AAC_F32};
+    case AAC_OP_NORMALIZE:
+        return (extent){d->normalize.rows * d->normalize.columns,
+                        (d->normalize.mean ? 1 : d->normalize.rows) * d->normalize.columns, AAC_F32,
+                        AAC_F32};
+    case AAC_OP_CONVERT:
+        return (extent){d->convert.rows * d->convert.columns, d->convert.rows * d->convert.columns,
+                        d->convert.x, d->convert.y};
+    case AAC_OP_PATCHES:
+        return (extent){d->patches.size * d->patches.size * 3,
+                        d->patches.size * d->patches.size * 3, AAC_U8, d->patches.y};
+    case AAC_OP_SIMILARITY:
+        return (extent){d->similarity.rows * d->similarity.columns, d->similarity.rows * 2, AAC_F32,
+                        AAC_F32};
+    case AAC_OP_ANOMALY_MAP:
+        return (extent){d->anomaly_map.levels * d->anomaly_map.grid * d->anomaly_map.grid * 2,
+                        d->anomaly_map.size * d->anomaly_map.size, AAC_F32, AAC_F32};
+    case AAC_OP_COUNT:
+        break;
+    }
+    abort();
+}
+
+static void *random_bytes(int64_t count)
+{
+    unsigned char *bytes = make((size_t)count);
+    for (int64_t i = 0; i < count; i++)
+        bytes[i] = (unsigned char)(random_value() * 127.0f + 128.0f);
+    return bytes;
+}
+
+static void make_operands(operands *op, const aac_op_desc *desc)
+{
+    *op = (operands){.desc = *desc};
+    const extent size = measure(op);
+    op->x_bytes = (size_t)size.x * aac_dtype_size(size.x_type);
+    op->y_bytes = (size_t)size.y * aac_dtype_size(size.y_type);
+    op->x = size.x_type == AAC_U8 ? random_bytes(size.x) : random_typed(size.x, size.x_type);
+    op->y_start = random_typed(size.y, size.y_type);
+    if (desc->op == AAC_OP_LAYER_NORM) {
+        op->gain = random_floats(desc->layer_norm.columns);
+        op->bias = random_floats(desc->layer_norm.columns);
+    } else if (desc->op == AAC_OP_BLEND) {
+        op->a = random_floats(size.y);
+        if (desc->blend.rows > 1) /* a row without direction */
+            memset(op->a + desc->blend.columns, 0, (size_t)desc->blend.columns * sizeof *op->a);
+    } else if (desc->op == AAC_OP_SIMILARITY) {
+        op->a = random_floats(2 * desc->similarity.columns);
+    } else if (desc->op == AAC_OP_LINEAR) {
+        op->matrix = random_floats(desc->linear.outputs * desc->linear.inputs);
+        op->matrix_bias = random_floats(desc->linear.outputs);
+    }
+}
+
+static void clear_operands(operands *op)
+{
+    void *const all[] = {op->x, op->y_start, op->gain,       op->bias,
+                         op->a, op->matrix,  op->matrix_bias};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        aac_free(all[i]);
+}
+
+static aaclip_status pack(aac_weight **weight, const operands *op, const aac_backend *backend,
+                          int threads)
+{
+    int64_t outputs = op->desc.linear.outputs, inputs = op->desc.linear.inputs;
+    int64_t upper = outputs / 2; /* two parts where there are two rows, as split q, k, v come */
+    const aac_tensor parts[] = {
+        {"w", AAC_F32, 2, {upper ? upper : outputs, inputs}, {inputs, 1}, op->matrix},
+        {"w", AAC_F32, 2, {outputs - upper, inputs}, {inputs, 1}, op->matrix + upper * inputs}};
+    const aac_tensor bias[] = {{"b", AAC_F32, 1, {upper ? upper : outputs}, {1}, op->matrix_bias},
+                               {"b", AAC_F32, 1, {outputs - upper}, {1}, op->matrix_bias + upper}};
+    return backend->pack(weight, parts, op->desc.linear.bias ? bias : NULL, upper ? 2 : 1,
+                         op->desc.linear.x, threads);
+}
+
+/* Runs on a fresh copy of y; false when anything fails or a byte behind y changes. */
+static bool run(const operands *op, const aac_backend *backend, int threads, unsigned char *y)
+{
+    aac_plan *plan = NULL;
+    aac_weight *weight = NULL;
+    if (backend->plan(&plan, &op->desc, threads) ||
+        (op->desc.op == AAC_OP_LINEAR && pack(&weight, op, backend, threads))) {
+        printf("%s: %s\n", backend->name, aaclip_last_error());
+        aac_plan_free(&plan);
+        return false;
+    }
+    void *scratch = make(plan->scratch);
+    memset(scratch, 0xff, plan->scratch); /* NaN, should anything read before it writes */
+    memcpy(y, op->y_start, op->y_bytes);
+    memset(y + op->y_bytes, FILL, GUARD);
+    const aac_op_args args = {.x = op->x,
+                              .y = y,
+                              .weight = weight,
+                              .gain = op->gain,
+                              .bias = op->bias,
+                              .a = op->a,
+                              .offsets = op->offsets,
+                              .sequences = op->sequences};
+    bool done = aac_run(plan, &args, scratch) == AACLIP_OK;
+    for (size_t i = 0; i < GUARD; i++)
+        done = done && y[op->y_bytes + i] == FILL;
+    aac_free(scratch);
+    aac_plan_free(&plan);
+    aac_weight_free(&weight);
+    return done;
+}
+
+static double value_at(const unsigned char *y, aac_dtype type, size_t i)
+{
+    return type == AAC_BF16 ? (double)aac_bf16_to_f32(((const uint16_t *)(const void *)y)[i])
+                            : (double)((const float *)(const void *)y)[i];
+}
+
+/* Largest difference, relative to the largest value; infinite for NaN. */
+static double difference(const unsigned char *found, const unsigned char *expected, aac_dtype type,
+                         size_t bytes)
+{
+    double worst = 0, largest = 1e-30;
+    for (size_t i = 0; i < bytes / aac_dtype_size(type); i++) {
+        double right = value_at(expected, type, i);
+        double apart = fabs(value_at(found, type, i) - right);
+        largest = fmax(largest, fabs(right));
+        worst = apart <= worst ? worst : (isnan(apart) ? INFINITY : apart);
+    }
+    return worst / largest;
+}
+
+/*
+ * float32 sums of n products of values in [-1, 1] stray by about sqrt(n) roundings of 2^-24; 4e-6
+ * holds for the largest n here, 600. A bfloat16 result may round the other way: 2^-8 of its value.
+ * Attention in bfloat16 also rounds the weights, each by 2^-9, which average out.
+ */
+static double bound_of(const aac_op_desc *desc, aac_dtype type)
+{
+    bool narrow =
+        type == AAC_BF16 || (desc->op == AAC_OP_ATTENTION && desc->attention.type == AAC_BF16);
+    return narrow ? 0x1p-7 : 4e-6;
+}
+
+static void compare(const aac_op_desc *desc, void *user)
+{
+    comparison_totals *totals = user;
+    const int threads[] = {1, 2, 3};
+    operands op;
+    make_operands(&op, desc);
+    aac_dtype type = measure(&(operands){.desc = *desc}).y_type;
+    unsigned char *expected = make(op.y_bytes + GUARD), *found = make(op.y_bytes + GUARD);
+    bool judged = run(&op, &aac_backend_reference, 1, expected);
+    totals->failed += !judged;
+    for (size_t i = 0; judged && i < aac_backend_count(); i++) {
+        const aac_backend *backend = aac_backend_at(i);
+        if (backend == &aac_backend_reference || !backend->available() || !backend->supports(desc))
+            continue;
+        for (size_t t = 0; t < sizeof threads / sizeof *threads; t++) {
+            bool ran = run(&op, backend, threads[t], found);
+            double apart = ran ? difference(found, expected, type, op.y_bytes) : INFINITY;
+            totals->compared++;
+            totals->worst[desc->op] = fmax(totals->worst[desc->op], apart);
+            if (apart <= bound_of(desc, type))
+                continue;
+            totals->failed++;
+            printf("%s %s, %d threads, %zu bytes of y: difference %g above %g\n", backend->name,
+                   aac_op_name(desc->op), threads[t], op.y_bytes, apart, bound_of(desc, type));
+        }
+    }
+    aac_free(expected);
+    aac_free(found);
+    clear_operands(&op);
+}
+
+typedef struct support {
+    int supported[8][AAC_OP_COUNT], cases[AAC_OP_COUNT];
+} support;
+
+static void count_support(const aac_op_desc *desc, void *user)
+{
+    support *table = user;
+    table->cases[desc->op]++;
+    for (size_t i = 0; i < aac_backend_count() && i < 8; i++)
+        table->supported[i][desc->op] +=
+            aac_backend_at(i)->available() && aac_backend_at(i)->supports(desc);
+}
+
+static void list_support(void)
+{
+    support table = {0};
+    visit_cases(count_support, &table);
+    printf("%-14s", "cases of");
+    for (int op = 0; op < AAC_OP_COUNT; op++)
+        printf("%12s", aac_op_name((aac_op)op));
+    for (size_t i = 0; i < aac_backend_count() && i < 8; i++) {
+        printf("\n%-14s", aac_backend_at(i)->name);
+        for (int op = 0; op < AAC_OP_COUNT; op++)
+            printf("%8d/%-3d", table.supported[i][op], table.cases[op]);
+    }
+    printf("\n");
+}
+
+/* The n-th allocation fails: plan and pack must say so and leave nothing behind. */
+static int allocations_left = -1, allocations_open;
+
+static void *failing_allocate(size_t size, void *user)
+{
+    (void)user;
+    if (allocations_left == 0)
+        return NULL;
+    allocations_left -= allocations_left > 0;
+    allocations_open++;
+    return malloc(size);
+}
+
+static void failing_free(void *pointer, void *user)
+{
+    (void)user;
+    allocations_open--;
+    free(pointer);
+}
+
+static bool survives(const operands *op, const aac_backend *backend, int allowed)
+{
+    aac_plan *plan = NULL;
+    aac_weight *weight = NULL;
+    int open_before = allocations_open;
+    allocations_left = allowed;
+    aaclip_status status = backend->plan(&plan, &op->desc, 2);
+    if (!status && op->desc.op == AAC_OP_LINEAR)
+        status = pack(&weight, op, backend, 2);
+    allocations_left = -1;
+    bool sound = status == AACLIP_OK || (status == AACLIP_ERROR_OUT_OF_MEMORY && !weight);
+    aac_plan_free(&plan);
+    aac_weight_free(&weight);
+    return sound && allocations_open == open_before;
+}
+
+static int test_failing_memory(void)
+{
+    const aaclip_allocator hooks = {failing_allocate, failing_free, NULL};
+    const aac_op_desc descs[] = {
+        {.op = AAC_OP_LINEAR,
+         .linear = {.rows = 5, .inputs = 7, .outputs = 9, .bias = true, .y = AAC_F32}},
+        {.op = AAC_OP_ATTENTION,
+         .attention = {.longest = 300, .uniform = true, .heads = 2, .head_size = 16}}};
+    int failed = 0;
+    aaclip_set_allocator(&hooks);
+    for (size_t d = 0; d < 2; d++) {
+        operands op;
+        make_operands(&op, &descs[d]);
+        for (size_t i = 0; i < aac_backend_count(); i++)
+            for (int allowed = 0; allowed < 8; allowed++)
+                if (aac_backend_at(i)->supports(&descs[d]) &&
+                    !survives(&op, aac_backend_at(i), allowed)) {
+                    printf("%s %s: allocation %d failed and was not handled\n",
+                           aac_backend_at(i)->name, aac_op_name(descs[d].op), allowed);
+                    failed++;
+                }
+        clear_operands(&op);
+    }
+    aaclip_set_allocator(NULL);
+    return failed;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "--list") == 0) {
+        list_support();
+        return 0;
+    }
+    comparison_totals totals = {0};
+    int failed = test_failing_memory();
+    visit_cases(compare, &totals);
+    for (int op = 0; op < AAC_OP_COUNT; op++)
+        printf("%-12s largest difference %.1e\n", aac_op_name((aac_op)op), totals.worst[op]);
+    printf("%d comparisons, %d failed\n", totals.compared, totals.failed + failed);
+    return totals.compared == 0 || totals.failed + failed;
+}
