@@ -8,6 +8,10 @@
 
 #include <aaclip/status.h>
 
+#include "core/platform.h"
+
+#define LARGE ((size_t)4 << 20) /* worth asking for large pages */
+
 static void *default_allocate(size_t size, void *user)
 {
     (void)user;
@@ -59,6 +63,8 @@ void *aac_alloc(size_t size)
     void *base = allocator.allocate(total, allocator.user);
     if (!base)
         return NULL;
+    if (total >= LARGE)
+        aac_prefer_large_pages(base, total);
     uintptr_t address = (uintptr_t)base + sizeof(struct allocation);
     address = (address + AAC_ALIGNMENT - 1) & ~(uintptr_t)(AAC_ALIGNMENT - 1);
     void *pointer = (char *)base + (address - (uintptr_t)base);

@@ -68,6 +68,15 @@ void aac_mapping_prefetch(const aac_mapping *mapping)
         madvise((void *)mapping->data, mapping->size, MADV_WILLNEED);
 }
 
+void aac_prefer_large_pages(void *start, size_t size)
+{
+    const uintptr_t page = (uintptr_t)2 << 20;
+    uintptr_t first = ((uintptr_t)start + page - 1) & ~(page - 1);
+    uintptr_t end = ((uintptr_t)start + size) & ~(page - 1);
+    if (first < end)
+        madvise((void *)first, end - first, MADV_HUGEPAGE);
+}
+
 aac_path_kind aac_path_kind_of(const char *path)
 {
     struct stat info;
