@@ -51,12 +51,26 @@ static inline float exponential(float x)
     return p * from_bits((to_bits(shifted) + 127) << 23);
 }
 
+static inline float larger(float a, float b)
+{
+    return a > b ? a : b;
+}
+
+/* By hand in lanes: without them Clang keeps a maximum of floats scalar. */
 static inline float maximum(const float *row, int64_t count)
 {
-    float largest = row[0];
-#pragma omp simd reduction(max : largest)
-    for (int64_t i = 0; i < count; i++)
-        largest = row[i] > largest ? row[i] : largest;
+    enum { LANES = 32 };
+    float lanes[LANES], largest = row[0];
+    int64_t i = 0;
+    for (int lane = 0; lane < LANES; lane++)
+        lanes[lane] = row[0];
+    for (; i + LANES <= count; i += LANES)
+        for (int lane = 0; lane < LANES; lane++)
+            lanes[lane] = larger(row[i + lane], lanes[lane]);
+    for (; i < count; i++)
+        largest = larger(row[i], largest);
+    for (int lane = 0; lane < LANES; lane++)
+        largest = larger(lanes[lane], largest);
     return largest;
 }
 
@@ -143,12 +157,24 @@ static float dot(const float *x, const float *y, int64_t count)
 }
 
 /*
- * erf by Abramowitz and Stegun 7.1.26 would be 1.5e-7 off in absolute terms, too coarse beside the
- * cancellation in GELU's tail; the library function is exact enough and GELU towers are rare.
+ * x * Phi(x) = max(x, 0) - |x| * erfc(z) / 2 with z = |x| / sqrt(2): nothing cancels in the tail.
+ * erfc(z) = e^(-z^2) * t * q(t), t = 1 / (1 + 0.38 z); q is a least-squares fit of the relative
+ * error over z in [0, 9.4], which stays below 2.4e-8.
  */
 static inline float gelu(float x)
 {
-    return 0.5f * x * (1.0f + erff(x * 0.70710678f));
+    float magnitude = fabsf(x), z = magnitude * 0.70710678f;
+    float t = 1.0f / (1.0f + 0.38f * z);
+    float q = 0.05965707f;
+    q = q * t - 0.26561034f;
+    q = q * t + 0.37067521f;
+    q = q * t - 0.16916504f;
+    q = q * t + 0.23527595f;
+    q = q * t + 0.13644919f;
+    q = q * t + 0.20445911f;
+    q = q * t + 0.21384356f;
+    q = q * t + 0.2144153f;
+    return larger(x, 0.0f) - 0.5f * magnitude * exponential(-z * z) * t * q;
 }
 
 static void activate(float *x, int64_t count, aac_activation activation, float slope)
@@ -162,6 +188,7 @@ static void activate(float *x, int64_t count, aac_activation activation, float s
             x[i] = x[i] / (1.0f + exponential(-1.702f * x[i]));
         break;
     case AAC_ACTIVATION_GELU:
+#pragma omp simd
         for (int64_t i = 0; i < count; i++)
             x[i] = gelu(x[i]);
         break;
