@@ -1,5 +1,7 @@
 #include "model/block.h"
 
+#include <string.h>
+
 #include "core/error.h"
 #include "core/memory.h"
 #include "core/platform.h"
@@ -147,19 +149,50 @@ static aaclip_status run_linear(const aac_plan *plan, const aac_weight *weight, 
     return aac_run(plan, &args, scratch);
 }
 
+/* Gives shared rows to each of their sequences, attends, and keeps one result of each. */
+static aaclip_status run_shared(const aac_block_plan *plan, const aac_sequences *sequences,
+                                const aac_block_memory *memory)
+{
+    size_t narrow = (size_t)plan->shape.width * aac_dtype_size(plan->shape.type);
+    size_t tokens = (size_t)sequences->offsets[sequences->count];
+    const char *wide = memory->wide, *attended = memory->attended;
+    for (size_t i = 0; i < tokens; i++)
+        memcpy((char *)memory->spread + i * 3 * narrow,
+               wide + (size_t)sequences->rows[i] * 3 * narrow, 3 * narrow);
+    const aac_op_args args = {.x = memory->spread,
+                              .y = memory->attended,
+                              .offsets = sequences->offsets,
+                              .sequences = sequences->count};
+    aaclip_status status = aac_run(plan->attention, &args, memory->scratch);
+    for (size_t i = 0; !status && i < tokens; i++)
+        memcpy((char *)memory->narrow + (size_t)sequences->rows[i] * narrow, attended + i * narrow,
+               narrow);
+    return status;
+}
+
+/* narrow = attention(wide) */
+static aaclip_status run_attention(const aac_block_plan *plan, const aac_sequences *sequences,
+                                   const aac_block_memory *memory)
+{
+    if (sequences->rows)
+        return run_shared(plan, sequences, memory);
+    const aac_op_args args = {.x = memory->wide,
+                              .y = memory->narrow,
+                              .offsets = sequences->offsets,
+                              .sequences = sequences->count};
+    return aac_run(plan->attention, &args, memory->scratch);
+}
+
 /* x += out(attention(qkv(ln_1(x)))); x += proj(activation(fc(ln_2(x)))) */
 aaclip_status aac_block_run(const aac_block_plan *plan, const aac_block *block, float *x,
-                            const int32_t *offsets, int64_t sequences,
-                            const aac_block_memory *memory)
+                            const aac_sequences *sequences, const aac_block_memory *memory)
 {
     void *narrow = memory->narrow, *wide = memory->wide, *scratch = memory->scratch;
-    const aac_op_args attention = {
-        .x = wide, .y = narrow, .offsets = offsets, .sequences = sequences};
     aaclip_status status = run_norm(plan, x, block->ln_1_gain, block->ln_1_bias, memory);
     if (!status)
         status = run_linear(plan->qkv, block->qkv, narrow, wide, scratch);
     if (!status)
-        status = aac_run(plan->attention, &attention, scratch);
+        status = run_attention(plan, sequences, memory);
     if (!status)
         status = run_linear(plan->out, block->out, narrow, x, scratch);
     if (!status)

@@ -29,7 +29,7 @@ float *aac_vector_new(const aac_tensor *tensor);
 
 /* What all blocks of a tower have in common for a number of rows. */
 typedef struct aac_block_shape {
-    int64_t rows;    /* tokens of all sequences */
+    int64_t rows;    /* of x */
     int64_t longest; /* rows of the longest sequence */
     bool uniform;    /* every sequence has that many */
     int64_t width, heads, mlp;
@@ -49,17 +49,25 @@ aaclip_status aac_block_plan_make(aac_block_plan *plan, const aac_block_shape *s
 void aac_block_plan_clear(aac_block_plan *plan);
 size_t aac_block_scratch(const aac_block_plan *plan);
 
+/* The rows of x that attend to each other. Causal sequences that begin alike may share rows. */
+typedef struct aac_sequences {
+    const int32_t *offsets; // (count + 1): sequence i is tokens offsets[i] .. offsets[i + 1] - 1
+    int64_t count;
+    const int32_t *rows; // (tokens): row of each token; NULL: token i is row i
+} aac_sequences;
+
 /* Buffers that a tower's blocks and adapters share. */
 typedef struct aac_block_memory {
     void *narrow;   // (rows, width), type
     void *wide;     // (rows, max(3 * width, mlp)), type
     float *adapted; // (rows, width)
+    void *spread;   // (tokens, 3 * width), type: q, k, v where sequences share rows, else NULL
+    void *attended; // (tokens, width), type: likewise
     void *scratch;
 } aac_block_memory;
 
 /* x (rows, width) float32 goes in and out. */
 aaclip_status aac_block_run(const aac_block_plan *plan, const aac_block *block, float *x,
-                            const int32_t *offsets, int64_t sequences,
-                            const aac_block_memory *memory);
+                            const aac_sequences *sequences, const aac_block_memory *memory);
 
 #endif

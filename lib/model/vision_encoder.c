@@ -292,10 +292,11 @@ aaclip_status aac_vision_encoder_run(const aac_vision_encoder *encoder, const ui
         encoder->adapters ? aac_adapters_image(encoder->adapters)->layers : NULL;
     uint32_t adapted = layers ? aac_adapters_image(encoder->adapters)->layer_count : 0;
     const int32_t offsets[] = {0, (int32_t)encoder->block.shape.rows};
+    const aac_sequences image = {.offsets = offsets, .count = 1};
     uint32_t level = 0;
     aaclip_status status = embed_image(encoder, rgb, &memory);
     for (uint32_t i = 0; !status && level < config->level_count; i++) {
-        status = aac_block_run(&encoder->block, &encoder->tower->blocks[i], memory.x, offsets, 1,
+        status = aac_block_run(&encoder->block, &encoder->tower->blocks[i], memory.x, &image,
                                &memory.block);
         if (!status && i < adapted)
             status = aac_adapter_run(&encoder->adapter, &layers[i], memory.x, &memory.block);

@@ -5,11 +5,14 @@
 
 #include "core/error.h"
 #include "core/memory.h"
+#include "text/prefix_tree.h"
 
 typedef struct text_plan {
     const aac_checkpoint *checkpoint;
     const aac_text_tower *tower;
     const aac_adapter_tower *adapters; /* NULL for plain CLIP */
+    const aac_token_batch *batch;
+    aac_prefix_tree tree; /* its nodes are the rows */
     aac_dtype type;
     aac_block_plan block;
     aac_adapter_plan adapter;
@@ -17,7 +20,7 @@ typedef struct text_plan {
 } text_plan;
 
 typedef struct text_memory {
-    float *x;    // (rows, width)
+    float *x;    // (nodes, width)
     float *ends; // (prompts, width): rows of the end tokens
     aac_block_memory block;
 } text_memory;
@@ -58,13 +61,13 @@ static aaclip_status plan_end(text_plan *plan, const aaclip_config *config, int6
 }
 
 static aaclip_status make_plan(text_plan *plan, const aaclip_model *model,
-                               const aaclip_config *config, const aac_token_batch *batch)
+                               const aaclip_config *config)
 {
     const aac_dispatch *dispatch = aac_model_dispatch(model);
     const aac_tower_shape *tower = &plan->checkpoint->text;
     const aac_block_shape shape = {
-        .rows = batch->offsets[batch->prompts],
-        .longest = longest_prompt(batch),
+        .rows = plan->tree.nodes,
+        .longest = longest_prompt(plan->batch),
         .width = tower->width,
         .heads = tower->heads,
         .mlp = tower->mlp,
@@ -77,7 +80,7 @@ static aaclip_status make_plan(text_plan *plan, const aaclip_model *model,
     if (!status && plan->adapters && plan->adapters->layer_count)
         status = aac_adapter_plan_make(&plan->adapter, config, &shape, config->text_adapter_weight,
                                        dispatch);
-    return status ? status : plan_end(plan, config, batch->prompts, dispatch);
+    return status ? status : plan_end(plan, config, plan->batch->prompts, dispatch);
 }
 
 static void clear_plan(text_plan *plan)
@@ -87,6 +90,7 @@ static void clear_plan(text_plan *plan)
     aac_plan_free(&plan->ln_final);
     aac_plan_free(&plan->project);
     aac_plan_free(&plan->normalize);
+    aac_prefix_tree_clear(&plan->tree);
 }
 
 static size_t largest_scratch(const text_plan *plan)
@@ -100,44 +104,47 @@ static size_t largest_scratch(const text_plan *plan)
     return largest;
 }
 
-static text_memory lay_out(const text_plan *plan, int64_t prompts, aac_workspace *workspace)
+static text_memory lay_out(const text_plan *plan, aac_workspace *workspace)
 {
+    size_t prompts = (size_t)plan->batch->prompts;
+    size_t tokens = (size_t)plan->batch->offsets[plan->batch->prompts];
     const aac_block_shape *shape = &plan->block.shape;
     size_t rows = (size_t)shape->rows, width = (size_t)shape->width;
     size_t wide = (size_t)(shape->mlp > 3 * shape->width ? shape->mlp : 3 * shape->width);
     size_t element = aac_dtype_size(shape->type);
     text_memory memory = {0};
     memory.x = aac_take(workspace, rows * width, sizeof(float));
-    memory.ends = aac_take(workspace, (size_t)prompts * width, sizeof(float));
+    memory.ends = aac_take(workspace, prompts * width, sizeof(float));
     memory.block.narrow = aac_take(workspace, rows * width, element);
     memory.block.wide = aac_take(workspace, rows * wide, element);
     memory.block.adapted = aac_take(workspace, rows * width, sizeof(float));
+    memory.block.spread = aac_take(workspace, tokens * 3 * width, element);
+    memory.block.attended = aac_take(workspace, tokens * width, element);
     memory.block.scratch = aac_take(workspace, largest_scratch(plan), 1);
     return memory;
 }
 
 /* x = token embedding + position */
-static void embed_tokens(const text_plan *plan, const aac_token_batch *batch, float *x)
+static void embed_tokens(const text_plan *plan, float *x)
 {
     int64_t width = plan->checkpoint->text.width;
-    for (int64_t prompt = 0; prompt < batch->prompts; prompt++)
-        for (int64_t row = batch->offsets[prompt]; row < batch->offsets[prompt + 1]; row++) {
-            const float *position = plan->tower->position + (row - batch->offsets[prompt]) * width;
-            float *out = x + row * width;
-            aac_tensor_rows_to_f32(&plan->checkpoint->token_embedding, batch->ids[row], 1, out);
-            for (int64_t i = 0; i < width; i++)
-                out[i] += position[i];
-        }
+    for (int64_t node = 0; node < plan->tree.nodes; node++) {
+        const float *position = plan->tower->position + plan->tree.positions[node] * width;
+        float *out = x + node * width;
+        aac_tensor_rows_to_f32(&plan->checkpoint->token_embedding, plan->tree.ids[node], 1, out);
+        for (int64_t i = 0; i < width; i++)
+            out[i] += position[i];
+    }
 }
 
-static aaclip_status run_blocks(const text_plan *plan, const aac_token_batch *batch,
-                                const text_memory *memory)
+static aaclip_status run_blocks(const text_plan *plan, const text_memory *memory)
 {
+    const aac_sequences prompts = {plan->batch->offsets, plan->batch->prompts, plan->tree.rows};
     uint32_t adapted = plan->adapters ? plan->adapters->layer_count : 0;
     aaclip_status status = AACLIP_OK;
     for (int64_t i = 0; !status && i < plan->checkpoint->text.layers; i++) {
-        status = aac_block_run(&plan->block, &plan->tower->blocks[i], memory->x, batch->offsets,
-                               batch->prompts, &memory->block);
+        status = aac_block_run(&plan->block, &plan->tower->blocks[i], memory->x, &prompts,
+                               &memory->block);
         if (!status && i < adapted)
             status = aac_adapter_run(&plan->adapter, &plan->adapters->layers[i], memory->x,
                                      &memory->block);
@@ -146,13 +153,14 @@ static aaclip_status run_blocks(const text_plan *plan, const aac_token_batch *ba
 }
 
 /* normalize(projection(ln_final(x at the end token))) */
-static aaclip_status run_end(const text_plan *plan, const aac_token_batch *batch,
-                             const text_memory *memory, float *vectors)
+static aaclip_status run_end(const text_plan *plan, const text_memory *memory, float *vectors)
 {
+    const aac_token_batch *batch = plan->batch;
     int64_t width = plan->checkpoint->text.width;
-    for (int64_t i = 0; i < batch->prompts; i++)
-        memcpy(memory->ends + i * width, memory->x + (batch->offsets[i + 1] - 1) * width,
-               (size_t)width * sizeof(float));
+    for (int64_t i = 0; i < batch->prompts; i++) {
+        int64_t end = plan->tree.rows[batch->offsets[i + 1] - 1];
+        memcpy(memory->ends + i * width, memory->x + end * width, (size_t)width * sizeof(float));
+    }
     const aac_op_args norm = {.x = memory->ends,
                               .y = memory->block.narrow,
                               .gain = plan->tower->ln_final_gain,
@@ -168,19 +176,19 @@ static aaclip_status run_end(const text_plan *plan, const aac_token_batch *batch
     return status ? status : aac_run(plan->normalize, &normalize, memory->block.scratch);
 }
 
-static aaclip_status run_plan(const text_plan *plan, const aac_token_batch *batch, float *vectors)
+static aaclip_status run_plan(const text_plan *plan, float *vectors)
 {
     aac_workspace workspace = {0};
-    lay_out(plan, batch->prompts, &workspace);
+    lay_out(plan, &workspace);
     char *base = aac_alloc(workspace.used);
     if (!base)
         return aac_error_memory();
     workspace = (aac_workspace){.base = base};
-    const text_memory memory = lay_out(plan, batch->prompts, &workspace);
-    embed_tokens(plan, batch, memory.x);
-    aaclip_status status = run_blocks(plan, batch, &memory);
+    const text_memory memory = lay_out(plan, &workspace);
+    embed_tokens(plan, memory.x);
+    aaclip_status status = run_blocks(plan, &memory);
     if (!status)
-        status = run_end(plan, batch, &memory, vectors);
+        status = run_end(plan, &memory, vectors);
     aac_free(base);
     return status;
 }
@@ -193,11 +201,14 @@ aaclip_status aac_text_encode(const aaclip_model *model, const aac_text_tower *t
         .checkpoint = aac_model_checkpoint(model),
         .tower = tower,
         .adapters = aaclip_adapters_has_text(adapters) ? aac_adapters_text(adapters) : NULL,
+        .batch = batch,
         .type = aac_model_type(model),
     };
-    aaclip_status status = make_plan(&plan, model, config, batch);
+    aaclip_status status = aac_prefix_tree_make(&plan.tree, batch);
     if (!status)
-        status = run_plan(&plan, batch, vectors);
+        status = make_plan(&plan, model, config);
+    if (!status)
+        status = run_plan(&plan, vectors);
     clear_plan(&plan);
     return status;
 }

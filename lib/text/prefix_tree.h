@@ -1,0 +1,21 @@
+/*
+ * Prompts of a class begin alike ("a photo of a ..."). In a causal tower a token's activations
+ * depend on the tokens before it alone, so equal beginnings need computing once: the prompts become
+ * a tree, and each of its nodes one row.
+ */
+#ifndef AAC_TEXT_PREFIX_TREE_H
+#define AAC_TEXT_PREFIX_TREE_H
+
+#include "text/text_encoder.h"
+
+typedef struct aac_prefix_tree {
+    int64_t nodes;
+    int32_t *ids;       // (nodes): token
+    int32_t *positions; // (nodes): place in its prompts, from 0
+    int32_t *rows;      // (tokens of the batch): node of each token
+} aac_prefix_tree;
+
+aaclip_status aac_prefix_tree_make(aac_prefix_tree *tree, const aac_token_batch *batch);
+void aac_prefix_tree_clear(aac_prefix_tree *tree);
+
+#endif
