@@ -39,7 +39,8 @@ static bool same_beginning(const prompt_sample *sample, int64_t a, int64_t b, in
                   (size_t)(last + 1) * sizeof(int32_t)) == 0;
 }
 
-static void check_pair(const prompt_sample *sample, const aac_prefix_tree *tree, int64_t a, int64_t b)
+static void check_pair(const prompt_sample *sample, const aac_prefix_tree *tree, int64_t a,
+                       int64_t b)
 {
     const int32_t *offsets = sample->offsets;
     for (int32_t i = 0; i < offsets[a + 1] - offsets[a]; i++)

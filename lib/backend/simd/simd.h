@@ -1,0 +1,29 @@
+/* What the files of this backend share. */
+#ifndef AAC_BACKEND_SIMD_SIMD_H
+#define AAC_BACKEND_SIMD_SIMD_H
+
+#include "backend/simd/kernels.h"
+#include "core/threads.h"
+
+typedef struct aac_simd_plan {
+    aac_plan base;
+    const aac_kernels *kernels;
+    size_t thread_scratch; /* bytes of scratch for each thread */
+} aac_simd_plan;
+
+/* The calling thread's part of the scratch memory. */
+static inline float *aac_simd_buffer(const aac_simd_plan *plan, void *scratch)
+{
+    return (float *)((char *)scratch + (size_t)aac_threads_index() * plan->thread_scratch);
+}
+
+aaclip_status aac_simd_layer_norm(const aac_plan *base, const aac_op_args *args, void *scratch);
+aaclip_status aac_simd_attention(const aac_plan *base, const aac_op_args *args, void *scratch);
+aaclip_status aac_simd_blend(const aac_plan *base, const aac_op_args *args, void *scratch);
+aaclip_status aac_simd_normalize(const aac_plan *base, const aac_op_args *args, void *scratch);
+aaclip_status aac_simd_convert(const aac_plan *base, const aac_op_args *args, void *scratch);
+aaclip_status aac_simd_patches(const aac_plan *base, const aac_op_args *args, void *scratch);
+aaclip_status aac_simd_similarity(const aac_plan *base, const aac_op_args *args, void *scratch);
+aaclip_status aac_simd_anomaly_map(const aac_plan *base, const aac_op_args *args, void *scratch);
+
+#endif
