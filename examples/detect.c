@@ -433,6 +433,18 @@ static bool detect_image(const detection *session, const command_line *arguments
     return !failed(status);
 }
 
+/* A file name may hold any bytes, JSON only UTF-8: what is not becomes '?'. */
+static json_t *path_string(const char *path)
+{
+    json_t *exact = json_string(path);
+    char *copy = exact ? NULL : strdup(path);
+    for (char *c = copy; c && *c; c++)
+        *c = (unsigned char)*c < 0x80 ? *c : '?';
+    json_t *string = exact ? exact : json_string(copy);
+    free(copy);
+    return string;
+}
+
 static bool write_json(const command_line *arguments, const detection *session,
                        const report_row *rows)
 {
@@ -441,16 +453,18 @@ static bool write_json(const command_line *arguments, const detection *session,
         if (rows[i].done)
             json_array_append_new(
                 images,
-                json_pack("{s:s, s:f, s:f, s:i, s:i}", "path", arguments->images.items[i], "score",
-                          (double)rows[i].score, "map_maximum", (double)rows[i].map_maximum,
-                          "width", (int)rows[i].width, "height", (int)rows[i].height));
+                json_pack("{s:o, s:f, s:f, s:i, s:i}", "path",
+                          path_string(arguments->images.items[i]), "score", (double)rows[i].score,
+                          "map_maximum", (double)rows[i].map_maximum, "width",
+                          (int)rows[i].width, "height", (int)rows[i].height));
     aaclip_model_info info = {.size = sizeof info};
     aaclip_model_get_info(session->model, &info);
     json_t *root =
-        json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:o}", "version", aaclip_version_string(),
-                  "model", info.path, "backend", info.backend, "precision",
-                  aaclip_precision_name(info.precision), "class", session->class_name, "image_size",
-                  (int)aaclip_detector_image_size(session->detector), "images", images);
+        json_pack("{s:s, s:o, s:s, s:s, s:o, s:i, s:o}", "version", aaclip_version_string(),
+                  "model", path_string(info.path), "backend", info.backend, "precision",
+                  aaclip_precision_name(info.precision), "class", path_string(session->class_name),
+                  "image_size", (int)aaclip_detector_image_size(session->detector), "images",
+                  images);
     text_output output;
     bool opened = open_text_file(&output, arguments->json, PROGRAM);
     bool written = opened && root && json_dumpf(root, output.file, JSON_INDENT(2)) == 0 &&

@@ -17,7 +17,10 @@ AACLIP_BEGIN_DECLS
 /** Safe to use from several threads. Keyed by the text tower's and text adapters' fingerprints. */
 typedef struct aaclip_text_cache aaclip_text_cache;
 
-/** Called between batches of prompts; return false to cancel. Runs in the calling thread. */
+/**
+ * Called between batches of prompts; return false to cancel. Runs in the calling thread and must
+ * not use the cache.
+ */
 typedef bool (*aaclip_progress)(size_t done, size_t total, void *user);
 
 typedef struct aaclip_text_cache_options {

@@ -115,13 +115,16 @@ static aaclip_status check_keys(json_t *json, const char *path)
     json_t *value;
     if (!json_is_object(json))
         return aac_error(AACLIP_ERROR_FORMAT, "%s: expected an object", path);
-    json_object_foreach(json, key, value) if (
-        strcmp(key, "normal") != 0 && strcmp(key, "abnormal") != 0 &&
-        strcmp(key, "templates") !=
-            0) return aac_error(AACLIP_ERROR_FORMAT,
-                                "%s: expected \"normal\", \"abnormal\" and \"templates\", found "
-                                "\"%.*s\"",
-                                path, aac_utf8_excerpt(key, EXCERPT), key);
+    json_object_foreach(json, key, value)
+    {
+        bool known = strcmp(key, "normal") == 0 || strcmp(key, "abnormal") == 0 ||
+                     strcmp(key, "templates") == 0;
+        if (!known)
+            return aac_error(AACLIP_ERROR_FORMAT,
+                             "%s: expected \"normal\", \"abnormal\" and \"templates\", found "
+                             "\"%.*s\"",
+                             path, aac_utf8_excerpt(key, EXCERPT), key);
+    }
     return AACLIP_OK;
 }
 
