@@ -1,12 +1,11 @@
 /* aaclip-bench: speed of detection as a fraction of what bare matrix products reach here and now.
  */
-#include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <jansson.h>
 
-#include "common.h"
+#include "options.h"
 #include "roofline.h"
 
 #define PROGRAM "aaclip-bench"
@@ -52,85 +51,29 @@ typedef struct bench_figures {
     double peak_memory_mb;
 } bench_figures;
 
-enum option_code {
-    OPTION_MODEL = 256,
-    OPTION_VOCABULARY,
-    OPTION_ADAPTERS,
-    OPTION_IMAGE,
-    OPTION_IMAGE_SIZE,
-    OPTION_PRECISION,
-    OPTION_BACKEND,
-    OPTION_THREADS,
-    OPTION_REPEAT,
-    OPTION_JSON,
-    OPTION_HELP,
-    OPTION_VERSION
-};
-
-static const struct option long_options[] = {
-    {"model", required_argument, NULL, OPTION_MODEL},
-    {"vocab", required_argument, NULL, OPTION_VOCABULARY},
-    {"adapters", required_argument, NULL, OPTION_ADAPTERS},
-    {"image", required_argument, NULL, OPTION_IMAGE},
-    {"image-size", required_argument, NULL, OPTION_IMAGE_SIZE},
-    {"precision", required_argument, NULL, OPTION_PRECISION},
-    {"backend", required_argument, NULL, OPTION_BACKEND},
-    {"threads", required_argument, NULL, OPTION_THREADS},
-    {"repeat", required_argument, NULL, OPTION_REPEAT},
-    {"json", required_argument, NULL, OPTION_JSON},
-    {"help", no_argument, NULL, OPTION_HELP},
-    {"version", no_argument, NULL, OPTION_VERSION},
-    {0},
-};
-
-static bool parse_option(command_line *arguments, int code)
+static parse_result parse(command_line *arguments, int argc, char **argv)
 {
-    switch (code) {
-    case OPTION_MODEL:
-        arguments->model = optarg;
-        return true;
-    case OPTION_VOCABULARY:
-        arguments->vocabulary = optarg;
-        return true;
-    case OPTION_ADAPTERS:
-        return list_add(&arguments->adapters, optarg);
-    case OPTION_IMAGE:
-        arguments->image = optarg;
-        return true;
-    case OPTION_IMAGE_SIZE:
-        return parse_number(&arguments->image_size, optarg, 8192, "--image-size", PROGRAM);
-    case OPTION_PRECISION:
-        return parse_precision(&arguments->precision, optarg, PROGRAM);
-    case OPTION_BACKEND:
-        arguments->backend = optarg;
-        return true;
-    case OPTION_THREADS:
-        return parse_number(&arguments->threads, optarg, 4096, "--threads", PROGRAM);
-    case OPTION_REPEAT:
-        return parse_number(&arguments->repeat, optarg, 1000, "--repeat", PROGRAM);
-    case OPTION_JSON:
-        arguments->json = optarg;
-        return true;
-    default:
-        return false;
-    }
-}
-
-/* 0: go on; 1: wrong call; 2: nothing more to do */
-static int parse(command_line *arguments, int argc, char **argv)
-{
-    for (int code; (code = getopt_long(argc, argv, "", long_options, NULL)) != -1;) {
-        if (code == OPTION_HELP || code == OPTION_VERSION) {
-            fputs(code == OPTION_HELP ? usage : aaclip_version_string(), stdout);
-            fputs(code == OPTION_HELP ? "" : "\n", stdout);
-            return 2;
-        }
-        if (!parse_option(arguments, code))
-            return 1;
-    }
-    if (!arguments->model || optind < argc || !arguments->repeat)
-        return complain(PROGRAM, "expected --model FILE; --help shows how to call this program");
-    return 0;
+    const program_option options[] = {
+        {"model", OPTION_TEXT, &arguments->model, 0, NULL},
+        {"vocab", OPTION_TEXT, &arguments->vocabulary, 0, NULL},
+        {"adapters", OPTION_LIST, &arguments->adapters, 0, NULL},
+        {"image", OPTION_TEXT, &arguments->image, 0, NULL},
+        {"image-size", OPTION_NUMBER, &arguments->image_size, 8192, NULL},
+        {"precision", OPTION_PRECISION, &arguments->precision, 0, NULL},
+        {"backend", OPTION_TEXT, &arguments->backend, 0, NULL},
+        {"threads", OPTION_NUMBER, &arguments->threads, 4096, NULL},
+        {"repeat", OPTION_NUMBER, &arguments->repeat, 1000, NULL},
+        {"json", OPTION_TEXT, &arguments->json, 0, NULL},
+        {0},
+    };
+    program_arguments rest;
+    parse_result result = parse_options(options, PROGRAM, usage, argc, argv, &rest);
+    if (result != PARSE_RUN)
+        return result;
+    if (arguments->model && !rest.count && arguments->repeat)
+        return PARSE_RUN;
+    complain(PROGRAM, "expected --model FILE; --help shows how to call this program");
+    return PARSE_WRONG;
 }
 
 /* Text vectors that cost nothing, for a model without a vocabulary at hand. */
@@ -372,8 +315,9 @@ int main(int argc, char **argv)
     command_line arguments = {.repeat = 5};
     bench_run bench = {0};
     bench_figures figures = {0};
-    int code = parse(&arguments, argc, argv);
-    if (!code) {
+    parse_result parsed = parse(&arguments, argc, argv);
+    int code = parsed == PARSE_WRONG;
+    if (parsed == PARSE_RUN) {
         show_log(false);
         bench.generated = generate_picture();
         aaclip_status status =
@@ -389,5 +333,5 @@ int main(int argc, char **argv)
     aaclip_model_close(&bench.model);
     free(bench.generated);
     list_clear(&arguments.adapters);
-    return code == 2 ? 0 : code;
+    return code;
 }

@@ -146,41 +146,6 @@ bool list_add_images(string_list *list, const char *path, const char *program)
     return true;
 }
 
-bool parse_precision(aaclip_precision *precision, const char *text, const char *program)
-{
-    for (int i = AACLIP_PRECISION_F32; i <= AACLIP_PRECISION_AUTO; i++)
-        if (strcmp(text, aaclip_precision_name((aaclip_precision)i)) == 0) {
-            *precision = (aaclip_precision)i;
-            return true;
-        }
-    return !complain(program, "--precision: expected f32, bf16 or auto, found '%s'", text);
-}
-
-bool parse_profile(aaclip_profile *profile, const char *text, const char *program)
-{
-    *profile = strcmp(text, "published") == 0 ? AACLIP_PROFILE_PUBLISHED : AACLIP_PROFILE_DOCUMENT;
-    return strcmp(text, aaclip_profile_name(*profile)) == 0 ||
-           !complain(program, "--profile: expected document or published, found '%s'", text);
-}
-
-bool parse_domain(aaclip_domain *domain, const char *text, const char *program)
-{
-    *domain = strcmp(text, "medical") == 0 ? AACLIP_DOMAIN_MEDICAL : AACLIP_DOMAIN_INDUSTRIAL;
-    return strcmp(text, aaclip_domain_name(*domain)) == 0 ||
-           !complain(program, "--domain: expected industrial or medical, found '%s'", text);
-}
-
-bool parse_number(unsigned *number, const char *text, unsigned most, const char *what,
-                  const char *program)
-{
-    char *end;
-    unsigned long value = strtoul(text, &end, 10);
-    *number = (unsigned)value;
-    if (*text >= '0' && *text <= '9' && !*end && value <= most)
-        return true;
-    return !complain(program, "%s: expected a number from 0 to %u, found '%s'", what, most, text);
-}
-
 bool open_text_file(text_output *output, const char *path, const char *program)
 {
     *output = (text_output){0};

@@ -40,13 +40,6 @@ void list_clear(string_list *list);
  * message when there are none. */
 bool list_add_images(string_list *list, const char *path, const char *program);
 
-/* Words to enum values; false with a message listing what is possible. */
-bool parse_precision(aaclip_precision *precision, const char *text, const char *program);
-bool parse_profile(aaclip_profile *profile, const char *text, const char *program);
-bool parse_domain(aaclip_domain *domain, const char *text, const char *program);
-bool parse_number(unsigned *number, const char *text, unsigned most, const char *what,
-                  const char *program);
-
 /* A text file under a temporary name until finish_text_file renames it; "-" is stdout. */
 typedef struct text_output {
     FILE *file;

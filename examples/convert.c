@@ -1,9 +1,8 @@
 /* aaclip-convert: any checkpoint, adapters or deployment bundle to safetensors. */
-#include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "common.h"
+#include "options.h"
 
 #define PROGRAM "aaclip-convert"
 
@@ -41,84 +40,6 @@ typedef struct command_line {
     unsigned threads;
 } command_line;
 
-enum option_code {
-    OPTION_MODEL = 256,
-    OPTION_ADAPTERS,
-    OPTION_BUNDLE,
-    OPTION_CLASS,
-    OPTION_DATASET,
-    OPTION_PHRASE,
-    OPTION_PROMPTS,
-    OPTION_VOCABULARY,
-    OPTION_PROFILE,
-    OPTION_F16,
-    OPTION_THREADS,
-    OPTION_OUT,
-    OPTION_HELP,
-    OPTION_VERSION
-};
-
-static const struct option long_options[] = {
-    {"model", required_argument, NULL, OPTION_MODEL},
-    {"adapters", required_argument, NULL, OPTION_ADAPTERS},
-    {"bundle", no_argument, NULL, OPTION_BUNDLE},
-    {"class", required_argument, NULL, OPTION_CLASS},
-    {"dataset", required_argument, NULL, OPTION_DATASET},
-    {"phrase", required_argument, NULL, OPTION_PHRASE},
-    {"prompts", required_argument, NULL, OPTION_PROMPTS},
-    {"vocab", required_argument, NULL, OPTION_VOCABULARY},
-    {"profile", required_argument, NULL, OPTION_PROFILE},
-    {"f16", no_argument, NULL, OPTION_F16},
-    {"threads", required_argument, NULL, OPTION_THREADS},
-    {"out", required_argument, NULL, OPTION_OUT},
-    {"help", no_argument, NULL, OPTION_HELP},
-    {"version", no_argument, NULL, OPTION_VERSION},
-    {0},
-};
-
-static const char **text_option(command_line *arguments, int code)
-{
-    switch (code) {
-    case OPTION_MODEL:
-        return &arguments->model;
-    case OPTION_DATASET:
-        return &arguments->dataset;
-    case OPTION_PHRASE:
-        return &arguments->phrase;
-    case OPTION_PROMPTS:
-        return &arguments->prompts;
-    case OPTION_VOCABULARY:
-        return &arguments->vocabulary;
-    case OPTION_OUT:
-        return &arguments->out;
-    default:
-        return NULL;
-    }
-}
-
-static bool parse_option(command_line *arguments, int code)
-{
-    switch (code) {
-    case OPTION_ADAPTERS:
-        return list_add(&arguments->adapters, optarg);
-    case OPTION_CLASS:
-        return list_add(&arguments->classes, optarg);
-    case OPTION_BUNDLE:
-        arguments->bundle = true;
-        return true;
-    case OPTION_F16:
-        arguments->float16 = true;
-        return true;
-    case OPTION_PROFILE:
-        arguments->has_profile = true;
-        return parse_profile(&arguments->profile, optarg, PROGRAM);
-    case OPTION_THREADS:
-        return parse_number(&arguments->threads, optarg, 4096, "--threads", PROGRAM);
-    default:
-        return false;
-    }
-}
-
 static bool add_dataset_classes(command_line *arguments)
 {
     aaclip_domain domain;
@@ -147,24 +68,32 @@ static bool check_arguments(const command_line *arguments)
     return true;
 }
 
-/* 0: go on; 1: wrong call; 2: nothing more to do */
-static int parse(command_line *arguments, int argc, char **argv)
+static parse_result parse(command_line *arguments, int argc, char **argv)
 {
-    for (int code; (code = getopt_long(argc, argv, "", long_options, NULL)) != -1;) {
-        const char **text = text_option(arguments, code);
-        if (code == OPTION_HELP || code == OPTION_VERSION) {
-            fputs(code == OPTION_HELP ? usage : aaclip_version_string(), stdout);
-            fputs(code == OPTION_HELP ? "" : "\n", stdout);
-            return 2;
-        }
-        if (text)
-            *text = optarg;
-        else if (!parse_option(arguments, code))
-            return 1;
+    const program_option options[] = {
+        {"model", OPTION_TEXT, &arguments->model, 0, NULL},
+        {"adapters", OPTION_LIST, &arguments->adapters, 0, NULL},
+        {"bundle", OPTION_FLAG, &arguments->bundle, 0, NULL},
+        {"class", OPTION_LIST, &arguments->classes, 0, NULL},
+        {"dataset", OPTION_TEXT, &arguments->dataset, 0, NULL},
+        {"phrase", OPTION_TEXT, &arguments->phrase, 0, NULL},
+        {"prompts", OPTION_TEXT, &arguments->prompts, 0, NULL},
+        {"vocab", OPTION_TEXT, &arguments->vocabulary, 0, NULL},
+        {"profile", OPTION_PROFILE, &arguments->profile, 0, &arguments->has_profile},
+        {"f16", OPTION_FLAG, &arguments->float16, 0, NULL},
+        {"threads", OPTION_NUMBER, &arguments->threads, 4096, NULL},
+        {"out", OPTION_TEXT, &arguments->out, 0, NULL},
+        {0},
+    };
+    program_arguments rest;
+    parse_result result = parse_options(options, PROGRAM, usage, argc, argv, &rest);
+    if (result != PARSE_RUN)
+        return result;
+    if (rest.count) {
+        complain(PROGRAM, "unexpected argument '%s'", rest.items[0]);
+        return PARSE_WRONG;
     }
-    if (optind < argc)
-        return complain(PROGRAM, "unexpected argument '%s'", argv[optind]);
-    return add_dataset_classes(arguments) && check_arguments(arguments) ? 0 : 1;
+    return add_dataset_classes(arguments) && check_arguments(arguments) ? PARSE_RUN : PARSE_WRONG;
 }
 
 static bool show_progress(size_t done, size_t total, void *user)
@@ -242,13 +171,14 @@ static aaclip_status convert(const command_line *arguments)
 int main(int argc, char **argv)
 {
     command_line arguments = {0};
-    int code = parse(&arguments, argc, argv);
-    if (!code) {
+    parse_result parsed = parse(&arguments, argc, argv);
+    int code = parsed == PARSE_WRONG;
+    if (parsed == PARSE_RUN) {
         show_log(false);
         if (convert(&arguments))
             code = complain(PROGRAM, "%s", aaclip_last_error());
     }
     list_clear(&arguments.adapters);
     list_clear(&arguments.classes);
-    return code == 2 ? 0 : code;
+    return code;
 }

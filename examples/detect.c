@@ -1,13 +1,12 @@
 /* aaclip-detect: anomaly scores, overlays and maps of images. */
 #include <errno.h>
-#include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include <jansson.h>
 
-#include "common.h"
+#include "options.h"
 
 #define PROGRAM "aaclip-detect"
 
@@ -60,114 +59,6 @@ static const char usage[] =
     "  --verbose          show the library's messages\n"
     "  --help, --version\n";
 
-enum option_code {
-    OPTION_MODEL = 256,
-    OPTION_VOCABULARY,
-    OPTION_ADAPTERS,
-    OPTION_CLASS,
-    OPTION_DATASET,
-    OPTION_PHRASE,
-    OPTION_PROMPTS,
-    OPTION_TEXT_CACHE,
-    OPTION_PROFILE,
-    OPTION_DOMAIN,
-    OPTION_IMAGE_SIZE,
-    OPTION_PRECISION,
-    OPTION_BACKEND,
-    OPTION_THREADS,
-    OPTION_OUT,
-    OPTION_RAW,
-    OPTION_JSON,
-    OPTION_CSV,
-    OPTION_VERBOSE,
-    OPTION_HELP,
-    OPTION_VERSION
-};
-
-static const struct option long_options[] = {
-    {"model", required_argument, NULL, OPTION_MODEL},
-    {"vocab", required_argument, NULL, OPTION_VOCABULARY},
-    {"adapters", required_argument, NULL, OPTION_ADAPTERS},
-    {"class", required_argument, NULL, OPTION_CLASS},
-    {"dataset", required_argument, NULL, OPTION_DATASET},
-    {"phrase", required_argument, NULL, OPTION_PHRASE},
-    {"prompts", required_argument, NULL, OPTION_PROMPTS},
-    {"text-cache", required_argument, NULL, OPTION_TEXT_CACHE},
-    {"profile", required_argument, NULL, OPTION_PROFILE},
-    {"domain", required_argument, NULL, OPTION_DOMAIN},
-    {"image-size", required_argument, NULL, OPTION_IMAGE_SIZE},
-    {"precision", required_argument, NULL, OPTION_PRECISION},
-    {"backend", required_argument, NULL, OPTION_BACKEND},
-    {"threads", required_argument, NULL, OPTION_THREADS},
-    {"out", required_argument, NULL, OPTION_OUT},
-    {"raw", no_argument, NULL, OPTION_RAW},
-    {"json", required_argument, NULL, OPTION_JSON},
-    {"csv", required_argument, NULL, OPTION_CSV},
-    {"verbose", no_argument, NULL, OPTION_VERBOSE},
-    {"help", no_argument, NULL, OPTION_HELP},
-    {"version", no_argument, NULL, OPTION_VERSION},
-    {0},
-};
-
-/* Where an option that is a plain string is kept; NULL for the others. */
-static const char **text_option(command_line *arguments, int code)
-{
-    switch (code) {
-    case OPTION_MODEL:
-        return &arguments->model;
-    case OPTION_VOCABULARY:
-        return &arguments->vocabulary;
-    case OPTION_CLASS:
-        return &arguments->class_name;
-    case OPTION_DATASET:
-        return &arguments->dataset;
-    case OPTION_PHRASE:
-        return &arguments->phrase;
-    case OPTION_PROMPTS:
-        return &arguments->prompts;
-    case OPTION_TEXT_CACHE:
-        return &arguments->text_cache;
-    case OPTION_BACKEND:
-        return &arguments->backend;
-    case OPTION_OUT:
-        return &arguments->out;
-    case OPTION_JSON:
-        return &arguments->json;
-    case OPTION_CSV:
-        return &arguments->csv;
-    default:
-        return NULL;
-    }
-}
-
-static bool parse_option(command_line *arguments, int code)
-{
-    switch (code) {
-    case OPTION_ADAPTERS:
-        return list_add(&arguments->adapters, optarg);
-    case OPTION_PROFILE:
-        arguments->has_profile = true;
-        return parse_profile(&arguments->profile, optarg, PROGRAM);
-    case OPTION_DOMAIN:
-        arguments->has_domain = true;
-        return parse_domain(&arguments->domain, optarg, PROGRAM);
-    case OPTION_IMAGE_SIZE:
-        return parse_number(&arguments->image_size, optarg, 8192, "--image-size", PROGRAM);
-    case OPTION_PRECISION:
-        return parse_precision(&arguments->precision, optarg, PROGRAM);
-    case OPTION_THREADS:
-        return parse_number(&arguments->threads, optarg, 4096, "--threads", PROGRAM);
-    case OPTION_RAW:
-        arguments->raw = true;
-        return true;
-    case OPTION_VERBOSE:
-        arguments->verbose = true;
-        return true;
-    default: /* getopt has told what is wrong */
-        return false;
-    }
-}
-
 static bool check_arguments(const command_line *arguments)
 {
     if (!arguments->model)
@@ -181,25 +72,38 @@ static bool check_arguments(const command_line *arguments)
     return true;
 }
 
-/* 0: go on; 1: wrong call; 2: nothing more to do */
-static int parse(command_line *arguments, int argc, char **argv)
+static parse_result parse(command_line *arguments, int argc, char **argv)
 {
-    for (int code; (code = getopt_long(argc, argv, "", long_options, NULL)) != -1;) {
-        const char **text = text_option(arguments, code);
-        if (code == OPTION_HELP || code == OPTION_VERSION) {
-            fputs(code == OPTION_HELP ? usage : aaclip_version_string(), stdout);
-            fputs(code == OPTION_HELP ? "" : "\n", stdout);
-            return 2;
-        }
-        if (text)
-            *text = optarg;
-        else if (!parse_option(arguments, code))
-            return 1;
-    }
-    for (int i = optind; i < argc; i++)
-        if (!list_add_images(&arguments->images, argv[i], PROGRAM))
-            return 1;
-    return check_arguments(arguments) ? 0 : 1;
+    const program_option options[] = {
+        {"model", OPTION_TEXT, &arguments->model, 0, NULL},
+        {"vocab", OPTION_TEXT, &arguments->vocabulary, 0, NULL},
+        {"adapters", OPTION_LIST, &arguments->adapters, 0, NULL},
+        {"class", OPTION_TEXT, &arguments->class_name, 0, NULL},
+        {"dataset", OPTION_TEXT, &arguments->dataset, 0, NULL},
+        {"phrase", OPTION_TEXT, &arguments->phrase, 0, NULL},
+        {"prompts", OPTION_TEXT, &arguments->prompts, 0, NULL},
+        {"text-cache", OPTION_TEXT, &arguments->text_cache, 0, NULL},
+        {"profile", OPTION_PROFILE, &arguments->profile, 0, &arguments->has_profile},
+        {"domain", OPTION_DOMAIN, &arguments->domain, 0, &arguments->has_domain},
+        {"image-size", OPTION_NUMBER, &arguments->image_size, 8192, NULL},
+        {"precision", OPTION_PRECISION, &arguments->precision, 0, NULL},
+        {"backend", OPTION_TEXT, &arguments->backend, 0, NULL},
+        {"threads", OPTION_NUMBER, &arguments->threads, 4096, NULL},
+        {"out", OPTION_TEXT, &arguments->out, 0, NULL},
+        {"raw", OPTION_FLAG, &arguments->raw, 0, NULL},
+        {"json", OPTION_TEXT, &arguments->json, 0, NULL},
+        {"csv", OPTION_TEXT, &arguments->csv, 0, NULL},
+        {"verbose", OPTION_FLAG, &arguments->verbose, 0, NULL},
+        {0},
+    };
+    program_arguments images;
+    parse_result result = parse_options(options, PROGRAM, usage, argc, argv, &images);
+    if (result != PARSE_RUN)
+        return result;
+    for (int i = 0; i < images.count; i++)
+        if (!list_add_images(&arguments->images, images.items[i], PROGRAM))
+            return PARSE_WRONG;
+    return check_arguments(arguments) ? PARSE_RUN : PARSE_WRONG;
 }
 
 static bool failed(aaclip_status status)
@@ -549,8 +453,9 @@ int main(int argc, char **argv)
 {
     command_line arguments = {0};
     detection session = {0};
-    int code = parse(&arguments, argc, argv);
-    if (!code) {
+    parse_result parsed = parse(&arguments, argc, argv);
+    int code = parsed == PARSE_WRONG;
+    if (parsed == PARSE_RUN) {
         show_log(arguments.verbose);
         code = make_folder(arguments.out) && open_session(&session, &arguments)
                    ? run(&session, &arguments)
@@ -559,5 +464,5 @@ int main(int argc, char **argv)
     close_session(&session);
     list_clear(&arguments.images);
     list_clear(&arguments.adapters);
-    return code == 2 ? 0 : code;
+    return code;
 }

@@ -1,0 +1,41 @@
+/* Command lines as tables: one row an option. */
+#ifndef EXAMPLES_OPTIONS_H
+#define EXAMPLES_OPTIONS_H
+
+#include "common.h"
+
+typedef enum option_kind {
+    OPTION_TEXT,      /* const char * */
+    OPTION_LIST,      /* string_list; repeatable */
+    OPTION_FLAG,      /* bool */
+    OPTION_NUMBER,    /* unsigned */
+    OPTION_PRECISION, /* aaclip_precision */
+    OPTION_PROFILE,   /* aaclip_profile */
+    OPTION_DOMAIN     /* aaclip_domain */
+} option_kind;
+
+typedef struct program_option {
+    const char *name; /* without the dashes */
+    option_kind kind;
+    void *value;
+    unsigned most; /* largest number */
+    bool *given;   /* set to true when the option is there; may be NULL */
+} program_option;
+
+typedef enum parse_result {
+    PARSE_RUN,  /* go on */
+    PARSE_DONE, /* --help or --version was all */
+    PARSE_WRONG /* the mistake has been told */
+} parse_result;
+
+/* What is no option: pointers into argv. */
+typedef struct program_arguments {
+    char **items;
+    int count;
+} program_arguments;
+
+/* Reads argv into `options`, which ends with an empty row; --help and --version are added. */
+parse_result parse_options(const program_option *options, const char *program, const char *usage,
+                           int argc, char **argv, program_arguments *rest);
+
+#endif
