@@ -67,7 +67,7 @@ static aaclip_status read_metadata(aac_checkpoint_config *config, const aac_tens
     config->found = activation != NULL;
     config->vision_heads = vision ? strtoll(vision, NULL, 10) : 0;
     config->text_heads = text ? strtoll(text, NULL, 10) : 0;
-    config->layer_norm_eps = epsilon ? strtod(epsilon, NULL) : 0;
+    config->layer_norm_eps = epsilon ? aac_json_number_value(epsilon) : 0;
     return activation ? set_activation(config, activation, aac_tensor_file_path(file)) : AACLIP_OK;
 }
 

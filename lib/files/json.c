@@ -1,6 +1,9 @@
 #include "files/json.h"
 
+#include <stdlib.h>
+
 #include "core/error.h"
+#include "core/memory.h"
 #include "core/platform.h"
 
 #define LARGEST_FILE (64u << 20)
@@ -24,4 +27,22 @@ aaclip_status aac_json_read(json_t **root, const char *path)
     json_decref(*root);
     *root = NULL;
     return status;
+}
+
+char *aac_json_number(double value)
+{
+    json_t *number = json_real(value);
+    char *dumped = number ? json_dumps(number, JSON_ENCODE_ANY | JSON_REAL_PRECISION(9)) : NULL;
+    char *text = dumped ? aac_strdup(dumped) : NULL;
+    free(dumped);
+    json_decref(number);
+    return text;
+}
+
+double aac_json_number_value(const char *text)
+{
+    json_t *number = json_loads(text, JSON_DECODE_ANY, NULL);
+    double value = json_number_value(number);
+    json_decref(number);
+    return value;
 }

@@ -1,4 +1,4 @@
-/* Reading JSON files with errors that name file and key. */
+/* JSON files, and numbers as text the same in every locale. */
 #ifndef AAC_FILES_JSON_H
 #define AAC_FILES_JSON_H
 
@@ -8,5 +8,10 @@
 
 /* An object; release with json_decref. Files over 64 MB are refused. */
 aaclip_status aac_json_read(json_t **root, const char *path);
+
+/* A number as JSON writes it; the caller frees it with aac_free. NULL when out of memory. */
+char *aac_json_number(double value);
+/* The number that `text` is, 0 when it is none. */
+double aac_json_number_value(const char *text);
 
 #endif

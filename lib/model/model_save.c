@@ -3,6 +3,7 @@
 
 #include "core/error.h"
 #include "core/memory.h"
+#include "files/json.h"
 #include "model/model.h"
 #include "model/save.h"
 
@@ -102,12 +103,17 @@ static aaclip_status put_text(const aac_checkpoint *checkpoint, aac_save_list *l
     return writer.status;
 }
 
-static aaclip_status put_number(aac_save_list *list, const char *key, double value)
+/* Takes over `text`; NULL is out of memory. */
+static aaclip_status put_text_entry(aac_save_list *list, const char *key, char *text)
 {
-    char *text = aac_format("%.9g", value);
     aaclip_status status = aac_save_text(list, key, text);
     aac_free(text);
     return status;
+}
+
+static aaclip_status put_heads(aac_save_list *list, const char *key, int64_t heads)
+{
+    return put_text_entry(list, key, aac_format("%lld", (long long)heads));
 }
 
 aaclip_status aac_model_save_entries(const aaclip_model *model, aac_save_list *list, bool with_text,
@@ -117,13 +123,14 @@ aaclip_status aac_model_save_entries(const aaclip_model *model, aac_save_list *l
     bool gelu = checkpoint->activation == AAC_CHECKPOINT_GELU;
     aaclip_status status = aac_save_text(list, "aaclip.activation", gelu ? "gelu" : "quick_gelu");
     if (!status)
-        status = put_number(list, "aaclip.vision_heads", (double)checkpoint->vision.heads);
+        status = put_heads(list, "aaclip.vision_heads", checkpoint->vision.heads);
     if (!status)
-        status = put_number(list, "aaclip.layer_norm_eps", checkpoint->vision.layer_norm_eps);
+        status = put_text_entry(list, "aaclip.layer_norm_eps",
+                                aac_json_number((double)checkpoint->vision.layer_norm_eps));
     if (!status)
         status = put_vision(checkpoint, list, float16);
     if (!status && with_text)
-        status = put_number(list, "aaclip.text_heads", (double)checkpoint->text.heads);
+        status = put_heads(list, "aaclip.text_heads", checkpoint->text.heads);
     if (!status && with_text)
         status = put_text(checkpoint, list, float16);
     return status;
