@@ -224,8 +224,8 @@ class Programs(unittest.TestCase):
         result = call(BENCH, *MODEL, *adapters(), *SIZE, "--repeat", "2", "--json", path)
         self.assertEqual(result.returncode, 0, result.stderr)
         figures = json.loads(path.read_text())
-        self.assertGreater(figures["detection_s"], 0)
-        self.assertGreater(figures["first_result_s"], figures["detection_s"] / 10)
+        for name in ("first_result_s", "detection_s", "peak_memory_mb"):
+            self.assertGreater(figures[name], 0, name)
 
 
 if __name__ == "__main__":
