@@ -31,6 +31,16 @@ typedef enum aac_op {
     AAC_OP_PATCHES,
     AAC_OP_SIMILARITY,
     AAC_OP_ANOMALY_MAP,
+    AAC_OP_ACTIVATE,
+    AAC_OP_ACTIVATE_BACKWARD,
+    AAC_OP_LINEAR_GRADIENT,
+    AAC_OP_LAYER_NORM_BACKWARD,
+    AAC_OP_ATTENTION_BACKWARD,
+    AAC_OP_BLEND_BACKWARD,
+    AAC_OP_NORMALIZE_BACKWARD,
+    AAC_OP_SIMILARITY_BACKWARD,
+    AAC_OP_SEGMENTATION_LOSS,
+    AAC_OP_ADAM,
     AAC_OP_COUNT
 } aac_op;
 
@@ -47,7 +57,12 @@ typedef enum aac_attention_kind {
     AAC_ATTENTION_VALUE   /* q and k are both v ("surgery") */
 } aac_attention_kind;
 
-/* Everything that is known before the data: what supports() and plan() decide on. */
+/*
+ * Everything that is known before the data: what supports() and plan() decide on. A backward
+ * operation is described as its forward one: `dy` is the gradient of what the forward operation
+ * wrote, `x` what it read. The gradient of a linear layer's input is a linear operation itself, with
+ * the transposed matrix packed as its weight.
+ */
 typedef struct aac_op_desc {
     aac_op op;
     union {
@@ -60,14 +75,17 @@ typedef struct aac_op_desc {
             float slope;
             bool bias, accumulate;
         } linear;
-        /* y = (x - mean) / sqrt(var + epsilon) * gain + bias over each row; x float32. */
+        /* y = (x - mean) / sqrt(var + epsilon) * gain + bias over each row; x float32.
+         * Backward: the gradient of x is added to y; x, dy, y float32. */
         struct {
             int64_t rows, columns;
             aac_dtype y;
             float epsilon;
         } layer_norm;
         /* For each sequence and head softmax(q k^T / sqrt(head_size)) v. x (rows, 3 * heads *
-         * head_size) holds q, k, v side by side; y (rows, heads * head_size); one type for both. */
+         * head_size) holds q, k, v side by side; y (rows, heads * head_size); one type for both.
+         * Backward: y (rows, 3 * heads * head_size) is the gradient of x, from x, the forward result
+         * `out` and dy. Not of AAC_ATTENTION_VALUE, which no gradient passes. */
         struct {
             int64_t longest; /* rows of the longest sequence */
             bool uniform;    /* every sequence has that many rows */
@@ -76,13 +94,15 @@ typedef struct aac_op_desc {
             aac_dtype type;
         } attention;
         /* y = weight * a * |y| / |a| + (1 - weight) * y over each row, float32; |a| = 0 leaves
-         * (1 - weight) * y. */
+         * (1 - weight) * y. Backward: x is the y that went in, y receives its gradient (y may be dy),
+         * da that of a. */
         struct {
             int64_t rows, columns;
             float weight;
         } blend;
         /* y = x / max(|x|, 1e-12) over each row, float32; with mean, y (1, columns) is the mean of
-         * the normalized rows instead. In place when x == y and not mean. */
+         * the normalized rows instead. In place when x == y and not mean. Backward: y (rows,
+         * columns) is the gradient of x; dy is (1, columns) with mean, else may be y. */
         struct {
             int64_t rows, columns;
             bool mean;
@@ -99,7 +119,8 @@ typedef struct aac_op_desc {
             float mean[3], deviation[3];
             aac_dtype y;
         } patches;
-        /* y (rows, 2) = scale * x (rows, columns) . pair (2, columns)^T, float32. */
+        /* y (rows, 2) = scale * x (rows, columns) . pair (2, columns)^T, float32. Backward: y (rows,
+         * columns) is the gradient of x, that of the pair is added to da; either may be NULL. */
         struct {
             int64_t rows, columns;
             float scale;
@@ -112,6 +133,36 @@ typedef struct aac_op_desc {
             int64_t kernel; /* odd; kernel / 2 < grid */
             float sigma;
         } anomaly_map;
+        /* y = activation(x). Backward: y = dy * activation'(x), in place when y == dy; for a leaky
+         * ReLU x may as well be the activated value. One type for all. */
+        struct {
+            int64_t rows, columns;
+            aac_activation activation;
+            float slope;
+            aac_dtype type;
+        } activate;
+        /* y (outputs, inputs) += dy (rows, outputs)^T x (rows, inputs); y float32, x and dy of one
+         * type. */
+        struct {
+            int64_t rows, inputs, outputs;
+            aac_dtype type;
+        } linear_gradient;
+        /* From similarities x (grid * grid, 2) and the mask (size, size) of zeros and ones: both
+         * channels bilinear to size with aligned corners, p = softmax of the two. Adds to `losses`
+         *   [0] focal: mean of -alpha (1 - pt)^2 log(pt), pt = o p[1] + (1 - o) p[0] + 1e-5 with
+         *       o = mask clamped to [1e-5, 1 - 1e-5]; alpha 1 or, balanced, twice the other kind's
+         *       share of the pixels (1 where there is one kind only),
+         *   [1] 1 - (2 sum(p[0] t) + 1) / (sum(p[0]) + sum(t) + 1) with t = 1 - mask,
+         *   [2] the same of p[1] with t = mask,
+         * and writes y (grid * grid, 2) = factor * the gradient of their sum. */
+        struct {
+            int64_t grid, size;
+            bool balanced;
+        } segmentation_loss;
+        /* One step on y (count) with the gradient dy; the moments are updated. float32. */
+        struct {
+            int64_t count;
+        } adam;
     };
 } aac_op_desc;
 
@@ -125,6 +176,14 @@ typedef struct aac_weight {
     bool in_place; /* reads the tensors that it was packed from; else it has a copy */
 } aac_weight;
 
+/* Adam as PyTorch has it: m = b1 m + (1 - b1) g, v = b2 v + (1 - b2) g^2,
+ * y -= rate / (1 - b1^step) * m / (sqrt(v) / sqrt(1 - b2^step) + epsilon). */
+typedef struct aac_adam_step {
+    double rate, beta1, beta2, epsilon;
+    int64_t step; /* counted from 1 */
+    float *first_moment, *second_moment; // (count) m, v
+} aac_adam_step;
+
 /* What a run needs. Members that an operation has no use for are ignored. */
 typedef struct aac_op_args {
     const void *x;
@@ -134,6 +193,13 @@ typedef struct aac_op_args {
     const float *a;           /* blend: adapted rows, dense; similarity: the pair (2, columns) */
     const int32_t *offsets;   /* attention: sequence i is rows offsets[i] .. offsets[i + 1] */
     int64_t sequences;        /* attention */
+    const void *dy;           /* backward operations, linear gradient, adam */
+    const void *out;          /* attention backward: what the forward run wrote */
+    float *da;                /* blend, similarity backward */
+    const uint8_t *mask;      /* segmentation loss */
+    double *losses;           /* segmentation loss: 3 sums */
+    float factor;             /* segmentation loss */
+    const aac_adam_step *adam;
 } aac_op_args;
 
 /* Backends embed this as the first member of their own plan. */

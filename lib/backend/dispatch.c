@@ -31,6 +31,16 @@ static const char *const op_names[AAC_OP_COUNT] = {
     [AAC_OP_NORMALIZE] = "normalize",     [AAC_OP_CONVERT] = "convert",
     [AAC_OP_PATCHES] = "patches",         [AAC_OP_SIMILARITY] = "similarity",
     [AAC_OP_ANOMALY_MAP] = "anomaly_map",
+    [AAC_OP_ACTIVATE] = "activate",
+    [AAC_OP_ACTIVATE_BACKWARD] = "activate_backward",
+    [AAC_OP_LINEAR_GRADIENT] = "linear_gradient",
+    [AAC_OP_LAYER_NORM_BACKWARD] = "layer_norm_backward",
+    [AAC_OP_ATTENTION_BACKWARD] = "attention_backward",
+    [AAC_OP_BLEND_BACKWARD] = "blend_backward",
+    [AAC_OP_NORMALIZE_BACKWARD] = "normalize_backward",
+    [AAC_OP_SIMILARITY_BACKWARD] = "similarity_backward",
+    [AAC_OP_SEGMENTATION_LOSS] = "segmentation_loss",
+    [AAC_OP_ADAM] = "adam",
 };
 
 const char *aac_op_name(aac_op op)

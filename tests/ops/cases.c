@@ -48,7 +48,61 @@ static void visit_attention(void (*visit)(const aac_op_desc *, void *), void *us
                                       .kind = kinds[k],
                                       .type = variant & 2 ? AAC_BF16 : AAC_F32}};
                     visit(&desc, user);
+                    aac_op_desc backward = desc;
+                    backward.op = AAC_OP_ATTENTION_BACKWARD;
+                    if (kinds[k] != AAC_ATTENTION_VALUE && lengths[l] * heads[h][1] <= 2400)
+                        visit(&backward, user);
                 }
+}
+
+static void visit_gradients(void (*visit)(const aac_op_desc *, void *), void *user)
+{
+    static const int64_t shapes[][3] = {{1, 1, 1},    {1, 7, 13},  {7, 13, 1},   {13, 31, 7},
+                                        {37, 64, 33}, {300, 5, 9}, {129, 96, 64}};
+    static const int64_t maps[][2] = {{1, 1}, {3, 1}, {2, 7}, {5, 70}, {8, 112}, {37, 129}};
+    static const int64_t counts[] = {1, 15, 1000, 40000};
+    for (size_t i = 0; i < COUNT(shapes); i++)
+        for (int narrow = 0; narrow < 2; narrow++) {
+            const aac_op_desc desc = {.op = AAC_OP_LINEAR_GRADIENT,
+                                      .linear_gradient = {shapes[i][0], shapes[i][1], shapes[i][2],
+                                                          narrow ? AAC_BF16 : AAC_F32}};
+            visit(&desc, user);
+        }
+    for (size_t i = 0; i < COUNT(maps); i++)
+        for (int balanced = 0; balanced < 2; balanced++) {
+            const aac_op_desc desc = {.op = AAC_OP_SEGMENTATION_LOSS,
+                                      .segmentation_loss = {maps[i][0], maps[i][1], balanced}};
+            visit(&desc, user);
+        }
+    for (size_t i = 0; i < COUNT(counts); i++) {
+        const aac_op_desc desc = {.op = AAC_OP_ADAM, .adam = {counts[i]}};
+        visit(&desc, user);
+    }
+}
+
+static void visit_activations(void (*visit)(const aac_op_desc *, void *), void *user)
+{
+    static const int64_t shapes[][2] = {{1, 1}, {3, 7}, {37, 64}, {5, 3072}};
+    static const aac_activation kinds[] = {AAC_ACTIVATION_NONE, AAC_ACTIVATION_QUICK_GELU,
+                                           AAC_ACTIVATION_GELU, AAC_ACTIVATION_LEAKY_RELU};
+    for (size_t s = 0; s < COUNT(shapes); s++)
+        for (size_t k = 0; k < COUNT(kinds); k++)
+            for (int variant = 0; variant < 4; variant++) {
+                const aac_op_desc desc = {.op = variant & 1 ? AAC_OP_ACTIVATE_BACKWARD
+                                                            : AAC_OP_ACTIVATE,
+                                          .activate = {shapes[s][0], shapes[s][1], kinds[k], 0.2f,
+                                                       variant & 2 ? AAC_BF16 : AAC_F32}};
+                visit(&desc, user);
+            }
+}
+
+/* With one column a row cannot turn: the gradient is zero and its relative error says
+ * nothing.
+ */
+static bool turns(aac_op op)
+{
+    return op == AAC_OP_BLEND_BACKWARD || op == AAC_OP_NORMALIZE_BACKWARD ||
+           op == AAC_OP_LAYER_NORM_BACKWARD;
 }
 
 static void visit_rows(void (*visit)(const aac_op_desc *, void *), void *user)
@@ -67,9 +121,16 @@ static void visit_rows(void (*visit)(const aac_op_desc *, void *), void *user)
             {.op = AAC_OP_CONVERT, .convert = {rows, columns, AAC_F32, AAC_BF16}},
             {.op = AAC_OP_CONVERT, .convert = {rows, columns, AAC_BF16, AAC_F32}},
             {.op = AAC_OP_SIMILARITY, .similarity = {rows, columns, 100.0f}},
+            {.op = AAC_OP_LAYER_NORM_BACKWARD, .layer_norm = {rows, columns, AAC_F32, 1e-5f}},
+            {.op = AAC_OP_BLEND_BACKWARD, .blend = {rows, columns, 0.1f}},
+            {.op = AAC_OP_BLEND_BACKWARD, .blend = {rows, columns, 1.0f}},
+            {.op = AAC_OP_NORMALIZE_BACKWARD, .normalize = {rows, columns, false}},
+            {.op = AAC_OP_NORMALIZE_BACKWARD, .normalize = {rows, columns, true}},
+            {.op = AAC_OP_SIMILARITY_BACKWARD, .similarity = {rows, columns, 100.0f}},
         };
         for (size_t i = 0; i < COUNT(descs); i++)
-            visit(&descs[i], user);
+            if (columns > 1 || !turns(descs[i].op))
+                visit(&descs[i], user);
     }
 }
 
@@ -102,4 +163,6 @@ void visit_cases(void (*visit)(const aac_op_desc *desc, void *user), void *user)
     visit_attention(visit, user);
     visit_rows(visit, user);
     visit_images(visit, user);
+    visit_activations(visit, user);
+    visit_gradients(visit, user);
 }

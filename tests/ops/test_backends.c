@@ -21,9 +21,12 @@
 typedef struct operands {
     aac_op_desc desc;
     size_t x_bytes, y_bytes;
+    size_t more_bytes; /* of y_bytes: what stands behind y */
     void *x;
     unsigned char *y_start; /* what y holds before the run */
     float *gain, *bias, *a, *matrix, *matrix_bias;
+    void *dy, *out;
+    uint8_t *mask;
     int32_t offsets[6];
     int64_t sequences;
 } operands;
@@ -81,10 +84,12 @@ static int64_t lay_out_sequences(operands *op)
     return op->offsets[op->sequences];
 }
 
-/* Sizes of x and y, in elements, and their types. */
+/* Sizes of x and y, in elements, and their types; dy has the type of x. */
 typedef struct extent {
     int64_t x, y;
     aac_dtype x_type, y_type;
+    int64_t dy;
+    int64_t more; /* float32 values behind y: what else the operation writes */
 } extent;
 
 static extent measure(operands *op)
@@ -92,33 +97,100 @@ static extent measure(operands *op)
     const aac_op_desc *d = &op->desc;
     switch (d->op) {
     case AAC_OP_LINEAR:
-        return (extent){d->linear.rows * d->linear.inputs, d->linear.rows * d->linear.outputs,
-                        d->linear.x, d->linear.y};
+        return (extent){d->linear.rows * d->linear.inputs,
+                        d->linear.rows * d->linear.outputs,
+                        d->linear.x,
+                        d->linear.y,
+                        0,
+                        0};
     case AAC_OP_ATTENTION: {
         int64_t values = lay_out_sequences(op) * d->attention.heads * d->attention.head_size;
-        return (extent){3 * values, values, d->attention.type, d->attention.type};
+        return (extent){3 * values, values, d->attention.type, d->attention.type, 0, 0};
     }
     case AAC_OP_LAYER_NORM:
         return (extent){d->layer_norm.rows * d->layer_norm.columns,
-                        d->layer_norm.rows * d->layer_norm.columns, AAC_F32, d->layer_norm.y};
+                        d->layer_norm.rows * d->layer_norm.columns,
+                        AAC_F32,
+                        d->layer_norm.y,
+                        0,
+                        0};
     case AAC_OP_BLEND:
-        return (extent){0, d->blend.rows * d->blend.columns, AAC_F32, AAC_F32};
+        return (extent){0, d->blend.rows * d->blend.columns, AAC_F32, AAC_F32, 0, 0};
     case AAC_OP_NORMALIZE:
         return (extent){d->normalize.rows * d->normalize.columns,
-                        (d->normalize.mean ? 1 : d->normalize.rows) * d->normalize.columns, AAC_F32,
-                        AAC_F32};
+                        (d->normalize.mean ? 1 : d->normalize.rows) * d->normalize.columns,
+                        AAC_F32,
+                        AAC_F32,
+                        0,
+                        0};
     case AAC_OP_CONVERT:
-        return (extent){d->convert.rows * d->convert.columns, d->convert.rows * d->convert.columns,
-                        d->convert.x, d->convert.y};
+        return (extent){d->convert.rows * d->convert.columns,
+                        d->convert.rows * d->convert.columns,
+                        d->convert.x,
+                        d->convert.y,
+                        0,
+                        0};
     case AAC_OP_PATCHES:
         return (extent){d->patches.size * d->patches.size * 3,
-                        d->patches.size * d->patches.size * 3, AAC_U8, d->patches.y};
+                        d->patches.size * d->patches.size * 3,
+                        AAC_U8,
+                        d->patches.y,
+                        0,
+                        0};
     case AAC_OP_SIMILARITY:
-        return (extent){d->similarity.rows * d->similarity.columns, d->similarity.rows * 2, AAC_F32,
-                        AAC_F32};
+        return (extent){d->similarity.rows * d->similarity.columns,
+                        d->similarity.rows * 2,
+                        AAC_F32,
+                        AAC_F32,
+                        0,
+                        0};
     case AAC_OP_ANOMALY_MAP:
         return (extent){d->anomaly_map.levels * d->anomaly_map.grid * d->anomaly_map.grid * 2,
-                        d->anomaly_map.size * d->anomaly_map.size, AAC_F32, AAC_F32};
+                        d->anomaly_map.size * d->anomaly_map.size,
+                        AAC_F32,
+                        AAC_F32,
+                        0,
+                        0};
+    case AAC_OP_ACTIVATE:
+    case AAC_OP_ACTIVATE_BACKWARD: {
+        int64_t values = d->activate.rows * d->activate.columns;
+        return (extent){values, values, d->activate.type, d->activate.type, values, 0};
+    }
+    case AAC_OP_LINEAR_GRADIENT:
+        return (extent){d->linear_gradient.rows * d->linear_gradient.inputs,
+                        d->linear_gradient.outputs * d->linear_gradient.inputs,
+                        d->linear_gradient.type,
+                        AAC_F32,
+                        d->linear_gradient.rows * d->linear_gradient.outputs,
+                        0};
+    case AAC_OP_LAYER_NORM_BACKWARD: {
+        int64_t values = d->layer_norm.rows * d->layer_norm.columns;
+        return (extent){values, values, AAC_F32, AAC_F32, values, 0};
+    }
+    case AAC_OP_ATTENTION_BACKWARD: {
+        int64_t values = lay_out_sequences(op) * d->attention.heads * d->attention.head_size;
+        return (extent){3 * values, 3 * values, d->attention.type, d->attention.type, values, 0};
+    }
+    case AAC_OP_BLEND_BACKWARD: {
+        int64_t values = d->blend.rows * d->blend.columns;
+        return (extent){values, values, AAC_F32, AAC_F32, values, values};
+    }
+    case AAC_OP_NORMALIZE_BACKWARD: {
+        int64_t values = d->normalize.rows * d->normalize.columns;
+        return (extent){
+            values, values, AAC_F32, AAC_F32, d->normalize.mean ? d->normalize.columns : values, 0};
+    }
+    case AAC_OP_SIMILARITY_BACKWARD: {
+        int64_t values = d->similarity.rows * d->similarity.columns;
+        return (extent){
+            values, values, AAC_F32, AAC_F32, 2 * d->similarity.rows, 2 * d->similarity.columns};
+    }
+    case AAC_OP_SEGMENTATION_LOSS: {
+        int64_t cells = 2 * d->segmentation_loss.grid * d->segmentation_loss.grid;
+        return (extent){cells, cells, AAC_F32, AAC_F32, 0, 3};
+    }
+    case AAC_OP_ADAM:
+        return (extent){0, d->adam.count, AAC_F32, AAC_F32, d->adam.count, 2 * d->adam.count};
     case AAC_OP_COUNT:
         break;
     }
@@ -133,22 +205,72 @@ static void *random_bytes(int64_t count)
     return bytes;
 }
 
+/* The backward of attention reads what the forward wrote. */
+static void *attend(const operands *op)
+{
+    const aac_backend *judge = &aac_backend_reference;
+    aac_op_desc desc = op->desc;
+    aac_plan *plan = NULL;
+    desc.op = AAC_OP_ATTENTION;
+    if (judge->plan(&plan, &desc, 2))
+        abort();
+    void *scratch = make(plan->scratch), *out = make(op->x_bytes / 3);
+    const aac_op_args args = {
+        .x = op->x, .y = out, .offsets = op->offsets, .sequences = op->sequences};
+    if (aac_run(plan, &args, scratch))
+        abort();
+    aac_free(scratch);
+    aac_plan_free(&plan);
+    return out;
+}
+
+/* Half of the picture, a disc, or nothing is abnormal. */
+static uint8_t *make_mask(int64_t size)
+{
+    uint8_t *mask = make((size_t)(size * size));
+    int64_t kind = size % 3, radius = size / 3;
+    for (int64_t v = 0; v < size; v++)
+        for (int64_t u = 0; u < size; u++) {
+            int64_t down = v - size / 2, across = u - size / 2;
+            mask[v * size + u] =
+                kind == 0 ? u < size / 2
+                          : kind == 1 && down * down + across * across <= radius * radius;
+        }
+    return mask;
+}
+
+static void make_backward_operands(operands *op, const extent *size)
+{
+    op->dy = random_typed(size->dy, size->x_type);
+    if (op->desc.op == AAC_OP_ATTENTION_BACKWARD)
+        op->out = attend(op);
+    if (op->desc.op == AAC_OP_SEGMENTATION_LOSS)
+        op->mask = make_mask(op->desc.segmentation_loss.size);
+    for (int64_t i = 0; op->desc.op == AAC_OP_ADAM && i < 3 * op->desc.adam.count; i++) {
+        float *start = (float *)(void *)op->y_start + i; /* the second moment is never negative */
+        *start = i < 2 * op->desc.adam.count ? *start : *start * *start;
+    }
+}
+
 static void make_operands(operands *op, const aac_op_desc *desc)
 {
     *op = (operands){.desc = *desc};
     const extent size = measure(op);
     op->x_bytes = (size_t)size.x * aac_dtype_size(size.x_type);
-    op->y_bytes = (size_t)size.y * aac_dtype_size(size.y_type);
+    op->y_bytes = (size_t)(size.y + size.more) * aac_dtype_size(size.y_type);
+    op->more_bytes = (size_t)size.more * sizeof(float);
     op->x = size.x_type == AAC_U8 ? random_bytes(size.x) : random_typed(size.x, size.x_type);
-    op->y_start = random_typed(size.y, size.y_type);
-    if (desc->op == AAC_OP_LAYER_NORM) {
+    op->y_start = random_typed(size.y + size.more, size.y_type);
+    if (desc->op >= AAC_OP_ACTIVATE)
+        make_backward_operands(op, &size);
+    if (desc->op == AAC_OP_LAYER_NORM || desc->op == AAC_OP_LAYER_NORM_BACKWARD) {
         op->gain = random_floats(desc->layer_norm.columns);
         op->bias = random_floats(desc->layer_norm.columns);
-    } else if (desc->op == AAC_OP_BLEND) {
+    } else if (desc->op == AAC_OP_BLEND || desc->op == AAC_OP_BLEND_BACKWARD) {
         op->a = random_floats(size.y);
         if (desc->blend.rows > 1) /* a row without direction */
             memset(op->a + desc->blend.columns, 0, (size_t)desc->blend.columns * sizeof *op->a);
-    } else if (desc->op == AAC_OP_SIMILARITY) {
+    } else if (desc->op == AAC_OP_SIMILARITY || desc->op == AAC_OP_SIMILARITY_BACKWARD) {
         op->a = random_floats(2 * desc->similarity.columns);
     } else if (desc->op == AAC_OP_LINEAR) {
         op->matrix = random_floats(desc->linear.outputs * desc->linear.inputs);
@@ -158,8 +280,8 @@ static void make_operands(operands *op, const aac_op_desc *desc)
 
 static void clear_operands(operands *op)
 {
-    void *const all[] = {op->x, op->y_start, op->gain,       op->bias,
-                         op->a, op->matrix,  op->matrix_bias};
+    void *const all[] = {op->x,      op->y_start,     op->gain, op->bias, op->a,
+                         op->matrix, op->matrix_bias, op->dy,   op->out,  op->mask};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         aac_free(all[i]);
 }
@@ -193,6 +315,9 @@ static bool run(const operands *op, const aac_backend *backend, int threads, uns
     memset(scratch, 0xff, plan->scratch); /* NaN, should anything read before it writes */
     memcpy(y, op->y_start, op->y_bytes);
     memset(y + op->y_bytes, FILL, GUARD);
+    float *more = (float *)(void *)(y + op->y_bytes - op->more_bytes);
+    double losses[3] = {0};
+    const aac_adam_step adam = {1e-2, 0.5, 0.999, 1e-8, 3, more, more + op->desc.adam.count};
     const aac_op_args args = {.x = op->x,
                               .y = y,
                               .weight = weight,
@@ -200,8 +325,17 @@ static bool run(const operands *op, const aac_backend *backend, int threads, uns
                               .bias = op->bias,
                               .a = op->a,
                               .offsets = op->offsets,
-                              .sequences = op->sequences};
+                              .sequences = op->sequences,
+                              .dy = op->dy,
+                              .out = op->out,
+                              .da = more,
+                              .mask = op->mask,
+                              .losses = losses,
+                              .factor = 0.5f,
+                              .adam = &adam};
     bool done = aac_run(plan, &args, scratch) == AACLIP_OK;
+    for (int i = 0; op->desc.op == AAC_OP_SEGMENTATION_LOSS && i < 3; i++)
+        more[i] = (float)losses[i];
     for (size_t i = 0; i < GUARD; i++)
         done = done && y[op->y_bytes + i] == FILL;
     aac_free(scratch);
@@ -217,8 +351,8 @@ static double value_at(const unsigned char *y, aac_dtype type, size_t i)
 }
 
 /* Largest difference, relative to the largest value; infinite for NaN. */
-static double difference(const unsigned char *found, const unsigned char *expected, aac_dtype type,
-                         size_t bytes)
+static double part_difference(const unsigned char *found, const unsigned char *expected,
+                              aac_dtype type, size_t bytes)
 {
     double worst = 0, largest = 1e-30;
     for (size_t i = 0; i < bytes / aac_dtype_size(type); i++) {
@@ -228,6 +362,15 @@ static double difference(const unsigned char *found, const unsigned char *expect
         worst = apart <= worst ? worst : (isnan(apart) ? INFINITY : apart);
     }
     return worst / largest;
+}
+
+/* y and what stands behind it, each by its own size. */
+static double difference(const operands *op, const unsigned char *found,
+                         const unsigned char *expected, aac_dtype type)
+{
+    size_t own = op->y_bytes - op->more_bytes;
+    return fmax(part_difference(found, expected, type, own),
+                part_difference(found + own, expected + own, AAC_F32, op->more_bytes));
 }
 
 /*
@@ -258,7 +401,7 @@ static void compare(const aac_op_desc *desc, void *user)
             continue;
         for (size_t t = 0; t < sizeof threads / sizeof *threads; t++) {
             bool ran = run(&op, backend, threads[t], found);
-            double apart = ran ? difference(found, expected, type, op.y_bytes) : INFINITY;
+            double apart = ran ? difference(&op, found, expected, type) : INFINITY;
             totals->compared++;
             totals->worst[desc->op] = fmax(totals->worst[desc->op], apart);
             if (apart <= bound_of(desc, type))
@@ -374,7 +517,7 @@ int main(int argc, char **argv)
     int failed = test_failing_memory();
     visit_cases(compare, &totals);
     for (int op = 0; op < AAC_OP_COUNT; op++)
-        printf("%-12s largest difference %.1e\n", aac_op_name((aac_op)op), totals.worst[op]);
+        printf("%-20s largest difference %.1e\n", aac_op_name((aac_op)op), totals.worst[op]);
     printf("%d comparisons, %d failed\n", totals.compared, totals.failed + failed);
     return totals.compared == 0 || totals.failed + failed;
 }

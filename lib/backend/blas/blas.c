@@ -1,6 +1,7 @@
 /*
- * OpenBLAS, float32: linear layers and attention; the rest falls to `simd`. OpenBLAS has one number
- * of threads for the whole process, which belongs to the program: it is not touched here.
+ * OpenBLAS, float32: linear layers, attention and their gradients; the rest falls to `simd`.
+ * OpenBLAS has one number of threads for the whole process, which belongs to the program: it is not
+ * touched here.
  */
 #include "backend/blas/blas.h"
 
@@ -14,14 +15,35 @@ static bool available(void)
 
 static bool supports(const aac_op_desc *desc)
 {
-    if (desc->op == AAC_OP_LINEAR)
+    switch (desc->op) {
+    case AAC_OP_LINEAR:
         return desc->linear.x == AAC_F32 && desc->linear.y == AAC_F32;
-    return desc->op == AAC_OP_ATTENTION && desc->attention.type == AAC_F32;
+    case AAC_OP_LINEAR_GRADIENT:
+        return desc->linear_gradient.type == AAC_F32;
+    case AAC_OP_ATTENTION:
+    case AAC_OP_ATTENTION_BACKWARD:
+        return desc->attention.type == AAC_F32;
+    default:
+        return false;
+    }
+}
+
+static size_t scratch_of(const aac_op_desc *desc)
+{
+    if (desc->op == AAC_OP_ATTENTION)
+        return aac_blas_attention_scratch(desc);
+    return desc->op == AAC_OP_ATTENTION_BACKWARD ? aac_blas_attention_backward_scratch(desc) : 0;
 }
 
 static aaclip_status plan(aac_plan **out, const aac_op_desc *desc, int threads)
 {
-    bool linear = desc->op == AAC_OP_LINEAR;
+    static aaclip_status (*const runs[AAC_OP_COUNT])(const aac_plan *, const aac_op_args *,
+                                                     void *) = {
+        [AAC_OP_LINEAR] = aac_blas_linear,
+        [AAC_OP_LINEAR_GRADIENT] = aac_blas_linear_gradient,
+        [AAC_OP_ATTENTION] = aac_blas_attention,
+        [AAC_OP_ATTENTION_BACKWARD] = aac_blas_attention_backward,
+    };
     aac_blas_plan *made = aac_calloc(1, sizeof *made);
     *out = made ? &made->base : NULL;
     if (!made)
@@ -30,9 +52,9 @@ static aaclip_status plan(aac_plan **out, const aac_op_desc *desc, int threads)
     made->base = (aac_plan){
         .backend = &aac_backend_blas,
         .desc = *desc,
-        .scratch = linear ? 0 : aac_blas_attention_scratch(desc),
+        .scratch = scratch_of(desc),
         .threads = threads,
-        .run = linear ? aac_blas_linear : aac_blas_attention,
+        .run = runs[desc->op],
     };
     return AACLIP_OK;
 }

@@ -19,4 +19,11 @@ void aac_blas_weight_free(aac_weight *weight);
 aaclip_status aac_blas_attention(const aac_plan *plan, const aac_op_args *args, void *scratch);
 size_t aac_blas_attention_scratch(const aac_op_desc *desc); /* bytes */
 
+aaclip_status aac_blas_linear_gradient(const aac_plan *plan, const aac_op_args *args,
+                                       void *scratch);
+
+aaclip_status aac_blas_attention_backward(const aac_plan *plan, const aac_op_args *args,
+                                          void *scratch);
+size_t aac_blas_attention_backward_scratch(const aac_op_desc *desc); /* bytes */
+
 #endif

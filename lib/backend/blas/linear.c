@@ -1,4 +1,4 @@
-/* Linear layers: one sgemm, then bias and activation over the rows. */
+/* Linear layers: one sgemm, then bias and activation over the rows; gradients of matrices. */
 #include <cblas.h>
 #include <stdint.h>
 #include <string.h>
@@ -81,5 +81,16 @@ aaclip_status aac_blas_linear(const aac_plan *base, const aac_op_args *args, voi
             plan->kernels->add(weight->bias, outputs, y);
         plan->kernels->activate(y, outputs, desc->linear.activation, desc->linear.slope);
     }
+    return AACLIP_OK;
+}
+
+aaclip_status aac_blas_linear_gradient(const aac_plan *base, const aac_op_args *args, void *scratch)
+{
+    (void)scratch;
+    int rows = (int)base->desc.linear_gradient.rows;
+    int inputs = (int)base->desc.linear_gradient.inputs;
+    int outputs = (int)base->desc.linear_gradient.outputs;
+    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, outputs, inputs, rows, 1.0f, args->dy,
+                outputs, args->x, inputs, 1.0f, args->y, inputs);
     return AACLIP_OK;
 }

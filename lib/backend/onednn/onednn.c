@@ -1,4 +1,5 @@
-/* oneDNN on the processor: linear layers and long attention. The rest falls to `simd`. */
+/* oneDNN on the processor: linear layers, long attention and their gradients. The rest falls to
+ * `simd`. */
 #include "backend/onednn/onednn.h"
 #include "core/platform.h"
 
@@ -20,7 +21,10 @@ static bool supports(const aac_op_desc *desc)
     switch (desc->op) {
     case AAC_OP_LINEAR:
         return type_is_native(desc->linear.x) && type_is_native(desc->linear.y);
+    case AAC_OP_LINEAR_GRADIENT:
+        return type_is_native(desc->linear_gradient.type);
     case AAC_OP_ATTENTION:
+    case AAC_OP_ATTENTION_BACKWARD:
         return type_is_native(desc->attention.type) &&
                desc->attention.kind != AAC_ATTENTION_CAUSAL && desc->attention.uniform &&
                desc->attention.longest >= SHORTEST_ATTENTION;
@@ -31,16 +35,33 @@ static bool supports(const aac_op_desc *desc)
 
 static aaclip_status plan(aac_plan **out, const aac_op_desc *desc, int threads)
 {
-    return desc->op == AAC_OP_LINEAR ? aac_onednn_plan_linear(out, desc, threads)
-                                     : aac_onednn_plan_attention(out, desc, threads);
+    switch (desc->op) {
+    case AAC_OP_LINEAR:
+        return aac_onednn_plan_linear(out, desc, threads);
+    case AAC_OP_LINEAR_GRADIENT:
+        return aac_onednn_plan_linear_gradient(out, desc, threads);
+    case AAC_OP_ATTENTION_BACKWARD:
+        return aac_onednn_plan_attention_backward(out, desc, threads);
+    default:
+        return aac_onednn_plan_attention(out, desc, threads);
+    }
 }
 
 static void plan_free(aac_plan *plan)
 {
-    if (plan->desc.op == AAC_OP_LINEAR)
+    switch (plan->desc.op) {
+    case AAC_OP_LINEAR:
         aac_onednn_free_linear(plan);
-    else
+        break;
+    case AAC_OP_LINEAR_GRADIENT:
+        aac_onednn_free_linear_gradient(plan);
+        break;
+    case AAC_OP_ATTENTION_BACKWARD:
+        aac_onednn_free_attention_backward(plan);
+        break;
+    default:
         aac_onednn_free_attention(plan);
+    }
 }
 
 const aac_backend aac_backend_onednn = {

@@ -14,4 +14,12 @@ void aac_onednn_weight_free(aac_weight *weight);
 aaclip_status aac_onednn_plan_attention(aac_plan **plan, const aac_op_desc *desc, int threads);
 void aac_onednn_free_attention(aac_plan *plan);
 
+aaclip_status aac_onednn_plan_attention_backward(aac_plan **plan, const aac_op_desc *desc,
+                                                 int threads);
+void aac_onednn_free_attention_backward(aac_plan *plan);
+
+aaclip_status aac_onednn_plan_linear_gradient(aac_plan **plan, const aac_op_desc *desc,
+                                              int threads);
+void aac_onednn_free_linear_gradient(aac_plan *plan);
+
 #endif

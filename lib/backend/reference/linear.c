@@ -69,7 +69,7 @@ aaclip_status aac_reference_pack(aac_weight **out, const aac_tensor *parts,
     return AACLIP_OK;
 }
 
-static double activate(double x, aac_activation activation, double slope)
+double aac_reference_activation(double x, aac_activation activation, double slope)
 {
     switch (activation) {
     case AAC_ACTIVATION_QUICK_GELU:
@@ -97,7 +97,8 @@ aaclip_status aac_reference_linear(const aac_plan *plan, const aac_op_args *args
             for (int64_t i = 0; i < inputs; i++)
                 sum += aac_reference_get(args->x, desc->linear.x, row * inputs + i) *
                        (double)weight->matrix[column * inputs + i];
-            sum = activate(sum, desc->linear.activation, (double)desc->linear.slope);
+            sum =
+                aac_reference_activation(sum, desc->linear.activation, (double)desc->linear.slope);
             int64_t at = row * outputs + column;
             if (desc->linear.accumulate)
                 sum += aac_reference_get(args->y, desc->linear.y, at);

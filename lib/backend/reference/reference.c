@@ -14,6 +14,16 @@ static const aac_reference_run runs[AAC_OP_COUNT] = {
     [AAC_OP_PATCHES] = aac_reference_patches,
     [AAC_OP_SIMILARITY] = aac_reference_similarity,
     [AAC_OP_ANOMALY_MAP] = aac_reference_anomaly_map,
+    [AAC_OP_ACTIVATE] = aac_reference_activate,
+    [AAC_OP_ACTIVATE_BACKWARD] = aac_reference_activate_backward,
+    [AAC_OP_LINEAR_GRADIENT] = aac_reference_linear_gradient,
+    [AAC_OP_LAYER_NORM_BACKWARD] = aac_reference_layer_norm_backward,
+    [AAC_OP_ATTENTION_BACKWARD] = aac_reference_attention_backward,
+    [AAC_OP_BLEND_BACKWARD] = aac_reference_blend_backward,
+    [AAC_OP_NORMALIZE_BACKWARD] = aac_reference_normalize_backward,
+    [AAC_OP_SIMILARITY_BACKWARD] = aac_reference_similarity_backward,
+    [AAC_OP_SEGMENTATION_LOSS] = aac_reference_segmentation_loss,
+    [AAC_OP_ADAM] = aac_reference_adam,
 };
 
 double aac_reference_get(const void *values, aac_dtype type, int64_t index)
@@ -44,6 +54,10 @@ size_t aac_reference_scratch(const aac_op_desc *desc)
 {
     if (desc->op == AAC_OP_ATTENTION)
         return (size_t)desc->attention.longest;
+    if (desc->op == AAC_OP_ATTENTION_BACKWARD)
+        return (size_t)(2 * desc->attention.longest * (desc->attention.head_size + 1));
+    if (desc->op == AAC_OP_SEGMENTATION_LOSS)
+        return (size_t)(2 * desc->segmentation_loss.grid * desc->segmentation_loss.grid);
     if (desc->op == AAC_OP_ANOMALY_MAP)
         return (size_t)(2 * desc->anomaly_map.grid * desc->anomaly_map.grid);
     return 0;

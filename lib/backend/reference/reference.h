@@ -19,6 +19,24 @@ aaclip_status aac_reference_similarity(const aac_plan *plan, const aac_op_args *
                                        void *scratch);
 aaclip_status aac_reference_anomaly_map(const aac_plan *plan, const aac_op_args *args,
                                         void *scratch);
+aaclip_status aac_reference_activate(const aac_plan *plan, const aac_op_args *args, void *scratch);
+aaclip_status aac_reference_activate_backward(const aac_plan *plan, const aac_op_args *args,
+                                              void *scratch);
+aaclip_status aac_reference_linear_gradient(const aac_plan *plan, const aac_op_args *args,
+                                            void *scratch);
+aaclip_status aac_reference_layer_norm_backward(const aac_plan *plan, const aac_op_args *args,
+                                                void *scratch);
+aaclip_status aac_reference_attention_backward(const aac_plan *plan, const aac_op_args *args,
+                                               void *scratch);
+aaclip_status aac_reference_blend_backward(const aac_plan *plan, const aac_op_args *args,
+                                           void *scratch);
+aaclip_status aac_reference_normalize_backward(const aac_plan *plan, const aac_op_args *args,
+                                               void *scratch);
+aaclip_status aac_reference_similarity_backward(const aac_plan *plan, const aac_op_args *args,
+                                                void *scratch);
+aaclip_status aac_reference_segmentation_loss(const aac_plan *plan, const aac_op_args *args,
+                                              void *scratch);
+aaclip_status aac_reference_adam(const aac_plan *plan, const aac_op_args *args, void *scratch);
 
 aaclip_status aac_reference_pack(aac_weight **weight, const aac_tensor *parts,
                                  const aac_tensor *bias_parts, int part_count, aac_dtype type,
@@ -28,6 +46,8 @@ void aac_reference_weight_free(aac_weight *weight);
 /* Element `index` of a float32 or bfloat16 array. */
 double aac_reference_get(const void *values, aac_dtype type, int64_t index);
 void aac_reference_set(void *values, aac_dtype type, int64_t index, double value);
+
+double aac_reference_activation(double x, aac_activation activation, double slope);
 
 /* Doubles of scratch that one thread needs for an operation. */
 size_t aac_reference_scratch(const aac_op_desc *desc);

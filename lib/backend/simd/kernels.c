@@ -226,6 +226,122 @@ static void blend(const float *a, int64_t count, float weight, float *y)
         y[i] = factor * a[i] + (1.0f - weight) * y[i];
 }
 
+/* The derivative of x * Phi(x) is Phi(x) + x * phi(x). */
+static inline float gelu_slope(float x)
+{
+    float magnitude = fabsf(x), z = magnitude * 0.70710678f;
+    float normal = 0.39894228f * exponential(-z * z);
+    float share = magnitude > 1e-6f ? gelu(magnitude) / magnitude : 0.5f; /* Phi(|x|) */
+    return (x < 0 ? 1.0f - share : share) + x * normal;
+}
+
+static void activate_backward(const float *x, const float *dy, int64_t count,
+                              aac_activation activation, float slope, float *y)
+{
+    switch (activation) {
+    case AAC_ACTIVATION_NONE:
+        if (y != dy)
+            memcpy(y, dy, (size_t)count * sizeof *y);
+        break;
+    case AAC_ACTIVATION_QUICK_GELU:
+#pragma omp simd
+        for (int64_t i = 0; i < count; i++) {
+            float sigmoid = 1.0f / (1.0f + exponential(-1.702f * x[i]));
+            y[i] = dy[i] * (sigmoid + 1.702f * x[i] * sigmoid * (1.0f - sigmoid));
+        }
+        break;
+    case AAC_ACTIVATION_GELU:
+#pragma omp simd
+        for (int64_t i = 0; i < count; i++)
+            y[i] = dy[i] * gelu_slope(x[i]);
+        break;
+    case AAC_ACTIVATION_LEAKY_RELU:
+#pragma omp simd
+        for (int64_t i = 0; i < count; i++)
+            y[i] = x[i] < 0 ? slope * dy[i] : dy[i];
+        break;
+    }
+}
+
+static void layer_norm_backward(const float *x, const float *dy, int64_t count, float epsilon,
+                                const float *gain, float *y)
+{
+    float total = 0, squares = 0, sum = 0, product = 0, columns = (float)count;
+#pragma omp simd reduction(+ : total)
+    for (int64_t i = 0; i < count; i++)
+        total += x[i];
+    float mean = total / columns;
+#pragma omp simd reduction(+ : squares, sum, product)
+    for (int64_t i = 0; i < count; i++) {
+        float centred = x[i] - mean, g = gain[i] * dy[i];
+        squares += centred * centred;
+        sum += g;
+        product += g * centred;
+    }
+    float factor = 1.0f / sqrtf(squares / columns + epsilon);
+    float offset = sum / columns, turn = product / columns * factor * factor;
+#pragma omp simd
+    for (int64_t i = 0; i < count; i++)
+        y[i] += factor * (gain[i] * dy[i] - offset - (x[i] - mean) * turn);
+}
+
+static void blend_backward(const float *x, const float *a, const float *dy, int64_t count,
+                           float weight, float *y, float *da)
+{
+    float x_norm = sqrtf(dot(x, x, count)), aa = dot(a, a, count), product = dot(a, dy, count);
+    float a_norm = sqrtf(aa);
+    bool directed = aa > 0;
+    float ratio = directed ? weight * x_norm / a_norm : 0.0f;
+    float turn = directed ? product / aa : 0.0f;
+    float pull = directed && x_norm > 0 ? weight * product / a_norm / x_norm : 0.0f;
+#pragma omp simd
+    for (int64_t i = 0; i < count; i++) {
+        float gradient = dy[i];
+        da[i] = ratio * (gradient - turn * a[i]);
+        y[i] = (1.0f - weight) * gradient + pull * x[i];
+    }
+}
+
+static void normalize_backward(const float *x, const float *dy, int64_t count, float factor,
+                               float *y)
+{
+    float norm = sqrtf(dot(x, x, count)), along = dot(x, dy, count);
+    float turn = norm > 1e-12f ? along / norm / norm : 0.0f;
+    factor = factor / (norm > 1e-12f ? norm : 1e-12f);
+#pragma omp simd
+    for (int64_t i = 0; i < count; i++)
+        y[i] = factor * (dy[i] - turn * x[i]);
+}
+
+static void softmax_backward(float *e, const float *dp, int64_t count, float inverse, float scale,
+                             float expected, float *out)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < count; i++) {
+        float p = inverse * e[i];
+        e[i] = p;
+        out[i] = scale * p * (dp[i] - expected);
+    }
+}
+
+static void adam(float *y, const float *gradient, int64_t count, const aac_adam_step *step)
+{
+    double first_share = 1 - pow(step->beta1, (double)step->step);
+    double second_share = 1 - pow(step->beta2, (double)step->step);
+    float beta1 = (float)step->beta1, beta2 = (float)step->beta2, epsilon = (float)step->epsilon;
+    float rest1 = (float)(1 - step->beta1), rest2 = (float)(1 - step->beta2);
+    float rate = (float)(step->rate / first_share), root = (float)sqrt(second_share);
+    float *first = step->first_moment, *second = step->second_moment;
+#pragma omp simd
+    for (int64_t i = 0; i < count; i++) {
+        float m = beta1 * first[i] + rest1 * gradient[i];
+        float v = beta2 * second[i] + rest2 * gradient[i] * gradient[i];
+        first[i] = m;
+        second[i] = v;
+        y[i] -= rate * m / (sqrtf(v) / root + epsilon);
+    }
+}
+
 const aac_kernels AAC_KERNELS = {
     .softmax_f32 = softmax_f32,
     .softmax_bf16 = softmax_bf16,
@@ -239,4 +355,10 @@ const aac_kernels AAC_KERNELS = {
     .activate = activate,
     .layer_norm = layer_norm,
     .blend = blend,
+    .activate_backward = activate_backward,
+    .layer_norm_backward = layer_norm_backward,
+    .blend_backward = blend_backward,
+    .normalize_backward = normalize_backward,
+    .softmax_backward = softmax_backward,
+    .adam = adam,
 };

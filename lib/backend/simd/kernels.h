@@ -30,6 +30,26 @@ typedef struct aac_kernels {
                        const float *bias, float *y);
     /* y = weight * a * |y| / |a| + (1 - weight) * y */
     void (*blend)(const float *a, int64_t count, float weight, float *y);
+
+    /* y = dy * activation'(x); y may be dy. */
+    void (*activate_backward)(const float *x, const float *dy, int64_t count,
+                              aac_activation activation, float slope, float *y);
+    /* y += gradient of x */
+    void (*layer_norm_backward)(const float *x, const float *dy, int64_t count, float epsilon,
+                                const float *gain, float *y);
+    /* y = gradient of x (y may be dy), da = gradient of a */
+    void (*blend_backward)(const float *x, const float *a, const float *dy, int64_t count,
+                           float weight, float *y, float *da);
+    /* y = factor * (dy - x (x . dy) / |x|^2) / |x| */
+    void (*normalize_backward)(const float *x, const float *dy, int64_t count, float factor,
+                               float *y);
+    /*
+     * Of a row of softmax: e (not divided by the sum, as softmax_f32 leaves it) becomes the
+     * probabilities, dp the gradient of the scores: scale * p * (dp - expected). dp may be out.
+     */
+    void (*softmax_backward)(float *e, const float *dp, int64_t count, float inverse, float scale,
+                             float expected, float *out);
+    void (*adam)(float *y, const float *gradient, int64_t count, const aac_adam_step *step);
 } aac_kernels;
 
 /* The best that this processor runs. Any thread. */

@@ -5,10 +5,23 @@
 #include "core/memory.h"
 
 static aaclip_status (*const runs[AAC_OP_COUNT])(const aac_plan *, const aac_op_args *, void *) = {
-    [AAC_OP_LAYER_NORM] = aac_simd_layer_norm, [AAC_OP_ATTENTION] = aac_simd_attention,
-    [AAC_OP_BLEND] = aac_simd_blend,           [AAC_OP_NORMALIZE] = aac_simd_normalize,
-    [AAC_OP_CONVERT] = aac_simd_convert,       [AAC_OP_PATCHES] = aac_simd_patches,
-    [AAC_OP_SIMILARITY] = aac_simd_similarity, [AAC_OP_ANOMALY_MAP] = aac_simd_anomaly_map,
+    [AAC_OP_LAYER_NORM] = aac_simd_layer_norm,
+    [AAC_OP_ATTENTION] = aac_simd_attention,
+    [AAC_OP_BLEND] = aac_simd_blend,
+    [AAC_OP_NORMALIZE] = aac_simd_normalize,
+    [AAC_OP_CONVERT] = aac_simd_convert,
+    [AAC_OP_PATCHES] = aac_simd_patches,
+    [AAC_OP_SIMILARITY] = aac_simd_similarity,
+    [AAC_OP_ANOMALY_MAP] = aac_simd_anomaly_map,
+    [AAC_OP_ACTIVATE] = aac_simd_activate,
+    [AAC_OP_ACTIVATE_BACKWARD] = aac_simd_activate_backward,
+    [AAC_OP_LAYER_NORM_BACKWARD] = aac_simd_layer_norm_backward,
+    [AAC_OP_ATTENTION_BACKWARD] = aac_simd_attention_backward,
+    [AAC_OP_BLEND_BACKWARD] = aac_simd_blend_backward,
+    [AAC_OP_NORMALIZE_BACKWARD] = aac_simd_normalize_backward,
+    [AAC_OP_SIMILARITY_BACKWARD] = aac_simd_similarity_backward,
+    [AAC_OP_SEGMENTATION_LOSS] = aac_simd_segmentation_loss,
+    [AAC_OP_ADAM] = aac_simd_adam,
 };
 
 static size_t round_up(size_t size)
@@ -40,6 +53,18 @@ static void scratch_sizes(const aac_op_desc *desc, int64_t *per_thread, int64_t 
     case AAC_OP_ATTENTION:
         *per_thread = desc->attention.longest * (3 * desc->attention.head_size + 1) +
                       desc->attention.head_size;
+        break;
+    case AAC_OP_ACTIVATE:
+        *per_thread = desc->activate.columns;
+        break;
+    case AAC_OP_ACTIVATE_BACKWARD:
+        *per_thread = 2 * desc->activate.columns;
+        break;
+    case AAC_OP_ATTENTION_BACKWARD:
+        *per_thread = aac_simd_attention_backward_floats(desc);
+        break;
+    case AAC_OP_SEGMENTATION_LOSS:
+        *common = aac_simd_segmentation_loss_floats(desc);
         break;
     case AAC_OP_NORMALIZE:
         *common = desc->normalize.rows;

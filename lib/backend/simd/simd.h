@@ -25,5 +25,24 @@ aaclip_status aac_simd_convert(const aac_plan *base, const aac_op_args *args, vo
 aaclip_status aac_simd_patches(const aac_plan *base, const aac_op_args *args, void *scratch);
 aaclip_status aac_simd_similarity(const aac_plan *base, const aac_op_args *args, void *scratch);
 aaclip_status aac_simd_anomaly_map(const aac_plan *base, const aac_op_args *args, void *scratch);
+aaclip_status aac_simd_activate(const aac_plan *base, const aac_op_args *args, void *scratch);
+aaclip_status aac_simd_activate_backward(const aac_plan *base, const aac_op_args *args,
+                                         void *scratch);
+aaclip_status aac_simd_layer_norm_backward(const aac_plan *base, const aac_op_args *args,
+                                           void *scratch);
+aaclip_status aac_simd_attention_backward(const aac_plan *base, const aac_op_args *args,
+                                          void *scratch);
+aaclip_status aac_simd_blend_backward(const aac_plan *base, const aac_op_args *args, void *scratch);
+aaclip_status aac_simd_normalize_backward(const aac_plan *base, const aac_op_args *args,
+                                          void *scratch);
+aaclip_status aac_simd_similarity_backward(const aac_plan *base, const aac_op_args *args,
+                                           void *scratch);
+aaclip_status aac_simd_segmentation_loss(const aac_plan *base, const aac_op_args *args,
+                                         void *scratch);
+aaclip_status aac_simd_adam(const aac_plan *base, const aac_op_args *args, void *scratch);
+
+/* Floats of scratch: for each thread; for all. */
+int64_t aac_simd_attention_backward_floats(const aac_op_desc *desc);
+int64_t aac_simd_segmentation_loss_floats(const aac_op_desc *desc);
 
 #endif

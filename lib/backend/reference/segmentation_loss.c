@@ -1,0 +1,112 @@
+/* The training losses of a map: focal and two dice, with their gradient on the grid. */
+#include <math.h>
+#include <string.h>
+
+#include "backend/reference/reference.h"
+
+/* The four grid cells that a pixel is made of, and their shares. */
+typedef struct pixel_mix {
+    int64_t cell[4];
+    double share[4];
+} pixel_mix;
+
+static pixel_mix mix_of(int64_t row, int64_t column, int64_t grid, int64_t size)
+{
+    double step = size > 1 ? (double)(grid - 1) / (double)(size - 1) : 0;
+    double v = (double)row * step, u = (double)column * step;
+    int64_t top = (int64_t)v, left = (int64_t)u;
+    int64_t bottom = top + 1 < grid ? top + 1 : top, right = left + 1 < grid ? left + 1 : left;
+    double down = v - (double)top, across = u - (double)left;
+    return (pixel_mix){
+        {top * grid + left, top * grid + right, bottom * grid + left, bottom * grid + right},
+        {(1 - down) * (1 - across), (1 - down) * across, down * (1 - across), down * across}};
+}
+
+/* Probability of "abnormal": softmax of the two channels at a pixel. */
+static double probability(const float *x, const pixel_mix *mix)
+{
+    double apart = 0;
+    for (int i = 0; i < 4; i++)
+        apart += mix->share[i] * ((double)x[2 * mix->cell[i] + 1] - (double)x[2 * mix->cell[i]]);
+    return 1 / (1 + exp(-apart));
+}
+
+/* Sums over all pixels that the losses are made of. */
+typedef struct loss_sums {
+    double focal, p[2], t[2], both[2];
+} loss_sums;
+
+typedef struct focal_term {
+    double loss, slope; /* slope: of the probability of "abnormal" */
+} focal_term;
+
+static focal_term focal(double p, bool abnormal, double alpha)
+{
+    double target = abnormal ? 1 - 1e-5 : 1e-5;
+    double pt = target * p + (1 - target) * (1 - p) + 1e-5;
+    double by_pt = 2 * (1 - pt) * log(pt) - (1 - pt) * (1 - pt) / pt;
+    return (focal_term){-alpha * (1 - pt) * (1 - pt) * log(pt), alpha * by_pt * (2 * target - 1)};
+}
+
+static void weigh_kinds(const aac_op_desc *desc, const uint8_t *mask, double alpha[2])
+{
+    int64_t pixels = desc->segmentation_loss.size * desc->segmentation_loss.size, abnormal = 0;
+    for (int64_t i = 0; i < pixels; i++)
+        abnormal += mask[i];
+    alpha[0] = alpha[1] = 1;
+    if (!desc->segmentation_loss.balanced || abnormal == 0 || abnormal == pixels)
+        return;
+    alpha[0] = 2 * (double)abnormal / (double)pixels;
+    alpha[1] = 2 - alpha[0];
+}
+
+static loss_sums sum_pixels(const aac_op_desc *desc, const aac_op_args *args, const double *alpha)
+{
+    int64_t size = desc->segmentation_loss.size;
+    loss_sums sums = {0};
+    for (int64_t at = 0; at < size * size; at++) {
+        pixel_mix mix = mix_of(at / size, at % size, desc->segmentation_loss.grid, size);
+        double p = probability(args->x, &mix), t = args->mask[at];
+        sums.focal += focal(p, args->mask[at], alpha[args->mask[at]]).loss;
+        sums.p[0] += 1 - p;
+        sums.p[1] += p;
+        sums.t[0] += 1 - t;
+        sums.t[1] += t;
+        sums.both[0] += (1 - p) * (1 - t);
+        sums.both[1] += p * t;
+    }
+    return sums;
+}
+
+aaclip_status aac_reference_segmentation_loss(const aac_plan *plan, const aac_op_args *args,
+                                              void *scratch)
+{
+    const aac_op_desc *desc = &plan->desc;
+    int64_t size = desc->segmentation_loss.size, grid = desc->segmentation_loss.grid;
+    double pixels = (double)(size * size), alpha[2], *gradient = scratch;
+    weigh_kinds(desc, args->mask, alpha);
+    const loss_sums sums = sum_pixels(desc, args, alpha);
+    double above[2], below[2];
+    for (int i = 0; i < 2; i++) {
+        above[i] = 2 * sums.both[i] + 1;
+        below[i] = sums.p[i] + sums.t[i] + 1;
+        args->losses[1 + i] += 1 - above[i] / below[i];
+    }
+    args->losses[0] += sums.focal / pixels;
+    memset(gradient, 0, (size_t)(2 * grid * grid) * sizeof *gradient);
+    for (int64_t at = 0; at < size * size; at++) {
+        pixel_mix mix = mix_of(at / size, at % size, grid, size);
+        double p = probability(args->x, &mix), t = args->mask[at];
+        double by_p = focal(p, args->mask[at], alpha[args->mask[at]]).slope / pixels;
+        by_p += (2 * (1 - t) * below[0] - above[0]) / (below[0] * below[0]); /* p[0] = 1 - p */
+        by_p -= (2 * t * below[1] - above[1]) / (below[1] * below[1]);
+        double by_score = by_p * p * (1 - p);
+        for (int i = 0; i < 4; i++) {
+            gradient[2 * mix.cell[i]] -= mix.share[i] * by_score;
+            gradient[2 * mix.cell[i] + 1] += mix.share[i] * by_score;
+        }
+    }
+    for (int64_t i = 0; i < 2 * grid * grid; i++)
+        ((float *)args->y)[i] = (float)((double)args->factor * gradient[i]);
+    return AACLIP_OK;
+}

@@ -1,0 +1,186 @@
+/*
+ * The training losses of a map, with their gradient on the grid. Two passes over the pixels: sums,
+ * then gradients. Every thread has whole rows, and sums are added in the order of the rows, so the
+ * result does not depend on the number of threads.
+ */
+#include "backend/simd/simd.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Where a pixel row or column falls between two lines of the grid. */
+typedef struct line_mix {
+    int64_t first, second;
+    float share; /* of the second */
+} line_mix;
+
+static line_mix mix_of(int64_t index, int64_t grid, int64_t size)
+{
+    double at = size > 1 ? (double)index * (double)(grid - 1) / (double)(size - 1) : 0.0;
+    int64_t first = (int64_t)at;
+    return (line_mix){first, first + 1 < grid ? first + 1 : first, (float)(at - (double)first)};
+}
+
+/* Sums of one row of pixels, all that the losses need. */
+typedef struct row_sums {
+    double focal, p, p_abnormal, abnormal; /* p: probability of "abnormal" */
+} row_sums;
+
+/* d loss / d p of a pixel is a slope of each kind's dice and the focal term's. */
+typedef struct loss_slopes {
+    double alpha[2];
+    double dice[2]; /* of a normal, of an abnormal pixel */
+    double pixels;
+} loss_slopes;
+
+static float probability(const float *apart, const line_mix *down, const line_mix *across,
+                         int64_t grid)
+{
+    const float *upper = apart + down->first * grid, *lower = apart + down->second * grid;
+    float top =
+        upper[across->first] + across->share * (upper[across->second] - upper[across->first]);
+    float bottom =
+        lower[across->first] + across->share * (lower[across->second] - lower[across->first]);
+    return 1.0f / (1.0f + expf(-(top + down->share * (bottom - top))));
+}
+
+static double confidence(double p, bool abnormal)
+{
+    double target = abnormal ? 1 - 1e-5 : 1e-5;
+    return target * p + (1 - target) * (1 - p) + 1e-5;
+}
+
+static row_sums sum_row(const float *apart, const uint8_t *mask, int64_t row, int64_t grid,
+                        int64_t size, const double *alpha)
+{
+    row_sums sums = {0};
+    line_mix down = mix_of(row, grid, size);
+    for (int64_t column = 0; column < size; column++) {
+        line_mix across = mix_of(column, grid, size);
+        bool abnormal = mask[row * size + column];
+        double p = (double)probability(apart, &down, &across, grid), pt = confidence(p, abnormal);
+        sums.focal -= alpha[abnormal] * (1 - pt) * (1 - pt) * log(pt);
+        sums.p += p;
+        sums.p_abnormal += abnormal ? p : 0;
+        sums.abnormal += abnormal;
+    }
+    return sums;
+}
+
+/* Gradient of the scores' difference at each pixel of a row, gathered onto the grid's columns. */
+static void gradient_row(const float *apart, const uint8_t *mask, int64_t row, int64_t grid,
+                         int64_t size, const loss_slopes *slopes, float *out)
+{
+    line_mix down = mix_of(row, grid, size);
+    memset(out, 0, (size_t)grid * sizeof *out);
+    for (int64_t column = 0; column < size; column++) {
+        line_mix across = mix_of(column, grid, size);
+        bool abnormal = mask[row * size + column];
+        double p = (double)probability(apart, &down, &across, grid), pt = confidence(p, abnormal);
+        double focal = 2 * (1 - pt) * log(pt) - (1 - pt) * (1 - pt) / pt;
+        double sign = abnormal ? 1 - 2e-5 : 2e-5 - 1;
+        double by_p =
+            slopes->alpha[abnormal] * focal * sign / slopes->pixels + slopes->dice[abnormal];
+        float gradient = (float)(by_p * p * (1 - p));
+        out[across.first] += (1.0f - across.share) * gradient;
+        out[across.second] += across.share * gradient;
+    }
+}
+
+static void weigh_kinds(const aac_op_desc *desc, const uint8_t *mask, double alpha[2])
+{
+    int64_t pixels = desc->segmentation_loss.size * desc->segmentation_loss.size, abnormal = 0;
+    for (int64_t i = 0; i < pixels; i++)
+        abnormal += mask[i];
+    alpha[0] = alpha[1] = 1;
+    if (!desc->segmentation_loss.balanced || abnormal == 0 || abnormal == pixels)
+        return;
+    alpha[0] = 2 * (double)abnormal / (double)pixels;
+    alpha[1] = 2 - alpha[0];
+}
+
+/* Adds the losses and gives the dice's part of each pixel's slope. */
+static void add_losses(const row_sums *rows, int64_t size, loss_slopes *slopes, double *losses)
+{
+    row_sums all = {0};
+    for (int64_t i = 0; i < size; i++) {
+        all.focal += rows[i].focal;
+        all.p += rows[i].p;
+        all.p_abnormal += rows[i].p_abnormal;
+        all.abnormal += rows[i].abnormal;
+    }
+    double pixels = slopes->pixels, normal = pixels - all.abnormal;
+    double both = normal - (all.p - all.p_abnormal); /* sum of (1 - p) over normal pixels */
+    double above[] = {2 * both + 1, 2 * all.p_abnormal + 1};
+    double below[] = {pixels - all.p + normal + 1, all.p + all.abnormal + 1};
+    losses[0] += all.focal / pixels;
+    losses[1] += 1 - above[0] / below[0];
+    losses[2] += 1 - above[1] / below[1];
+    double common = above[1] / (below[1] * below[1]) - above[0] / (below[0] * below[0]);
+    slopes->dice[0] = common + 2 / below[0];
+    slopes->dice[1] = common - 2 / below[1];
+}
+
+typedef struct loss_memory {
+    row_sums *rows;  // (size)
+    float *apart;    // (grid, grid): score of abnormal - score of normal
+    float *gathered; // (size, grid)
+} loss_memory;
+
+static loss_memory lay_out(const aac_op_desc *desc, void *scratch)
+{
+    int64_t size = desc->segmentation_loss.size, grid = desc->segmentation_loss.grid;
+    loss_memory memory = {.rows = scratch};
+    memory.apart = (float *)(memory.rows + size);
+    memory.gathered = memory.apart + grid * grid;
+    return memory;
+}
+
+int64_t aac_simd_segmentation_loss_floats(const aac_op_desc *desc)
+{
+    int64_t size = desc->segmentation_loss.size, grid = desc->segmentation_loss.grid;
+    return size * (int64_t)(sizeof(row_sums) / sizeof(float)) + grid * grid + size * grid;
+}
+
+/* The rows' gradients onto the grid's rows; both channels get it with opposite signs. */
+static void gather_rows(const aac_op_desc *desc, const float *gathered, float factor, float *y)
+{
+    int64_t size = desc->segmentation_loss.size, grid = desc->segmentation_loss.grid;
+#pragma omp parallel for schedule(static)
+    for (int64_t line = 0; line < grid; line++)
+        for (int64_t column = 0; column < grid; column++) {
+            double sum = 0;
+            for (int64_t row = 0; row < size; row++) {
+                line_mix down = mix_of(row, grid, size);
+                double value = (double)gathered[row * grid + column];
+                sum += down.first == line ? (1 - (double)down.share) * value : 0;
+                sum += down.second == line ? (double)down.share * value : 0;
+            }
+            float gradient = (float)((double)factor * sum);
+            y[2 * (line * grid + column)] = -gradient;
+            y[2 * (line * grid + column) + 1] = gradient;
+        }
+}
+
+aaclip_status aac_simd_segmentation_loss(const aac_plan *base, const aac_op_args *args,
+                                         void *scratch)
+{
+    const aac_op_desc *desc = &base->desc;
+    int64_t size = desc->segmentation_loss.size, grid = desc->segmentation_loss.grid;
+    const loss_memory memory = lay_out(desc, scratch);
+    const float *x = args->x;
+    loss_slopes slopes = {.pixels = (double)(size * size)};
+    weigh_kinds(desc, args->mask, slopes.alpha);
+    for (int64_t i = 0; i < grid * grid; i++)
+        memory.apart[i] = x[2 * i + 1] - x[2 * i];
+#pragma omp parallel for schedule(static)
+    for (int64_t row = 0; row < size; row++)
+        memory.rows[row] = sum_row(memory.apart, args->mask, row, grid, size, slopes.alpha);
+    add_losses(memory.rows, size, &slopes, args->losses);
+#pragma omp parallel for schedule(static)
+    for (int64_t row = 0; row < size; row++)
+        gradient_row(memory.apart, args->mask, row, grid, size, &slopes,
+                     memory.gathered + row * grid);
+    gather_rows(desc, memory.gathered, args->factor, args->y);
+    return AACLIP_OK;
+}
