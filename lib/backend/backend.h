@@ -261,6 +261,9 @@ aaclip_status aac_dispatch_pack(const aac_dispatch *dispatch, aac_weight **weigh
 void aac_plan_free(aac_plan **plan);
 void aac_weight_free(aac_weight **weight);
 
+/* Bytes that suffice for each of the plans; those that are NULL need none. */
+size_t aac_largest_scratch(const aac_plan *const *plans, size_t count);
+
 /* Runs a plan with the plan's number of threads. */
 aaclip_status aac_run(const aac_plan *plan, const aac_op_args *args, void *scratch);
 

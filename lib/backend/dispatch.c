@@ -26,10 +26,14 @@ static const struct {
 #define REGISTRY_COUNT (sizeof registry / sizeof *registry)
 
 static const char *const op_names[AAC_OP_COUNT] = {
-    [AAC_OP_LINEAR] = "linear",           [AAC_OP_LAYER_NORM] = "layer_norm",
-    [AAC_OP_ATTENTION] = "attention",     [AAC_OP_BLEND] = "blend",
-    [AAC_OP_NORMALIZE] = "normalize",     [AAC_OP_CONVERT] = "convert",
-    [AAC_OP_PATCHES] = "patches",         [AAC_OP_SIMILARITY] = "similarity",
+    [AAC_OP_LINEAR] = "linear",
+    [AAC_OP_LAYER_NORM] = "layer_norm",
+    [AAC_OP_ATTENTION] = "attention",
+    [AAC_OP_BLEND] = "blend",
+    [AAC_OP_NORMALIZE] = "normalize",
+    [AAC_OP_CONVERT] = "convert",
+    [AAC_OP_PATCHES] = "patches",
+    [AAC_OP_SIMILARITY] = "similarity",
     [AAC_OP_ANOMALY_MAP] = "anomaly_map",
     [AAC_OP_ACTIVATE] = "activate",
     [AAC_OP_ACTIVATE_BACKWARD] = "activate_backward",
@@ -176,6 +180,15 @@ void aac_weight_free(aac_weight **weight)
     if (*weight)
         (*weight)->backend->weight_free(*weight);
     *weight = NULL;
+}
+
+size_t aac_largest_scratch(const aac_plan *const *plans, size_t count)
+{
+    size_t largest = 0;
+    for (size_t i = 0; i < count; i++)
+        if (plans[i] && plans[i]->scratch > largest)
+            largest = plans[i]->scratch;
+    return largest;
 }
 
 aaclip_status aac_run(const aac_plan *plan, const aac_op_args *args, void *scratch)

@@ -116,6 +116,11 @@ aaclip_status aac_config_read(aaclip_config *config, const aaclip_config *caller
 {
     aac_config_fill(config, AACLIP_PROFILE_DOCUMENT);
     aaclip_status status = aac_options_read(config, sizeof *config, caller, "aaclip_config");
+    if (!status && config->profile == AACLIP_PROFILE_PUBLISHED) {
+        /* what an older caller does not know is its profile's */
+        aac_config_fill(config, AACLIP_PROFILE_PUBLISHED);
+        status = aac_options_read(config, sizeof *config, caller, "aaclip_config");
+    }
     return status ? status : check(config);
 }
 
@@ -183,30 +188,54 @@ static bool read_floats(const json_t *list, float *values, size_t count)
 {
     if (json_array_size(list) != count)
         return false;
-    for (size_t i = 0; i < count; i++)
-        values[i] = (float)json_number_value(json_array_get(list, i));
+    for (size_t i = 0; i < count; i++) {
+        const json_t *value = json_array_get(list, i);
+        if (!json_is_number(value))
+            return false;
+        values[i] = (float)json_number_value(value);
+    }
+    return true;
+}
+
+/* Larger numbers than fit become the largest one, which no tower has. */
+static bool read_number(const json_t *item, uint32_t *number)
+{
+    json_int_t value = json_integer_value(item);
+    *number = value > UINT32_MAX ? UINT32_MAX : (uint32_t)value;
+    return json_is_integer(item) && value >= 0;
+}
+
+static bool read_profile(const char *name, aaclip_config *config)
+{
+    aaclip_profile profile = AACLIP_PROFILE_DOCUMENT;
+    while (profile <= AACLIP_PROFILE_PUBLISHED && strcmp(name, profile_names[profile]) != 0)
+        profile++;
+    if (profile > AACLIP_PROFILE_PUBLISHED)
+        return false;
+    aac_config_fill(config, profile);
     return true;
 }
 
 static bool read_levels(const json_t *list, aaclip_config *config)
 {
-    if (json_array_size(list) > AACLIP_MAX_LEVELS)
+    if (!json_is_array(list) || json_array_size(list) > AACLIP_MAX_LEVELS)
         return false;
     config->level_count = (uint32_t)json_array_size(list);
     for (uint32_t i = 0; i < config->level_count; i++)
-        config->levels[i] = (uint32_t)json_integer_value(json_array_get(list, i));
+        if (!read_number(json_array_get(list, i), &config->levels[i]))
+            return false;
     return true;
 }
 
 static bool read_fields(const json_t *root, aaclip_config *config)
 {
     const char *profile;
-    int activation, layer_adapter, image_layers, text_layers;
+    int activation, layer_adapter;
     int image_activation, text_activation, normalize;
     double adapter_slope, projection_slope, image_weight, text_weight;
-    json_t *mean, *deviation, *levels;
+    json_t *mean, *deviation, *levels, *image_layers, *text_layers;
     if (json_unpack((json_t *)root,
-                    "{s:s, s:i, s:o, s:o, s:i, s:F, s:b, s:b, s:F, s:F, s:F, s:i, s:i, s:o, s:b}",
+                    "{s:s, s:i, s:o, s:o, s:i, s:F, s:b, s:b, s:F, s:F, s:F, s:o, s:o, s:o, s:b}",
                     "profile", &profile, "activation", &activation, "image_mean", &mean,
                     "image_deviation", &deviation, "layer_adapter", &layer_adapter,
                     "layer_adapter_slope", &adapter_slope, "image_projection_activation",
@@ -214,10 +243,9 @@ static bool read_fields(const json_t *root, aaclip_config *config)
                     "projection_slope", &projection_slope, "image_adapter_weight", &image_weight,
                     "text_adapter_weight", &text_weight, "image_adapter_layers", &image_layers,
                     "text_adapter_layers", &text_layers, "levels", &levels,
-                    "normalize_class_vector", &normalize) != 0)
+                    "normalize_class_vector", &normalize) != 0 ||
+        !read_profile(profile, config))
         return false;
-    aac_config_fill(config, strcmp(profile, "published") == 0 ? AACLIP_PROFILE_PUBLISHED
-                                                              : AACLIP_PROFILE_DOCUMENT);
     config->activation = (aaclip_activation)activation;
     config->layer_adapter = (aaclip_layer_adapter)layer_adapter;
     config->layer_adapter_slope = (float)adapter_slope;
@@ -226,10 +254,10 @@ static bool read_fields(const json_t *root, aaclip_config *config)
     config->projection_slope = (float)projection_slope;
     config->image_adapter_weight = (float)image_weight;
     config->text_adapter_weight = (float)text_weight;
-    config->image_adapter_layers = (uint32_t)image_layers;
-    config->text_adapter_layers = (uint32_t)text_layers;
     config->normalize_class_vector = normalize;
-    return read_floats(mean, config->image_mean, 3) &&
+    return read_number(image_layers, &config->image_adapter_layers) &&
+           read_number(text_layers, &config->text_adapter_layers) &&
+           read_floats(mean, config->image_mean, 3) &&
            read_floats(deviation, config->image_deviation, 3) && read_levels(levels, config);
 }
 

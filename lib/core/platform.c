@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/error.h"
@@ -22,7 +23,7 @@ static const unsigned char empty_file[1];
 aaclip_status aac_map_file(aac_mapping *mapping, const char *path)
 {
     *mapping = (aac_mapping){0};
-    int file = open(path, O_RDONLY | O_CLOEXEC);
+    int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not hang here */
     if (file < 0)
         return aac_error(errno == ENOENT ? AACLIP_ERROR_NOT_FOUND : AACLIP_ERROR_IO, "%s: %s", path,
                          strerror(errno));
@@ -167,9 +168,22 @@ static void apply_umask(int file)
     fchmod(file, 0666 & ~mask);
 }
 
+/* The rename at the end would put a file in the place of a device or a pipe. */
+static aaclip_status check_target(const char *path)
+{
+    struct stat info;
+    if (stat(path, &info) != 0 || S_ISREG(info.st_mode))
+        return AACLIP_OK;
+    return aac_error(AACLIP_ERROR_IO, "%s: cannot write: %s", path,
+                     S_ISDIR(info.st_mode) ? strerror(EISDIR) : "not a regular file");
+}
+
 aaclip_status aac_writer_open(aac_writer **out, const char *path)
 {
     *out = NULL;
+    aaclip_status status = check_target(path);
+    if (status)
+        return status;
     aac_writer *writer = aac_calloc(1, sizeof *writer);
     if (!writer)
         return aac_error_memory();
@@ -178,13 +192,6 @@ aaclip_status aac_writer_open(aac_writer **out, const char *path)
     if (!writer->path || !writer->temporary) {
         writer_free(&writer);
         return aac_error_memory();
-    }
-    aaclip_status status = AACLIP_OK;
-    if (aac_path_kind_of(path) == AAC_PATH_DIRECTORY) {
-        errno = EISDIR;
-        status = writer_failure(writer, "write");
-        writer_free(&writer);
-        return status;
     }
     int file = mkstemp(writer->temporary);
     if (file >= 0) {
@@ -268,6 +275,80 @@ void aac_mutex_lock(aac_mutex *mutex)
 void aac_mutex_unlock(aac_mutex *mutex)
 {
     pthread_mutex_unlock(&mutex->native);
+}
+
+struct aac_condition {
+    pthread_cond_t native;
+};
+
+aac_condition *aac_condition_new(void)
+{
+    aac_condition *condition = aac_alloc(sizeof *condition);
+    if (condition && pthread_cond_init(&condition->native, NULL) != 0) {
+        aac_free(condition);
+        return NULL;
+    }
+    return condition;
+}
+
+void aac_condition_free(aac_condition *condition)
+{
+    if (!condition)
+        return;
+    pthread_cond_destroy(&condition->native);
+    aac_free(condition);
+}
+
+void aac_condition_wait(aac_condition *condition, aac_mutex *mutex)
+{
+    pthread_cond_wait(&condition->native, &mutex->native);
+}
+
+void aac_condition_wake_all(aac_condition *condition)
+{
+    pthread_cond_broadcast(&condition->native);
+}
+
+struct aac_thread {
+    pthread_t native;
+    void (*work)(void *user);
+    void *user;
+};
+
+static void *run_thread(void *argument)
+{
+    aac_thread *thread = argument;
+    thread->work(thread->user);
+    return NULL;
+}
+
+aac_thread *aac_thread_start(void (*work)(void *user), void *user)
+{
+    aac_thread *thread = aac_alloc(sizeof *thread);
+    if (!thread)
+        return NULL;
+    thread->work = work;
+    thread->user = user;
+    if (pthread_create(&thread->native, NULL, run_thread, thread) != 0) {
+        aac_free(thread);
+        return NULL;
+    }
+    return thread;
+}
+
+void aac_thread_join(aac_thread *thread)
+{
+    if (!thread)
+        return;
+    pthread_join(thread->native, NULL);
+    aac_free(thread);
+}
+
+double aac_seconds_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
 unsigned aac_processor_count(void)

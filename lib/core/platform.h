@@ -1,4 +1,4 @@
-/* All that differs between operating systems: files, mapping, mutexes, processors. */
+/* All that differs between operating systems: files, mapping, threads, processors. */
 #ifndef AAC_CORE_PLATFORM_H
 #define AAC_CORE_PLATFORM_H
 
@@ -50,6 +50,22 @@ aac_mutex *aac_mutex_new(void); /* NULL when out of memory */
 void aac_mutex_free(aac_mutex *mutex);
 void aac_mutex_lock(aac_mutex *mutex);
 void aac_mutex_unlock(aac_mutex *mutex);
+
+/* Waiting gives the mutex up and takes it back; it may end without a wake. */
+typedef struct aac_condition aac_condition;
+aac_condition *aac_condition_new(void); /* NULL when out of memory */
+void aac_condition_free(aac_condition *condition);
+void aac_condition_wait(aac_condition *condition, aac_mutex *mutex);
+void aac_condition_wake_all(aac_condition *condition);
+
+typedef struct aac_thread aac_thread;
+/* Runs work(user) in a new thread; NULL when the system gives none. */
+aac_thread *aac_thread_start(void (*work)(void *user), void *user);
+/* Waits for its end and frees it; accepts NULL. */
+void aac_thread_join(aac_thread *thread);
+
+/* Of a clock that only goes forward. */
+double aac_seconds_now(void);
 
 /* Processors that this process may run on. */
 unsigned aac_processor_count(void);

@@ -163,7 +163,7 @@ void aac_tensor_to_f32(const aac_tensor *tensor, float *out)
 {
     if (tensor->dtype == AAC_F32 && aac_tensor_is_contiguous(tensor))
         memcpy(out, tensor->data, (size_t)aac_tensor_elements(tensor) * sizeof *out);
-    else
+    else if (aac_tensor_elements(tensor)) /* else the other sizes may be of any extent */
         copy_dimension(tensor, 0, tensor->data, &out);
 }
 
