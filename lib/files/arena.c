@@ -18,7 +18,7 @@ void *aac_arena_alloc(aac_arena *arena, size_t size)
     if (!aac_size_add(&rounded, size, GRANULE - 1))
         return NULL;
     rounded &= ~(size_t)(GRANULE - 1);
-    if (rounded > arena->left) {
+    if (rounded > arena->left || !arena->next) {
         size_t room = rounded > CHUNK_SIZE ? rounded : CHUNK_SIZE, total;
         if (!aac_size_add(&total, room, sizeof(struct aac_arena_chunk)))
             return NULL;

@@ -19,4 +19,22 @@ static inline uint64_t aac_read_u64(const unsigned char *at)
     return (uint64_t)aac_read_u32(at) | (uint64_t)aac_read_u32(at + 4) << 32;
 }
 
+static inline void aac_write_u16(unsigned char *at, uint16_t value)
+{
+    at[0] = (unsigned char)value;
+    at[1] = (unsigned char)(value >> 8);
+}
+
+static inline void aac_write_u32(unsigned char *at, uint32_t value)
+{
+    aac_write_u16(at, (uint16_t)value);
+    aac_write_u16(at + 2, (uint16_t)(value >> 16));
+}
+
+static inline void aac_write_u64(unsigned char *at, uint64_t value)
+{
+    aac_write_u32(at, (uint32_t)value);
+    aac_write_u32(at + 4, (uint32_t)(value >> 32));
+}
+
 #endif

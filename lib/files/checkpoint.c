@@ -42,6 +42,19 @@ static aaclip_status find_single(char **found, const char *folder)
     return status;
 }
 
+static bool is_sharded(const char *folder)
+{
+    static const char *const names[] = {"model.safetensors.index.json",
+                                        "pytorch_model.bin.index.json"};
+    bool sharded = false;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char *path = aac_format("%s/%s", folder, names[i]);
+        sharded = sharded || (path && aac_path_kind_of(path) == AAC_PATH_FILE);
+        aac_free(path);
+    }
+    return sharded;
+}
+
 static aaclip_status find_in_folder(char **found, const char *folder)
 {
     static const char *const names[] = {"model.safetensors", "pytorch_model.bin",
@@ -57,10 +70,7 @@ static aaclip_status find_in_folder(char **found, const char *folder)
         }
         aac_free(path);
     }
-    char *shards = aac_format("%s/model.safetensors.index.json", folder);
-    bool sharded = shards && aac_path_kind_of(shards) == AAC_PATH_FILE;
-    aac_free(shards);
-    if (sharded)
+    if (is_sharded(folder))
         return aac_error(AACLIP_ERROR_UNSUPPORTED,
                          "%s: the model is split into several files; save it as one", folder);
     return find_single(found, folder);
@@ -84,18 +94,22 @@ static const char *find_prefix(const aac_tensor_file *file, const char *name)
     return NULL;
 }
 
-static aaclip_status unknown_layout(const aac_tensor_file *file)
+/* Image towers that are no vision transformers of CLIP; a ResNet's stem is called conv1 too. */
+static aaclip_status refuse_other_towers(const aac_tensor_file *file)
 {
-    const char *path = aac_tensor_file_path(file);
-    if (find_prefix(file, "visual.layer1.0.conv1.weight"))
-        return aac_error(AACLIP_ERROR_UNSUPPORTED,
-                         "%s: visual.layer1.0.conv1.weight: expected a vision transformer, found a "
-                         "ResNet CLIP",
-                         path);
-    return aac_error(AACLIP_ERROR_FORMAT,
-                     "%s: expected a CLIP with visual.conv1.weight or "
-                     "vision_model.embeddings.patch_embedding.weight, found neither",
-                     path);
+    static const struct {
+        const char *name, *kind;
+    } towers[] = {{"visual.layer1.0.conv1.weight", "a ResNet CLIP"},
+                  {"visual.trunk.patch_embed.proj.weight", "a tower of timm"},
+                  {"visual.trunk.stem.0.weight", "a tower of timm"}};
+    for (size_t i = 0; i < sizeof towers / sizeof *towers; i++) {
+        const char *prefix = find_prefix(file, towers[i].name);
+        if (prefix)
+            return aac_error(AACLIP_ERROR_UNSUPPORTED,
+                             "%s: %s%s: expected CLIP's vision transformer, found %s",
+                             aac_tensor_file_path(file), prefix, towers[i].name, towers[i].kind);
+    }
+    return AACLIP_OK;
 }
 
 static const char *openai_layout(const aac_tensor_file *file, const aac_checkpoint_config *config)
@@ -112,9 +126,14 @@ static aaclip_status read_layout(aac_checkpoint *checkpoint, aac_checkpoint_conf
     const aac_tensor_file *file = checkpoint->file;
     const char *openai = find_prefix(file, "visual.conv1.weight");
     const char *huggingface = find_prefix(file, "vision_model.embeddings.patch_embedding.weight");
-    if (!openai && !huggingface)
-        return unknown_layout(file);
-    aaclip_status status = aac_read_checkpoint_config(config, file, !openai);
+    aaclip_status status = refuse_other_towers(file);
+    if (!status && !openai && !huggingface)
+        status = aac_error(AACLIP_ERROR_FORMAT,
+                           "%s: expected a CLIP with visual.conv1.weight or "
+                           "vision_model.embeddings.patch_embedding.weight, found neither",
+                           aac_tensor_file_path(file));
+    if (!status)
+        status = aac_read_checkpoint_config(config, file, !openai);
     if (status)
         return status;
     const char *bundle = aac_tensor_file_string(file, "aaclip.bundle");
@@ -157,9 +176,16 @@ static aaclip_status apply_config(aac_checkpoint *checkpoint, const aac_checkpoi
 {
     const double usual_epsilon = 1e-5;
     double epsilon = config->layer_norm_eps > 0 ? config->layer_norm_eps : usual_epsilon;
-    int64_t vision_heads = config->vision_heads;
-    if (config->vision_head_width > 0)
-        vision_heads = checkpoint->vision.width / config->vision_head_width;
+    int64_t vision_heads = config->vision_heads, width = checkpoint->vision.width;
+    if (config->vision_head_width > 0) {
+        if (width % config->vision_head_width)
+            return aac_error(AACLIP_ERROR_UNSUPPORTED,
+                             "%s: image tower: expected a head width that divides the width %lld, "
+                             "found %lld",
+                             aac_tensor_file_path(checkpoint->file), (long long)width,
+                             (long long)config->vision_head_width);
+        vision_heads = width / config->vision_head_width;
+    }
     checkpoint->activation =
         config->has_activation ? config->activation : AAC_CHECKPOINT_QUICK_GELU;
     checkpoint->vision.layer_norm_eps = checkpoint->text.layer_norm_eps = (float)epsilon;

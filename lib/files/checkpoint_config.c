@@ -8,6 +8,12 @@
 #include "files/checkpoint_parts.h"
 #include "files/json.h"
 
+/* An object of the configuration, and where it stands for error texts. */
+typedef struct config_section {
+    const json_t *object;
+    const char *path, *name; /* name: NULL for the whole file */
+} config_section;
+
 static aaclip_status set_activation(aac_checkpoint_config *config, const char *name,
                                     const char *where)
 {
@@ -20,55 +26,178 @@ static aaclip_status set_activation(aac_checkpoint_config *config, const char *n
     return AACLIP_OK;
 }
 
-static int64_t integer_at(const json_t *object, const char *key)
+static aaclip_status unexpected(const config_section *section, const char *key,
+                                const char *expected, const json_t *value)
 {
-    return json_integer_value(json_object_get(object, key));
+    char *found =
+        value ? json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
+    aaclip_status status =
+        aac_error(AACLIP_ERROR_FORMAT, "%s: %s%s%s: expected %s, found %.40s", section->path,
+                  section->name ? section->name : "", section->name ? "." : "", key, expected,
+                  found ? found : "nothing");
+    free(found);
+    return status;
 }
 
-static aaclip_status read_huggingface(aac_checkpoint_config *config, const json_t *root,
-                                      const char *path)
+/* An object inside `parent`; without one every key of it is absent. */
+static aaclip_status open_section(config_section *section, const config_section *parent,
+                                  const char *name)
 {
-    const json_t *vision = json_object_get(root, "vision_config");
-    const json_t *text = json_object_get(root, "text_config");
-    const char *vision_act = json_string_value(json_object_get(vision, "hidden_act"));
-    const char *text_act = json_string_value(json_object_get(text, "hidden_act"));
-    config->vision_heads = integer_at(vision, "num_attention_heads");
-    config->text_heads = integer_at(text, "num_attention_heads");
-    config->layer_norm_eps = json_number_value(json_object_get(vision, "layer_norm_eps"));
-    if (vision_act && text_act && strcmp(vision_act, text_act) != 0)
+    *section = (config_section){json_object_get(parent->object, name), parent->path, name};
+    if (!section->object || json_is_object(section->object))
+        return AACLIP_OK;
+    return unexpected(parent, name, "an object", section->object);
+}
+
+/* 0 when absent. */
+static aaclip_status read_count(int64_t *count, const config_section *section, const char *key)
+{
+    const json_t *value = json_object_get(section->object, key);
+    *count = json_integer_value(value);
+    return !value || *count > 0 ? AACLIP_OK
+                                : unexpected(section, key, "a positive whole number", value);
+}
+
+static bool is_epsilon(double value)
+{
+    return value > 0 && value <= 1;
+}
+
+/* The format's own default when absent, as for the activation. */
+static aaclip_status read_epsilon(double *epsilon, const config_section *section)
+{
+    const double usual_epsilon = 1e-5;
+    const json_t *value = json_object_get(section->object, "layer_norm_eps");
+    *epsilon = value ? json_number_value(value) : usual_epsilon;
+    return is_epsilon(*epsilon)
+               ? AACLIP_OK
+               : unexpected(section, "layer_norm_eps", "a number above 0, at most 1", value);
+}
+
+static aaclip_status read_hidden_act(const char **name, const config_section *section)
+{
+    const json_t *value = json_object_get(section->object, "hidden_act");
+    *name = value ? json_string_value(value) : "quick_gelu";
+    return *name ? AACLIP_OK : unexpected(section, "hidden_act", "a name", value);
+}
+
+/* What one tower's section says. */
+typedef struct tower_config {
+    int64_t heads;
+    double epsilon;
+    const char *activation;
+} tower_config;
+
+static aaclip_status read_tower(tower_config *tower, const config_section *root, const char *name)
+{
+    config_section own;
+    aaclip_status status = open_section(&own, root, name);
+    if (!status)
+        status = read_count(&tower->heads, &own, "num_attention_heads");
+    if (!status)
+        status = read_epsilon(&tower->epsilon, &own);
+    return status ? status : read_hidden_act(&tower->activation, &own);
+}
+
+static aaclip_status read_huggingface(aac_checkpoint_config *config, const config_section *root)
+{
+    tower_config vision = {0}, text = {0};
+    aaclip_status status = read_tower(&vision, root, "vision_config");
+    if (!status)
+        status = read_tower(&text, root, "text_config");
+    if (status)
+        return status;
+    config->vision_heads = vision.heads;
+    config->text_heads = text.heads;
+    config->layer_norm_eps = vision.epsilon;
+    if (strcmp(vision.activation, text.activation) != 0)
         return aac_error(AACLIP_ERROR_UNSUPPORTED,
-                         "%s: hidden_act: expected one for both towers, found %s and %s", path,
-                         vision_act, text_act);
-    /* both are the format's own defaults when absent */
-    return set_activation(config, vision_act ? vision_act : "quick_gelu", path);
+                         "%s: hidden_act: expected one for both towers, found %s and %s",
+                         root->path, vision.activation, text.activation);
+    if (vision.epsilon < text.epsilon || vision.epsilon > text.epsilon)
+        return aac_error(AACLIP_ERROR_UNSUPPORTED,
+                         "%s: layer_norm_eps: expected one for both towers, found %g and %g",
+                         root->path, vision.epsilon, text.epsilon);
+    return set_activation(config, vision.activation, root->path);
 }
 
-static aaclip_status read_open_clip(aac_checkpoint_config *config, const json_t *root,
-                                    const char *path)
+/* Towers that open_clip takes from elsewhere. */
+static aaclip_status refuse_foreign(const config_section *tower, const char *key)
 {
-    const json_t *model = json_object_get(root, "model_cfg");
-    const json_t *vision = json_object_get(model, "vision_cfg");
-    const json_t *text = json_object_get(model, "text_cfg");
-    if (json_object_get(text, "hf_model_name"))
-        return aac_error(AACLIP_ERROR_UNSUPPORTED, "%s: text_cfg: not CLIP's own text tower", path);
-    config->vision_head_width = integer_at(vision, "head_width");
-    config->text_heads = integer_at(text, "heads");
-    bool quick = json_is_true(json_object_get(model, "quick_gelu"));
-    return set_activation(config, quick ? "quick_gelu" : "gelu", path);
+    const char *name = json_string_value(json_object_get(tower->object, key));
+    if (!name)
+        return AACLIP_OK;
+    return aac_error(AACLIP_ERROR_UNSUPPORTED, "%s: %s.%s: expected CLIP's own tower, found %s",
+                     tower->path, tower->name, key, name);
+}
+
+static aaclip_status read_quick_gelu(aac_checkpoint_config *config, const config_section *model)
+{
+    const json_t *value = json_object_get(model->object, "quick_gelu");
+    if (value && !json_is_boolean(value))
+        return unexpected(model, "quick_gelu", "true or false", value);
+    return set_activation(config, json_is_true(value) ? "quick_gelu" : "gelu", model->path);
+}
+
+static aaclip_status read_open_clip(aac_checkpoint_config *config, const config_section *root)
+{
+    config_section model, vision, text;
+    aaclip_status status = open_section(&model, root, "model_cfg");
+    if (!status && !model.object)
+        status = unexpected(root, "model_cfg", "an object", NULL);
+    if (!status)
+        status = open_section(&vision, &model, "vision_cfg");
+    if (!status)
+        status = open_section(&text, &model, "text_cfg");
+    if (!status)
+        status = refuse_foreign(&vision, "timm_model_name");
+    if (!status)
+        status = refuse_foreign(&text, "hf_model_name");
+    if (!status)
+        status = read_count(&config->vision_head_width, &vision, "head_width");
+    if (!status)
+        status = read_count(&config->text_heads, &text, "heads");
+    return status ? status : read_quick_gelu(config, &model);
+}
+
+/* 0 when absent. */
+static aaclip_status read_stored_heads(int64_t *heads, const aac_tensor_file *file, const char *key)
+{
+    const char *text = aac_tensor_file_string(file, key);
+    char *end = NULL;
+    *heads = text ? strtoll(text, &end, 10) : 0;
+    if (!text || (*heads > 0 && !*end))
+        return AACLIP_OK;
+    return aac_error(AACLIP_ERROR_FORMAT,
+                     "%s: metadata %s: expected a positive whole number, found %.40s",
+                     aac_tensor_file_path(file), key, text);
+}
+
+static aaclip_status read_stored_epsilon(double *epsilon, const aac_tensor_file *file)
+{
+    const char *text = aac_tensor_file_string(file, "aaclip.layer_norm_eps");
+    *epsilon = text ? aac_json_number_value(text) : 0;
+    if (!text || is_epsilon(*epsilon))
+        return AACLIP_OK;
+    return aac_error(AACLIP_ERROR_FORMAT,
+                     "%s: metadata aaclip.layer_norm_eps: expected a number above 0, at most 1, "
+                     "found %.40s",
+                     aac_tensor_file_path(file), text);
 }
 
 /* Our own files carry it in their metadata. */
 static aaclip_status read_metadata(aac_checkpoint_config *config, const aac_tensor_file *file)
 {
     const char *activation = aac_tensor_file_string(file, "aaclip.activation");
-    const char *vision = aac_tensor_file_string(file, "aaclip.vision_heads");
-    const char *text = aac_tensor_file_string(file, "aaclip.text_heads");
-    const char *epsilon = aac_tensor_file_string(file, "aaclip.layer_norm_eps");
     config->found = activation != NULL;
-    config->vision_heads = vision ? strtoll(vision, NULL, 10) : 0;
-    config->text_heads = text ? strtoll(text, NULL, 10) : 0;
-    config->layer_norm_eps = epsilon ? aac_json_number_value(epsilon) : 0;
-    return activation ? set_activation(config, activation, aac_tensor_file_path(file)) : AACLIP_OK;
+    if (!activation)
+        return AACLIP_OK;
+    aaclip_status status = read_stored_heads(&config->vision_heads, file, "aaclip.vision_heads");
+    if (!status)
+        status = read_stored_heads(&config->text_heads, file, "aaclip.text_heads");
+    if (!status)
+        status = read_stored_epsilon(&config->layer_norm_eps, file);
+    return status ? status : set_activation(config, activation, aac_tensor_file_path(file));
 }
 
 /* A file of this name in the folder of `path`. */
@@ -88,13 +217,13 @@ static aaclip_status find_beside(char **found, const char *path, const char *nam
 
 static aaclip_status read_file(aac_checkpoint_config *config, const char *path, bool huggingface)
 {
-    json_t *root = NULL;
-    aaclip_status status = aac_json_read(&root, path);
+    json_t *json = NULL;
+    aaclip_status status = aac_json_read(&json, path);
+    const config_section root = {json, path, NULL};
     config->found = true;
     if (!status)
-        status =
-            huggingface ? read_huggingface(config, root, path) : read_open_clip(config, root, path);
-    json_decref(root);
+        status = huggingface ? read_huggingface(config, &root) : read_open_clip(config, &root);
+    json_decref(json);
     return status;
 }
 

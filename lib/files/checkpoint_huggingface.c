@@ -52,7 +52,7 @@ static aac_block_tensors *take_blocks(aac_taker *taker, const char *tower, aac_t
     char stem[64], first[96];
     aac_tensor norm = {0}, fc = {0};
     snprintf(stem, sizeof stem, "%s.encoder.layers.", tower);
-    shape->layers = aac_count_layers(taker->file, taker->prefix, stem, "layer_norm1.weight");
+    shape->layers = aac_count_layers(taker->file, taker->prefix, stem);
     snprintf(first, sizeof first, "%s0.layer_norm1.weight", stem);
     aac_take_tensor(taker, &norm, first, shape->width, 0); /* at least one block */
     snprintf(first, sizeof first, "%s0.mlp.fc1.weight", stem);

@@ -1,6 +1,7 @@
 #include "files/checkpoint_parts.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/error.h"
@@ -92,15 +93,21 @@ aac_tensor aac_transposed(const aac_tensor *matrix)
     return turned;
 }
 
-int64_t aac_count_layers(const aac_tensor_file *file, const char *prefix, const char *stem,
-                         const char *leaf)
+int64_t aac_count_layers(const aac_tensor_file *file, const char *prefix, const char *stem)
 {
-    char name[LONGEST_NAME];
+    char start[LONGEST_NAME];
+    int length = snprintf(start, sizeof start, "%s%s", prefix, stem);
     int64_t count = 0;
-    for (; count < MOST_LAYERS; count++) {
-        snprintf(name, sizeof name, "%s%s%lld.%s", prefix, stem, (long long)count, leaf);
-        if (!aac_tensor_file_find(file, name))
-            break;
+    for (size_t i = 0; i < aac_tensor_file_count(file); i++) {
+        const char *name = aac_tensor_file_at(file, i)->name;
+        if (strncmp(name, start, (size_t)length) != 0)
+            continue;
+        char *end;
+        unsigned long number = strtoul(name + length, &end, 10);
+        if (end == name + length || *end != '.')
+            continue;
+        int64_t needed = number < MOST_LAYERS ? (int64_t)number + 1 : MOST_LAYERS;
+        count = needed > count ? needed : count;
     }
     return count;
 }

@@ -24,9 +24,9 @@ void aac_take_patches(aac_taker *taker, aac_checkpoint *checkpoint, const char *
 /* Swaps the two dimensions of a matrix. */
 aac_tensor aac_transposed(const aac_tensor *matrix);
 
-/* Number of consecutive "<prefix><stem>N.<leaf>" from N = 0 on. */
-int64_t aac_count_layers(const aac_tensor_file *file, const char *prefix, const char *stem,
-                         const char *leaf);
+/* One more than the largest N of the names "<prefix><stem>N.*", at most 1000: whoever takes the
+ * layers' tensors sees gaps. */
+int64_t aac_count_layers(const aac_tensor_file *file, const char *prefix, const char *stem);
 
 /* Choices that weights do not show; zero or negative values mean "not told". */
 typedef struct aac_checkpoint_config {

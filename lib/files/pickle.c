@@ -6,55 +6,10 @@
 #include "core/memory.h"
 #include "files/bytes.h"
 #include "files/pickle_objects.h"
+#include "files/pickle_opcodes.h"
 
 /* Far above any checkpoint; bounds what a small hostile file can make the reader allocate. */
 #define MOST_VALUES (UINT32_C(1) << 22)
-
-/* Opcodes of protocols 2 to 4 that torch.save and torch.jit.save write. */
-enum opcode {
-    OP_MARK = '(',
-    OP_EMPTY_TUPLE = ')',
-    OP_STOP = '.',
-    OP_POP = '0',
-    OP_POP_MARK = '1',
-    OP_BINFLOAT = 'G',
-    OP_BININT = 'J',
-    OP_BININT1 = 'K',
-    OP_BININT2 = 'M',
-    OP_NONE = 'N',
-    OP_BINPERSID = 'Q',
-    OP_REDUCE = 'R',
-    OP_BINSTRING = 'T',
-    OP_SHORT_BINSTRING = 'U',
-    OP_BINUNICODE = 'X',
-    OP_EMPTY_LIST = ']',
-    OP_APPEND = 'a',
-    OP_BUILD = 'b',
-    OP_GLOBAL = 'c',
-    OP_DICT = 'd',
-    OP_APPENDS = 'e',
-    OP_BINGET = 'h',
-    OP_LONG_BINGET = 'j',
-    OP_LIST = 'l',
-    OP_BINPUT = 'q',
-    OP_LONG_BINPUT = 'r',
-    OP_SETITEM = 's',
-    OP_TUPLE = 't',
-    OP_SETITEMS = 'u',
-    OP_EMPTY_DICT = '}',
-    OP_PROTO = 0x80,
-    OP_NEWOBJ = 0x81,
-    OP_TUPLE1 = 0x85,
-    OP_TUPLE2 = 0x86,
-    OP_TUPLE3 = 0x87,
-    OP_NEWTRUE = 0x88,
-    OP_NEWFALSE = 0x89,
-    OP_LONG1 = 0x8a,
-    OP_SHORT_BINUNICODE = 0x8c,
-    OP_STACK_GLOBAL = 0x93,
-    OP_MEMOIZE = 0x94,
-    OP_FRAME = 0x95,
-};
 
 struct machine {
     aac_arena *arena;
@@ -154,8 +109,8 @@ static aaclip_status pop_mark(struct machine *machine, aac_pickle_value ***value
     if (!machine->mark_count)
         return aac_error(AACLIP_ERROR_FORMAT, "an opcode finds no mark on the stack");
     size_t base = machine->marks[--machine->mark_count];
-    *values = machine->stack + base;
     *count = machine->depth - base;
+    *values = *count ? machine->stack + base : NULL;
     machine->depth = base;
     return AACLIP_OK;
 }

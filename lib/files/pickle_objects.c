@@ -109,16 +109,17 @@ static aaclip_status read_extents(int64_t *extents, int *rank, const aac_pickle_
 static bool fits_storage(const aac_pickle_tensor *tensor)
 {
     int64_t last = tensor->offset, elements = 1;
-    for (int i = 0; i < tensor->rank; i++)
-        if (tensor->shape[i] == 0)
-            return tensor->offset <= tensor->storage->elements;
+    bool empty = false;
     for (int i = 0; i < tensor->rank; i++) {
-        int64_t reach;
-        if (__builtin_mul_overflow(tensor->shape[i] - 1, tensor->stride[i], &reach) ||
+        int64_t reach, size = tensor->shape[i] ? tensor->shape[i] : 1;
+        empty = empty || !tensor->shape[i];
+        if (__builtin_mul_overflow(size - 1, tensor->stride[i], &reach) ||
             __builtin_add_overflow(last, reach, &last) ||
-            __builtin_mul_overflow(elements, tensor->shape[i], &elements))
+            __builtin_mul_overflow(elements, size, &elements))
             return false;
     }
+    if (empty)
+        return tensor->offset <= tensor->storage->elements;
     return last < tensor->storage->elements &&
            (elements <= tensor->storage->elements || elements <= MOST_REPEATED_ELEMENTS);
 }

@@ -21,7 +21,7 @@ static const struct {
 
 #define DTYPE_COUNT (sizeof dtypes / sizeof *dtypes)
 
-/* Bytes that a tensor claims, to see that no two share any. */
+/* Bytes that a tensor claims, to see that each belongs to one tensor. */
 typedef struct claim {
     uint64_t begin, end;
     const char *name;
@@ -56,10 +56,11 @@ static aaclip_status read_shape(aac_tensor *tensor, const char *name, const json
     }
     int64_t stride = 1;
     for (int i = tensor->rank - 1; i >= 0; i--) {
+        int64_t size = tensor->shape[i] ? tensor->shape[i] : 1;
         tensor->stride[i] = stride;
-        stride *= tensor->shape[i] ? tensor->shape[i] : 1;
-        if (stride > INT64_MAX / 8 / (tensor->shape[i] ? tensor->shape[i] : 1))
+        if (stride > INT64_MAX / 8 / size)
             return aac_error(AACLIP_ERROR_FORMAT, "%s: shape: too large", name);
+        stride *= size;
     }
     *bytes = total;
     return AACLIP_OK;
@@ -130,14 +131,25 @@ static int compare_claims(const void *a, const void *b)
     return (left->end > right->end) - (left->end < right->end);
 }
 
-static aaclip_status check_overlaps(claim *claims, size_t count)
+/* The format allows neither overlaps nor holes nor bytes behind the last tensor. */
+static aaclip_status check_claims(claim *claims, size_t count, uint64_t available)
 {
+    uint64_t reached = 0;
     if (count)
         qsort(claims, count, sizeof *claims, compare_claims);
-    for (size_t i = 1; i < count; i++)
-        if (claims[i].begin < claims[i - 1].end)
+    for (size_t i = 0; i < count; reached = claims[i++].end) {
+        if (claims[i].begin < reached)
             return aac_error(AACLIP_ERROR_FORMAT, "%s: shares bytes with %s", claims[i].name,
                              claims[i - 1].name);
+        if (claims[i].begin > reached)
+            return aac_error(
+                AACLIP_ERROR_FORMAT, "%s: data_offsets: expected to begin at %llu, found %llu",
+                claims[i].name, (unsigned long long)reached, (unsigned long long)claims[i].begin);
+    }
+    if (reached != available)
+        return aac_error(AACLIP_ERROR_FORMAT,
+                         "safetensors: expected %llu bytes of data for the tensors, found %llu",
+                         (unsigned long long)reached, (unsigned long long)available);
     return AACLIP_OK;
 }
 
@@ -159,7 +171,7 @@ static aaclip_status read_header(aac_tensor_index *index, json_t *root, const un
             status = read_tensor(index, name, value, data, available, &claims[count++]);
     }
     if (!status)
-        status = check_overlaps(claims, count);
+        status = check_claims(claims, count, available);
     aac_free(claims);
     return status;
 }
@@ -167,10 +179,14 @@ static aaclip_status read_header(aac_tensor_index *index, json_t *root, const un
 aaclip_status aac_safetensors_read(aac_tensor_index *index, const aac_mapping *file)
 {
     uint64_t length = file->size < 8 ? 0 : aac_read_u64(file->data);
-    if (file->size < 8 || length > file->size - 8 || length > LARGEST_HEADER)
+    if (file->size < 8 || length > file->size - 8)
         return aac_error(AACLIP_ERROR_FORMAT,
                          "safetensors: header of %llu bytes in a file of %zu bytes",
                          (unsigned long long)length, file->size);
+    if (length > LARGEST_HEADER)
+        return aac_error(AACLIP_ERROR_FORMAT,
+                         "safetensors: header: expected at most %u bytes, found %llu",
+                         LARGEST_HEADER, (unsigned long long)length);
     json_error_t error;
     json_t *root =
         json_loadb((const char *)file->data + 8, (size_t)length, JSON_REJECT_DUPLICATES, &error);
@@ -239,12 +255,6 @@ static char *make_header(const aac_tensor_source *tensors, size_t tensor_count,
     return text;
 }
 
-static void write_u64(unsigned char *out, uint64_t value)
-{
-    for (int i = 0; i < 8; i++)
-        out[i] = (unsigned char)(value >> 8 * i);
-}
-
 /* Spaces after the header let the data begin at a multiple of 64. */
 static aaclip_status write_header(aac_writer *writer, const char *header)
 {
@@ -254,7 +264,7 @@ static aaclip_status write_header(aac_writer *writer, const char *header)
         "  ";
     unsigned char length[8];
     size_t size = strlen(header), padding = (alignment - (size + 8) % alignment) % alignment;
-    write_u64(length, size + padding);
+    aac_write_u64(length, size + padding);
     aaclip_status status = aac_writer_write(writer, length, sizeof length);
     if (!status)
         status = aac_writer_write(writer, header, size);
