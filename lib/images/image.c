@@ -87,6 +87,8 @@ aaclip_status aaclip_image_open(aaclip_image **image, const char *path)
 
 aaclip_image_view aaclip_image_get_view(const aaclip_image *image)
 {
+    if (!image)
+        return (aaclip_image_view){0};
     return (aaclip_image_view){
         .pixels = image->pixels.rgb,
         .width = image->pixels.width,

@@ -26,7 +26,7 @@ static void colour_of(float value, uint8_t *rgb)
 
 void aaclip_colour_map(const float *values, size_t count, uint8_t *rgb)
 {
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; values && rgb && i < count; i++)
         colour_of(values[i], rgb + 3 * i);
 }
 

@@ -249,15 +249,13 @@ static uint32_t *nearest_inputs(uint32_t in, uint32_t out)
 
 static bool is_set(const uint8_t *pixel, const aac_layout *layout, bool wide)
 {
-    uint32_t red = pixel[layout->offset[0]], green = pixel[layout->offset[1]],
-             blue = pixel[layout->offset[2]];
     if (wide) {
         for (size_t i = 0; i < layout->step; i++)
             if (pixel[i])
                 return true;
         return false;
     }
-    return (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16 != 0;
+    return aac_grey(pixel[layout->offset[0]], pixel[layout->offset[1]], pixel[layout->offset[2]]);
 }
 
 aaclip_status aac_resize_mask(const aaclip_image_view *mask, uint32_t width, uint32_t height,

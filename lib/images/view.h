@@ -17,6 +17,12 @@ aaclip_status aac_view_check(const aaclip_image_view *view);
 /* Whether a width and height are usable: from 1 to 2^31 - 1, else INVALID_ARGUMENT. */
 aaclip_status aac_size_check(uint32_t width, uint32_t height);
 
+/* Pillow's convert("L"). */
+static inline uint8_t aac_grey(uint8_t red, uint8_t green, uint8_t blue)
+{
+    return (uint8_t)((red * 19595u + green * 38470u + blue * 7471u + 0x8000u) >> 16);
+}
+
 /* The rest takes checked views. */
 aac_layout aac_view_layout(const aaclip_image_view *view);
 const uint8_t *aac_view_row(const aaclip_image_view *view, uint32_t y);

@@ -1,0 +1,125 @@
+/* Data sets on disk: which images there are, of what class, normal or not, and where the masks are.
+ */
+#ifndef AACLIP_DATASET_H
+#define AACLIP_DATASET_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <aaclip/export.h>
+#include <aaclip/status.h>
+
+AACLIP_BEGIN_DECLS
+
+/** A list of samples. Immutable; may be read from several threads. Holds paths, no pixels. */
+typedef struct aaclip_dataset aaclip_dataset;
+
+/** How files are laid out. `<class>` may be missing: then the root is the folder of one class. */
+typedef enum aaclip_dataset_layout {
+    AACLIP_LAYOUT_AUTO = 0,     /**< found out from what the root holds */
+    AACLIP_LAYOUT_MANIFEST = 1, /**< JSON lines: image_path, label, class_name, mask_path */
+    /** MVTec AD, MPDD: `<class>/{train/good,test/<defect>,ground_truth/<defect>/NNN_mask.png}` */
+    AACLIP_LAYOUT_MVTEC = 2,
+    AACLIP_LAYOUT_BTAD = 3, /**< `<class>/{train/ok,test/{ok,ko},ground_truth/ko}` */
+    /** `<class>/Data/{Images/{Normal,Anomaly},Masks/Anomaly}`, splits in `split_csv/1cls.csv` */
+    AACLIP_LAYOUT_VISA = 4,
+    /** BMAD: `<class>/{train,valid,test}/{good,Ungood}/{img,label}`, `img` may be left out */
+    AACLIP_LAYOUT_BMAD = 5,
+    AACLIP_LAYOUT_MASKED_FOLDER = 6, /**< polyps: `<class>/{images,masks}`, all of them abnormal */
+    AACLIP_LAYOUT_FOLDER = 7         /**< images in one folder, labels unknown */
+} aaclip_dataset_layout;
+
+/** Which part. A manifest, masked folders and a plain folder have no parts: they count whole. */
+typedef enum aaclip_dataset_split {
+    AACLIP_SPLIT_ALL = 0,
+    AACLIP_SPLIT_TRAIN = 1,
+    AACLIP_SPLIT_VALIDATION = 2,
+    AACLIP_SPLIT_TEST = 3
+} aaclip_dataset_split;
+
+/** What becomes of the masks of abnormal images. */
+typedef enum aaclip_dataset_masks {
+    /** Where a layout has a folder of masks (or a line names one), each mask must exist. */
+    AACLIP_MASKS_WHERE_GIVEN = 0,
+    AACLIP_MASKS_REQUIRED = 1, /**< every abnormal image must have one */
+    AACLIP_MASKS_IGNORED = 2   /**< none is looked for */
+} aaclip_dataset_masks;
+
+typedef struct aaclip_dataset_options {
+    size_t size;
+    aaclip_dataset_layout layout;
+    aaclip_dataset_split split;
+    /**
+     * The list of samples: JSON lines, or with the ending .csv a table in VisA's form (columns
+     * object, split, label, image, mask). Paths in it are relative to the root. NULL:
+     * `full-shot.jsonl` in the root, if there is one.
+     */
+    const char *manifest;
+    const char *const *classes; /**< only these; NULL: all */
+    size_t class_count;
+    aaclip_dataset_masks masks;
+    /** Name of the class when the root is the folder of one class; NULL: the folder's name. */
+    const char *class_name;
+} aaclip_dataset_options;
+
+AACLIP_API aaclip_status aaclip_dataset_options_init_sized(aaclip_dataset_options *options,
+                                                           size_t struct_size);
+#define aaclip_dataset_options_init(options)                                                       \
+    aaclip_dataset_options_init_sized((options), sizeof *(options))
+
+/** One image. Belongs to the data set and lives as long; later versions append members. */
+typedef struct aaclip_sample {
+    const char *image_path;
+    const char *mask_path; /**< NULL when there is none; always NULL for normal images */
+    const char *class_name;
+    size_t class_index; /**< of the data set's classes */
+    const char *defect; /**< folder that tells the kind of defect ("scratch", "good"); else NULL */
+    int label;          /**< 0 normal, 1 abnormal, -1 unknown */
+} aaclip_sample;
+
+/**
+ * Lists the samples under `root`: a folder, or a manifest file, whose folder is then the root.
+ * Every file of the list exists; folders are listed in the order of their names' bytes. Files with
+ * other endings than png, jpg, jpeg and bmp (in any case) and hidden ones are passed over.
+ * `options` may be NULL. Close with aaclip_dataset_close. On failure *dataset is NULL.
+ * Errors: NOT_FOUND (root, image, mask, class, or no image at all), FORMAT (no known layout, a
+ * broken line of a manifest: "file:line: ..."), INVALID_ARGUMENT, IO, OUT_OF_MEMORY.
+ */
+AACLIP_API aaclip_status aaclip_dataset_open(aaclip_dataset **dataset, const char *root,
+                                             const aaclip_dataset_options *options);
+
+/** Gives the handle up and sets *dataset to NULL; accepts NULL and a pointer to NULL. */
+AACLIP_API void aaclip_dataset_close(aaclip_dataset **dataset);
+
+/** Number of samples, and one of them; NULL past the end. */
+AACLIP_API size_t aaclip_dataset_count(const aaclip_dataset *dataset);
+AACLIP_API const aaclip_sample *aaclip_dataset_get(const aaclip_dataset *dataset, size_t index);
+
+/** Number of classes, and their names in the order of their first samples; NULL past the end. */
+AACLIP_API size_t aaclip_dataset_class_count(const aaclip_dataset *dataset);
+AACLIP_API const char *aaclip_dataset_class_name(const aaclip_dataset *dataset, size_t index);
+/** Number of a class's samples with a label (0, 1 or -1); 0 past the end. */
+AACLIP_API size_t aaclip_dataset_class_size(const aaclip_dataset *dataset, size_t index, int label);
+
+/**
+ * Few-shot: draws `shots` normal and `shots` abnormal samples of each class, as N-shot lists in the
+ * published release's form have them (N-shot is 2 N images a class; unlabelled samples count as a
+ * third kind). Where there are fewer, all are taken and a warning is logged. The draw depends
+ * on the seed, the class's index and the label; the order of samples stays.
+ * Errors: INVALID_ARGUMENT (no shots), OUT_OF_MEMORY. On failure *sampled is NULL.
+ */
+AACLIP_API aaclip_status aaclip_dataset_sample(aaclip_dataset **sampled,
+                                               const aaclip_dataset *dataset, size_t shots,
+                                               uint64_t seed);
+
+/**
+ * Writes the samples as a manifest, whole or not at all; paths below the root become relative to
+ * it. The kind of defect is not kept. Errors: IO, INVALID_ARGUMENT (a name that is no UTF-8),
+ * OUT_OF_MEMORY.
+ */
+AACLIP_API aaclip_status aaclip_dataset_save_manifest(const aaclip_dataset *dataset,
+                                                      const char *path);
+
+AACLIP_END_DECLS
+
+#endif

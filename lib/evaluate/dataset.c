@@ -1,0 +1,341 @@
+#include "evaluate/dataset.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "core/error.h"
+#include "core/memory.h"
+#include "core/options.h"
+#include "core/platform.h"
+#include "evaluate/dataset_types.h"
+
+#define DEFAULT_MANIFEST "full-shot.jsonl"
+
+aaclip_status aaclip_dataset_options_init_sized(aaclip_dataset_options *options, size_t struct_size)
+{
+    const aaclip_dataset_options own = {.size = sizeof own};
+    return aac_options_write(options, struct_size, &own, sizeof own, "aaclip_dataset_options");
+}
+
+aaclip_status aac_path_join(char path[AAC_PATH_SIZE], const char *folder, const char *name)
+{
+    const char *separator = name[0] == '/' ? "" : "/";
+    int length = snprintf(path, AAC_PATH_SIZE, "%s%s%s", *separator ? folder : "", separator, name);
+    if (length < 0 || length >= AAC_PATH_SIZE)
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "%s: expected a path below %d bytes", name,
+                         AAC_PATH_SIZE);
+    return AACLIP_OK;
+}
+
+static char lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+bool aac_path_has_ending(const char *path, const char *ending)
+{
+    size_t length = strlen(path), count = strlen(ending);
+    for (size_t i = 1; i <= count; i++)
+        if (i > length || lower(path[length - i]) != lower(ending[count - i]))
+            return false;
+    return true;
+}
+
+bool aac_dataset_wants_class(const aac_dataset_reader *reader, const char *class_name)
+{
+    const aaclip_dataset_options *options = &reader->options;
+    for (size_t i = 0; i < options->class_count; i++)
+        if (strcmp(options->classes[i], class_name) == 0)
+            return true;
+    return options->class_count == 0;
+}
+
+bool aac_dataset_wants_split(const aac_dataset_reader *reader, aaclip_dataset_split split)
+{
+    return reader->options.split == AACLIP_SPLIT_ALL || reader->options.split == split;
+}
+
+aaclip_dataset *aac_dataset_new(void)
+{
+    aaclip_dataset *dataset = aac_calloc(1, sizeof *dataset);
+    if (dataset)
+        atomic_init(&dataset->references, 1);
+    return dataset;
+}
+
+/* Room for one more item; NULL when out of memory. */
+static void *grow(void *items, size_t count, size_t *capacity, size_t size)
+{
+    if (count < *capacity)
+        return items;
+    size_t larger = *capacity ? 2 * *capacity : 64, bytes;
+    void *moved = aac_size_multiply(&bytes, larger, size) ? aac_realloc(items, bytes) : NULL;
+    if (moved)
+        *capacity = larger;
+    return moved;
+}
+
+static aaclip_status find_class(aaclip_dataset *dataset, const char *name, size_t *index)
+{
+    size_t i = 0;
+    while (i < dataset->class_count && strcmp(dataset->classes[i].name, name) != 0)
+        i++;
+    *index = i;
+    if (i < dataset->class_count)
+        return AACLIP_OK;
+    aac_dataset_class *classes = grow(dataset->classes, dataset->class_count,
+                                      &dataset->class_capacity, sizeof *dataset->classes);
+    if (!classes)
+        return aac_error_memory();
+    dataset->classes = classes;
+    dataset->classes[dataset->class_count++] = (aac_dataset_class){.name = name};
+    return AACLIP_OK;
+}
+
+aaclip_status aac_dataset_append(aaclip_dataset *dataset, const aaclip_sample *sample)
+{
+    aaclip_sample *samples =
+        grow(dataset->samples, dataset->count, &dataset->capacity, sizeof *dataset->samples);
+    if (!samples)
+        return aac_error_memory();
+    dataset->samples = samples;
+    aaclip_sample *added = &samples[dataset->count];
+    *added = *sample;
+    aaclip_status status = find_class(dataset, sample->class_name, &added->class_index);
+    if (status)
+        return status;
+    aac_dataset_class *category = &dataset->classes[added->class_index];
+    added->class_name = category->name;
+    category->sizes[sample->label + 1]++;
+    dataset->count++;
+    return AACLIP_OK;
+}
+
+/* NULL stays NULL; false when out of memory. */
+static bool copy_text(aac_arena *texts, const char **text)
+{
+    if (*text)
+        *text = aac_arena_text(texts, *text, strlen(*text));
+    return *text;
+}
+
+aaclip_status aac_dataset_add(aac_dataset_reader *reader, const aaclip_sample *sample)
+{
+    if (!aac_dataset_wants_class(reader, sample->class_name))
+        return AACLIP_OK;
+    aac_arena *texts = &reader->dataset->texts;
+    aaclip_sample copy = *sample;
+    if (!copy_text(texts, &copy.image_path) || !copy_text(texts, &copy.class_name) ||
+        (copy.mask_path && !copy_text(texts, &copy.mask_path)) ||
+        (copy.defect && !copy_text(texts, &copy.defect)))
+        return aac_error_memory();
+    return aac_dataset_append(reader->dataset, &copy);
+}
+
+static aaclip_status require_file(const char *path, const char *what)
+{
+    if (aac_path_kind_of(path) == AAC_PATH_FILE)
+        return AACLIP_OK;
+    return aac_error(AACLIP_ERROR_NOT_FOUND, "%s %s: no such file", what, path);
+}
+
+aaclip_status aac_dataset_add_listed(aac_dataset_reader *reader, const aaclip_sample *listed)
+{
+    if (!aac_dataset_wants_class(reader, listed->class_name))
+        return AACLIP_OK;
+    char image[AAC_PATH_SIZE], mask[AAC_PATH_SIZE];
+    const bool masked =
+        listed->mask_path && listed->label != 0 && reader->options.masks != AACLIP_MASKS_IGNORED;
+    aaclip_status status = aac_path_join(image, reader->root, listed->image_path);
+    if (!status)
+        status = require_file(image, "image");
+    if (!status && masked)
+        status = aac_path_join(mask, reader->root, listed->mask_path);
+    if (!status && masked)
+        status = require_file(mask, "mask");
+    if (!status && !masked && listed->label == 1 && reader->options.masks == AACLIP_MASKS_REQUIRED)
+        status = aac_error(AACLIP_ERROR_NOT_FOUND, "image %s: expected a mask, found none", image);
+    if (status)
+        return status;
+    aaclip_sample sample = *listed;
+    sample.image_path = image;
+    sample.mask_path = masked ? mask : NULL;
+    return aac_dataset_add(reader, &sample);
+}
+
+static aaclip_status check_options(const aaclip_dataset_options *options)
+{
+    if ((unsigned)options->layout > AACLIP_LAYOUT_FOLDER ||
+        (unsigned)options->split > AACLIP_SPLIT_TEST ||
+        (unsigned)options->masks > AACLIP_MASKS_IGNORED)
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
+                         "aaclip_dataset_options: unknown layout %d, split %d or masks %d",
+                         (int)options->layout, (int)options->split, (int)options->masks);
+    for (size_t i = 0; i < options->class_count; i++)
+        if (!options->classes || !options->classes[i])
+            return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
+                             "aaclip_dataset_options: class %zu: expected a name, found NULL", i);
+    return AACLIP_OK;
+}
+
+/* The folder that paths are relative to: the root without slashes at its end, or of a manifest. */
+static aaclip_status set_root(aac_dataset_reader *reader, const char *root, aac_path_kind kind)
+{
+    size_t length = strlen(root);
+    while (kind == AAC_PATH_FILE && length && root[length - 1] != '/')
+        length--;
+    while (length > 1 && root[length - 1] == '/')
+        length--;
+    if (length >= AAC_PATH_SIZE)
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "%s: expected a path below %d bytes", root,
+                         AAC_PATH_SIZE);
+    reader->root = length ? aac_arena_text(&reader->dataset->texts, root, length) : ".";
+    reader->dataset->root = reader->root;
+    return reader->root ? AACLIP_OK : aac_error_memory();
+}
+
+static aaclip_status read_samples(aac_dataset_reader *reader)
+{
+    const aaclip_dataset_options *options = &reader->options;
+    const bool listed =
+        options->layout == AACLIP_LAYOUT_AUTO || options->layout == AACLIP_LAYOUT_MANIFEST;
+    char found[AAC_PATH_SIZE];
+    const char *manifest = options->manifest;
+    if (!manifest && listed) {
+        aaclip_status status = aac_path_join(found, reader->root, DEFAULT_MANIFEST);
+        if (status)
+            return status;
+        if (aac_path_kind_of(found) == AAC_PATH_FILE)
+            manifest = found;
+        else if (options->layout == AACLIP_LAYOUT_MANIFEST)
+            return aac_error(AACLIP_ERROR_NOT_FOUND, "%s: no such file", found);
+    }
+    if (!manifest)
+        return aac_dataset_read_folders(reader);
+    return aac_path_has_ending(manifest, ".csv") ? aac_dataset_read_table(reader, manifest)
+                                                 : aac_dataset_read_manifest(reader, manifest);
+}
+
+static aaclip_status check_content(const aac_dataset_reader *reader)
+{
+    static const char *const splits[] = {"", " of the split \"train\"",
+                                         " of the split \"validation\"", " of the split \"test\""};
+    const aaclip_dataset *dataset = reader->dataset;
+    for (size_t i = 0; i < reader->options.class_count; i++) {
+        size_t j = 0;
+        while (j < dataset->class_count &&
+               strcmp(dataset->classes[j].name, reader->options.classes[i]) != 0)
+            j++;
+        if (j == dataset->class_count)
+            return aac_error(AACLIP_ERROR_NOT_FOUND, "%s: no images of the class \"%s\"%s",
+                             reader->root, reader->options.classes[i],
+                             splits[reader->options.split]);
+    }
+    if (!dataset->count)
+        return aac_error(AACLIP_ERROR_NOT_FOUND, "%s: no images (png, jpg, jpeg or bmp)%s",
+                         reader->root, splits[reader->options.split]);
+    return AACLIP_OK;
+}
+
+static aaclip_status read_dataset(aac_dataset_reader *reader, const char *root)
+{
+    aac_path_kind kind = aac_path_kind_of(root);
+    if (kind == AAC_PATH_MISSING)
+        return aac_error(AACLIP_ERROR_NOT_FOUND, "%s: no such file or folder", root);
+    if (kind == AAC_PATH_FILE && reader->options.manifest)
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "%s: expected a folder beside a manifest",
+                         root);
+    aaclip_status status = set_root(reader, root, kind);
+    if (kind == AAC_PATH_FILE)
+        reader->options.manifest = root;
+    if (!status)
+        status = read_samples(reader);
+    return status ? status : check_content(reader);
+}
+
+aaclip_status aaclip_dataset_open(aaclip_dataset **dataset, const char *root,
+                                  const aaclip_dataset_options *options)
+{
+    if (!dataset)
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_dataset_open: no output");
+    *dataset = NULL;
+    if (!root || !*root)
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_dataset_open: no root");
+    aac_dataset_reader reader = {.options = {.size = sizeof reader.options}};
+    aaclip_status status =
+        aac_options_read(&reader.options, sizeof reader.options, options, "aaclip_dataset_options");
+    if (!status)
+        status = check_options(&reader.options);
+    if (status)
+        return status;
+    reader.dataset = aac_dataset_new();
+    status = reader.dataset ? read_dataset(&reader, root) : aac_error_memory();
+    if (status)
+        aaclip_dataset_close(&reader.dataset);
+    *dataset = reader.dataset;
+    return status;
+}
+
+aaclip_dataset *aac_dataset_retain(const aaclip_dataset *dataset)
+{
+    aaclip_dataset *writable = (aaclip_dataset *)dataset; /* only the count changes */
+    if (writable)
+        atomic_fetch_add(&writable->references, 1);
+    return writable;
+}
+
+void aaclip_dataset_close(aaclip_dataset **handle)
+{
+    if (!handle || !*handle)
+        return;
+    aaclip_dataset *dataset = *handle;
+    *handle = NULL;
+    if (atomic_fetch_sub(&dataset->references, 1) != 1)
+        return;
+    aaclip_dataset_close(&dataset->source);
+    aac_arena_clear(&dataset->texts);
+    aac_free(dataset->samples);
+    aac_free(dataset->classes);
+    aac_free(dataset);
+}
+
+size_t aaclip_dataset_count(const aaclip_dataset *dataset)
+{
+    return dataset ? dataset->count : 0;
+}
+
+const aaclip_sample *aaclip_dataset_get(const aaclip_dataset *dataset, size_t index)
+{
+    return dataset && index < dataset->count ? &dataset->samples[index] : NULL;
+}
+
+size_t aaclip_dataset_class_count(const aaclip_dataset *dataset)
+{
+    return dataset ? dataset->class_count : 0;
+}
+
+const char *aaclip_dataset_class_name(const aaclip_dataset *dataset, size_t index)
+{
+    return dataset && index < dataset->class_count ? dataset->classes[index].name : NULL;
+}
+
+size_t aaclip_dataset_class_size(const aaclip_dataset *dataset, size_t index, int label)
+{
+    if (!dataset || index >= dataset->class_count || label < -1 || label > 1)
+        return 0;
+    return dataset->classes[index].sizes[label + 1];
+}
+
+aaclip_status aac_dataset_check_training(const aaclip_dataset *dataset)
+{
+    for (size_t i = 0; i < dataset->class_count; i++) {
+        const aac_dataset_class *category = &dataset->classes[i];
+        if (category->sizes[0] || !category->sizes[1] || !category->sizes[2])
+            return aac_error(AACLIP_ERROR_MISMATCH,
+                             "%s: class \"%s\": training needs normal and abnormal images and no "
+                             "others, found %zu normal, %zu abnormal, %zu without a label",
+                             dataset->root, category->name, category->sizes[1], category->sizes[2],
+                             category->sizes[0]);
+    }
+    return AACLIP_OK;
+}

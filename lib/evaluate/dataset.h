@@ -1,0 +1,44 @@
+/* Data sets inside the library, and what their readers (manifest.c, layouts.c) share. */
+#ifndef AAC_EVALUATE_DATASET_H
+#define AAC_EVALUATE_DATASET_H
+
+#include <stdbool.h>
+
+#include <aaclip/dataset.h>
+
+/* A path with its terminator; longer ones are refused. */
+#define AAC_PATH_SIZE 4096
+
+aaclip_dataset *aac_dataset_retain(const aaclip_dataset *dataset); /* NULL stays NULL */
+
+/* MISMATCH unless every sample has a label and every class both normal and abnormal samples. */
+aaclip_status aac_dataset_check_training(const aaclip_dataset *dataset);
+
+/* A data set being read. */
+typedef struct aac_dataset_reader {
+    aaclip_dataset *dataset;
+    const char *root; /* a folder */
+    aaclip_dataset_options options;
+} aac_dataset_reader;
+
+/* `folder`/`name`, or `name` alone when it is absolute. */
+aaclip_status aac_path_join(char path[AAC_PATH_SIZE], const char *folder, const char *name);
+bool aac_path_has_ending(const char *path, const char *ending); /* case is ignored */
+
+/* Whether the options let samples of this class or split in. */
+bool aac_dataset_wants_class(const aac_dataset_reader *reader, const char *class_name);
+bool aac_dataset_wants_split(const aac_dataset_reader *reader, aaclip_dataset_split split);
+
+/* Adds one sample; texts are copied and class_index is set. Samples of other classes are dropped.
+ */
+aaclip_status aac_dataset_add(aac_dataset_reader *reader, const aaclip_sample *sample);
+
+/* The readers. Paths that stand in lists are relative to the root and must exist. */
+aaclip_status aac_dataset_read_manifest(aac_dataset_reader *reader, const char *path);
+aaclip_status aac_dataset_read_table(aac_dataset_reader *reader, const char *path);
+aaclip_status aac_dataset_read_folders(aac_dataset_reader *reader);
+
+/* A sample of a list whose image_path and mask_path (or NULL) are as they stand there. */
+aaclip_status aac_dataset_add_listed(aac_dataset_reader *reader, const aaclip_sample *sample);
+
+#endif

@@ -1,0 +1,346 @@
+/* Data sets that are trees of folders: recognised by their content, read folder by folder. */
+#include <stdio.h>
+#include <string.h>
+
+#include "core/error.h"
+#include "core/platform.h"
+#include "evaluate/dataset.h"
+
+#define SPLIT_TABLE "split_csv/1cls.csv"
+
+typedef struct folder_layout folder_layout;
+
+/* A folder that may hold one class of a layout. */
+typedef struct class_folder {
+    const folder_layout *layout;
+    const char *path, *name;
+} class_folder;
+
+struct folder_layout {
+    aaclip_dataset_layout layout;
+    const char *marks[6]; /* folders of which a class has one, or all */
+    bool all_marks;
+    const char *normal; /* name of the folders of normal images */
+    aaclip_status (*read)(aac_dataset_reader *reader, const class_folder *category);
+};
+
+static const char *const image_endings[] = {".png", ".jpg", ".jpeg", ".bmp"};
+
+static bool is_image(const char *name)
+{
+    for (size_t i = 0; name[0] != '.' && i < sizeof image_endings / sizeof *image_endings; i++)
+        if (aac_path_has_ending(name, image_endings[i]))
+            return true;
+    return false;
+}
+
+/* A path that is too long is no folder. */
+static bool has_folder(const char *folder, const char *name)
+{
+    char path[AAC_PATH_SIZE];
+    int length = snprintf(path, sizeof path, "%s/%s", folder, name);
+    return length > 0 && length < AAC_PATH_SIZE && aac_path_kind_of(path) == AAC_PATH_DIRECTORY;
+}
+
+/* What comes before the ending. */
+static size_t stem_length(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+    return dot ? (size_t)(dot - name) : strlen(name);
+}
+
+/* Images and, where there is a folder of them, masks that go by the same name. */
+typedef struct image_folder {
+    const char *class_name, *defect;
+    int label;
+    char images[AAC_PATH_SIZE], masks[AAC_PATH_SIZE];
+    char **mask_names; /* NULL: masks are not looked for */
+    size_t mask_count;
+} image_folder;
+
+/* "000.png" has the mask "000.png" or "000_mask.png", whatever the endings; NULL without one. */
+static const char *mask_of(const image_folder *folder, const char *image)
+{
+    const size_t length = stem_length(image);
+    for (size_t i = 0; i < folder->mask_count; i++) {
+        const char *mask = folder->mask_names[i];
+        if (strncmp(mask, image, length) != 0 || !is_image(mask))
+            continue;
+        const size_t rest = stem_length(mask) - length;
+        if (rest == 0 || (rest == 5 && strncmp(mask + length, "_mask", 5) == 0))
+            return mask;
+    }
+    return NULL;
+}
+
+static aaclip_status add_image(aac_dataset_reader *reader, const image_folder *folder,
+                               const char *name)
+{
+    char image[AAC_PATH_SIZE], mask[AAC_PATH_SIZE];
+    aaclip_sample sample = {.class_name = folder->class_name,
+                            .defect = folder->defect,
+                            .label = folder->label,
+                            .image_path = image};
+    aaclip_status status = aac_path_join(image, folder->images, name);
+    if (!status && folder->mask_names) {
+        const char *mask_name = mask_of(folder, name);
+        if (!mask_name)
+            return aac_error(AACLIP_ERROR_NOT_FOUND,
+                             "image %s: expected a mask %s/%.*s.png or %.*s_mask.png, found none",
+                             image, folder->masks, (int)stem_length(name), name,
+                             (int)stem_length(name), name);
+        status = aac_path_join(mask, folder->masks, mask_name);
+        sample.mask_path = mask;
+    }
+    return status ? status : aac_dataset_add(reader, &sample);
+}
+
+static aaclip_status list_masks(const aac_dataset_reader *reader, image_folder *folder)
+{
+    if (folder->label != 1 || reader->options.masks == AACLIP_MASKS_IGNORED)
+        return AACLIP_OK;
+    if (aac_path_kind_of(folder->masks) == AAC_PATH_DIRECTORY)
+        return aac_list_folder(&folder->mask_names, &folder->mask_count, folder->masks);
+    if (reader->options.masks == AACLIP_MASKS_REQUIRED)
+        return aac_error(AACLIP_ERROR_NOT_FOUND, "%s: expected masks in %s, found no such folder",
+                         folder->images, folder->masks);
+    return AACLIP_OK;
+}
+
+static aaclip_status add_images(aac_dataset_reader *reader, image_folder *folder)
+{
+    if (!aac_dataset_wants_class(reader, folder->class_name))
+        return AACLIP_OK;
+    char **names;
+    size_t count;
+    aaclip_status status = aac_list_folder(&names, &count, folder->images);
+    if (status)
+        return status;
+    status = list_masks(reader, folder);
+    for (size_t i = 0; !status && i < count; i++)
+        if (is_image(names[i]))
+            status = add_image(reader, folder, names[i]);
+    aac_list_free(names, count);
+    aac_list_free(folder->mask_names, folder->mask_count);
+    return status;
+}
+
+/* Where images of a kind ("good", "scratch") and their masks lie, given the kind's folder. */
+static aaclip_status locate(image_folder *folder, const class_folder *category, const char *path)
+{
+    char truth[AAC_PATH_SIZE];
+    aaclip_status status;
+    if (has_folder(path, "img")) {
+        status = aac_path_join(folder->images, path, "img");
+        return status ? status : aac_path_join(folder->masks, path, "label");
+    }
+    memcpy(folder->images, path, strlen(path) + 1);
+    status = aac_path_join(truth, category->path, "ground_truth");
+    return status ? status : aac_path_join(folder->masks, truth, folder->defect);
+}
+
+static aaclip_status read_kind(aac_dataset_reader *reader, const class_folder *category,
+                               const char *split, const char *kind)
+{
+    image_folder folder = {.class_name = category->name,
+                           .defect = kind,
+                           .label = strcmp(kind, category->layout->normal) != 0};
+    char path[AAC_PATH_SIZE];
+    aaclip_status status = aac_path_join(path, split, kind);
+    if (!status)
+        status = locate(&folder, category, path);
+    return status ? status : add_images(reader, &folder);
+}
+
+static aaclip_status read_split(aac_dataset_reader *reader, const class_folder *category,
+                                const char *name)
+{
+    char path[AAC_PATH_SIZE];
+    if (!has_folder(category->path, name))
+        return AACLIP_OK;
+    char **kinds;
+    size_t count;
+    aaclip_status status = aac_path_join(path, category->path, name);
+    if (!status)
+        status = aac_list_folder(&kinds, &count, path);
+    if (status)
+        return status;
+    for (size_t i = 0; !status && i < count; i++)
+        if (kinds[i][0] != '.' && has_folder(path, kinds[i]))
+            status = read_kind(reader, category, path, kinds[i]);
+    aac_list_free(kinds, count);
+    return status;
+}
+
+static aaclip_status read_tree(aac_dataset_reader *reader, const class_folder *category)
+{
+    static const struct {
+        aaclip_dataset_split split;
+        const char *name;
+    } splits[] = {{AACLIP_SPLIT_TRAIN, "train"},
+                  {AACLIP_SPLIT_VALIDATION, "valid"},
+                  {AACLIP_SPLIT_VALIDATION, "validation"},
+                  {AACLIP_SPLIT_TEST, "test"}};
+    aaclip_status status = AACLIP_OK;
+    for (size_t i = 0; !status && i < sizeof splits / sizeof *splits; i++)
+        if (aac_dataset_wants_split(reader, splits[i].split))
+            status = read_split(reader, category, splits[i].name);
+    return status;
+}
+
+/* All of it: which images are for training is in the table only. */
+static aaclip_status read_visa(aac_dataset_reader *reader, const class_folder *category)
+{
+    if (reader->options.split != AACLIP_SPLIT_ALL)
+        return aac_error(AACLIP_ERROR_NOT_FOUND,
+                         "%s/" SPLIT_TABLE
+                         ": no such file; it says which images of VisA are for "
+                         "training",
+                         reader->root);
+    image_folder normal = {.class_name = category->name, .defect = "Normal", .label = 0};
+    image_folder abnormal = {.class_name = category->name, .defect = "Anomaly", .label = 1};
+    aaclip_status status = aac_path_join(normal.images, category->path, "Data/Images/Normal");
+    if (!status)
+        status = aac_path_join(abnormal.images, category->path, "Data/Images/Anomaly");
+    if (!status)
+        status = aac_path_join(abnormal.masks, category->path, "Data/Masks/Anomaly");
+    if (!status)
+        status = add_images(reader, &normal);
+    return status ? status : add_images(reader, &abnormal);
+}
+
+static aaclip_status read_masked_folder(aac_dataset_reader *reader, const class_folder *category)
+{
+    image_folder folder = {.class_name = category->name, .label = 1};
+    aaclip_status status = aac_path_join(folder.images, category->path, "images");
+    if (!status)
+        status = aac_path_join(folder.masks, category->path, "masks");
+    return status ? status : add_images(reader, &folder);
+}
+
+/* In the order in which they are tried: BMAD's and BTAD's trees would pass for MVTec's. */
+static const folder_layout layouts[] = {
+    {AACLIP_LAYOUT_BMAD,
+     {"train/Ungood", "valid/Ungood", "test/Ungood", "train/good/img", "valid/good/img",
+      "test/good/img"},
+     false,
+     "good",
+     read_tree},
+    {AACLIP_LAYOUT_BTAD, {"train/ok", "test/ok", "test/ko"}, false, "ok", read_tree},
+    {AACLIP_LAYOUT_VISA, {"Data/Images"}, false, NULL, read_visa},
+    {AACLIP_LAYOUT_MVTEC, {"train/good", "test/good", "ground_truth"}, false, "good", read_tree},
+    {AACLIP_LAYOUT_MASKED_FOLDER, {"images", "masks"}, true, NULL, read_masked_folder},
+};
+
+static bool matches(const folder_layout *layout, const char *folder)
+{
+    size_t found = 0, count = 0;
+    for (size_t limit = sizeof layout->marks / sizeof *layout->marks;
+         count < limit && layout->marks[count]; count++)
+        found += has_folder(folder, layout->marks[count]);
+    return layout->all_marks ? found == count : found > 0;
+}
+
+/* The class of a root that is itself the folder of a category. */
+static const char *root_class(const aac_dataset_reader *reader)
+{
+    if (reader->options.class_name)
+        return reader->options.class_name;
+    const char *slash = strrchr(reader->root, '/');
+    const char *name = slash ? slash + 1 : reader->root;
+    const bool nameless = !*name || strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+    return nameless ? "object" : name;
+}
+
+/* Reads the classes of one layout; *found says whether there are any. */
+static aaclip_status read_classes(aac_dataset_reader *reader, const folder_layout *layout,
+                                  bool *found)
+{
+    class_folder category = {layout, reader->root, root_class(reader)};
+    *found = matches(layout, reader->root);
+    if (*found)
+        return layout->read(reader, &category);
+    char **names;
+    size_t count;
+    aaclip_status status = aac_list_folder(&names, &count, reader->root);
+    if (status)
+        return status;
+    for (size_t i = 0; !status && i < count; i++) {
+        char path[AAC_PATH_SIZE];
+        status = aac_path_join(path, reader->root, names[i]);
+        if (status || !matches(layout, path))
+            continue;
+        *found = true;
+        category.path = path;
+        category.name = names[i];
+        status = layout->read(reader, &category);
+    }
+    aac_list_free(names, count);
+    return status;
+}
+
+static aaclip_status read_plain_folder(aac_dataset_reader *reader, bool *found)
+{
+    image_folder folder = {.class_name = root_class(reader), .label = -1};
+    char **names;
+    size_t count;
+    aaclip_status status = aac_list_folder(&names, &count, reader->root);
+    if (status)
+        return status;
+    for (size_t i = 0; i < count; i++)
+        *found |= is_image(names[i]);
+    aac_list_free(names, count);
+    memcpy(folder.images, reader->root,
+           strlen(reader->root) + 1); /* dataset.c checked its length */
+    return *found ? add_images(reader, &folder) : AACLIP_OK;
+}
+
+static aaclip_status no_layout(const aac_dataset_reader *reader)
+{
+    static const char *const expected[] = {
+        [AACLIP_LAYOUT_MVTEC] = "{train/good,test/<defect>,ground_truth/<defect>} (MVTec, MPDD)",
+        [AACLIP_LAYOUT_BTAD] = "{train/ok,test/{ok,ko},ground_truth/ko} (BTAD)",
+        [AACLIP_LAYOUT_VISA] = "Data/{Images/{Normal,Anomaly},Masks/Anomaly} (VisA)",
+        [AACLIP_LAYOUT_BMAD] = "{train,valid,test}/{good,Ungood}/{img,label} (BMAD)",
+        [AACLIP_LAYOUT_MASKED_FOLDER] = "{images,masks} (polyps)",
+        [AACLIP_LAYOUT_FOLDER] = "images (png, jpg, jpeg, bmp)",
+    };
+    const aaclip_dataset_layout layout = reader->options.layout;
+    if (layout != AACLIP_LAYOUT_AUTO)
+        return aac_error(AACLIP_ERROR_FORMAT, "%s: expected %s%s, found none", reader->root,
+                         layout == AACLIP_LAYOUT_FOLDER ? "" : "it or folders in it to hold ",
+                         expected[layout]);
+    return aac_error(AACLIP_ERROR_FORMAT,
+                     "%s: expected full-shot.jsonl, or it or folders in it to hold one of %s, %s, "
+                     "%s, %s, %s, or %s; found none",
+                     reader->root, expected[AACLIP_LAYOUT_MVTEC], expected[AACLIP_LAYOUT_BTAD],
+                     expected[AACLIP_LAYOUT_VISA], expected[AACLIP_LAYOUT_BMAD],
+                     expected[AACLIP_LAYOUT_MASKED_FOLDER], expected[AACLIP_LAYOUT_FOLDER]);
+}
+
+/* A root with VisA's table, where a part of it is wanted. */
+static bool has_split_table(const aac_dataset_reader *reader, char path[AAC_PATH_SIZE])
+{
+    const aaclip_dataset_layout layout = reader->options.layout;
+    if (reader->options.split == AACLIP_SPLIT_ALL ||
+        (layout != AACLIP_LAYOUT_AUTO && layout != AACLIP_LAYOUT_VISA))
+        return false;
+    int length = snprintf(path, AAC_PATH_SIZE, "%s/" SPLIT_TABLE, reader->root);
+    return length > 0 && length < AAC_PATH_SIZE && aac_path_kind_of(path) == AAC_PATH_FILE;
+}
+
+aaclip_status aac_dataset_read_folders(aac_dataset_reader *reader)
+{
+    const aaclip_dataset_layout wanted = reader->options.layout;
+    bool found = false;
+    char table[AAC_PATH_SIZE];
+    if (has_split_table(reader, table))
+        return aac_dataset_read_table(reader, table);
+    aaclip_status status = AACLIP_OK;
+    for (size_t i = 0; !status && !found && i < sizeof layouts / sizeof *layouts; i++)
+        if (wanted == AACLIP_LAYOUT_AUTO || wanted == layouts[i].layout)
+            status = read_classes(reader, &layouts[i], &found);
+    if (!status && !found && (wanted == AACLIP_LAYOUT_AUTO || wanted == AACLIP_LAYOUT_FOLDER))
+        status = read_plain_folder(reader, &found);
+    return status || found ? status : no_layout(reader);
+}

@@ -1,0 +1,56 @@
+/*
+ * Samples in a given order, read, resized and augmented by threads in the background. What a sample
+ * looks like depends on the seed, the epoch and its index alone.
+ */
+#ifndef AAC_TRAIN_LOADER_H
+#define AAC_TRAIN_LOADER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <aaclip/dataset.h>
+
+#include "images/augment.h"
+
+typedef struct aac_loader aac_loader;
+
+typedef struct aac_loader_options {
+    uint32_t image_size;                /* S */
+    const aac_augment_options *augment; /* copied; NULL: only resized */
+    uint64_t seed;
+    uint32_t epoch;
+    unsigned threads;   /* 0: samples are made in aac_loader_next */
+    size_t ahead;       /* samples made before they are asked for, at least 1; bounds the memory */
+    bool require_masks; /* an abnormal sample without a mask is an error, else it is all normal */
+} aac_loader_options;
+
+typedef struct aac_sample {
+    size_t index; /* in the data set */
+    size_t class_index;
+    const char *class_name;
+    int label;
+    bool has_mask;       /* false: `mask` is all normal for want of a mask */
+    const uint8_t *rgb;  /* (S, S, 3) */
+    const uint8_t *mask; /* (S, S), 0 or 1 */
+} aac_sample;
+
+/*
+ * Starts loading the samples order[0 .. count-1] (copied). Retains the data set. Fewer threads than
+ * asked for are no error. Errors: INVALID_ARGUMENT, OUT_OF_MEMORY.
+ */
+aaclip_status aac_loader_open(aac_loader **loader, const aaclip_dataset *dataset,
+                              const size_t *order, size_t count, const aac_loader_options *options);
+
+/*
+ * Waits for the next sample; NULL after the last. It lives until the next call. A sample that
+ * cannot be read gives its error in its turn; the call after it goes on with the next one.
+ * Errors: those of aaclip_image_open; MISMATCH (image and mask of different sizes), NOT_FOUND (no
+ * mask). One thread at a time.
+ */
+aaclip_status aac_loader_next(aac_loader *loader, const aac_sample **sample);
+
+/* Waits for the threads' current samples, drops all and nulls the pointer; accepts NULL in it. */
+void aac_loader_close(aac_loader **loader);
+
+#endif
