@@ -54,18 +54,11 @@ aaclip_status aaclip_detector_options_init_sized(aaclip_detector_options *option
 static aaclip_status choose_size(aaclip_detector *detector)
 {
     const aac_checkpoint *checkpoint = aac_model_checkpoint(detector->model);
-    int64_t patch = checkpoint->patch, trained = patch * checkpoint->grid;
-    int64_t size = detector->options.image_size;
-    const int64_t largest = 8192; /* the published size is 518; cost grows with the fourth power */
-    if (!size)
-        size = trained == 336 ? 518 / patch * patch : trained;
-    if (size % patch || size > largest)
-        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
-                         "aaclip_detector_options.image_size: expected a multiple of the patch "
-                         "size %lld up to %lld, found %lld",
-                         (long long)patch, (long long)largest, (long long)size);
-    detector->size = size;
-    detector->grid = size / patch;
+    aaclip_status status = aac_model_image_size(detector->model, detector->options.image_size,
+                                                "aaclip_detector_options", &detector->size);
+    if (status)
+        return status;
+    detector->grid = detector->size / checkpoint->patch;
     detector->patches = detector->grid * detector->grid;
     detector->embedding = checkpoint->embedding;
     return AACLIP_OK;
@@ -155,9 +148,10 @@ static aaclip_status prepare(aaclip_detector *detector)
     aaclip_status status = configure(detector);
     if (!status)
         status = plan_map(detector);
+    const aac_vision_setup setup = {
+        .adapters = detector->adapters, .config = &detector->config, .image_size = detector->size};
     if (!status)
-        status = aac_vision_encoder_new(&detector->encoder, detector->model, detector->adapters,
-                                        &detector->config, detector->size);
+        status = aac_vision_encoder_new(&detector->encoder, detector->model, &setup);
     return status ? status : allocate(detector);
 }
 
@@ -165,10 +159,11 @@ aaclip_status aaclip_detector_new(aaclip_detector **out, const aaclip_model *mod
                                   const aaclip_adapters *adapters, const aaclip_text_cache *cache,
                                   const aaclip_detector_options *options)
 {
+    if (out)
+        *out = NULL;
     if (!out || !model || !cache)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
                          "aaclip_detector_new: expected a model and a text cache");
-    *out = NULL;
     aaclip_detector_options own = {.size = sizeof own};
     aaclip_status status = aac_options_read(&own, sizeof own, options, "aaclip_detector_options");
     if (!status)
@@ -273,7 +268,7 @@ static aaclip_status detect_one(const aaclip_detector *detector, const aaclip_im
         status = aaclip_image_resize(image, size, size, memory.rgb);
     if (!status)
         status = aac_vision_encoder_run(detector->encoder, memory.rgb, features, kept->detection,
-                                        memory.encoder);
+                                        memory.encoder, NULL);
     if (!status)
         status = make_map(detector, &memory, features, kept->map);
     if (status)

@@ -1,4 +1,6 @@
 /* The adapter that follows a block: adapt, restore the norm, blend with what was there. */
+#include <string.h>
+
 #include "core/error.h"
 #include "model/adapters.h"
 
@@ -64,30 +66,32 @@ void aac_adapter_plan_clear(aac_adapter_plan *plan)
 size_t aac_adapter_scratch(const aac_adapter_plan *plan)
 {
     const aac_plan *const plans[] = {plan->convert, plan->first, plan->second, plan->blend};
-    size_t largest = 0;
-    for (size_t i = 0; i < sizeof plans / sizeof *plans; i++)
-        if (plans[i] && plans[i]->scratch > largest)
-            largest = plans[i]->scratch;
-    return largest;
+    return aac_largest_scratch(plans, sizeof plans / sizeof *plans);
 }
 
 aaclip_status aac_adapter_run(const aac_adapter_plan *plan, const aac_layer_adapter *adapter,
-                              float *x, const aac_block_memory *memory)
+                              float *x, const aac_block_memory *memory,
+                              const aac_adapter_tape *tape)
 {
     aaclip_status status = AACLIP_OK;
     const void *operand = x;
+    float *adapted = tape ? tape->adapted : memory->adapted;
     if (plan->convert) {
         const aac_op_args convert = {.x = x, .y = memory->narrow};
         status = aac_run(plan->convert, &convert, memory->scratch);
         operand = memory->narrow;
     }
-    void *middle = plan->second ? memory->wide : memory->adapted;
-    const aac_op_args first = {.x = operand, .y = middle, .weight = adapter->first};
+    void *middle = tape ? tape->middle : memory->wide;
+    const aac_op_args first = {
+        .x = operand, .y = plan->second ? middle : adapted, .weight = adapter->first};
     if (!status)
         status = aac_run(plan->first, &first, memory->scratch);
-    const aac_op_args second = {.x = middle, .y = memory->adapted, .weight = adapter->second};
+    const aac_op_args second = {.x = middle, .y = adapted, .weight = adapter->second};
     if (!status && plan->second)
         status = aac_run(plan->second, &second, memory->scratch);
-    const aac_op_args blend = {.a = memory->adapted, .y = x};
+    const aac_op_desc *desc = &plan->blend->desc;
+    if (tape)
+        memcpy(tape->x, x, (size_t)(desc->blend.rows * desc->blend.columns) * sizeof *x);
+    const aac_op_args blend = {.a = adapted, .y = x};
     return status ? status : aac_run(plan->blend, &blend, memory->scratch);
 }

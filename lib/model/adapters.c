@@ -1,7 +1,7 @@
-#include "model/adapters.h"
+#include "model/adapters_parts.h"
 
-#include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/config.h"
@@ -11,18 +11,6 @@
 #include "model/fingerprint.h"
 #include "model/model.h"
 #include "model/save.h"
-
-#define MAX_FILES 2
-
-struct aaclip_adapters {
-    atomic_int references;
-    aaclip_model *model;
-    aaclip_config config;
-    aac_tensor_file *files[MAX_FILES];
-    size_t file_count;
-    aac_adapter_tower text, image;
-    uint64_t text_fingerprint;
-};
 
 /* Where a tower's modules are named, and what their shapes must be. */
 typedef struct adapter_source {
@@ -81,6 +69,23 @@ static aaclip_status missing(const adapter_source *source, const char *prefix, i
                      aac_tensor_file_path(source->file), prefix, number, suffix);
 }
 
+/* Modules `prefix`.0 to `prefix`.(count - 1) were found; one of a higher number shows a gap. */
+static aaclip_status check_numbering(const adapter_source *source, const char *prefix,
+                                     uint32_t count, const char *suffix)
+{
+    size_t length = strlen(prefix);
+    for (size_t i = 0; i < aac_tensor_file_count(source->file); i++) {
+        const char *name = aac_tensor_file_at(source->file, i)->name;
+        if (strncmp(name, prefix, length) != 0 || name[length] != '.')
+            continue;
+        char *end;
+        unsigned long number = strtoul(name + length + 1, &end, 10);
+        if (end > name + length + 1 && *end == '.' && number >= count)
+            return missing(source, prefix, (int)count, suffix);
+    }
+    return AACLIP_OK;
+}
+
 static uint32_t count_layers(const adapter_source *source, bool *bottleneck)
 {
     uint32_t count = 0;
@@ -110,9 +115,14 @@ static aaclip_status read_layer(aac_layer_adapter *layer, const adapter_source *
     return check_shape(source, second, source->width, inner);
 }
 
+/* `configured`: how many a fixed configuration has; 0 when it leaves that open. */
 static aaclip_status read_layers(aac_adapter_tower *tower, const adapter_source *source,
-                                 uint32_t count, bool bottleneck)
+                                 uint32_t count, bool bottleneck, uint32_t configured)
 {
+    if (count && configured && count != configured)
+        return aac_error(AACLIP_ERROR_MISMATCH,
+                         "%s: %s: expected %u layer adapters as configured, found %u",
+                         aac_tensor_file_path(source->file), source->root, configured, count);
     tower->layers = aac_calloc(count, sizeof *tower->layers);
     if (!tower->layers)
         return aac_error_memory();
@@ -172,10 +182,13 @@ static aaclip_status read_text(aaclip_adapters *adapters, const aac_tensor_file 
         layers--; /* the last `N.fc.0.weight` is the projection */
     aaclip_status status = adopt_kind(&adapters->config, &source, layers, bottleneck, *fixed);
     if (!status)
-        status = read_layers(&adapters->text, &source, layers, bottleneck);
+        status = read_layers(&adapters->text, &source, layers, bottleneck,
+                             *fixed ? adapters->config.text_adapter_layers : 0);
     if (!status)
         status = read_projection(&adapters->text.projections[0], &source, source.layers,
                                  (int)layers, &activation);
+    if (!status)
+        status = check_numbering(&source, source.layers, layers + 1, "fc.weight");
     if (status)
         return status;
     adapters->text.projection_count = 1;
@@ -190,9 +203,8 @@ static aaclip_status read_text(aaclip_adapters *adapters, const aac_tensor_file 
 static uint32_t count_levels(const adapter_source *source)
 {
     uint32_t count = 0;
-    while (count < AACLIP_MAX_LEVELS &&
-           (find(source, "image_adapter.seg_proj", (int)count, "fc.weight") ||
-            find(source, "image_adapter.seg_proj", (int)count, "fc.0.weight")))
+    while (count < 1000 && (find(source, "image_adapter.seg_proj", (int)count, "fc.weight") ||
+                            find(source, "image_adapter.seg_proj", (int)count, "fc.0.weight")))
         count++;
     return count;
 }
@@ -201,16 +213,44 @@ static aaclip_status read_projections(aaclip_adapters *adapters, const adapter_s
                                       bool *activation)
 {
     aac_adapter_tower *image = &adapters->image;
-    image->projection_count = count_levels(source);
-    if (!image->projection_count)
+    uint32_t levels = count_levels(source);
+    if (!levels)
         return missing(source, "image_adapter.seg_proj", 0, "fc.weight");
-    aaclip_status status = AACLIP_OK;
-    for (uint32_t i = 0; !status && i < image->projection_count; i++)
+    if (levels > AACLIP_MAX_LEVELS)
+        return aac_error(AACLIP_ERROR_UNSUPPORTED,
+                         "%s: image_adapter.seg_proj: expected at most %d levels, found %u",
+                         aac_tensor_file_path(source->file), AACLIP_MAX_LEVELS, levels);
+    image->projection_count = levels;
+    bool other = false;
+    aaclip_status status =
+        read_projection(&image->detection, source, "image_adapter.det_proj", -1, activation);
+    for (uint32_t i = 0; !status && i < levels; i++) {
         status = read_projection(&image->projections[i], source, "image_adapter.seg_proj", (int)i,
-                                 activation);
-    return status ? status
-                  : read_projection(&image->detection, source, "image_adapter.det_proj", -1,
-                                    activation);
+                                 &other);
+        if (!status && other != *activation)
+            return aac_error(AACLIP_ERROR_MISMATCH,
+                             "%s: %s: expected an activation after every projection or after none, "
+                             "found another name than %s",
+                             aac_tensor_file_path(source->file), image->projections[i].tensor.name,
+                             image->detection.tensor.name);
+    }
+    return status ? status : check_numbering(source, "image_adapter.seg_proj", levels, "fc.weight");
+}
+
+/* One projection a level, also where the configuration leaves the levels to the tower's depth. */
+static aaclip_status check_levels(const aaclip_adapters *adapters, const aac_tensor_file *file)
+{
+    const aac_checkpoint *checkpoint = aac_model_checkpoint(adapters->model);
+    aaclip_config config = adapters->config;
+    aaclip_status status =
+        aac_config_resolve(&config, checkpoint->vision.layers, checkpoint->text.layers);
+    if (status)
+        return aac_error_prefix(status, "%s", aac_tensor_file_path(file));
+    if (config.level_count != adapters->image.projection_count)
+        return aac_error(
+            AACLIP_ERROR_MISMATCH, "%s: image_adapter.seg_proj: expected %u levels, found %u",
+            aac_tensor_file_path(file), config.level_count, adapters->image.projection_count);
+    return AACLIP_OK;
 }
 
 static aaclip_status read_image(aaclip_adapters *adapters, const aac_tensor_file *file, bool *fixed)
@@ -226,7 +266,11 @@ static aaclip_status read_image(aaclip_adapters *adapters, const aac_tensor_file
     uint32_t layers = count_layers(&source, &bottleneck);
     aaclip_status status = adopt_kind(&adapters->config, &source, layers, bottleneck, *fixed);
     if (!status)
-        status = read_layers(&adapters->image, &source, layers, bottleneck);
+        status = read_layers(&adapters->image, &source, layers, bottleneck,
+                             *fixed ? adapters->config.image_adapter_layers : 0);
+    if (!status)
+        status = check_numbering(&source, source.layers, layers,
+                                 bottleneck ? "fc1.weight" : "fc.0.weight");
     if (!status)
         status = read_projections(adapters, &source, &activation);
     if (status)
@@ -236,13 +280,19 @@ static aaclip_status read_image(aaclip_adapters *adapters, const aac_tensor_file
     if (!bottleneck && (first || adapters->config.profile == AACLIP_PROFILE_PUBLISHED))
         adapters->config.image_projection_activation = activation;
     *fixed = *fixed || layers;
-    if (adapters->config.level_count &&
-        adapters->config.level_count != adapters->image.projection_count)
-        return aac_error(AACLIP_ERROR_MISMATCH,
-                         "%s: image_adapter.seg_proj: expected %u levels, found %u",
-                         aac_tensor_file_path(file), adapters->config.level_count,
-                         adapters->image.projection_count);
-    return AACLIP_OK;
+    return check_levels(adapters, file);
+}
+
+/* Numbers of blocks that the model must have. */
+static aaclip_status check_layers(const aaclip_config *config, const aaclip_model *model,
+                                  const char *path)
+{
+    const aac_checkpoint *checkpoint = aac_model_checkpoint(model);
+    aaclip_config resolved = *config;
+    aaclip_status status =
+        aac_config_resolve(&resolved, checkpoint->vision.layers, checkpoint->text.layers);
+    return status ? aac_error_prefix(AACLIP_ERROR_MISMATCH, "%s: metadata aaclip.config", path)
+                  : AACLIP_OK;
 }
 
 /* Our own files say for which model they were trained and with which configuration. */
@@ -252,8 +302,13 @@ static aaclip_status read_metadata(aaclip_adapters *adapters, const aac_tensor_f
     const char *path = aac_tensor_file_path(file);
     const char *config = aac_tensor_file_string(file, "aaclip.config");
     uint64_t vision = 0;
-    if (aac_load_key(file, "aaclip.model_vision_fingerprint", &vision) &&
-        vision != aac_model_vision_fingerprint(adapters->model))
+    const char *key = aac_tensor_file_string(file, "aaclip.model_vision_fingerprint");
+    if (key && !aac_load_key(file, "aaclip.model_vision_fingerprint", &vision))
+        return aac_error(AACLIP_ERROR_FORMAT,
+                         "%s: metadata aaclip.model_vision_fingerprint: expected 16 hexadecimal "
+                         "digits, found %.40s",
+                         path, key);
+    if (key && vision != aac_model_vision_fingerprint(adapters->model))
         return aac_error(AACLIP_ERROR_MISMATCH,
                          "%s: trained for a model with fingerprint %016llx, found %016llx", path,
                          (unsigned long long)vision,
@@ -261,7 +316,8 @@ static aaclip_status read_metadata(aaclip_adapters *adapters, const aac_tensor_f
     if (!config || *fixed)
         return AACLIP_OK;
     *fixed = true;
-    return aac_config_from_json(&adapters->config, config, path);
+    aaclip_status status = aac_config_from_json(&adapters->config, config, path);
+    return status ? status : check_layers(&adapters->config, adapters->model, path);
 }
 
 static aaclip_status read_file(aaclip_adapters *adapters, const char *path, bool *fixed)
@@ -284,6 +340,18 @@ static aaclip_status read_file(aaclip_adapters *adapters, const char *path, bool
     return status;
 }
 
+/* What was packed; the tensors stay. */
+static void unpack_tower(aac_adapter_tower *tower)
+{
+    for (uint32_t i = 0; i < tower->layer_count; i++) {
+        aac_weight_free(&tower->layers[i].first);
+        aac_weight_free(&tower->layers[i].second);
+    }
+    for (uint32_t i = 0; i < tower->projection_count; i++)
+        aac_weight_free(&tower->projections[i].weight);
+    aac_weight_free(&tower->detection.weight);
+}
+
 static aaclip_status pack_one(aac_weight **weight, const aac_tensor *tensor,
                               const aaclip_model *model)
 {
@@ -292,9 +360,10 @@ static aaclip_status pack_one(aac_weight **weight, const aac_tensor *tensor,
                         : AACLIP_OK;
 }
 
-static aaclip_status pack_tower(aac_adapter_tower *tower, const aaclip_model *model)
+aaclip_status aac_adapter_tower_pack(aac_adapter_tower *tower, const aaclip_model *model)
 {
     aaclip_status status = AACLIP_OK;
+    unpack_tower(tower);
     for (uint32_t i = 0; !status && i < tower->layer_count; i++) {
         status = pack_one(&tower->layers[i].first, &tower->layers[i].first_tensor, model);
         if (!status)
@@ -309,17 +378,11 @@ static aaclip_status pack_tower(aac_adapter_tower *tower, const aaclip_model *mo
 
 static void clear_tower(aac_adapter_tower *tower)
 {
-    for (uint32_t i = 0; i < tower->layer_count; i++) {
-        aac_weight_free(&tower->layers[i].first);
-        aac_weight_free(&tower->layers[i].second);
-    }
-    for (uint32_t i = 0; i < tower->projection_count; i++)
-        aac_weight_free(&tower->projections[i].weight);
-    aac_weight_free(&tower->detection.weight);
+    unpack_tower(tower);
     aac_free(tower->layers);
 }
 
-static uint64_t fingerprint_text(const aac_adapter_tower *text)
+uint64_t aac_adapter_tower_text_fingerprint(const aac_adapter_tower *text)
 {
     if (!text->present)
         return 0;
@@ -337,7 +400,7 @@ static uint64_t fingerprint_text(const aac_adapter_tower *text)
 /* A bundle keeps the key of the text adapters that made its cache. */
 static void set_text_fingerprint(aaclip_adapters *adapters)
 {
-    adapters->text_fingerprint = fingerprint_text(&adapters->text);
+    adapters->text_fingerprint = aac_adapter_tower_text_fingerprint(&adapters->text);
     for (size_t i = 0; i < adapters->file_count && !adapters->text.present; i++)
         aac_load_key(adapters->files[i], "aaclip.text_adapter_fingerprint",
                      &adapters->text_fingerprint);
@@ -355,9 +418,9 @@ static aaclip_status open_files(aaclip_adapters *adapters, const char *const *pa
         status = aac_config_resolve(&adapters->config, checkpoint->vision.layers,
                                     checkpoint->text.layers);
     if (!status)
-        status = pack_tower(&adapters->text, adapters->model);
+        status = aac_adapter_tower_pack(&adapters->text, adapters->model);
     if (!status)
-        status = pack_tower(&adapters->image, adapters->model);
+        status = aac_adapter_tower_pack(&adapters->image, adapters->model);
     if (!status)
         set_text_fingerprint(adapters);
     return status;
@@ -367,15 +430,20 @@ aaclip_status aaclip_adapters_open(aaclip_adapters **out, const aaclip_model *mo
                                    const char *const *paths, size_t count,
                                    const aaclip_config *config)
 {
+    if (out)
+        *out = NULL;
     if (!out || !model || !paths || !count)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
                          "aaclip_adapters_open: expected a model and at least one path");
-    *out = NULL;
-    if (count > MAX_FILES)
+    if (count > AAC_ADAPTER_FILES)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
                          "aaclip_adapters_open: expected at most one text and one image file, "
                          "found %zu",
                          count);
+    for (size_t i = 0; i < count; i++)
+        if (!paths[i])
+            return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
+                             "aaclip_adapters_open: path %zu is NULL", i);
     aaclip_adapters *adapters = aac_calloc(1, sizeof *adapters);
     if (!adapters)
         return aac_error_memory();
@@ -408,6 +476,8 @@ void aaclip_adapters_close(aaclip_adapters **handle)
     clear_tower(&adapters->image);
     for (size_t i = 0; i < adapters->file_count; i++)
         aac_tensor_file_close(&adapters->files[i]);
+    aac_free(adapters->values);
+    aac_free(adapters->names);
     aaclip_model_close(&adapters->model);
     aac_free(adapters);
 }
@@ -436,9 +506,9 @@ aaclip_status aac_adapters_check_model(const aaclip_adapters *adapters, const aa
 {
     if (!adapters || adapters->model == model)
         return AACLIP_OK;
-    return aac_error(AACLIP_ERROR_MISMATCH,
-                     "%s: these adapters were opened for another model handle",
-                     aac_tensor_file_path(adapters->files[0]));
+    return aac_error(
+        AACLIP_ERROR_MISMATCH, "%s: these adapters were opened for another model handle",
+        adapters->file_count ? aac_tensor_file_path(adapters->files[0]) : "trained adapters");
 }
 
 aaclip_status aaclip_adapters_get_config(const aaclip_adapters *adapters, aaclip_config *config)

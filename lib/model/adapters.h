@@ -34,6 +34,19 @@ const aaclip_config *aac_adapters_config(const aaclip_adapters *adapters);
 uint64_t aac_adapters_text_fingerprint(const aaclip_adapters *adapters);
 /* Whether these adapters were opened for this model or one with the same weights. */
 aaclip_status aac_adapters_check_model(const aaclip_adapters *adapters, const aaclip_model *model);
+/*
+ * Adapters of one tower from matrices in memory, in the order of its modules: those of the layers
+ * (one or two each), the projections, for images the detection projection. The tensors have names
+ * within the adapters ("layer_adapters.0.fc1.weight"). With `copy` values are copied, else they are
+ * read where they are, and aac_adapters_refresh packs them again after they changed.
+ */
+aaclip_status aac_adapters_make(aaclip_adapters **adapters, const aaclip_model *model,
+                                const aaclip_config *config, bool text, const aac_tensor *tensors,
+                                size_t count, bool copy);
+/* The key of the text adapters that image adapters were trained with. */
+void aac_adapters_set_text_fingerprint(aaclip_adapters *adapters, uint64_t fingerprint);
+/* For adapters that nobody else uses. */
+aaclip_status aac_adapters_refresh(aaclip_adapters *adapters);
 struct aac_save_list;
 /* Adds tensors and metadata to a safetensors list. */
 aaclip_status aac_adapters_save_entries(const aaclip_adapters *adapters, struct aac_save_list *list,
@@ -51,8 +64,17 @@ aaclip_status aac_adapter_plan_make(aac_adapter_plan *plan, const aaclip_config 
 void aac_adapter_plan_clear(aac_adapter_plan *plan);
 size_t aac_adapter_scratch(const aac_adapter_plan *plan);
 
-/* x = w * adapted * |x| / |adapted| + (1 - w) * x for each row of x (rows, width) */
+/* What a run leaves for its backward run. */
+typedef struct aac_adapter_tape {
+    float *x;       // (rows, width): what went in
+    void *middle;   // (rows, width / 2), type: bottleneck only
+    float *adapted; // (rows, width): before the blend
+} aac_adapter_tape;
+
+/* x = w * adapted * |x| / |adapted| + (1 - w) * x for each row of x (rows, width). `tape` may be
+ * NULL. */
 aaclip_status aac_adapter_run(const aac_adapter_plan *plan, const aac_layer_adapter *adapter,
-                              float *x, const aac_block_memory *memory);
+                              float *x, const aac_block_memory *memory,
+                              const aac_adapter_tape *tape);
 
 #endif

@@ -99,6 +99,11 @@ aaclip_status aac_block_plan_make(aac_block_plan *plan, const aac_block_shape *s
                                                  .kind = shape->attention,
                                                  .type = shape->type}};
     int64_t width = shape->width, mlp = shape->mlp;
+    const aac_op_desc activate = {.op = AAC_OP_ACTIVATE,
+                                  .activate = {.rows = shape->rows,
+                                               .columns = mlp,
+                                               .activation = shape->activation,
+                                               .type = shape->type}};
     aaclip_status status = aac_dispatch_plan(dispatch, &plan->norm, &norm);
     if (!status)
         status = plan_linear(&plan->qkv, dispatch, shape, width, 3 * width, 0, false);
@@ -107,7 +112,10 @@ aaclip_status aac_block_plan_make(aac_block_plan *plan, const aac_block_shape *s
     if (!status)
         status = plan_linear(&plan->out, dispatch, shape, width, width, 0, true);
     if (!status)
-        status = plan_linear(&plan->fc, dispatch, shape, width, mlp, shape->activation, false);
+        status = plan_linear(&plan->fc, dispatch, shape, width, mlp,
+                             shape->training ? AAC_ACTIVATION_NONE : shape->activation, false);
+    if (!status && shape->training)
+        status = aac_dispatch_plan(dispatch, &plan->activate, &activate);
     if (!status)
         status = plan_linear(&plan->proj, dispatch, shape, mlp, width, 0, true);
     if (status)
@@ -122,17 +130,15 @@ void aac_block_plan_clear(aac_block_plan *plan)
     aac_plan_free(&plan->attention);
     aac_plan_free(&plan->out);
     aac_plan_free(&plan->fc);
+    aac_plan_free(&plan->activate);
     aac_plan_free(&plan->proj);
 }
 
 size_t aac_block_scratch(const aac_block_plan *plan)
 {
-    const aac_plan *const plans[] = {plan->norm, plan->qkv, plan->attention,
-                                     plan->out,  plan->fc,  plan->proj};
-    size_t largest = 0;
-    for (size_t i = 0; i < sizeof plans / sizeof *plans; i++)
-        largest = plans[i]->scratch > largest ? plans[i]->scratch : largest;
-    return largest;
+    const aac_plan *const plans[] = {plan->norm, plan->qkv,      plan->attention, plan->out,
+                                     plan->fc,   plan->activate, plan->proj};
+    return aac_largest_scratch(plans, sizeof plans / sizeof *plans);
 }
 
 static aaclip_status run_norm(const aac_block_plan *plan, const float *x, const float *gain,
@@ -149,57 +155,78 @@ static aaclip_status run_linear(const aac_plan *plan, const aac_weight *weight, 
     return aac_run(plan, &args, scratch);
 }
 
-/* Gives shared rows to each of their sequences, attends, and keeps one result of each. */
+void aac_spread_rows(const aac_sequences *sequences, const void *rows, size_t bytes, void *out)
+{
+    for (size_t i = 0; i < (size_t)sequences->offsets[sequences->count]; i++)
+        memcpy((char *)out + i * bytes, (const char *)rows + (size_t)sequences->rows[i] * bytes,
+               bytes);
+}
+
+/* Rows that sequences share are attended in each of them; one result of each is kept. */
 static aaclip_status run_shared(const aac_block_plan *plan, const aac_sequences *sequences,
-                                const aac_block_memory *memory)
+                                const void *qkv, void *attended, const aac_block_memory *memory)
 {
     size_t narrow = (size_t)plan->shape.width * aac_dtype_size(plan->shape.type);
-    size_t tokens = (size_t)sequences->offsets[sequences->count];
-    const char *wide = memory->wide, *attended = memory->attended;
-    for (size_t i = 0; i < tokens; i++)
-        memcpy((char *)memory->spread + i * 3 * narrow,
-               wide + (size_t)sequences->rows[i] * 3 * narrow, 3 * narrow);
+    aac_spread_rows(sequences, qkv, 3 * narrow, memory->spread);
     const aac_op_args args = {.x = memory->spread,
                               .y = memory->attended,
                               .offsets = sequences->offsets,
                               .sequences = sequences->count};
     aaclip_status status = aac_run(plan->attention, &args, memory->scratch);
-    for (size_t i = 0; !status && i < tokens; i++)
-        memcpy((char *)memory->narrow + (size_t)sequences->rows[i] * narrow, attended + i * narrow,
-               narrow);
+    for (size_t i = 0; !status && i < (size_t)sequences->offsets[sequences->count]; i++)
+        memcpy((char *)attended + (size_t)sequences->rows[i] * narrow,
+               (const char *)memory->attended + i * narrow, narrow);
     return status;
 }
 
-/* narrow = attention(wide) */
 static aaclip_status run_attention(const aac_block_plan *plan, const aac_sequences *sequences,
-                                   const aac_block_memory *memory)
+                                   const void *qkv, void *attended, const aac_block_memory *memory)
 {
     if (sequences->rows)
-        return run_shared(plan, sequences, memory);
-    const aac_op_args args = {.x = memory->wide,
-                              .y = memory->narrow,
-                              .offsets = sequences->offsets,
-                              .sequences = sequences->count};
+        return run_shared(plan, sequences, qkv, attended, memory);
+    const aac_op_args args = {
+        .x = qkv, .y = attended, .offsets = sequences->offsets, .sequences = sequences->count};
     return aac_run(plan->attention, &args, memory->scratch);
 }
 
-/* x += out(attention(qkv(ln_1(x)))); x += proj(activation(fc(ln_2(x)))) */
-aaclip_status aac_block_run(const aac_block_plan *plan, const aac_block *block, float *x,
-                            const aac_sequences *sequences, const aac_block_memory *memory)
+static void keep(const aac_block_plan *plan, const float *x, float *copy)
 {
-    void *narrow = memory->narrow, *wide = memory->wide, *scratch = memory->scratch;
+    if (copy)
+        memcpy(copy, x, (size_t)(plan->shape.rows * plan->shape.width) * sizeof *copy);
+}
+
+/* x += proj(activation(fc(ln_2(x)))) */
+static aaclip_status run_mlp(const aac_block_plan *plan, const aac_block *block, float *x,
+                             void *hidden, const aac_block_memory *memory)
+{
+    aaclip_status status = run_norm(plan, x, block->ln_2_gain, block->ln_2_bias, memory);
+    if (!status)
+        status = run_linear(plan->fc, block->fc, memory->narrow, hidden, memory->scratch);
+    if (!status && plan->activate) {
+        const aac_op_args args = {.x = hidden, .y = memory->wide};
+        status = aac_run(plan->activate, &args, memory->scratch);
+    }
+    return status ? status : run_linear(plan->proj, block->proj, memory->wide, x, memory->scratch);
+}
+
+/* x += out(attention(qkv(ln_1(x)))), then the MLP. */
+aaclip_status aac_block_run(const aac_block_plan *plan, const aac_block *block, float *x,
+                            const aac_sequences *sequences, const aac_block_memory *memory,
+                            const aac_block_tape *tape)
+{
+    const aac_block_tape wanted = tape ? *tape : (aac_block_tape){0};
+    void *qkv = wanted.qkv ? wanted.qkv : memory->wide;
+    void *attended = wanted.attended ? wanted.attended : memory->narrow;
+    keep(plan, x, wanted.x);
     aaclip_status status = run_norm(plan, x, block->ln_1_gain, block->ln_1_bias, memory);
     if (!status)
-        status = run_linear(plan->qkv, block->qkv, narrow, wide, scratch);
+        status = run_linear(plan->qkv, block->qkv, memory->narrow, qkv, memory->scratch);
     if (!status)
-        status = run_attention(plan, sequences, memory);
+        status = run_attention(plan, sequences, qkv, attended, memory);
     if (!status)
-        status = run_linear(plan->out, block->out, narrow, x, scratch);
-    if (!status)
-        status = run_norm(plan, x, block->ln_2_gain, block->ln_2_bias, memory);
-    if (!status)
-        status = run_linear(plan->fc, block->fc, narrow, wide, scratch);
-    if (!status)
-        status = run_linear(plan->proj, block->proj, wide, x, scratch);
-    return status;
+        status = run_linear(plan->out, block->out, attended, x, memory->scratch);
+    if (status)
+        return status;
+    keep(plan, x, wanted.middle);
+    return run_mlp(plan, block, x, wanted.hidden ? wanted.hidden : memory->wide, memory);
 }

@@ -37,11 +37,12 @@ typedef struct aac_block_shape {
     aac_attention_kind attention;
     aac_activation activation;
     aac_dtype type; /* of the matrix products */
+    bool training;  /* the activation's input can be kept: it runs by itself */
 } aac_block_shape;
 
 typedef struct aac_block_plan {
     aac_block_shape shape;
-    aac_plan *norm, *qkv, *attention, *out, *fc, *proj;
+    aac_plan *norm, *qkv, *attention, *out, *fc, *activate, *proj; /* activate: with training */
 } aac_block_plan;
 
 aaclip_status aac_block_plan_make(aac_block_plan *plan, const aac_block_shape *shape,
@@ -53,8 +54,12 @@ size_t aac_block_scratch(const aac_block_plan *plan);
 typedef struct aac_sequences {
     const int32_t *offsets; // (count + 1): sequence i is tokens offsets[i] .. offsets[i + 1] - 1
     int64_t count;
-    const int32_t *rows; // (tokens): row of each token; NULL: token i is row i
+    /* (tokens): row of each token, numbered as they first appear; NULL: token i is row i */
+    const int32_t *rows;
 } aac_sequences;
+
+/* Copies the rows (of `bytes`) to the tokens that stand for them. */
+void aac_spread_rows(const aac_sequences *sequences, const void *rows, size_t bytes, void *out);
 
 /* Buffers that a tower's blocks and adapters share. */
 typedef struct aac_block_memory {
@@ -66,8 +71,18 @@ typedef struct aac_block_memory {
     void *scratch;
 } aac_block_memory;
 
-/* x (rows, width) float32 goes in and out. */
+/* What a run leaves for its backward run. Each member may be NULL: not wanted. */
+typedef struct aac_block_tape {
+    float *x;       // (rows, width): what went in
+    void *qkv;      // (rows, 3 * width), type
+    void *attended; // (rows, width), type
+    float *middle;  // (rows, width): between attention and MLP
+    void *hidden;   // (rows, mlp), type: what the activation got
+} aac_block_tape;
+
+/* x (rows, width) float32 goes in and out. `tape` may be NULL. */
 aaclip_status aac_block_run(const aac_block_plan *plan, const aac_block *block, float *x,
-                            const aac_sequences *sequences, const aac_block_memory *memory);
+                            const aac_sequences *sequences, const aac_block_memory *memory,
+                            const aac_block_tape *tape);
 
 #endif

@@ -148,9 +148,10 @@ static aaclip_status open_parts(aaclip_model *model, const char *path,
 aaclip_status aaclip_model_open(aaclip_model **out, const char *path,
                                 const aaclip_model_options *options)
 {
+    if (out)
+        *out = NULL;
     if (!out || !path)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_model_open: model or path is NULL");
-    *out = NULL;
     aaclip_model_options own = {.size = sizeof own};
     aaclip_status status = aac_options_read(&own, sizeof own, options, "aaclip_model_options");
     if (!status && (own.threads > 4096 || (unsigned)own.precision > AACLIP_PRECISION_AUTO))
@@ -267,6 +268,22 @@ aac_activation aac_model_activation(const aaclip_model *model, aaclip_activation
         return model->checkpoint->activation == AAC_CHECKPOINT_GELU ? AAC_ACTIVATION_GELU
                                                                     : AAC_ACTIVATION_QUICK_GELU;
     return activation == AACLIP_ACTIVATION_GELU ? AAC_ACTIVATION_GELU : AAC_ACTIVATION_QUICK_GELU;
+}
+
+aaclip_status aac_model_image_size(const aaclip_model *model, uint32_t asked, const char *what,
+                                   int64_t *size)
+{
+    int64_t patch = model->checkpoint->patch, trained = patch * model->checkpoint->grid;
+    const int64_t largest = 8192; /* cost grows with the fourth power */
+    *size = asked;
+    if (!asked)
+        *size = trained == 336 ? 518 / patch * patch : trained;
+    if (*size % patch == 0 && *size <= largest)
+        return AACLIP_OK;
+    return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
+                     "%s.image_size: expected a multiple of the patch size %lld up to %lld, found "
+                     "%lld",
+                     what, (long long)patch, (long long)largest, (long long)*size);
 }
 
 static void fill_info(aaclip_model_info *info, const aaclip_model *model)

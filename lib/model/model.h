@@ -41,6 +41,13 @@ void aac_model_release_text(const aaclip_model *model);
 /* The activation that a configuration asks for on this checkpoint. */
 aac_activation aac_model_activation(const aaclip_model *model, aaclip_activation activation);
 
+/*
+ * Side of the input in pixels: as asked for, or for 0 the published 518 for a checkpoint trained at
+ * 336 and else what it was trained at. INVALID_ARGUMENT names `what`.image_size.
+ */
+aaclip_status aac_model_image_size(const aaclip_model *model, uint32_t asked, const char *what,
+                                   int64_t *size);
+
 /* Safetensors entries (names, metadata) of a tower, for saving; arrays grow through `list`. */
 struct aac_save_list;
 aaclip_status aac_model_save_entries(const aaclip_model *model, struct aac_save_list *list,

@@ -1,23 +1,10 @@
-#include "model/vision_encoder.h"
+#include "model/vision_encoder_parts.h"
 
 #include <string.h>
 
 #include "core/error.h"
 #include "core/memory.h"
 #include "model/position.h"
-
-struct aac_vision_encoder {
-    aaclip_model *model;
-    aaclip_adapters *adapters; /* NULL without image adapters */
-    aaclip_config config;
-    const aac_vision_tower *tower;
-    int64_t image_size, patches, width, embedding, patch_values;
-    aac_dtype type;
-    float *start; // (1 + patches, width): class token and positions, what every image begins with
-    aac_plan *gather, *embed, *ln_pre, *ln_post, *project, *normalize, *detect;
-    aac_block_plan block;
-    aac_adapter_plan adapter;
-};
 
 static aaclip_status plan_patches(aac_vision_encoder *encoder, const aac_dispatch *dispatch)
 {
@@ -40,10 +27,11 @@ static aaclip_status plan_patches(aac_vision_encoder *encoder, const aac_dispatc
     return status ? status : aac_dispatch_plan(dispatch, &encoder->embed, &embed);
 }
 
-static aaclip_status plan_blocks(aac_vision_encoder *encoder, const aac_dispatch *dispatch)
+static aaclip_status plan_blocks(aac_vision_encoder *encoder, const aac_dispatch *dispatch,
+                                 bool training)
 {
     const aac_tower_shape *tower = &aac_model_checkpoint(encoder->model)->vision;
-    const aac_block_shape shape = {
+    aac_block_shape shape = {
         .rows = 1 + encoder->patches,
         .longest = 1 + encoder->patches,
         .uniform = true,
@@ -54,6 +42,7 @@ static aaclip_status plan_blocks(aac_vision_encoder *encoder, const aac_dispatch
         .attention = AAC_ATTENTION_FULL,
         .activation = aac_model_activation(encoder->model, encoder->config.activation),
         .type = encoder->type,
+        .training = training,
     };
     const aac_op_desc ln_pre = {
         .op = AAC_OP_LAYER_NORM,
@@ -64,37 +53,50 @@ static aaclip_status plan_blocks(aac_vision_encoder *encoder, const aac_dispatch
     if (!status && encoder->adapters && aac_adapters_image(encoder->adapters)->layer_count)
         status = aac_adapter_plan_make(&encoder->adapter, &encoder->config, &shape,
                                        encoder->config.image_adapter_weight, dispatch);
+    shape.attention = AAC_ATTENTION_VALUE;
+    if (!status && encoder->surgery_blocks)
+        status = aac_block_plan_make(&encoder->value_block, &shape, dispatch);
     return status;
 }
 
-static aaclip_status plan_heads(aac_vision_encoder *encoder, const aac_dispatch *dispatch)
+/* ln_post, a projection and the L2 norm of so many rows. */
+static aaclip_status plan_head(const aac_vision_encoder *encoder, const aac_dispatch *dispatch,
+                               int64_t rows, aac_plan **norm, aac_plan **project,
+                               aac_plan **normalize)
 {
     const aaclip_config *config = &encoder->config;
     bool activation = encoder->adapters && config->image_projection_activation;
-    int64_t patches = encoder->patches, width = encoder->width, embedding = encoder->embedding;
     const aac_op_desc ln_post = {
         .op = AAC_OP_LAYER_NORM,
-        .layer_norm = {patches, width, encoder->type,
+        .layer_norm = {rows, encoder->width, encoder->type,
                        aac_model_checkpoint(encoder->model)->vision.layer_norm_eps}};
-    const aac_op_desc project = {
+    const aac_op_desc linear = {
         .op = AAC_OP_LINEAR,
-        .linear = {.rows = patches,
-                   .inputs = width,
-                   .outputs = embedding,
+        .linear = {.rows = rows,
+                   .inputs = encoder->width,
+                   .outputs = encoder->embedding,
                    .x = encoder->type,
                    .y = AAC_F32,
                    .activation = activation ? AAC_ACTIVATION_LEAKY_RELU : AAC_ACTIVATION_NONE,
                    .slope = config->projection_slope}};
-    const aac_op_desc normalize = {.op = AAC_OP_NORMALIZE,
-                                   .normalize = {patches, embedding, false}};
-    const aac_op_desc detect = {.op = AAC_OP_NORMALIZE, .normalize = {patches, embedding, true}};
-    aaclip_status status = aac_dispatch_plan(dispatch, &encoder->ln_post, &ln_post);
+    const aac_op_desc l2 = {.op = AAC_OP_NORMALIZE, .normalize = {rows, encoder->embedding, false}};
+    aaclip_status status = aac_dispatch_plan(dispatch, norm, &ln_post);
     if (!status)
-        status = aac_dispatch_plan(dispatch, &encoder->project, &project);
-    if (!status)
-        status = aac_dispatch_plan(dispatch, &encoder->normalize, &normalize);
+        status = aac_dispatch_plan(dispatch, project, &linear);
+    return status ? status : aac_dispatch_plan(dispatch, normalize, &l2);
+}
+
+static aaclip_status plan_heads(aac_vision_encoder *encoder, const aac_dispatch *dispatch)
+{
+    const aac_op_desc detect = {.op = AAC_OP_NORMALIZE,
+                                .normalize = {encoder->patches, encoder->embedding, true}};
+    aaclip_status status = plan_head(encoder, dispatch, encoder->patches, &encoder->ln_post,
+                                     &encoder->project, &encoder->normalize);
     if (!status)
         status = aac_dispatch_plan(dispatch, &encoder->detect, &detect);
+    if (!status && encoder->surgery_blocks)
+        status = plan_head(encoder, dispatch, 1, &encoder->class_norm, &encoder->class_project,
+                           &encoder->class_normalize);
     return status;
 }
 
@@ -117,7 +119,7 @@ static aaclip_status make_start(aac_vision_encoder *encoder)
     return status;
 }
 
-static aaclip_status prepare(aac_vision_encoder *encoder)
+static aaclip_status prepare(aac_vision_encoder *encoder, bool training)
 {
     const aac_dispatch *dispatch = aac_model_dispatch(encoder->model);
     aaclip_status status = aac_model_vision(encoder->model, &encoder->tower);
@@ -126,32 +128,33 @@ static aaclip_status prepare(aac_vision_encoder *encoder)
     if (!status)
         status = plan_patches(encoder, dispatch);
     if (!status)
-        status = plan_blocks(encoder, dispatch);
+        status = plan_blocks(encoder, dispatch, training);
     if (!status)
         status = plan_heads(encoder, dispatch);
     return status;
 }
 
 aaclip_status aac_vision_encoder_new(aac_vision_encoder **out, const aaclip_model *model,
-                                     const aaclip_adapters *adapters, const aaclip_config *config,
-                                     int64_t image_size)
+                                     const aac_vision_setup *setup)
 {
     *out = NULL;
     const aac_checkpoint *checkpoint = aac_model_checkpoint(model);
     aac_vision_encoder *encoder = aac_calloc(1, sizeof *encoder);
     if (!encoder)
         return aac_error_memory();
-    int64_t grid = image_size / checkpoint->patch;
+    int64_t grid = setup->image_size / checkpoint->patch;
+    bool adapted = aaclip_adapters_has_image(setup->adapters);
     encoder->model = aac_model_retain(model);
-    encoder->adapters = aac_adapters_retain(aaclip_adapters_has_image(adapters) ? adapters : NULL);
-    encoder->config = *config;
-    encoder->image_size = image_size;
+    encoder->adapters = aac_adapters_retain(adapted ? setup->adapters : NULL);
+    encoder->config = *setup->config;
+    encoder->image_size = setup->image_size;
+    encoder->surgery_blocks = setup->surgery_blocks;
     encoder->patches = grid * grid;
     encoder->width = checkpoint->vision.width;
     encoder->embedding = checkpoint->embedding;
     encoder->patch_values = 3 * checkpoint->patch * checkpoint->patch;
     encoder->type = aac_model_type(model);
-    aaclip_status status = prepare(encoder);
+    aaclip_status status = prepare(encoder, setup->training);
     if (status)
         aac_vision_encoder_free(&encoder);
     *out = encoder;
@@ -163,12 +166,14 @@ void aac_vision_encoder_free(aac_vision_encoder **out)
     aac_vision_encoder *encoder = *out;
     if (!encoder)
         return;
-    aac_plan **const plans[] = {&encoder->gather,  &encoder->embed,   &encoder->ln_pre,
-                                &encoder->ln_post, &encoder->project, &encoder->normalize,
-                                &encoder->detect};
+    aac_plan **const plans[] = {
+        &encoder->gather,        &encoder->embed,          &encoder->ln_pre, &encoder->ln_post,
+        &encoder->project,       &encoder->normalize,      &encoder->detect, &encoder->class_norm,
+        &encoder->class_project, &encoder->class_normalize};
     for (size_t i = 0; i < sizeof plans / sizeof *plans; i++)
         aac_plan_free(plans[i]);
     aac_block_plan_clear(&encoder->block);
+    aac_block_plan_clear(&encoder->value_block);
     aac_adapter_plan_clear(&encoder->adapter);
     aac_free(encoder->start);
     aaclip_adapters_close(&encoder->adapters);
@@ -182,54 +187,64 @@ int64_t aac_vision_encoder_patches(const aac_vision_encoder *encoder)
     return encoder->patches;
 }
 
-typedef struct encoder_memory {
-    float *x;         // (1 + patches, width)
-    float *projected; // (patches, embedding)
-    aac_block_memory block;
-} encoder_memory;
-
 static size_t largest_scratch(const aac_vision_encoder *encoder)
 {
-    const aac_plan *const plans[] = {encoder->gather,  encoder->embed,   encoder->ln_pre,
-                                     encoder->ln_post, encoder->project, encoder->normalize,
-                                     encoder->detect};
-    size_t largest = aac_block_scratch(&encoder->block);
-    size_t adapter = aac_adapter_scratch(&encoder->adapter);
-    largest = adapter > largest ? adapter : largest;
-    for (size_t i = 0; i < sizeof plans / sizeof *plans; i++)
-        largest = plans[i]->scratch > largest ? plans[i]->scratch : largest;
+    const aac_plan *const plans[] = {
+        encoder->gather,        encoder->embed,          encoder->ln_pre, encoder->ln_post,
+        encoder->project,       encoder->normalize,      encoder->detect, encoder->class_norm,
+        encoder->class_project, encoder->class_normalize};
+    const size_t sizes[] = {aac_block_scratch(&encoder->block),
+                            aac_block_scratch(&encoder->value_block),
+                            aac_adapter_scratch(&encoder->adapter)};
+    size_t largest = aac_largest_scratch(plans, sizeof plans / sizeof *plans);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        largest = sizes[i] > largest ? sizes[i] : largest;
     return largest;
 }
 
-static encoder_memory lay_out(const aac_vision_encoder *encoder, aac_workspace *workspace)
+/* Columns of the widest buffer of a row: q, k and v, the MLP, or a gathered patch. */
+static int64_t widest(const aac_vision_encoder *encoder)
+{
+    const aac_block_shape *shape = &encoder->block.shape;
+    const int64_t widths[] = {3 * shape->width, shape->mlp, encoder->patch_values,
+                              encoder->embedding};
+    int64_t widest = 0;
+    for (size_t i = 0; i < sizeof widths / sizeof *widths; i++)
+        widest = widths[i] > widest ? widths[i] : widest;
+    return widest;
+}
+
+aac_vision_memory aac_vision_encoder_lay_out(const aac_vision_encoder *encoder,
+                                             aac_workspace *workspace, size_t more_scratch)
 {
     const aac_block_shape *shape = &encoder->block.shape;
     size_t rows = (size_t)shape->rows, width = (size_t)encoder->width;
-    size_t element = aac_dtype_size(encoder->type);
-    size_t wide = (size_t)(shape->mlp > 3 * shape->width ? shape->mlp : 3 * shape->width);
-    size_t patch = (size_t)encoder->patch_values; /* patches are gathered into the wide buffer */
-    encoder_memory memory = {0};
+    size_t element = aac_dtype_size(encoder->type), scratch = largest_scratch(encoder);
+    bool surgery = encoder->surgery_blocks > 0;
+    aac_vision_memory memory = {0};
     memory.x = aac_take(workspace, rows * width, sizeof(float));
+    if (surgery)
+        memory.plain = aac_take(workspace, rows * width, sizeof(float));
     memory.projected =
         aac_take(workspace, (size_t)encoder->patches * (size_t)encoder->embedding, sizeof(float));
     memory.block.narrow = aac_take(workspace, rows * width, element);
-    memory.block.wide = aac_take(workspace, rows * (wide > patch ? wide : patch), element);
-    if (encoder->adapter.blend)
+    memory.block.wide = aac_take(workspace, rows * (size_t)widest(encoder), element);
+    if (encoder->adapter.blend || shape->training)
         memory.block.adapted = aac_take(workspace, rows * width, sizeof(float));
-    memory.block.scratch = aac_take(workspace, largest_scratch(encoder), 1);
+    memory.block.scratch = aac_take(workspace, scratch > more_scratch ? scratch : more_scratch, 1);
     return memory;
 }
 
 size_t aac_vision_encoder_workspace(const aac_vision_encoder *encoder)
 {
     aac_workspace workspace = {0};
-    lay_out(encoder, &workspace);
+    aac_vision_encoder_lay_out(encoder, &workspace, 0);
     return workspace.used;
 }
 
 /* x = ln_pre([class token, patches W^T] + position) */
 static aaclip_status embed_image(const aac_vision_encoder *encoder, const uint8_t *rgb,
-                                 const encoder_memory *memory)
+                                 const aac_vision_memory *memory)
 {
     int64_t width = encoder->width;
     memcpy(memory->x, encoder->start, (size_t)((1 + encoder->patches) * width) * sizeof(float));
@@ -246,47 +261,81 @@ static aaclip_status embed_image(const aac_vision_encoder *encoder, const uint8_
     return status ? status : aac_run(encoder->ln_pre, &norm, memory->block.scratch);
 }
 
-static aaclip_status project(const aac_vision_encoder *encoder, const aac_projection *projection,
-                             float *y, const encoder_memory *memory)
+static aaclip_status project(const aac_vision_encoder *encoder, const aac_plan *plan,
+                             const aac_projection *projection, const void *x, float *y,
+                             const aac_vision_memory *memory)
 {
-    const aac_op_args args = {.x = memory->block.narrow,
-                              .y = y,
-                              .weight =
-                                  projection ? projection->weight : encoder->tower->projection};
-    return aac_run(encoder->project, &args, memory->block.scratch);
+    const aac_op_args args = {
+        .x = x, .y = y, .weight = projection ? projection->weight : encoder->tower->projection};
+    return aac_run(plan, &args, memory->block.scratch);
 }
 
-/* ln_post and the projections of the patch tokens after a level's block; the class token is left.
+static aaclip_status run_ln_post(const aac_vision_encoder *encoder, const aac_plan *plan,
+                                 const float *x, void *y, const aac_vision_memory *memory)
+{
+    const aac_op_args norm = {
+        .x = x, .y = y, .gain = encoder->tower->ln_post_gain, .bias = encoder->tower->ln_post_bias};
+    return aac_run(plan, &norm, memory->block.scratch);
+}
+
+static void keep(const aac_vision_encoder *encoder, const float *values, int64_t columns,
+                 float *copy)
+{
+    if (copy)
+        memcpy(copy, values, (size_t)(encoder->patches * columns) * sizeof *copy);
+}
+
+static aaclip_status detect(const aac_vision_encoder *encoder, const aac_projection *projection,
+                            const void *normed, float *detection, const aac_vision_memory *memory,
+                            float *kept)
+{
+    float *projected = kept ? kept : memory->projected;
+    const aac_op_args mean = {.x = projected, .y = detection};
+    aaclip_status status =
+        project(encoder, encoder->project, projection, normed, projected, memory);
+    return status ? status : aac_run(encoder->detect, &mean, memory->block.scratch);
+}
+
+/*
+ * ln_post and the projections of the patch tokens after a level's block; the class token is left.
+ * `detection` is NULL but for the last level.
  */
 static aaclip_status tap_level(const aac_vision_encoder *encoder, uint32_t level, float *features,
-                               float *detection, const encoder_memory *memory)
+                               float *detection, const aac_vision_memory *memory,
+                               const aac_vision_tape *tape)
 {
     const aac_adapter_tower *trained =
         encoder->adapters ? aac_adapters_image(encoder->adapters) : NULL;
-    bool last = level + 1 == encoder->config.level_count;
-    const aac_op_args norm = {.x = memory->x + encoder->width,
-                              .y = memory->block.narrow,
-                              .gain = encoder->tower->ln_post_gain,
-                              .bias = encoder->tower->ln_post_bias};
+    const aac_tap_tape kept = tape ? tape->taps[level] : (aac_tap_tape){0};
+    const float *x = memory->x + encoder->width;
+    void *normed = kept.normed ? kept.normed : memory->block.narrow;
     const aac_op_args normalize = {.x = features, .y = features};
-    const aac_op_args mean = {.x = memory->projected, .y = detection};
-    aaclip_status status = aac_run(encoder->ln_post, &norm, memory->block.scratch);
+    keep(encoder, x, encoder->width, kept.x);
+    aaclip_status status = run_ln_post(encoder, encoder->ln_post, x, normed, memory);
     if (!status)
-        status = project(encoder, trained ? &trained->projections[level] : NULL, features, memory);
-    if (!status)
-        status = aac_run(encoder->normalize, &normalize, memory->block.scratch);
-    if (!status && last)
-        status = project(encoder, trained ? &trained->detection : NULL, memory->projected, memory);
-    if (!status && last)
-        status = aac_run(encoder->detect, &mean, memory->block.scratch);
+        status = project(encoder, encoder->project, trained ? &trained->projections[level] : NULL,
+                         normed, features, memory);
+    if (status)
+        return status;
+    keep(encoder, features, encoder->embedding, kept.projected);
+    status = aac_run(encoder->normalize, &normalize, memory->block.scratch);
+    if (!status && detection)
+        status = detect(encoder, trained ? &trained->detection : NULL, normed, detection, memory,
+                        tape ? tape->detection : NULL);
     return status;
 }
 
+static const aac_adapter_tape *adapter_tape(const aac_vision_tape *tape, uint32_t index)
+{
+    return tape && tape->adapters[index].x ? &tape->adapters[index] : NULL;
+}
+
 aaclip_status aac_vision_encoder_run(const aac_vision_encoder *encoder, const uint8_t *rgb,
-                                     float *features, float *detection, void *base)
+                                     float *features, float *detection, void *base,
+                                     const aac_vision_tape *tape)
 {
     aac_workspace workspace = {.base = base};
-    const encoder_memory memory = lay_out(encoder, &workspace);
+    const aac_vision_memory memory = aac_vision_encoder_lay_out(encoder, &workspace, 0);
     const aaclip_config *config = &encoder->config;
     const aac_layer_adapter *layers =
         encoder->adapters ? aac_adapters_image(encoder->adapters)->layers : NULL;
@@ -297,14 +346,74 @@ aaclip_status aac_vision_encoder_run(const aac_vision_encoder *encoder, const ui
     aaclip_status status = embed_image(encoder, rgb, &memory);
     for (uint32_t i = 0; !status && level < config->level_count; i++) {
         status = aac_block_run(&encoder->block, &encoder->tower->blocks[i], memory.x, &image,
-                               &memory.block);
+                               &memory.block, tape ? &tape->blocks[i] : NULL);
         if (!status && i < adapted)
-            status = aac_adapter_run(&encoder->adapter, &layers[i], memory.x, &memory.block);
+            status = aac_adapter_run(&encoder->adapter, &layers[i], memory.x, &memory.block,
+                                     adapter_tape(tape, i));
         if (!status && i + 1 == config->levels[level]) {
-            status = tap_level(encoder, level, features, detection, &memory);
+            bool last = level + 1 == config->level_count;
+            status = tap_level(encoder, level, features, last ? detection : NULL, &memory, tape);
             features += encoder->patches * encoder->embedding;
             level++;
         }
     }
     return status;
+}
+
+/* Blocks first .. end - 1 of the frozen tower; with `features`, the levels on the way are tapped.
+ */
+static aaclip_status run_frozen(const aac_vision_encoder *encoder, const aac_block_plan *plan,
+                                uint32_t first, uint32_t end, float *features,
+                                const aac_vision_memory *memory)
+{
+    const aaclip_config *config = &encoder->config;
+    const int32_t offsets[] = {0, (int32_t)plan->shape.rows};
+    const aac_sequences image = {.offsets = offsets, .count = 1};
+    aaclip_status status = AACLIP_OK;
+    for (uint32_t i = first; !status && i < end; i++) {
+        status = aac_block_run(plan, &encoder->tower->blocks[i], memory->x, &image, &memory->block,
+                               NULL);
+        for (uint32_t level = 0; !status && features && level < config->level_count; level++)
+            if (config->levels[level] == i + 1)
+                status = tap_level(encoder, level,
+                                   features + level * encoder->patches * encoder->embedding, NULL,
+                                   memory, NULL);
+    }
+    return status;
+}
+
+/* normalize(projection(ln_post(class token))) */
+static aaclip_status project_class(const aac_vision_encoder *encoder, float *class_feature,
+                                   const aac_vision_memory *memory)
+{
+    const aac_op_args normalize = {.x = class_feature, .y = class_feature};
+    aaclip_status status =
+        run_ln_post(encoder, encoder->class_norm, memory->x, memory->block.narrow, memory);
+    if (!status)
+        status = project(encoder, encoder->class_project, NULL, memory->block.narrow, class_feature,
+                         memory);
+    return status ? status : aac_run(encoder->class_normalize, &normalize, memory->block.scratch);
+}
+
+aaclip_status aac_vision_encoder_run_surgery(const aac_vision_encoder *encoder, const uint8_t *rgb,
+                                             float *features, float *class_feature, void *base)
+{
+    aac_workspace workspace = {.base = base};
+    const aac_vision_memory memory = aac_vision_encoder_lay_out(encoder, &workspace, 0);
+    aac_vision_memory plain = memory;
+    plain.x = memory.plain;
+    uint32_t blocks = (uint32_t)aac_model_checkpoint(encoder->model)->vision.layers;
+    uint32_t split = blocks - (uint32_t)encoder->surgery_blocks;
+    uint32_t highest = encoder->config.levels[encoder->config.level_count - 1];
+    size_t bytes = (size_t)(encoder->block.shape.rows * encoder->width) * sizeof(float);
+    aaclip_status status = embed_image(encoder, rgb, &memory);
+    if (!status)
+        status = run_frozen(encoder, &encoder->block, 0, split, features, &memory);
+    if (status)
+        return status;
+    memcpy(plain.x, memory.x, bytes);
+    status = run_frozen(encoder, &encoder->value_block, split, highest, features, &memory);
+    if (!status)
+        status = run_frozen(encoder, &encoder->block, split, blocks, NULL, &plain);
+    return status ? status : project_class(encoder, class_feature, &plain);
 }

@@ -8,21 +8,56 @@
 /* Plans for one image size. Immutable; shared by threads that bring their own workspace. */
 typedef struct aac_vision_encoder aac_vision_encoder;
 
-/* `adapters` may be NULL or without image modules: CLIP's own projection then stands in for all. */
+typedef struct aac_vision_setup {
+    /* NULL or without image modules: CLIP's own projection stands in for all. */
+    const aaclip_adapters *adapters;
+    const aaclip_config *config; /* resolved */
+    int64_t image_size;
+    bool training; /* runs can leave a tape */
+    /*
+     * Stage 1: so many of the last blocks attend value to value ("surgery"), beside the plain tower
+     * whose class token is wanted as well. 0: an ordinary tower.
+     */
+    int64_t surgery_blocks;
+} aac_vision_setup;
+
 aaclip_status aac_vision_encoder_new(aac_vision_encoder **encoder, const aaclip_model *model,
-                                     const aaclip_adapters *adapters, const aaclip_config *config,
-                                     int64_t image_size);
+                                     const aac_vision_setup *setup);
 void aac_vision_encoder_free(aac_vision_encoder **encoder);
 
 int64_t aac_vision_encoder_patches(const aac_vision_encoder *encoder);
 /* Bytes of workspace that a run needs. */
 size_t aac_vision_encoder_workspace(const aac_vision_encoder *encoder);
 
+/* What a level's projections leave for their backward run. */
+typedef struct aac_tap_tape {
+    float *x;         // (patches, width)
+    void *normed;     // (patches, width), type: after ln_post
+    float *projected; // (patches, embedding): before the L2 norm
+} aac_tap_tape;
+
+/* What a run leaves for its backward run. */
+typedef struct aac_vision_tape {
+    const aac_block_tape *blocks;     // (blocks)
+    const aac_adapter_tape *adapters; // (adapted blocks); those without `x` are not kept
+    const aac_tap_tape *taps;         // (levels)
+    float *detection;                 // (patches, embedding): before the L2 norm
+} aac_vision_tape;
+
 /*
  * rgb: image_size x image_size x 3. features: (levels, patches, embedding), rows L2-normalised.
- * detection: (embedding), mean over the patches of normalised rows.
+ * detection: (embedding), mean over the patches of normalised rows. `tape` may be NULL.
  */
 aaclip_status aac_vision_encoder_run(const aac_vision_encoder *encoder, const uint8_t *rgb,
-                                     float *features, float *detection, void *workspace);
+                                     float *features, float *detection, void *workspace,
+                                     const aac_vision_tape *tape);
+
+/*
+ * Stage 1: features (levels, patches, embedding) of the surgery tower, rows L2-normalised; class
+ * (embedding), that of the plain tower, L2-normalised. The blocks before the surgery run once.
+ */
+aaclip_status aac_vision_encoder_run_surgery(const aac_vision_encoder *encoder, const uint8_t *rgb,
+                                             float *features, float *class_feature,
+                                             void *workspace);
 
 #endif

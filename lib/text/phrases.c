@@ -49,29 +49,29 @@ static aaclip_status require_table(const aac_phrase_table **table, const char *d
     return aac_error(AACLIP_ERROR_NOT_FOUND, "data set \"%s\": expected one of %s", dataset, known);
 }
 
-size_t aaclip_dataset_count(void)
+size_t aaclip_known_dataset_count(void)
 {
     return aac_phrase_table_count;
 }
 
-const char *aaclip_dataset_name(size_t index)
+const char *aaclip_known_dataset_name(size_t index)
 {
     return index < aac_phrase_table_count ? aac_phrase_tables[index].dataset : NULL;
 }
 
-size_t aaclip_dataset_class_count(const char *dataset)
+size_t aaclip_known_dataset_class_count(const char *dataset)
 {
     const aac_phrase_table *table = dataset ? aac_phrase_table_find(dataset) : NULL;
     return table ? table->class_count : 0;
 }
 
-const char *aaclip_dataset_class_name(const char *dataset, size_t index)
+const char *aaclip_known_dataset_class_name(const char *dataset, size_t index)
 {
     const aac_phrase_table *table = dataset ? aac_phrase_table_find(dataset) : NULL;
     return table && index < table->class_count ? table->classes[index].class_name : NULL;
 }
 
-aaclip_status aaclip_dataset_domain(const char *dataset, aaclip_domain *domain)
+aaclip_status aaclip_known_dataset_domain(const char *dataset, aaclip_domain *domain)
 {
     if (!dataset || !domain)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "data set and domain: expected no NULL");

@@ -12,6 +12,8 @@
 
 #define PLACEHOLDER   "{}"
 #define MAX_FILE_SIZE ((size_t)1 << 20)
+#define MOST_PROMPTS  16384 /* of one side of a class */
+#define LONGEST_TEXT  4096
 #define EXCERPT       40 /* bytes of a file's own words in an error text */
 
 /* The states and templates of WinCLIP's compositional ensemble, to the document's 6, 10 and 7. */
@@ -102,6 +104,10 @@ static aaclip_status read_list(char ***strings, size_t *count, const json_t *arr
                              "%s: \"%s\"[%zu]: expected a string with one \"{}\", found \"%.*s\"",
                              path, key, *count, text ? aac_utf8_excerpt(text, EXCERPT) : 0,
                              text ? text : "");
+        if (strlen(text) > LONGEST_TEXT)
+            return aac_error(AACLIP_ERROR_FORMAT,
+                             "%s: \"%s\"[%zu]: expected at most %d bytes, found %zu", path, key,
+                             *count, LONGEST_TEXT, strlen(text));
         (*strings)[*count] = aac_strdup(text);
         if (!(*strings)[*count])
             return aac_error_memory();
@@ -140,6 +146,12 @@ static aaclip_status read_set(aac_prompt_set *set, json_t *json, const char *pat
     if (!status)
         status = read_list(&set->templates, &set->template_count,
                            json_object_get(json, "templates"), path, "templates");
+    size_t states =
+        set->normal_count > set->abnormal_count ? set->normal_count : set->abnormal_count;
+    if (!status && states > MOST_PROMPTS / set->template_count)
+        status = aac_error(AACLIP_ERROR_FORMAT,
+                           "%s: expected at most %d prompts, found %zu states in %zu templates",
+                           path, MOST_PROMPTS, states, set->template_count);
     return status;
 }
 

@@ -11,6 +11,7 @@
 #include "core/platform.h"
 #include "model/fingerprint.h"
 #include "model/model.h"
+#include "text/codepoints.h"
 #include "text/prompts.h"
 #include "text/text_encoder.h"
 #include "text/tokenizer.h"
@@ -96,9 +97,10 @@ aaclip_status aaclip_text_cache_new(aaclip_text_cache **out, const aaclip_model 
                                     const aaclip_adapters *adapters,
                                     const aaclip_text_cache_options *options)
 {
+    if (out)
+        *out = NULL;
     if (!out || !model)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_text_cache_new: NULL argument");
-    *out = NULL;
     aaclip_text_cache_options own = {.size = sizeof own};
     aaclip_status status = aac_options_read(&own, sizeof own, options, "aaclip_text_cache_options");
     if (!status)
@@ -284,6 +286,65 @@ static aaclip_status build_pairs(aaclip_text_cache *cache, const char *const *ph
     return status;
 }
 
+/* Appends the ids of one side's prompts; `filled` prompts are there already. */
+static aaclip_status append_side(aaclip_text_cache *cache, char *const *states, size_t state_count,
+                                 const char *phrase, aac_class_tokens *tokens, size_t filled)
+{
+    char **prompts = NULL;
+    size_t count = 0;
+    aaclip_status status =
+        aac_prompts_fill(&prompts, &count, states, state_count, cache->prompts.templates,
+                         cache->prompts.template_count, phrase);
+    for (size_t i = 0; !status && i < count; i++) {
+        int32_t *offset = &tokens->offsets[filled + i];
+        size_t length = 0;
+        status = tokenize(cache, prompts[i], tokens->ids + *offset, &length);
+        offset[1] = *offset + (int32_t)length;
+    }
+    aac_list_free(prompts, count);
+    return status;
+}
+
+static aaclip_status tokenize_class(aaclip_text_cache *cache, const char *phrase,
+                                    aac_class_tokens *tokens)
+{
+    const aac_prompt_set *set = &cache->prompts;
+    size_t context = (size_t)aac_model_checkpoint(cache->model)->context;
+    tokens->normal = set->normal_count * set->template_count;
+    tokens->abnormal = set->abnormal_count * set->template_count;
+    size_t prompts = tokens->normal + tokens->abnormal;
+    tokens->ids = aac_alloc_array(prompts * context, sizeof *tokens->ids);
+    tokens->offsets = aac_calloc(prompts + 1, sizeof *tokens->offsets);
+    if (!tokens->ids || !tokens->offsets)
+        return aac_error_memory();
+    aaclip_status status = append_side(cache, set->normal, set->normal_count, phrase, tokens, 0);
+    return status ? status
+                  : append_side(cache, set->abnormal, set->abnormal_count, phrase, tokens,
+                                tokens->normal);
+}
+
+aaclip_status aac_text_cache_tokens(aaclip_text_cache *cache, const char *phrase,
+                                    aac_class_tokens *tokens, const aac_text_tower **tower)
+{
+    *tokens = (aac_class_tokens){0};
+    aac_mutex_lock(cache->mutex);
+    aaclip_status status = prepare(cache);
+    if (!status)
+        status = tokenize_class(cache, phrase, tokens);
+    *tower = cache->tower;
+    aac_mutex_unlock(cache->mutex);
+    if (status)
+        aac_class_tokens_clear(tokens);
+    return status;
+}
+
+void aac_class_tokens_clear(aac_class_tokens *tokens)
+{
+    aac_free(tokens->ids);
+    aac_free(tokens->offsets);
+    *tokens = (aac_class_tokens){0};
+}
+
 static class_pair *find_pair(const aaclip_text_cache *cache, const char *name)
 {
     for (size_t i = 0; i < cache->count; i++)
@@ -340,6 +401,16 @@ static aaclip_status store_pairs(aaclip_text_cache *cache, const char *const *na
     return AACLIP_OK;
 }
 
+/* Files keep names as JSON. */
+static aaclip_status check_names(const char *const *names, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!aac_utf8_is_valid(names[i]))
+            return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "class name %zu of %zu: expected UTF-8",
+                             i + 1, count);
+    return AACLIP_OK;
+}
+
 static aaclip_status check_strings(const char *const *strings, size_t count, const char *what)
 {
     for (size_t i = 0; i < count; i++)
@@ -355,6 +426,8 @@ aaclip_status aaclip_text_cache_build(aaclip_text_cache *cache, const char *cons
     if (!cache)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_text_cache_build: NULL cache");
     aaclip_status status = check_strings(names, count, "class name");
+    if (!status)
+        status = check_names(names, count);
     if (!status)
         status = check_strings(phrases, count, "phrase");
     if (status)
@@ -378,6 +451,9 @@ aaclip_status aaclip_text_cache_add(aaclip_text_cache *cache, const char *name, 
 {
     if (!cache || !name || !*name || !normal || !abnormal)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_text_cache_add: NULL argument");
+    aaclip_status status = check_names(&name, 1);
+    if (status)
+        return status;
     size_t size = (size_t)cache->embedding;
     float *pair = aac_alloc_array(2 * size, sizeof *pair);
     if (!pair)
@@ -385,7 +461,7 @@ aaclip_status aaclip_text_cache_add(aaclip_text_cache *cache, const char *name, 
     memcpy(pair, normal, size * sizeof *pair);
     memcpy(pair + size, abnormal, size * sizeof *pair);
     aac_mutex_lock(cache->mutex);
-    aaclip_status status = store_pairs(cache, &name, 1, pair);
+    status = store_pairs(cache, &name, 1, pair);
     aac_mutex_unlock(cache->mutex);
     aac_free(pair);
     return status;
@@ -468,6 +544,11 @@ aaclip_status aaclip_text_cache_tokenize(aaclip_text_cache *cache, const char *p
             aac_tokenizer_encode(cache->tokenizer, prompt, cache->truncate, ids, capacity, count);
     aac_mutex_unlock(cache->mutex);
     return status;
+}
+
+uint64_t aac_text_cache_adapter_fingerprint(const aaclip_text_cache *cache)
+{
+    return aac_adapters_text_fingerprint(cache->adapters);
 }
 
 aaclip_status aac_text_cache_check(const aaclip_text_cache *cache, const aaclip_model *model,
@@ -574,6 +655,8 @@ aaclip_status aaclip_text_cache_open(aaclip_text_cache **out, const char *path,
                                      const aaclip_model *model, const aaclip_adapters *adapters,
                                      const aaclip_text_cache_options *options)
 {
+    if (out)
+        *out = NULL;
     if (!path)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_text_cache_open: NULL path");
     aac_tensor_file *file = NULL;

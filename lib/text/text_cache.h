@@ -4,6 +4,7 @@
 
 #include <aaclip/text_cache.h>
 
+#include "model/model.h"
 #include "model/save.h"
 
 /* Counts one more owner; close gives it up. */
@@ -11,6 +12,20 @@ aaclip_text_cache *aac_text_cache_retain(const aaclip_text_cache *cache);
 /* MISMATCH unless the cache's vectors fit this model and these adapters. */
 aaclip_status aac_text_cache_check(const aaclip_text_cache *cache, const aaclip_model *model,
                                    const aaclip_adapters *adapters);
+/* Of the text adapters that the vectors were made with; 0 without any. */
+uint64_t aac_text_cache_adapter_fingerprint(const aaclip_text_cache *cache);
+
+/* Token ids of a class's prompts, first the normal ones: prompt i is ids[offsets[i]] ... */
+typedef struct aac_class_tokens {
+    int32_t *ids, *offsets;
+    size_t normal, abnormal;
+} aac_class_tokens;
+
+/* Tokenizes a class's prompts for training; the tower is the cache's and lives as long. */
+aaclip_status aac_text_cache_tokens(aaclip_text_cache *cache, const char *phrase,
+                                    aac_class_tokens *tokens, const aac_text_tower **tower);
+void aac_class_tokens_clear(aac_class_tokens *tokens);
+
 /* Adds all pairs and the cache's keys to a safetensors list. */
 aaclip_status aac_text_cache_save_entries(const aaclip_text_cache *cache, aac_save_list *list);
 

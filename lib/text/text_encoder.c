@@ -1,29 +1,10 @@
-#include "text/text_encoder.h"
+#include "text/text_encoder_parts.h"
 
 #include <math.h>
 #include <string.h>
 
 #include "core/error.h"
 #include "core/memory.h"
-#include "text/prefix_tree.h"
-
-typedef struct text_plan {
-    const aac_checkpoint *checkpoint;
-    const aac_text_tower *tower;
-    const aac_adapter_tower *adapters; /* NULL for plain CLIP */
-    const aac_token_batch *batch;
-    aac_prefix_tree tree; /* its nodes are the rows */
-    aac_dtype type;
-    aac_block_plan block;
-    aac_adapter_plan adapter;
-    aac_plan *ln_final, *project, *normalize;
-} text_plan;
-
-typedef struct text_memory {
-    float *x;    // (nodes, width)
-    float *ends; // (prompts, width): rows of the end tokens
-    aac_block_memory block;
-} text_memory;
 
 static int64_t longest_prompt(const aac_token_batch *batch)
 {
@@ -35,7 +16,7 @@ static int64_t longest_prompt(const aac_token_batch *batch)
     return longest;
 }
 
-static aaclip_status plan_end(text_plan *plan, const aaclip_config *config, int64_t prompts,
+static aaclip_status plan_end(aac_text_plan *plan, const aaclip_config *config, int64_t prompts,
                               const aac_dispatch *dispatch)
 {
     const aac_checkpoint *checkpoint = plan->checkpoint;
@@ -60,8 +41,8 @@ static aaclip_status plan_end(text_plan *plan, const aaclip_config *config, int6
     return status ? status : aac_dispatch_plan(dispatch, &plan->normalize, &normalize);
 }
 
-static aaclip_status make_plan(text_plan *plan, const aaclip_model *model,
-                               const aaclip_config *config)
+static aaclip_status plan_tower(aac_text_plan *plan, const aaclip_model *model,
+                                const aaclip_config *config, bool training)
 {
     const aac_dispatch *dispatch = aac_model_dispatch(model);
     const aac_tower_shape *tower = &plan->checkpoint->text;
@@ -75,6 +56,7 @@ static aaclip_status make_plan(text_plan *plan, const aaclip_model *model,
         .attention = AAC_ATTENTION_CAUSAL,
         .activation = aac_model_activation(model, config->activation),
         .type = plan->type,
+        .training = training,
     };
     aaclip_status status = aac_block_plan_make(&plan->block, &shape, dispatch);
     if (!status && plan->adapters && plan->adapters->layer_count)
@@ -83,7 +65,7 @@ static aaclip_status make_plan(text_plan *plan, const aaclip_model *model,
     return status ? status : plan_end(plan, config, plan->batch->prompts, dispatch);
 }
 
-static void clear_plan(text_plan *plan)
+void aac_text_plan_clear(aac_text_plan *plan)
 {
     aac_block_plan_clear(&plan->block);
     aac_adapter_plan_clear(&plan->adapter);
@@ -93,7 +75,7 @@ static void clear_plan(text_plan *plan)
     aac_prefix_tree_clear(&plan->tree);
 }
 
-static size_t largest_scratch(const text_plan *plan)
+static size_t largest_scratch(const aac_text_plan *plan)
 {
     const size_t sizes[] = {aac_block_scratch(&plan->block), aac_adapter_scratch(&plan->adapter),
                             plan->ln_final->scratch, plan->project->scratch,
@@ -104,7 +86,8 @@ static size_t largest_scratch(const text_plan *plan)
     return largest;
 }
 
-static text_memory lay_out(const text_plan *plan, aac_workspace *workspace)
+aac_text_memory aac_text_lay_out(const aac_text_plan *plan, aac_workspace *workspace,
+                                 size_t more_scratch)
 {
     size_t prompts = (size_t)plan->batch->prompts;
     size_t tokens = (size_t)plan->batch->offsets[plan->batch->prompts];
@@ -112,20 +95,23 @@ static text_memory lay_out(const text_plan *plan, aac_workspace *workspace)
     size_t rows = (size_t)shape->rows, width = (size_t)shape->width;
     size_t wide = (size_t)(shape->mlp > 3 * shape->width ? shape->mlp : 3 * shape->width);
     size_t element = aac_dtype_size(shape->type);
-    text_memory memory = {0};
+    size_t scratch = largest_scratch(plan);
+    aac_text_memory memory = {0};
     memory.x = aac_take(workspace, rows * width, sizeof(float));
     memory.ends = aac_take(workspace, prompts * width, sizeof(float));
-    memory.block.narrow = aac_take(workspace, rows * width, element);
+    /* also holds the ends; equal prompts have rows in common, so there may be more ends than rows
+     */
+    memory.block.narrow = aac_take(workspace, (rows > prompts ? rows : prompts) * width, element);
     memory.block.wide = aac_take(workspace, rows * wide, element);
     memory.block.adapted = aac_take(workspace, rows * width, sizeof(float));
     memory.block.spread = aac_take(workspace, tokens * 3 * width, element);
     memory.block.attended = aac_take(workspace, tokens * width, element);
-    memory.block.scratch = aac_take(workspace, largest_scratch(plan), 1);
+    memory.block.scratch = aac_take(workspace, scratch > more_scratch ? scratch : more_scratch, 1);
     return memory;
 }
 
 /* x = token embedding + position */
-static void embed_tokens(const text_plan *plan, float *x)
+static void embed_tokens(const aac_text_plan *plan, float *x)
 {
     int64_t width = plan->checkpoint->text.width;
     for (int64_t node = 0; node < plan->tree.nodes; node++) {
@@ -137,58 +123,84 @@ static void embed_tokens(const text_plan *plan, float *x)
     }
 }
 
-static aaclip_status run_blocks(const text_plan *plan, const text_memory *memory)
+static aaclip_status run_blocks(const aac_text_plan *plan, const aac_text_memory *memory,
+                                const aac_text_tape *tape)
 {
     const aac_sequences prompts = {plan->batch->offsets, plan->batch->prompts, plan->tree.rows};
     uint32_t adapted = plan->adapters ? plan->adapters->layer_count : 0;
     aaclip_status status = AACLIP_OK;
     for (int64_t i = 0; !status && i < plan->checkpoint->text.layers; i++) {
         status = aac_block_run(&plan->block, &plan->tower->blocks[i], memory->x, &prompts,
-                               &memory->block);
+                               &memory->block, tape ? &tape->blocks[i] : NULL);
         if (!status && i < adapted)
             status = aac_adapter_run(&plan->adapter, &plan->adapters->layers[i], memory->x,
-                                     &memory->block);
+                                     &memory->block, tape ? &tape->adapters[i] : NULL);
     }
     return status;
 }
 
 /* normalize(projection(ln_final(x at the end token))) */
-static aaclip_status run_end(const text_plan *plan, const text_memory *memory, float *vectors)
+static aaclip_status run_end(const aac_text_plan *plan, const aac_text_memory *memory,
+                             float *vectors, const aac_text_tape *tape)
 {
     const aac_token_batch *batch = plan->batch;
     int64_t width = plan->checkpoint->text.width;
+    float *ends = tape ? tape->ends : memory->ends;
+    void *normed = tape ? tape->normed : memory->block.narrow;
+    float *projected = tape ? tape->projected : vectors;
     for (int64_t i = 0; i < batch->prompts; i++) {
         int64_t end = plan->tree.rows[batch->offsets[i + 1] - 1];
-        memcpy(memory->ends + i * width, memory->x + end * width, (size_t)width * sizeof(float));
+        memcpy(ends + i * width, memory->x + end * width, (size_t)width * sizeof(float));
     }
-    const aac_op_args norm = {.x = memory->ends,
-                              .y = memory->block.narrow,
+    const aac_op_args norm = {.x = ends,
+                              .y = normed,
                               .gain = plan->tower->ln_final_gain,
                               .bias = plan->tower->ln_final_bias};
-    const aac_op_args project = {.x = memory->block.narrow,
-                                 .y = vectors,
+    const aac_op_args project = {.x = normed,
+                                 .y = projected,
                                  .weight = plan->adapters ? plan->adapters->projections[0].weight
                                                           : plan->tower->projection};
-    const aac_op_args normalize = {.x = vectors, .y = vectors};
+    const aac_op_args normalize = {.x = projected, .y = vectors};
     aaclip_status status = aac_run(plan->ln_final, &norm, memory->block.scratch);
     if (!status)
         status = aac_run(plan->project, &project, memory->block.scratch);
     return status ? status : aac_run(plan->normalize, &normalize, memory->block.scratch);
 }
 
-static aaclip_status run_plan(const text_plan *plan, float *vectors)
+aaclip_status aac_text_run(const aac_text_plan *plan, const aac_text_memory *memory, float *vectors,
+                           const aac_text_tape *tape)
+{
+    embed_tokens(plan, memory->x);
+    aaclip_status status = run_blocks(plan, memory, tape);
+    return status ? status : run_end(plan, memory, vectors, tape);
+}
+
+aaclip_status aac_text_plan_make(aac_text_plan *plan, const aaclip_model *model,
+                                 const aac_text_tower *tower, const aaclip_adapters *adapters,
+                                 const aaclip_config *config, const aac_token_batch *batch,
+                                 bool training)
+{
+    *plan = (aac_text_plan){
+        .checkpoint = aac_model_checkpoint(model),
+        .tower = tower,
+        .adapters = aaclip_adapters_has_text(adapters) ? aac_adapters_text(adapters) : NULL,
+        .batch = batch,
+        .type = aac_model_type(model),
+    };
+    aaclip_status status = aac_prefix_tree_make(&plan->tree, batch);
+    return status ? status : plan_tower(plan, model, config, training);
+}
+
+static aaclip_status run_once(const aac_text_plan *plan, float *vectors)
 {
     aac_workspace workspace = {0};
-    lay_out(plan, &workspace);
+    aac_text_lay_out(plan, &workspace, 0);
     char *base = aac_alloc(workspace.used);
     if (!base)
         return aac_error_memory();
     workspace = (aac_workspace){.base = base};
-    const text_memory memory = lay_out(plan, &workspace);
-    embed_tokens(plan, memory.x);
-    aaclip_status status = run_blocks(plan, &memory);
-    if (!status)
-        status = run_end(plan, &memory, vectors);
+    const aac_text_memory memory = aac_text_lay_out(plan, &workspace, 0);
+    aaclip_status status = aac_text_run(plan, &memory, vectors, NULL);
     aac_free(base);
     return status;
 }
@@ -197,24 +209,16 @@ aaclip_status aac_text_encode(const aaclip_model *model, const aac_text_tower *t
                               const aaclip_adapters *adapters, const aaclip_config *config,
                               const aac_token_batch *batch, float *vectors)
 {
-    text_plan plan = {
-        .checkpoint = aac_model_checkpoint(model),
-        .tower = tower,
-        .adapters = aaclip_adapters_has_text(adapters) ? aac_adapters_text(adapters) : NULL,
-        .batch = batch,
-        .type = aac_model_type(model),
-    };
-    aaclip_status status = aac_prefix_tree_make(&plan.tree, batch);
+    aac_text_plan plan;
+    aaclip_status status = aac_text_plan_make(&plan, model, tower, adapters, config, batch, false);
     if (!status)
-        status = make_plan(&plan, model, config);
-    if (!status)
-        status = run_plan(&plan, vectors);
-    clear_plan(&plan);
+        status = run_once(&plan, vectors);
+    aac_text_plan_clear(&plan);
     return status;
 }
 
-void aac_class_vector(const float *vectors, size_t count, int64_t embedding, bool normalize,
-                      float *out)
+double aac_class_vector(const float *vectors, size_t count, int64_t embedding, bool normalize,
+                        float *out)
 {
     double squares = 0;
     for (int64_t i = 0; i < embedding; i++) {
@@ -228,4 +232,18 @@ void aac_class_vector(const float *vectors, size_t count, int64_t embedding, boo
     double norm = normalize && squares > 0 ? sqrt(squares) : 1;
     for (int64_t i = 0; i < embedding; i++)
         out[i] = (float)((double)out[i] / norm);
+    return norm;
+}
+
+void aac_class_vector_backward(const float *vector, const float *gradient, double norm,
+                               size_t count, int64_t embedding, bool normalize, float *out)
+{
+    double along = 0;
+    for (int64_t i = 0; normalize && i < embedding; i++)
+        along += (double)vector[i] * (double)gradient[i];
+    for (int64_t i = 0; i < embedding; i++) {
+        double value = ((double)gradient[i] - along * (double)vector[i]) / norm / (double)count;
+        for (size_t row = 0; row < count; row++)
+            out[row * (size_t)embedding + (size_t)i] = (float)value;
+    }
 }

@@ -23,9 +23,12 @@ aaclip_status aac_text_encode(const aaclip_model *model, const aac_text_tower *t
 
 /*
  * One class's vector for a side: the mean of `count` prompt vectors, with `normalize` made a unit
- * vector again (the published profile).
+ * vector again (the published profile). Returns what the mean was divided by.
  */
-void aac_class_vector(const float *vectors, size_t count, int64_t embedding, bool normalize,
-                      float *out);
+double aac_class_vector(const float *vectors, size_t count, int64_t embedding, bool normalize,
+                        float *out);
+/* Gradient of each of the `count` prompt vectors (all are alike) from that of the class vector. */
+void aac_class_vector_backward(const float *vector, const float *gradient, double norm,
+                               size_t count, int64_t embedding, bool normalize, float *out);
 
 #endif

@@ -1,0 +1,29 @@
+/* The inside of an adapter set, shared by what reads one from files and what makes one from memory.
+ */
+#ifndef AAC_MODEL_ADAPTERS_PARTS_H
+#define AAC_MODEL_ADAPTERS_PARTS_H
+
+#include <stdatomic.h>
+
+#include "files/tensor_file.h"
+#include "model/adapters.h"
+
+#define AAC_ADAPTER_FILES 2
+
+struct aaclip_adapters {
+    atomic_int references;
+    aaclip_model *model;
+    aaclip_config config;
+    aac_tensor_file *files[AAC_ADAPTER_FILES]; /* that the tensors point into, or */
+    size_t file_count;
+    float *values; /* memory of their own, or others' memory (training) */
+    char *names;
+    aac_adapter_tower text, image;
+    uint64_t text_fingerprint;
+};
+
+/* Packs the tower's tensors, again if they were packed before. */
+aaclip_status aac_adapter_tower_pack(aac_adapter_tower *tower, const aaclip_model *model);
+uint64_t aac_adapter_tower_text_fingerprint(const aac_adapter_tower *text);
+
+#endif

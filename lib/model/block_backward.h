@@ -1,0 +1,78 @@
+/*
+ * Gradients through a frozen block to its input, and through the adapter that follows it. Nothing
+ * is computed for CLIP's own weights.
+ */
+#ifndef AAC_MODEL_BLOCK_BACKWARD_H
+#define AAC_MODEL_BLOCK_BACKWARD_H
+
+#include "model/adapters.h"
+
+/* Frozen matrices turned, so that a gradient goes back through them as a linear operation. */
+typedef struct aac_turned_block {
+    aac_weight *qkv, *out, *fc, *proj;
+} aac_turned_block;
+
+aaclip_status aac_turned_block_pack(aac_turned_block *block, const aac_block_tensors *tensors,
+                                    const aac_dispatch *dispatch, aac_dtype type);
+void aac_turned_block_clear(aac_turned_block *block);
+
+/* Packs the transpose of a matrix. */
+aaclip_status aac_pack_turned(aac_weight **weight, const aac_tensor *matrix,
+                              const aac_dispatch *dispatch, aac_dtype type);
+
+typedef struct aac_block_backward_plan {
+    aac_block_shape shape;
+    aac_plan *convert; /* of the gradient to `type`; NULL for float32 */
+    aac_plan *proj, *activate, *fc, *norm, *out, *attention, *qkv;
+} aac_block_backward_plan;
+
+aaclip_status aac_block_backward_plan_make(aac_block_backward_plan *plan,
+                                           const aac_block_shape *shape,
+                                           const aac_dispatch *dispatch);
+void aac_block_backward_plan_clear(aac_block_backward_plan *plan);
+size_t aac_block_backward_scratch(const aac_block_backward_plan *plan);
+
+/* Buffers beside those of the forward run, for sequences that share rows; else NULL. */
+typedef struct aac_backward_memory {
+    void *spread_gradient;   // (tokens, 3 * width), type
+    void *attended_gradient; // (tokens, width), type
+} aac_backward_memory;
+
+/*
+ * gradient (rows, width): of the block's output in, of its input out. The tape is complete but for
+ * `x`, which is given; `memory` is scratch.
+ */
+aaclip_status aac_block_backward_run(const aac_block_backward_plan *plan, const aac_block *block,
+                                     const aac_turned_block *turned, const aac_block_tape *tape,
+                                     float *gradient, const aac_sequences *sequences,
+                                     const aac_block_memory *memory,
+                                     const aac_backward_memory *more);
+
+/* A trained adapter: turned matrices, and where the gradients of its matrices are summed. */
+typedef struct aac_trained_layer {
+    aac_weight *first, *second; /* turned; the first layer of a tower needs no `first` */
+    float *first_gradient, *second_gradient; // as the matrices
+} aac_trained_layer;
+
+typedef struct aac_adapter_backward_plan {
+    aac_plan *convert;  /* rows of `width`; NULL for float32 */
+    aac_plan *activate; /* of what follows the first matrix */
+    aac_plan *blend, *second, *second_gradient, *first, *first_gradient;
+} aac_adapter_backward_plan;
+
+aaclip_status aac_adapter_backward_plan_make(aac_adapter_backward_plan *plan,
+                                             const aaclip_config *config,
+                                             const aac_block_shape *shape, float weight,
+                                             const aac_dispatch *dispatch);
+void aac_adapter_backward_plan_clear(aac_adapter_backward_plan *plan);
+size_t aac_adapter_backward_scratch(const aac_adapter_backward_plan *plan);
+
+/*
+ * gradient (rows, width): of the adapter step's result in, of its input out; with `last` the input
+ * needs none and `gradient` is left undefined. Adds to the gradients of the matrices.
+ */
+aaclip_status aac_adapter_backward_run(const aac_adapter_backward_plan *plan,
+                                       const aac_trained_layer *layer, const aac_adapter_tape *tape,
+                                       float *gradient, bool last, const aac_block_memory *memory);
+
+#endif

@@ -1,0 +1,31 @@
+/* The inside of the vision encoder, for its backward run. */
+#ifndef AAC_MODEL_VISION_ENCODER_PARTS_H
+#define AAC_MODEL_VISION_ENCODER_PARTS_H
+
+#include "model/vision_encoder.h"
+
+struct aac_vision_encoder {
+    aaclip_model *model;
+    aaclip_adapters *adapters; /* NULL without image adapters */
+    aaclip_config config;
+    const aac_vision_tower *tower;
+    int64_t image_size, patches, width, embedding, patch_values, surgery_blocks;
+    aac_dtype type;
+    float *start; // (1 + patches, width): class token and positions, what every image begins with
+    aac_plan *gather, *embed, *ln_pre, *ln_post, *project, *normalize, *detect;
+    aac_plan *class_norm, *class_project, *class_normalize; /* of one row; for the surgery run */
+    aac_block_plan block, value_block;                      /* value_block: for the surgery run */
+    aac_adapter_plan adapter;
+};
+
+typedef struct aac_vision_memory {
+    float *x;         // (1 + patches, width)
+    float *plain;     // (1 + patches, width): the plain tower beside the surgery
+    float *projected; // (patches, embedding)
+    aac_block_memory block;
+} aac_vision_memory;
+
+aac_vision_memory aac_vision_encoder_lay_out(const aac_vision_encoder *encoder,
+                                             aac_workspace *workspace, size_t more_scratch);
+
+#endif

@@ -1,0 +1,345 @@
+#include "model/vision_training.h"
+
+#include <string.h>
+
+#include "core/error.h"
+#include "core/memory.h"
+#include "model/vision_encoder_parts.h"
+
+struct aac_vision_training {
+    const aac_vision_encoder *encoder;
+    aac_trained_tower *trained;
+    bool recompute;
+    uint32_t highest; /* blocks that the levels need */
+    aac_block_backward_plan block;
+    aac_adapter_backward_plan adapter;
+    /* of the heads, back */
+    aac_plan *normalize, *detect, *activate, *convert, *gradient, *project, *project_more, *norm;
+    aac_block_tape *blocks;     // (highest)
+    aac_adapter_tape *adapters; // (layer_count)
+    aac_tap_tape taps[AACLIP_MAX_LEVELS];
+    aac_block_tape again_block; /* with recompute: the one block that is computed again */
+    aac_adapter_tape again_adapter;
+    float *detection;   // (patches, embedding)
+    float *gradient_of; // (1 + patches, width): of the residual stream
+    float *projected;   // (patches, embedding): gradient before the L2 norm
+    char *tape, *workspace;
+};
+
+static aaclip_status plan_heads(aac_vision_training *training, const aac_dispatch *dispatch)
+{
+    const aac_vision_encoder *encoder = training->encoder;
+    const aaclip_config *config = &encoder->config;
+    int64_t patches = encoder->patches, width = encoder->width, embedding = encoder->embedding;
+    aac_dtype type = encoder->type;
+    const aac_op_desc normalize = {.op = AAC_OP_NORMALIZE_BACKWARD,
+                                   .normalize = {patches, embedding, false}};
+    const aac_op_desc detect = {.op = AAC_OP_NORMALIZE_BACKWARD,
+                                .normalize = {patches, embedding, true}};
+    const aac_op_desc activate = {.op = AAC_OP_ACTIVATE_BACKWARD,
+                                  .activate = {patches, embedding, AAC_ACTIVATION_LEAKY_RELU,
+                                               config->projection_slope, AAC_F32}};
+    const aac_op_desc convert = {.op = AAC_OP_CONVERT,
+                                 .convert = {patches, embedding, AAC_F32, type}};
+    const aac_op_desc gradient = {.op = AAC_OP_LINEAR_GRADIENT,
+                                  .linear_gradient = {patches, width, embedding, type}};
+    aac_op_desc project = {
+        .op = AAC_OP_LINEAR,
+        .linear = {
+            .rows = patches, .inputs = embedding, .outputs = width, .x = type, .y = AAC_F32}};
+    aac_op_desc norm = encoder->ln_post->desc;
+    norm.op = AAC_OP_LAYER_NORM_BACKWARD;
+    aaclip_status status = aac_dispatch_plan(dispatch, &training->normalize, &normalize);
+    if (!status)
+        status = aac_dispatch_plan(dispatch, &training->detect, &detect);
+    if (!status && config->image_projection_activation)
+        status = aac_dispatch_plan(dispatch, &training->activate, &activate);
+    if (!status && type != AAC_F32)
+        status = aac_dispatch_plan(dispatch, &training->convert, &convert);
+    if (!status)
+        status = aac_dispatch_plan(dispatch, &training->gradient, &gradient);
+    if (!status)
+        status = aac_dispatch_plan(dispatch, &training->project, &project);
+    project.linear.accumulate = true;
+    if (!status)
+        status = aac_dispatch_plan(dispatch, &training->project_more, &project);
+    return status ? status : aac_dispatch_plan(dispatch, &training->norm, &norm);
+}
+
+static aaclip_status make_plans(aac_vision_training *training)
+{
+    const aac_vision_encoder *encoder = training->encoder;
+    const aac_dispatch *dispatch = aac_model_dispatch(encoder->model);
+    const aac_block_shape *shape = &encoder->block.shape;
+    aaclip_status status = aac_block_backward_plan_make(&training->block, shape, dispatch);
+    if (!status)
+        status = aac_adapter_backward_plan_make(&training->adapter, &encoder->config, shape,
+                                                encoder->config.image_adapter_weight, dispatch);
+    return status ? status : plan_heads(training, dispatch);
+}
+
+static size_t backward_scratch(const aac_vision_training *training)
+{
+    const aac_plan *const plans[] = {training->normalize,    training->detect,   training->activate,
+                                     training->convert,      training->gradient, training->project,
+                                     training->project_more, training->norm};
+    const size_t sizes[] = {aac_block_backward_scratch(&training->block),
+                            aac_adapter_backward_scratch(&training->adapter)};
+    size_t largest = aac_largest_scratch(plans, sizeof plans / sizeof *plans);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        largest = sizes[i] > largest ? sizes[i] : largest;
+    return largest;
+}
+
+/* All of a block's tape but its input. */
+static void take_block(const aac_vision_encoder *encoder, aac_workspace *workspace,
+                       aac_block_tape *tape)
+{
+    const aac_block_shape *shape = &encoder->block.shape;
+    size_t rows = (size_t)shape->rows, width = (size_t)shape->width;
+    size_t element = aac_dtype_size(shape->type);
+    tape->qkv = aac_take(workspace, rows * 3 * width, element);
+    tape->attended = aac_take(workspace, rows * width, element);
+    tape->middle = aac_take(workspace, rows * width, sizeof(float));
+    tape->hidden = aac_take(workspace, rows * (size_t)shape->mlp, element);
+}
+
+static void take_adapter(const aac_vision_encoder *encoder, aac_workspace *workspace,
+                         aac_adapter_tape *tape)
+{
+    const aac_block_shape *shape = &encoder->block.shape;
+    size_t rows = (size_t)shape->rows, width = (size_t)shape->width;
+    tape->x = aac_take(workspace, rows * width, sizeof(float));
+    tape->middle = aac_take(workspace, rows * (width / 2), aac_dtype_size(shape->type));
+    tape->adapted = aac_take(workspace, rows * width, sizeof(float));
+}
+
+/*
+ * Block 0 lies below the first adapter and leaves nothing. With recompute the blocks leave their
+ * inputs, and what one block leaves else is shared by all.
+ */
+static void lay_out_tape(aac_vision_training *training, aac_workspace *workspace)
+{
+    const aac_vision_encoder *encoder = training->encoder;
+    size_t rows = (size_t)encoder->block.shape.rows, width = (size_t)encoder->width;
+    size_t patches = (size_t)encoder->patches, embedding = (size_t)encoder->embedding;
+    bool again = training->recompute;
+    for (uint32_t i = 1; i < training->highest; i++) {
+        training->blocks[i].x = aac_take(workspace, rows * width, sizeof(float));
+        if (!again)
+            take_block(encoder, workspace, &training->blocks[i]);
+    }
+    for (uint32_t i = 0; i < training->trained->layer_count; i++)
+        if (i == 0 || !again)
+            take_adapter(encoder, workspace, &training->adapters[i]);
+    if (again) {
+        take_block(encoder, workspace, &training->again_block);
+        take_adapter(encoder, workspace, &training->again_adapter);
+    }
+    for (uint32_t level = 0; level < encoder->config.level_count; level++)
+        training->taps[level] =
+            (aac_tap_tape){aac_take(workspace, patches * width, sizeof(float)),
+                           aac_take(workspace, patches * width, aac_dtype_size(encoder->type)),
+                           aac_take(workspace, patches * embedding, sizeof(float))};
+    training->detection = aac_take(workspace, patches * embedding, sizeof(float));
+    training->gradient_of = aac_take(workspace, rows * width, sizeof(float));
+    training->projected = aac_take(workspace, patches * embedding, sizeof(float));
+}
+
+static aaclip_status allocate(aac_vision_training *training)
+{
+    const aac_vision_encoder *encoder = training->encoder;
+    training->blocks = aac_calloc(training->highest, sizeof *training->blocks);
+    training->adapters = aac_calloc(training->trained->layer_count, sizeof *training->adapters);
+    if (!training->blocks || !training->adapters)
+        return aac_error_memory();
+    aac_workspace tape = {0}, work = {0};
+    lay_out_tape(training, &tape);
+    aac_vision_encoder_lay_out(encoder, &work, backward_scratch(training));
+    training->tape = aac_alloc(tape.used);
+    training->workspace = aac_alloc(work.used);
+    if (!training->tape || !training->workspace)
+        return aac_error_memory();
+    tape = (aac_workspace){.base = training->tape};
+    lay_out_tape(training, &tape);
+    return AACLIP_OK;
+}
+
+aaclip_status aac_vision_training_new(aac_vision_training **out, const aac_vision_encoder *encoder,
+                                      aac_trained_tower *trained, bool recompute)
+{
+    aac_vision_training *training = *out = aac_calloc(1, sizeof *training);
+    if (!training)
+        return aac_error_memory();
+    training->encoder = encoder;
+    training->trained = trained;
+    training->recompute = recompute;
+    training->highest = encoder->config.levels[encoder->config.level_count - 1];
+    aaclip_status status = make_plans(training);
+    if (!status)
+        status = allocate(training);
+    if (status)
+        aac_vision_training_free(out);
+    return status;
+}
+
+void aac_vision_training_free(aac_vision_training **out)
+{
+    aac_vision_training *training = *out;
+    if (!training)
+        return;
+    aac_plan **const plans[] = {&training->normalize,    &training->detect,   &training->activate,
+                                &training->convert,      &training->gradient, &training->project,
+                                &training->project_more, &training->norm};
+    for (size_t i = 0; i < sizeof plans / sizeof *plans; i++)
+        aac_plan_free(plans[i]);
+    aac_block_backward_plan_clear(&training->block);
+    aac_adapter_backward_plan_clear(&training->adapter);
+    aac_free(training->blocks);
+    aac_free(training->adapters);
+    aac_free(training->tape);
+    aac_free(training->workspace);
+    aac_free(training);
+    *out = NULL;
+}
+
+static aac_vision_memory working_memory(const aac_vision_training *training)
+{
+    aac_workspace workspace = {.base = training->workspace};
+    return aac_vision_encoder_lay_out(training->encoder, &workspace, backward_scratch(training));
+}
+
+aaclip_status aac_vision_training_forward(aac_vision_training *training, const uint8_t *rgb,
+                                          float *features, float *detection)
+{
+    const aac_vision_tape tape = {training->blocks, training->adapters, training->taps,
+                                  training->detection};
+    return aac_vision_encoder_run(training->encoder, rgb, features, detection, training->workspace,
+                                  &tape);
+}
+
+/* training->projected: gradient after a projection's matrix; on to the matrix and to its input. */
+static aaclip_status through_projection(const aac_vision_training *training,
+                                        const aac_trained_projection *projection,
+                                        const aac_tap_tape *tap, const float *projected, bool more,
+                                        const aac_vision_memory *memory)
+{
+    void *scratch = memory->block.scratch;
+    const void *operand = training->projected;
+    aaclip_status status = AACLIP_OK;
+    const aac_op_args activate = {
+        .x = projected, .dy = training->projected, .y = training->projected};
+    if (training->activate)
+        status = aac_run(training->activate, &activate, scratch);
+    const aac_op_args convert = {.x = training->projected, .y = memory->block.wide};
+    if (!status && training->convert) {
+        status = aac_run(training->convert, &convert, scratch);
+        operand = memory->block.wide;
+    }
+    const aac_op_args sum = {.x = tap->normed, .dy = operand, .y = projection->gradient};
+    if (!status)
+        status = aac_run(training->gradient, &sum, scratch);
+    const aac_op_args back = {
+        .x = operand, .y = memory->block.adapted, .weight = projection->turned};
+    return status ? status
+                  : aac_run(more ? training->project_more : training->project, &back, scratch);
+}
+
+/* Adds a level's gradient to that of the patches' rows. */
+static aaclip_status tap_backward(const aac_vision_training *training, uint32_t level,
+                                  const float *feature_gradient,
+                                  const float *detection_gradient, const aac_vision_memory *memory)
+{
+    const aac_vision_encoder *encoder = training->encoder;
+    const aac_tap_tape *tap = &training->taps[level];
+    void *scratch = memory->block.scratch;
+    const aac_op_args normalize = {
+        .x = tap->projected, .dy = feature_gradient, .y = training->projected};
+    const aac_op_args detect = {
+        .x = training->detection, .dy = detection_gradient, .y = training->projected};
+    aaclip_status status = aac_run(training->normalize, &normalize, scratch);
+    if (!status)
+        status = through_projection(training, &training->trained->projections[level], tap,
+                                    tap->projected, false, memory);
+    if (!status && detection_gradient)
+        status = aac_run(training->detect, &detect, scratch);
+    if (!status && detection_gradient)
+        status = through_projection(training, &training->trained->detection, tap,
+                                    training->detection, true, memory);
+    const aac_op_args norm = {.x = tap->x,
+                              .dy = memory->block.adapted,
+                              .y = training->gradient_of + encoder->width,
+                              .gain = encoder->tower->ln_post_gain};
+    return status ? status : aac_run(training->norm, &norm, scratch);
+}
+
+/* The tapes of a block and its adapter: as the forward run left them, or computed again. */
+static aaclip_status find_tapes(const aac_vision_training *training, uint32_t index,
+                                const aac_sequences *image, const aac_vision_memory *memory,
+                                aac_block_tape *block, aac_adapter_tape *adapter)
+{
+    const aac_vision_encoder *encoder = training->encoder;
+    const aac_layer_adapter *layers = training->trained->adapters->layers;
+    bool adapted = index < training->trained->layer_count;
+    *block = training->blocks[index];
+    if (adapted)
+        *adapter = training->adapters[index];
+    if (!training->recompute || index == 0)
+        return AACLIP_OK;
+    *block = training->again_block;
+    *adapter = training->again_adapter;
+    memcpy(memory->x, training->blocks[index].x,
+           (size_t)(encoder->block.shape.rows * encoder->width) * sizeof(float));
+    aaclip_status status = aac_block_run(&encoder->block, &encoder->tower->blocks[index], memory->x,
+                                         image, &memory->block, block);
+    block->x = training->blocks[index].x;
+    if (!status && adapted)
+        status =
+            aac_adapter_run(&encoder->adapter, &layers[index], memory->x, &memory->block, adapter);
+    return status;
+}
+
+/* From the gradient after block `index` and its adapter to that before the block. */
+static aaclip_status step_backward(const aac_vision_training *training, uint32_t index,
+                                   const aac_sequences *image, const aac_vision_memory *memory)
+{
+    const aac_vision_encoder *encoder = training->encoder;
+    aac_trained_tower *trained = training->trained;
+    aac_block_tape block = {0};
+    aac_adapter_tape adapter = {0};
+    aaclip_status status = find_tapes(training, index, image, memory, &block, &adapter);
+    if (!status && index < trained->layer_count)
+        status = aac_adapter_backward_run(&training->adapter, &trained->layers[index], &adapter,
+                                          training->gradient_of, index == 0, &memory->block);
+    if (status || index == 0)
+        return status;
+    return aac_block_backward_run(&training->block, &encoder->tower->blocks[index],
+                                  &trained->blocks[index], &block, training->gradient_of, image,
+                                  &memory->block, NULL);
+}
+
+aaclip_status aac_vision_training_backward(aac_vision_training *training,
+                                           const float *feature_gradient,
+                                           const float *detection_gradient)
+{
+    const aac_vision_encoder *encoder = training->encoder;
+    const aaclip_config *config = &encoder->config;
+    const aac_vision_memory memory = working_memory(training);
+    const int32_t offsets[] = {0, (int32_t)encoder->block.shape.rows};
+    const aac_sequences image = {.offsets = offsets, .count = 1};
+    uint32_t level = config->level_count;
+    memset(training->gradient_of, 0,
+           (size_t)(encoder->block.shape.rows * encoder->width) * sizeof(float));
+    aaclip_status status = AACLIP_OK;
+    for (uint32_t i = training->highest; !status && i-- > 0;) {
+        if (level && config->levels[level - 1] == i + 1) {
+            level--;
+            status = tap_backward(
+                training, level, feature_gradient + level * encoder->patches * encoder->embedding,
+                level + 1 == config->level_count ? detection_gradient : NULL, &memory);
+        }
+        if (!status)
+            status = step_backward(training, i, &image, &memory);
+    }
+    return status;
+}

@@ -1,0 +1,32 @@
+/* The image tower run forward with a tape, and back: gradients of the image adapters. */
+#ifndef AAC_MODEL_VISION_TRAINING_H
+#define AAC_MODEL_VISION_TRAINING_H
+
+#include "model/trained_tower.h"
+#include "model/vision_encoder.h"
+
+/* Owns tape and working memory of one image; for one thread at a time. */
+typedef struct aac_vision_training aac_vision_training;
+
+/*
+ * `encoder` was made for training with the adapters that `trained` belongs to; both outlive the
+ * object. With `recompute` only the blocks' inputs are kept and the backward run computes each
+ * block again: a third of the memory of the tape for a third more time.
+ */
+aaclip_status aac_vision_training_new(aac_vision_training **training,
+                                      const aac_vision_encoder *encoder, aac_trained_tower *trained,
+                                      bool recompute);
+void aac_vision_training_free(aac_vision_training **training);
+
+/* As aac_vision_encoder_run; what the backward run needs is kept. */
+aaclip_status aac_vision_training_forward(aac_vision_training *training, const uint8_t *rgb,
+                                          float *features, float *detection);
+/*
+ * From the gradients of features (levels, patches, embedding) and detection (embedding) of the last
+ * forward run; adds to those of the trained tower. `feature_gradient` is overwritten.
+ */
+aaclip_status aac_vision_training_backward(aac_vision_training *training,
+                                           const float *feature_gradient,
+                                           const float *detection_gradient);
+
+#endif

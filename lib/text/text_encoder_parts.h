@@ -1,0 +1,48 @@
+/* The inside of the text encoder, for its backward run. */
+#ifndef AAC_TEXT_TEXT_ENCODER_PARTS_H
+#define AAC_TEXT_TEXT_ENCODER_PARTS_H
+
+#include "text/prefix_tree.h"
+#include "text/text_encoder.h"
+
+/* A batch of prompts, planned. What it points to outlives it. */
+typedef struct aac_text_plan {
+    const aac_checkpoint *checkpoint;
+    const aac_text_tower *tower;
+    const aac_adapter_tower *adapters; /* NULL for plain CLIP */
+    const aac_token_batch *batch;
+    aac_prefix_tree tree; /* its nodes are the rows */
+    aac_dtype type;
+    aac_block_plan block;
+    aac_adapter_plan adapter;
+    aac_plan *ln_final, *project, *normalize;
+} aac_text_plan;
+
+typedef struct aac_text_memory {
+    float *x;    // (nodes, width)
+    float *ends; // (prompts, width): rows of the end tokens
+    aac_block_memory block;
+} aac_text_memory;
+
+/* What a run leaves for its backward run. */
+typedef struct aac_text_tape {
+    const aac_block_tape *blocks;     // (blocks)
+    const aac_adapter_tape *adapters; // (adapted blocks)
+    float *ends;                      // (prompts, width): before ln_final
+    void *normed;                     // (prompts, width), type: after it
+    float *projected;                 // (prompts, embedding): before the L2 norm
+} aac_text_tape;
+
+/* With `training`, runs can leave a tape. Clear it in either case. */
+aaclip_status aac_text_plan_make(aac_text_plan *plan, const aaclip_model *model,
+                                 const aac_text_tower *tower, const aaclip_adapters *adapters,
+                                 const aaclip_config *config, const aac_token_batch *batch,
+                                 bool training);
+void aac_text_plan_clear(aac_text_plan *plan);
+aac_text_memory aac_text_lay_out(const aac_text_plan *plan, aac_workspace *workspace,
+                                 size_t more_scratch);
+/* vectors (prompts, embedding), rows L2-normalised; `tape` may be NULL. */
+aaclip_status aac_text_run(const aac_text_plan *plan, const aac_text_memory *memory, float *vectors,
+                           const aac_text_tape *tape);
+
+#endif

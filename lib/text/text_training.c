@@ -1,0 +1,274 @@
+#include "text/text_training.h"
+
+#include <string.h>
+
+#include "core/error.h"
+#include "core/memory.h"
+#include "text/text_encoder_parts.h"
+
+struct aac_text_training {
+    aac_text_plan forward;
+    aac_trained_tower *trained;
+    aac_block_backward_plan block;
+    aac_adapter_backward_plan adapter;
+    aac_plan *normalize, *activate, *convert, *gradient, *project, *norm; /* of the end, back */
+};
+
+/* A class's working memory, tape included. */
+typedef struct training_memory {
+    aac_text_memory forward;
+    aac_backward_memory backward;
+    aac_block_tape *blocks;     // (blocks)
+    aac_adapter_tape *adapters; // (adapted blocks)
+    aac_text_tape tape;
+    float *gradient;      // (nodes, width)
+    float *projected;     // (prompts, embedding): gradient before the L2 norm
+    void *operand;        // (prompts, embedding), type
+    float *normed, *ends; // (prompts, width): gradients after and before ln_final
+    float *vectors;       // (prompts, embedding): of the repeated forward run
+} training_memory;
+
+static aaclip_status plan_end(aac_text_training *training, const aaclip_config *config,
+                              const aac_dispatch *dispatch)
+{
+    const aac_text_plan *forward = &training->forward;
+    int64_t prompts = forward->batch->prompts, width = forward->checkpoint->text.width;
+    int64_t embedding = forward->checkpoint->embedding;
+    const aac_op_desc normalize = {.op = AAC_OP_NORMALIZE_BACKWARD,
+                                   .normalize = {prompts, embedding, false}};
+    const aac_op_desc activate = {.op = AAC_OP_ACTIVATE_BACKWARD,
+                                  .activate = {prompts, embedding, AAC_ACTIVATION_LEAKY_RELU,
+                                               config->projection_slope, AAC_F32}};
+    const aac_op_desc convert = {.op = AAC_OP_CONVERT,
+                                 .convert = {prompts, embedding, AAC_F32, forward->type}};
+    const aac_op_desc gradient = {.op = AAC_OP_LINEAR_GRADIENT,
+                                  .linear_gradient = {prompts, width, embedding, forward->type}};
+    const aac_op_desc project = {.op = AAC_OP_LINEAR,
+                                 .linear = {.rows = prompts,
+                                            .inputs = embedding,
+                                            .outputs = width,
+                                            .x = forward->type,
+                                            .y = AAC_F32}};
+    aac_op_desc norm = forward->ln_final->desc;
+    norm.op = AAC_OP_LAYER_NORM_BACKWARD;
+    aaclip_status status = aac_dispatch_plan(dispatch, &training->normalize, &normalize);
+    if (!status && config->text_projection_activation)
+        status = aac_dispatch_plan(dispatch, &training->activate, &activate);
+    if (!status && forward->type != AAC_F32)
+        status = aac_dispatch_plan(dispatch, &training->convert, &convert);
+    if (!status)
+        status = aac_dispatch_plan(dispatch, &training->gradient, &gradient);
+    if (!status)
+        status = aac_dispatch_plan(dispatch, &training->project, &project);
+    return status ? status : aac_dispatch_plan(dispatch, &training->norm, &norm);
+}
+
+aaclip_status aac_text_training_new(aac_text_training **out, const aaclip_model *model,
+                                    const aac_text_tower *tower, const aaclip_adapters *adapters,
+                                    const aaclip_config *config, const aac_token_batch *batch,
+                                    aac_trained_tower *trained)
+{
+    aac_text_training *training = *out = aac_calloc(1, sizeof *training);
+    if (!training)
+        return aac_error_memory();
+    const aac_dispatch *dispatch = aac_model_dispatch(model);
+    training->trained = trained;
+    aaclip_status status =
+        aac_text_plan_make(&training->forward, model, tower, adapters, config, batch, true);
+    const aac_block_shape *shape = &training->forward.block.shape;
+    if (!status)
+        status = aac_block_backward_plan_make(&training->block, shape, dispatch);
+    if (!status)
+        status = aac_adapter_backward_plan_make(&training->adapter, config, shape,
+                                                config->text_adapter_weight, dispatch);
+    if (!status)
+        status = plan_end(training, config, dispatch);
+    if (status)
+        aac_text_training_free(out);
+    return status;
+}
+
+void aac_text_training_free(aac_text_training **out)
+{
+    aac_text_training *training = *out;
+    if (!training)
+        return;
+    aac_plan **const plans[] = {&training->normalize, &training->activate, &training->convert,
+                                &training->gradient,  &training->project,  &training->norm};
+    for (size_t i = 0; i < sizeof plans / sizeof *plans; i++)
+        aac_plan_free(plans[i]);
+    aac_text_plan_clear(&training->forward);
+    aac_block_backward_plan_clear(&training->block);
+    aac_adapter_backward_plan_clear(&training->adapter);
+    aac_free(training);
+    *out = NULL;
+}
+
+static size_t backward_scratch(const aac_text_training *training)
+{
+    const aac_plan *const plans[] = {training->normalize, training->activate, training->convert,
+                                     training->gradient,  training->project,  training->norm};
+    const size_t sizes[] = {aac_block_backward_scratch(&training->block),
+                            aac_adapter_backward_scratch(&training->adapter)};
+    size_t largest = aac_largest_scratch(plans, sizeof plans / sizeof *plans);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        largest = sizes[i] > largest ? sizes[i] : largest;
+    return largest;
+}
+
+/* Block 0 lies below the first adapter and leaves nothing. */
+static void lay_out_tape(const aac_text_training *training, aac_workspace *workspace,
+                         training_memory *memory)
+{
+    const aac_block_shape *shape = &training->forward.block.shape;
+    size_t blocks = (size_t)training->forward.checkpoint->text.layers, rows = (size_t)shape->rows;
+    size_t layers = training->trained->layer_count, width = (size_t)shape->width;
+    size_t element = aac_dtype_size(shape->type);
+    bool measuring = !workspace->base;
+    memory->blocks = aac_take(workspace, blocks, sizeof *memory->blocks);
+    memory->adapters = aac_take(workspace, layers, sizeof *memory->adapters);
+    for (size_t i = 0; i < blocks; i++) {
+        aac_block_tape tape = {0};
+        if (i > 0)
+            tape =
+                (aac_block_tape){.x = aac_take(workspace, rows * width, sizeof(float)),
+                                 .qkv = aac_take(workspace, rows * 3 * width, element),
+                                 .attended = aac_take(workspace, rows * width, element),
+                                 .middle = aac_take(workspace, rows * width, sizeof(float)),
+                                 .hidden = aac_take(workspace, rows * (size_t)shape->mlp, element)};
+        if (!measuring)
+            memory->blocks[i] = tape;
+    }
+    for (size_t i = 0; i < layers; i++) {
+        const aac_adapter_tape tape = {.x = aac_take(workspace, rows * width, sizeof(float)),
+                                       .middle = aac_take(workspace, rows * (width / 2), element),
+                                       .adapted = aac_take(workspace, rows * width, sizeof(float))};
+        if (!measuring)
+            memory->adapters[i] = tape;
+    }
+}
+
+static training_memory lay_out(const aac_text_training *training, aac_workspace *workspace)
+{
+    const aac_text_plan *plan = &training->forward;
+    const aac_block_shape *shape = &plan->block.shape;
+    size_t prompts = (size_t)plan->batch->prompts, width = (size_t)shape->width;
+    size_t tokens = (size_t)plan->batch->offsets[plan->batch->prompts];
+    size_t embedding = (size_t)plan->checkpoint->embedding;
+    size_t element = aac_dtype_size(shape->type);
+    training_memory memory = {0};
+    memory.forward = aac_text_lay_out(plan, workspace, backward_scratch(training));
+    memory.backward.spread_gradient = aac_take(workspace, tokens * 3 * width, element);
+    memory.backward.attended_gradient = aac_take(workspace, tokens * width, element);
+    lay_out_tape(training, workspace, &memory);
+    memory.gradient = aac_take(workspace, (size_t)shape->rows * width, sizeof(float));
+    memory.projected = aac_take(workspace, prompts * embedding, sizeof(float));
+    memory.operand = aac_take(workspace, prompts * embedding, element);
+    memory.normed = aac_take(workspace, prompts * width, sizeof(float));
+    memory.ends = aac_take(workspace, prompts * width, sizeof(float));
+    memory.vectors = aac_take(workspace, prompts * embedding, sizeof(float));
+    memory.tape =
+        (aac_text_tape){.blocks = memory.blocks,
+                        .adapters = memory.adapters,
+                        .ends = aac_take(workspace, prompts * width, sizeof(float)),
+                        .normed = aac_take(workspace, prompts * width, element),
+                        .projected = aac_take(workspace, prompts * embedding, sizeof(float))};
+    return memory;
+}
+
+size_t aac_text_training_workspace(const aac_text_training *training)
+{
+    aac_workspace workspace = {0};
+    lay_out(training, &workspace);
+    return workspace.used;
+}
+
+aaclip_status aac_text_training_forward(const aac_text_training *training, float *vectors,
+                                        void *base)
+{
+    aac_workspace workspace = {.base = base};
+    const training_memory memory = lay_out(training, &workspace);
+    return aac_text_run(&training->forward, &memory.forward, vectors, NULL);
+}
+
+/* memory->ends = gradient of the end tokens' rows */
+static aaclip_status end_backward(const aac_text_training *training, const float *vector_gradient,
+                                  const training_memory *memory)
+{
+    const aac_trained_projection *projection = &training->trained->projections[0];
+    const aac_text_plan *plan = &training->forward;
+    void *scratch = memory->forward.block.scratch;
+    const void *operand = memory->projected;
+    const aac_op_args normalize = {
+        .x = memory->tape.projected, .dy = vector_gradient, .y = memory->projected};
+    aaclip_status status = aac_run(training->normalize, &normalize, scratch);
+    const aac_op_args activate = {
+        .x = memory->tape.projected, .dy = memory->projected, .y = memory->projected};
+    if (!status && training->activate)
+        status = aac_run(training->activate, &activate, scratch);
+    const aac_op_args convert = {.x = memory->projected, .y = memory->operand};
+    if (!status && training->convert) {
+        status = aac_run(training->convert, &convert, scratch);
+        operand = memory->operand;
+    }
+    const aac_op_args sum = {.x = memory->tape.normed, .dy = operand, .y = projection->gradient};
+    if (!status)
+        status = aac_run(training->gradient, &sum, scratch);
+    const aac_op_args back = {.x = operand, .y = memory->normed, .weight = projection->turned};
+    if (!status)
+        status = aac_run(training->project, &back, scratch);
+    memset(memory->ends, 0,
+           (size_t)(plan->batch->prompts * plan->checkpoint->text.width) * sizeof(float));
+    const aac_op_args norm = {.x = memory->tape.ends,
+                              .dy = memory->normed,
+                              .y = memory->ends,
+                              .gain = plan->tower->ln_final_gain};
+    return status ? status : aac_run(training->norm, &norm, scratch);
+}
+
+/* Equal prompts end at the same row. */
+static void give_ends(const aac_text_plan *plan, const training_memory *memory)
+{
+    int64_t width = plan->checkpoint->text.width;
+    memset(memory->gradient, 0, (size_t)(plan->tree.nodes * width) * sizeof(float));
+    for (int64_t i = 0; i < plan->batch->prompts; i++) {
+        int64_t end = plan->tree.rows[plan->batch->offsets[i + 1] - 1];
+        for (int64_t j = 0; j < width; j++)
+            memory->gradient[end * width + j] += memory->ends[i * width + j];
+    }
+}
+
+static aaclip_status blocks_backward(const aac_text_training *training,
+                                     const training_memory *memory)
+{
+    const aac_text_plan *plan = &training->forward;
+    aac_trained_tower *trained = training->trained;
+    const aac_sequences prompts = {plan->batch->offsets, plan->batch->prompts, plan->tree.rows};
+    aaclip_status status = AACLIP_OK;
+    for (int64_t i = plan->checkpoint->text.layers; !status && i-- > 0;) {
+        if (i < trained->layer_count)
+            status = aac_adapter_backward_run(&training->adapter, &trained->layers[i],
+                                              &memory->adapters[i], memory->gradient, i == 0,
+                                              &memory->forward.block);
+        if (!status && i > 0)
+            status = aac_block_backward_run(
+                &training->block, &plan->tower->blocks[i], &trained->blocks[i], &memory->blocks[i],
+                memory->gradient, &prompts, &memory->forward.block, &memory->backward);
+    }
+    return status;
+}
+
+aaclip_status aac_text_training_backward(const aac_text_training *training,
+                                         const float *vector_gradient, void *base)
+{
+    aac_workspace workspace = {.base = base};
+    const training_memory memory = lay_out(training, &workspace);
+    aaclip_status status =
+        aac_text_run(&training->forward, &memory.forward, memory.vectors, &memory.tape);
+    if (!status)
+        status = end_backward(training, vector_gradient, &memory);
+    if (status)
+        return status;
+    give_ends(&training->forward, &memory);
+    return blocks_backward(training, &memory);
+}
