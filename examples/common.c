@@ -55,8 +55,8 @@ void progress_update(progress_bar *bar, size_t done, size_t total)
     if (now - bar->drawn < interval && done < total)
         return;
     int filled = (int)((double)width * (double)done / (double)total);
-    fprintf(stderr, "\r%s [%.*s%*s] %zu/%zu", bar->label, filled, "##############################",
-            width - filled, "", done, total);
+    fprintf(stderr, "\r%s [%.*s%*s] %zu/%zu %-60s", bar->label, filled,
+            "##############################", width - filled, "", done, total, bar->detail);
     bar->drawn = now;
     bar->visible = true;
 }
@@ -153,6 +153,9 @@ bool open_text_file(text_output *output, const char *path, const char *program)
         output->file = stdout;
         return true;
     }
+    struct stat info;
+    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode))
+        return !complain(program, "%s: cannot write: not a regular file; - is stdout", path);
     size_t length = strlen(path) + sizeof ".XXXXXX";
     output->path = strdup(path);
     output->temporary = malloc(length);

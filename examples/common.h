@@ -21,6 +21,7 @@ typedef struct progress_bar {
     const char *label;
     double started, drawn;
     bool visible;
+    char detail[96]; /* shown behind the numbers */
 } progress_bar;
 
 void progress_start(progress_bar *bar, const char *label);

@@ -45,10 +45,10 @@ static bool add_dataset_classes(command_line *arguments)
     aaclip_domain domain;
     if (!arguments->dataset || arguments->classes.count)
         return true;
-    if (aaclip_dataset_domain(arguments->dataset, &domain))
+    if (aaclip_known_dataset_domain(arguments->dataset, &domain))
         return !complain(PROGRAM, "%s", aaclip_last_error());
-    for (size_t i = 0; i < aaclip_dataset_class_count(arguments->dataset); i++)
-        if (!list_add(&arguments->classes, aaclip_dataset_class_name(arguments->dataset, i)))
+    for (size_t i = 0; i < aaclip_known_dataset_class_count(arguments->dataset); i++)
+        if (!list_add(&arguments->classes, aaclip_known_dataset_class_name(arguments->dataset, i)))
             return false;
     return true;
 }

@@ -214,7 +214,7 @@ static bool open_session(detection *session, const command_line *arguments)
     detector.image_size = arguments->image_size;
     detector.config = &config;
     if (!arguments->has_domain && arguments->dataset &&
-        failed(aaclip_dataset_domain(arguments->dataset, &detector.domain)))
+        failed(aaclip_known_dataset_domain(arguments->dataset, &detector.domain)))
         return false;
     return !failed(aaclip_model_open(&session->model, arguments->model, &model)) &&
            open_adapters(session, arguments) && open_cache(session, arguments) &&
@@ -356,19 +356,17 @@ static bool write_json(const command_line *arguments, const detection *session,
     for (size_t i = 0; i < arguments->images.count; i++)
         if (rows[i].done)
             json_array_append_new(
-                images,
-                json_pack("{s:o, s:f, s:f, s:i, s:i}", "path",
-                          path_string(arguments->images.items[i]), "score", (double)rows[i].score,
-                          "map_maximum", (double)rows[i].map_maximum, "width",
-                          (int)rows[i].width, "height", (int)rows[i].height));
+                images, json_pack("{s:o, s:f, s:f, s:i, s:i}", "path",
+                                  path_string(arguments->images.items[i]), "score",
+                                  (double)rows[i].score, "map_maximum", (double)rows[i].map_maximum,
+                                  "width", (int)rows[i].width, "height", (int)rows[i].height));
     aaclip_model_info info = {.size = sizeof info};
     aaclip_model_get_info(session->model, &info);
-    json_t *root =
-        json_pack("{s:s, s:o, s:s, s:s, s:o, s:i, s:o}", "version", aaclip_version_string(),
-                  "model", path_string(info.path), "backend", info.backend, "precision",
-                  aaclip_precision_name(info.precision), "class", path_string(session->class_name),
-                  "image_size", (int)aaclip_detector_image_size(session->detector), "images",
-                  images);
+    json_t *root = json_pack("{s:s, s:o, s:s, s:s, s:o, s:i, s:o}", "version",
+                             aaclip_version_string(), "model", path_string(info.path), "backend",
+                             info.backend, "precision", aaclip_precision_name(info.precision),
+                             "class", path_string(session->class_name), "image_size",
+                             (int)aaclip_detector_image_size(session->detector), "images", images);
     text_output output;
     bool opened = open_text_file(&output, arguments->json, PROGRAM);
     bool written = opened && root && json_dumpf(root, output.file, JSON_INDENT(2)) == 0 &&

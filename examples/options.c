@@ -1,10 +1,11 @@
 #include "options.h"
 
 #include <getopt.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_OPTIONS = 40, FIRST_CODE = 256 };
+enum { MOST_OPTIONS = 60, FIRST_CODE = 256 };
 
 static bool parse_precision(aaclip_precision *precision, const char *text, const char *program)
 {
@@ -41,6 +42,17 @@ static bool parse_number(const program_option *option, const char *text, const c
                      option->most, text);
 }
 
+static bool parse_real(const program_option *option, const char *text, const char *program)
+{
+    char *end;
+    double value = strtod(text, &end);
+    *(double *)option->value = value;
+    if (*text && !*end && isfinite(value) && value >= 0)
+        return true;
+    return !complain(program, "--%s: expected a number that is not negative, found '%s'",
+                     option->name, text);
+}
+
 static bool set_option(const program_option *option, const char *text, const char *program)
 {
     if (option->given)
@@ -56,6 +68,8 @@ static bool set_option(const program_option *option, const char *text, const cha
         return true;
     case OPTION_NUMBER:
         return parse_number(option, text, program);
+    case OPTION_REAL:
+        return parse_real(option, text, program);
     case OPTION_PRECISION:
         return parse_precision(option->value, text, program);
     case OPTION_PROFILE:
@@ -66,19 +80,30 @@ static bool set_option(const program_option *option, const char *text, const cha
     return false;
 }
 
+static void underscores_to_dashes(char *argument)
+{
+    if (strncmp(argument, "--", 2) != 0)
+        return;
+    for (char *c = argument; *c && *c != '='; c++)
+        if (*c == '_')
+            *c = '-';
+}
+
 parse_result parse_options(const program_option *options, const char *program, const char *usage,
                            int argc, char **argv, program_arguments *rest)
 {
     struct option table[MOST_OPTIONS + 3] = {{0}};
     int count = 0;
     for (; options[count].name && count < MOST_OPTIONS; count++)
-        table[count] = (struct option){
-            options[count].name,
-            options[count].kind == OPTION_FLAG ? no_argument : required_argument, NULL,
-            FIRST_CODE + count};
+        table[count] =
+            (struct option){options[count].name,
+                            options[count].kind == OPTION_FLAG ? no_argument : required_argument,
+                            NULL, FIRST_CODE + count};
     const int help = FIRST_CODE + count, version = help + 1;
     table[count] = (struct option){"help", no_argument, NULL, help};
     table[count + 1] = (struct option){"version", no_argument, NULL, version};
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        underscores_to_dashes(argv[i]);
     for (int code; (code = getopt_long(argc, argv, "", table, NULL)) != -1;) {
         if (code == help || code == version) {
             fputs(code == help ? usage : aaclip_version_string(), stdout);

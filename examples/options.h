@@ -9,6 +9,7 @@ typedef enum option_kind {
     OPTION_LIST,      /* string_list; repeatable */
     OPTION_FLAG,      /* bool */
     OPTION_NUMBER,    /* unsigned */
+    OPTION_REAL,      /* double, 0 or more */
     OPTION_PRECISION, /* aaclip_precision */
     OPTION_PROFILE,   /* aaclip_profile */
     OPTION_DOMAIN     /* aaclip_domain */
@@ -34,7 +35,10 @@ typedef struct program_arguments {
     int count;
 } program_arguments;
 
-/* Reads argv into `options`, which ends with an empty row; --help and --version are added. */
+/*
+ * Reads argv into `options`, which ends with an empty row; --help and --version are added. Names may
+ * be written with underscores, as the Python code has them.
+ */
 parse_result parse_options(const program_option *options, const char *program, const char *usage,
                            int argc, char **argv, program_arguments *rest);
 

@@ -26,12 +26,14 @@
 #include <aaclip/adapters.h>
 #include <aaclip/backend.h>
 #include <aaclip/config.h>
+#include <aaclip/dataset.h>
 #include <aaclip/detector.h>
 #include <aaclip/export.h>
 #include <aaclip/image.h>
 #include <aaclip/model.h>
 #include <aaclip/status.h>
 #include <aaclip/text_cache.h>
+#include <aaclip/trainer.h>
 #include <aaclip/version.h>
 
 #endif

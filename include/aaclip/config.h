@@ -81,13 +81,13 @@ AACLIP_API const char *aaclip_domain_name(aaclip_domain domain);
  */
 
 /** Number and names of the known data sets; NULL past the end. */
-AACLIP_API size_t aaclip_dataset_count(void);
-AACLIP_API const char *aaclip_dataset_name(size_t index);
+AACLIP_API size_t aaclip_known_dataset_count(void);
+AACLIP_API const char *aaclip_known_dataset_name(size_t index);
 /** Number and names of a data set's classes; 0 and NULL when there is no such data set or class. */
-AACLIP_API size_t aaclip_dataset_class_count(const char *dataset);
-AACLIP_API const char *aaclip_dataset_class_name(const char *dataset, size_t index);
+AACLIP_API size_t aaclip_known_dataset_class_count(const char *dataset);
+AACLIP_API const char *aaclip_known_dataset_class_name(const char *dataset, size_t index);
 /** Domain of a data set. NOT_FOUND lists the known ones. Case is ignored. */
-AACLIP_API aaclip_status aaclip_dataset_domain(const char *dataset, aaclip_domain *domain);
+AACLIP_API aaclip_status aaclip_known_dataset_domain(const char *dataset, aaclip_domain *domain);
 /**
  * Writes the phrase of a class to `phrase` (at most `capacity` bytes with the terminator). A class
  * that the data set does not know, or a NULL data set, gives the class name with spaces for

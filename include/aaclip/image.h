@@ -51,7 +51,7 @@ AACLIP_API aaclip_status aaclip_image_open(aaclip_image **image, const char *pat
 AACLIP_API aaclip_status aaclip_image_decode(aaclip_image **image, const void *bytes, size_t size,
                                              const char *name);
 
-/** The pixels; they live as long as the image. */
+/** The pixels; they live as long as the image. NULL has none. */
 AACLIP_API aaclip_image_view aaclip_image_get_view(const aaclip_image *image);
 
 /** Frees the image and sets *image to NULL; accepts NULL and a pointer to NULL. */

@@ -71,7 +71,7 @@ AACLIP_API void aaclip_text_cache_close(aaclip_text_cache **cache);
 AACLIP_API aaclip_status aaclip_text_cache_build(aaclip_text_cache *cache, const char *const *names,
                                                  const char *const *phrases, size_t count);
 
-/** Adds or replaces one pair of vectors (embedding floats each; copied). */
+/** Adds or replaces one pair of vectors (embedding floats each; copied). Names are UTF-8. */
 AACLIP_API aaclip_status aaclip_text_cache_add(aaclip_text_cache *cache, const char *name,
                                                const float *normal, const float *abnormal);
 

@@ -1,0 +1,574 @@
+/* aaclip-train: trains text adapters, then image adapters. */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "options.h"
+
+#define PROGRAM "aaclip-train"
+
+/* Options that both stages have, each with values of its own. */
+typedef struct stage_line {
+    unsigned epochs, batch_size;
+    double learning_rate;
+} stage_line;
+
+typedef struct command_line {
+    const char *model, *vocabulary, *prompts, *backend, *dataset, *data_root, *manifest;
+    const char *training_mode, *save_path, *log, *levels, *scales;
+    string_list initial;
+    bool has_profile, has_config, resume, no_augmentation, no_shuffle, recompute, balanced, verbose;
+    aaclip_profile profile;
+    aaclip_precision precision;
+    unsigned threads, image_size, shot, accumulate, max_steps, save_steps, seed;
+    unsigned text_adapt_until, image_adapt_until, surgery_blocks;
+    double text_adapt_weight, image_adapt_weight, text_norm_weight;
+    stage_line text, image;
+} command_line;
+
+/* Everything that is open. */
+typedef struct training {
+    const command_line *arguments;
+    aaclip_model *model;
+    aaclip_dataset *dataset;
+    aaclip_adapters *initial, *text_adapters;
+    aaclip_text_cache *cache;
+    aaclip_trainer *trainer;
+    aaclip_config config;
+    progress_bar bar;
+    /* of the running stage */
+    const char *latest, *name;
+    unsigned epochs;
+    uint64_t first_step;
+    bool save_failed;
+} training;
+
+static volatile sig_atomic_t interrupted;
+
+static const char usage[] =
+    "usage: " PROGRAM
+    " --model FILE (--dataset NAME | --manifest FILE.jsonl) --save-path FOLDER\n"
+    "       [options]\n"
+    "\n"
+    "Trains text adapters (stage 1), then image adapters (stage 2). Writes text_adapter.pth,\n"
+    "image_adapter_N.pth after epoch N and image_adapter_latest.pth to the folder. A stage that "
+    "the\n"
+    "folder holds finished is not trained again. Names may be written with underscores.\n"
+    "\n"
+    "  --model FILE             CLIP checkpoint (OpenAI, Hugging Face, open_clip)\n"
+    "  --vocab FILE             bpe_simple_vocab_16e6.txt.gz or merges.txt [beside the model]\n"
+    "  --dataset NAME           known data set: phrases of its classes\n"
+    "  --data-root FOLDER       where the images are [data/NAME]\n"
+    "  --manifest FILE          JSON lines of samples, paths relative to the data root\n"
+    "  --training-mode M        few_shot or full_shot [full_shot]\n"
+    "  --shot N                 samples a class and kind that few_shot draws [32]\n"
+    "  --text-epoch N           [5]     --image-epoch N         [20]\n"
+    "  --text-batch-size N      [16]    --image-batch-size N    [2]\n"
+    "  --text-lr X              [1e-5]  --image-lr X            [5e-4]\n"
+    "  --accumulate N           batches that make one step of stage 2 [1]\n"
+    "  --profile P              document or published [document, or told by --init]\n"
+    "  --text-adapt-weight X    [0.1]   --image-adapt-weight X  [0.1]\n"
+    "  --text-adapt-until N     [3]     --image-adapt-until N   [6]\n"
+    "  --text-norm-weight X     weight of the orthogonal loss [0.1]\n"
+    "  --levels N,N,...         blocks whose patches are used [6,12,18,24]\n"
+    "  --stage1-scales S        sum or last [sum; published: last]\n"
+    "  --surgery-blocks N       last blocks with value-value attention in stage 1 [19 of 24]\n"
+    "  --balanced-focal         weigh pixels by the other kind's share\n"
+    "  --img-size N             side of the network's input in pixels [518 for a 336 checkpoint]\n"
+    "  --prompts FILE           JSON prompt set in place of the profile's\n"
+    "  --init FILE              start from these adapters, with a fresh optimizer; repeatable\n"
+    "  --resume                 go on from an unfinished run in the folder\n"
+    "  --no-augmentation        resize only\n"
+    "  --no-shuffle             samples in the order of the list\n"
+    "  --max-steps N            stop each stage after so many optimizer steps\n"
+    "  --save-steps N           also save every N steps [at the end of an epoch]\n"
+    "  --seed N                 [0]\n"
+    "  --recompute              less memory in stage 2, a third more time\n"
+    "  --precision P            f32, bf16 or auto [f32]\n"
+    "  --backend NAME           onednn, blas or reference [the best one]\n"
+    "  --threads N              [all processors]\n"
+    "  --log FILE               append one JSON object a step\n"
+    "  --verbose                show the library's messages\n"
+    "  --help, --version\n";
+
+static bool failed(aaclip_status status)
+{
+    return status && complain(PROGRAM, "%s", aaclip_last_error());
+}
+
+static bool check_arguments(const command_line *arguments)
+{
+    const char *mode = arguments->training_mode;
+    if (!arguments->model)
+        return !complain(PROGRAM, "--model is missing; --help shows how to call this program");
+    if (!arguments->save_path)
+        return !complain(PROGRAM, "--save-path is missing");
+    if (!arguments->dataset && !arguments->manifest && !arguments->data_root)
+        return !complain(PROGRAM, "--dataset, --manifest or --data-root is missing");
+    if (strcmp(mode, "few-shot") != 0 && strcmp(mode, "few_shot") != 0 &&
+        strcmp(mode, "full-shot") != 0 && strcmp(mode, "full_shot") != 0)
+        return !complain(PROGRAM, "--training-mode: expected few_shot or full_shot, found '%s'",
+                         mode);
+    if (arguments->scales && strcmp(arguments->scales, "sum") != 0 &&
+        strcmp(arguments->scales, "last") != 0)
+        return !complain(PROGRAM, "--stage1-scales: expected sum or last, found '%s'",
+                         arguments->scales);
+    return true;
+}
+
+static parse_result parse(command_line *arguments, int argc, char **argv)
+{
+    bool *config = &arguments->has_config;
+    const program_option options[] = {
+        {"model", OPTION_TEXT, &arguments->model, 0, NULL},
+        {"vocab", OPTION_TEXT, &arguments->vocabulary, 0, NULL},
+        {"prompts", OPTION_TEXT, &arguments->prompts, 0, NULL},
+        {"dataset", OPTION_TEXT, &arguments->dataset, 0, NULL},
+        {"data-root", OPTION_TEXT, &arguments->data_root, 0, NULL},
+        {"manifest", OPTION_TEXT, &arguments->manifest, 0, NULL},
+        {"training-mode", OPTION_TEXT, &arguments->training_mode, 0, NULL},
+        {"shot", OPTION_NUMBER, &arguments->shot, 1000000, NULL},
+        {"text-epoch", OPTION_NUMBER, &arguments->text.epochs, 1000000, NULL},
+        {"image-epoch", OPTION_NUMBER, &arguments->image.epochs, 1000000, NULL},
+        {"text-batch-size", OPTION_NUMBER, &arguments->text.batch_size, 65536, NULL},
+        {"image-batch-size", OPTION_NUMBER, &arguments->image.batch_size, 65536, NULL},
+        {"text-lr", OPTION_REAL, &arguments->text.learning_rate, 0, NULL},
+        {"image-lr", OPTION_REAL, &arguments->image.learning_rate, 0, NULL},
+        {"accumulate", OPTION_NUMBER, &arguments->accumulate, 65536, NULL},
+        {"profile", OPTION_PROFILE, &arguments->profile, 0, &arguments->has_profile},
+        {"text-adapt-weight", OPTION_REAL, &arguments->text_adapt_weight, 0, config},
+        {"image-adapt-weight", OPTION_REAL, &arguments->image_adapt_weight, 0, config},
+        {"text-adapt-until", OPTION_NUMBER, &arguments->text_adapt_until, 4096, config},
+        {"image-adapt-until", OPTION_NUMBER, &arguments->image_adapt_until, 4096, config},
+        {"levels", OPTION_TEXT, &arguments->levels, 0, config},
+        {"text-norm-weight", OPTION_REAL, &arguments->text_norm_weight, 0, NULL},
+        {"stage1-scales", OPTION_TEXT, &arguments->scales, 0, NULL},
+        {"surgery-blocks", OPTION_NUMBER, &arguments->surgery_blocks, 4096, NULL},
+        {"balanced-focal", OPTION_FLAG, &arguments->balanced, 0, NULL},
+        {"img-size", OPTION_NUMBER, &arguments->image_size, 8192, NULL},
+        {"image-size", OPTION_NUMBER, &arguments->image_size, 8192, NULL},
+        {"init", OPTION_LIST, &arguments->initial, 0, NULL},
+        {"save-path", OPTION_TEXT, &arguments->save_path, 0, NULL},
+        {"resume", OPTION_FLAG, &arguments->resume, 0, NULL},
+        {"no-augmentation", OPTION_FLAG, &arguments->no_augmentation, 0, NULL},
+        {"no-shuffle", OPTION_FLAG, &arguments->no_shuffle, 0, NULL},
+        {"max-steps", OPTION_NUMBER, &arguments->max_steps, 1000000000, NULL},
+        {"save-steps", OPTION_NUMBER, &arguments->save_steps, 1000000000, NULL},
+        {"seed", OPTION_NUMBER, &arguments->seed, 4294967295u, NULL},
+        {"recompute", OPTION_FLAG, &arguments->recompute, 0, NULL},
+        {"precision", OPTION_PRECISION, &arguments->precision, 0, NULL},
+        {"backend", OPTION_TEXT, &arguments->backend, 0, NULL},
+        {"threads", OPTION_NUMBER, &arguments->threads, 4096, NULL},
+        {"log", OPTION_TEXT, &arguments->log, 0, NULL},
+        {"verbose", OPTION_FLAG, &arguments->verbose, 0, NULL},
+        {0},
+    };
+    program_arguments rest;
+    parse_result result = parse_options(options, PROGRAM, usage, argc, argv, &rest);
+    if (result != PARSE_RUN)
+        return result;
+    if (rest.count) {
+        complain(PROGRAM, "'%s' is no option", rest.items[0]);
+        return PARSE_WRONG;
+    }
+    return check_arguments(arguments) ? PARSE_RUN : PARSE_WRONG;
+}
+
+static bool parse_levels(aaclip_config *config, const char *text)
+{
+    config->level_count = 0;
+    while (*text && config->level_count < AACLIP_MAX_LEVELS) {
+        char *end;
+        unsigned long level = strtoul(text, &end, 10);
+        if (end == text || level == 0 || level > 4096 || (*end && *end != ','))
+            break;
+        config->levels[config->level_count++] = (uint32_t)level;
+        if (!*end)
+            return true;
+        text = end + 1;
+    }
+    return !complain(PROGRAM, "--levels: expected at most %d numbers of blocks, like 6,12,18,24",
+                     AACLIP_MAX_LEVELS);
+}
+
+static bool make_config(training *session)
+{
+    const command_line *arguments = session->arguments;
+    aaclip_config *config = &session->config;
+    aaclip_config_init(config, arguments->profile);
+    config->text_adapter_weight = (float)arguments->text_adapt_weight;
+    config->image_adapter_weight = (float)arguments->image_adapt_weight;
+    config->text_adapter_layers = arguments->text_adapt_until;
+    config->image_adapter_layers = arguments->image_adapt_until;
+    return !arguments->levels || parse_levels(config, arguments->levels);
+}
+
+static char *join(const char *folder, const char *name)
+{
+    size_t size = strlen(folder) + strlen(name) + 2;
+    char *path = malloc(size);
+    if (path)
+        snprintf(path, size, "%s/%s", folder, name);
+    else
+        complain(PROGRAM, "out of memory");
+    return path;
+}
+
+static bool exists(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0;
+}
+
+static bool make_folder(const char *path)
+{
+    char *copy = strdup(path);
+    bool made = copy != NULL;
+    for (char *slash = copy; made && slash;) {
+        slash = strchr(slash + 1, '/');
+        if (slash)
+            *slash = '\0';
+        made = mkdir(copy, 0777) == 0 || errno == EEXIST;
+        if (slash)
+            *slash = '/';
+    }
+    if (!made)
+        complain(PROGRAM, "%s: %s", path, strerror(errno));
+    free(copy);
+    return made;
+}
+
+/* Few-shot: what was drawn is written beside the checkpoints. */
+static bool draw_shots(training *session)
+{
+    const command_line *arguments = session->arguments;
+    aaclip_dataset *drawn = NULL;
+    char *path = join(arguments->save_path, "samples.jsonl");
+    bool done = path &&
+                !failed(aaclip_dataset_sample(&drawn, session->dataset, arguments->shot,
+                                              arguments->seed)) &&
+                !failed(aaclip_dataset_save_manifest(drawn, path));
+    free(path);
+    if (!done) {
+        aaclip_dataset_close(&drawn);
+        return false;
+    }
+    aaclip_dataset_close(&session->dataset);
+    session->dataset = drawn;
+    return true;
+}
+
+static bool open_dataset(training *session)
+{
+    const command_line *arguments = session->arguments;
+    aaclip_dataset_options options;
+    aaclip_dataset_options_init(&options);
+    options.manifest = arguments->manifest;
+    options.masks = AACLIP_MASKS_REQUIRED;
+    char *standard = arguments->data_root ? strdup(arguments->data_root)
+                     : arguments->dataset ? join("data", arguments->dataset)
+                                          : strdup(arguments->manifest);
+    bool opened = standard && !failed(aaclip_dataset_open(&session->dataset, standard, &options));
+    free(standard);
+    bool few = strncmp(arguments->training_mode, "few", 3) == 0;
+    return opened && (!few || draw_shots(session));
+}
+
+/* The adapters to start from; they tell profile and configuration unless the call does. */
+static bool open_initial(training *session)
+{
+    const command_line *arguments = session->arguments;
+    const aaclip_config *fixed =
+        arguments->has_profile || arguments->has_config ? &session->config : NULL;
+    if (!arguments->initial.count)
+        return true;
+    return !failed(aaclip_adapters_open(&session->initial, session->model,
+                                        (const char *const *)arguments->initial.items,
+                                        arguments->initial.count, fixed)) &&
+           !failed(aaclip_adapters_get_config(session->initial, &session->config));
+}
+
+static bool open_session(training *session)
+{
+    const command_line *arguments = session->arguments;
+    aaclip_model_options model;
+    aaclip_model_options_init(&model);
+    model.backend = arguments->backend;
+    model.precision = arguments->precision;
+    model.threads = arguments->threads;
+    if (!make_config(session) || !make_folder(arguments->save_path) ||
+        failed(aaclip_model_open(&session->model, arguments->model, &model)) ||
+        !open_dataset(session))
+        return false;
+    return open_initial(session);
+}
+
+static void close_session(training *session)
+{
+    aaclip_trainer_close(&session->trainer);
+    aaclip_text_cache_close(&session->cache);
+    aaclip_adapters_close(&session->text_adapters);
+    aaclip_adapters_close(&session->initial);
+    aaclip_dataset_close(&session->dataset);
+    aaclip_model_close(&session->model);
+}
+
+static void stop(int signal_number)
+{
+    (void)signal_number;
+    interrupted = 1;
+}
+
+static bool save(training *session, const char *path)
+{
+    return !failed(aaclip_trainer_save(session->trainer, path));
+}
+
+/* "1:02:03" */
+static void format_time(double seconds, char *text, size_t size)
+{
+    unsigned long whole = seconds > 0 ? (unsigned long)seconds : 0;
+    snprintf(text, size, "%lu:%02lu:%02lu", whole / 3600, whole / 60 % 60, whole % 60);
+}
+
+static void show_progress(training *session, const aaclip_training_progress *progress)
+{
+    uint64_t total = session->epochs * progress->epoch_steps;
+    double spent = seconds_now() - session->bar.started;
+    uint64_t done = progress->step - session->first_step;
+    uint64_t left = total > progress->step ? total - progress->step : 0;
+    char time_left[32];
+    format_time(spent / (double)done * (double)left, time_left, sizeof time_left);
+    snprintf(session->bar.detail, sizeof session->bar.detail,
+             "epoch %llu/%u, loss %.4f, %.2f images/s, %s left",
+             (unsigned long long)progress->epoch, session->epochs, progress->losses->total,
+             progress->images_per_second, time_left);
+    progress_update(&session->bar, progress->step, total);
+}
+
+static bool after_step(const aaclip_training_progress *progress, void *user)
+{
+    training *session = user;
+    const command_line *arguments = session->arguments;
+    show_progress(session, progress);
+    if (arguments->save_steps && progress->step % arguments->save_steps == 0)
+        session->save_failed = !save(session, session->latest);
+    bool enough = arguments->max_steps && progress->step >= arguments->max_steps;
+    bool epoch_ends = progress->epoch_step == progress->epoch_steps; /* that stops by itself */
+    return !interrupted && !session->save_failed && (!enough || epoch_ends);
+}
+
+/* What a file in the folder says of a stage: nothing, unfinished, finished. */
+static bool take_up(training *session, const char *path, bool *finished)
+{
+    aaclip_training_progress progress = {.size = sizeof progress};
+    *finished = false;
+    if (!exists(path))
+        return true;
+    if (failed(aaclip_trainer_load(session->trainer, path)) ||
+        failed(aaclip_trainer_get_progress(session->trainer, &progress)))
+        return false;
+    uint64_t total = session->epochs * progress.epoch_steps;
+    *finished = progress.step >= total;
+    session->first_step = progress.step;
+    if (*finished || session->arguments->resume)
+        return true;
+    return !complain(PROGRAM,
+                     "%s: a run stands there at step %llu of %llu; give --resume to go on with it, "
+                     "or another --save-path",
+                     path, (unsigned long long)progress.step, (unsigned long long)total);
+}
+
+static void print_epoch(const training *session, unsigned epoch, const aaclip_losses *losses)
+{
+    printf("%s epoch %u/%u: loss %.6f (focal %.6f, dice %.6f + %.6f, %s %.6f)\n", session->name,
+           epoch, session->epochs, losses->total, losses->focal, losses->dice_normal,
+           losses->dice_abnormal, strcmp(session->name, "text") == 0 ? "orthogonal" : "class",
+           strcmp(session->name, "text") == 0 ? losses->orthogonal : losses->classification);
+    fflush(stdout);
+}
+
+/* image_adapter_N.pth */
+static bool save_epoch(training *session, unsigned epoch)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%s_adapter_%u.pth", session->name, epoch);
+    char *path = join(session->arguments->save_path, name);
+    bool saved = path && save(session, path);
+    free(path);
+    return saved;
+}
+
+/* Epoch after epoch; a stop by --max-steps or a signal saves where it is. */
+static bool run_epochs(training *session, bool each_epoch)
+{
+    aaclip_training_progress progress = {.size = sizeof progress};
+    aaclip_status status = AACLIP_OK;
+    bool good = true;
+    while (good && !status) {
+        aaclip_trainer_get_progress(session->trainer, &progress);
+        unsigned most = session->arguments->max_steps;
+        if (progress.step >= session->epochs * progress.epoch_steps ||
+            (most && progress.step >= most))
+            return true;
+        aaclip_losses losses = {.size = sizeof losses};
+        status = aaclip_trainer_epoch(session->trainer, &losses);
+        if (status)
+            break;
+        aaclip_trainer_get_progress(session->trainer, &progress);
+        progress_end(&session->bar);
+        print_epoch(session, (unsigned)progress.epoch, &losses);
+        good = save(session, session->latest) &&
+               (!each_epoch || save_epoch(session, (unsigned)progress.epoch));
+    }
+    if (status == AACLIP_ERROR_CANCELLED && !session->save_failed) {
+        good = save(session, session->latest);
+        return good && !interrupted;
+    }
+    return good && !failed(status);
+}
+
+static void fill_options(const training *session, aaclip_trainer_options *options,
+                         const stage_line *line)
+{
+    const command_line *arguments = session->arguments;
+    options->config = &session->config;
+    options->initial = session->initial;
+    options->image_size = arguments->image_size;
+    options->batch_size = line->batch_size;
+    options->learning_rate = line->learning_rate;
+    options->orthogonal_weight = arguments->text_norm_weight;
+    options->surgery_blocks = arguments->surgery_blocks;
+    options->balanced_focal = arguments->balanced;
+    options->seed = arguments->seed;
+    options->no_augmentation = arguments->no_augmentation;
+    options->no_shuffle = arguments->no_shuffle;
+    options->recompute = arguments->recompute;
+    options->log = arguments->log;
+    options->callback = after_step;
+    options->callback_user = (void *)session;
+    options->vocabulary = arguments->vocabulary;
+    options->prompts = arguments->prompts;
+    options->phrases = arguments->dataset;
+    if (arguments->scales)
+        options->scales =
+            strcmp(arguments->scales, "last") == 0 ? AACLIP_SCALES_LAST : AACLIP_SCALES_SUM;
+}
+
+/* Trains a stage that is not finished in the folder; `latest` holds its state. */
+static bool run_stage(training *session, aaclip_stage stage, const stage_line *line,
+                      const char *latest)
+{
+    aaclip_trainer_options options;
+    aaclip_trainer_options_init(&options, stage, session->config.profile);
+    fill_options(session, &options, line);
+    bool text = stage == AACLIP_STAGE_TEXT, finished = false;
+    if (!text)
+        options.accumulate = session->arguments->accumulate;
+    session->latest = latest;
+    session->name = text ? "text" : "image";
+    session->epochs = line->epochs;
+    session->first_step = 0;
+    if (failed(aaclip_trainer_new(&session->trainer, session->model, session->dataset,
+                                  text ? NULL : session->cache, &options)) ||
+        !take_up(session, latest, &finished))
+        return false;
+    progress_start(&session->bar, session->name);
+    bool done = finished || run_epochs(session, !text);
+    progress_end(&session->bar);
+    return done;
+}
+
+/* Stage 1, or the text adapters that stand in for it: of the folder, or of --init. */
+static bool text_stage(training *session)
+{
+    const command_line *arguments = session->arguments;
+    char *latest = join(arguments->save_path, "text_adapter.pth");
+    const char *const paths[] = {latest};
+    bool done = latest != NULL;
+    if (done && arguments->text.epochs) {
+        done = run_stage(session, AACLIP_STAGE_TEXT, &arguments->text, latest) &&
+               !failed(aaclip_trainer_adapters(session->trainer, &session->text_adapters));
+        aaclip_trainer_close(&session->trainer);
+    } else if (done && exists(latest)) {
+        done =
+            !failed(aaclip_adapters_open(&session->text_adapters, session->model, paths, 1, NULL));
+    }
+    free(latest);
+    return done;
+}
+
+static bool build_progress(size_t done, size_t total, void *user)
+{
+    progress_update(user, done, total);
+    return !interrupted;
+}
+
+/* The text vectors of all classes, once for all of stage 2. */
+static bool build_cache(training *session)
+{
+    const command_line *arguments = session->arguments;
+    const aaclip_adapters *trained =
+        session->text_adapters ? session->text_adapters : session->initial;
+    if (!aaclip_adapters_has_text(trained))
+        return !complain(PROGRAM,
+                         "stage 2 needs text adapters: --text-epoch, --init, or a "
+                         "text_adapter.pth in %s",
+                         arguments->save_path);
+    aaclip_text_cache_options options;
+    aaclip_text_cache_options_init(&options);
+    options.vocabulary = arguments->vocabulary;
+    options.prompts = arguments->prompts;
+    options.progress = build_progress;
+    options.progress_user = &session->bar;
+    bool done = !failed(aaclip_text_cache_new(&session->cache, session->model, trained, &options));
+    progress_start(&session->bar, "text vectors");
+    for (size_t i = 0; done && i < aaclip_dataset_class_count(session->dataset); i++) {
+        char phrase[512];
+        const char *name = aaclip_dataset_class_name(session->dataset, i), *words = phrase;
+        done = !failed(aaclip_class_phrase(arguments->dataset, name, phrase, sizeof phrase)) &&
+               !failed(aaclip_text_cache_build(session->cache, &name, &words, 1));
+    }
+    progress_end(&session->bar);
+    return done;
+}
+
+static bool image_stage(training *session)
+{
+    const command_line *arguments = session->arguments;
+    if (!arguments->image.epochs)
+        return true;
+    char *latest = join(arguments->save_path, "image_adapter_latest.pth");
+    bool done = latest && build_cache(session) &&
+                run_stage(session, AACLIP_STAGE_IMAGE, &arguments->image, latest);
+    free(latest);
+    return done;
+}
+
+int main(int argc, char **argv)
+{
+    command_line arguments = {.training_mode = "full_shot",
+                              .shot = 32,
+                              .accumulate = 1,
+                              .text_adapt_weight = 0.1,
+                              .image_adapt_weight = 0.1,
+                              .text_norm_weight = 0.1,
+                              .text = {5, 16, 1e-5},
+                              .image = {20, 2, 5e-4}};
+    training session = {.arguments = &arguments};
+    parse_result parsed = parse(&arguments, argc, argv);
+    bool done = parsed == PARSE_DONE;
+    if (parsed == PARSE_RUN) {
+        signal(SIGINT, stop);
+        signal(SIGTERM, stop);
+        show_log(arguments.verbose);
+        done = open_session(&session) && text_stage(&session) && image_stage(&session);
+        if (interrupted)
+            complain(PROGRAM, "interrupted; --resume goes on");
+    }
+    close_session(&session);
+    list_clear(&arguments.initial);
+    return done ? 0 : 1;
+}

@@ -1,0 +1,176 @@
+/* Training the adapters, in two stages, with checkpoints that Python reads and resumes from. */
+#ifndef AACLIP_TRAINER_H
+#define AACLIP_TRAINER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <aaclip/adapters.h>
+#include <aaclip/config.h>
+#include <aaclip/dataset.h>
+#include <aaclip/export.h>
+#include <aaclip/model.h>
+#include <aaclip/status.h>
+#include <aaclip/text_cache.h>
+
+AACLIP_BEGIN_DECLS
+
+/*
+ * Stage 1 trains the text adapters against features of the frozen image tower; stage 2 trains the
+ * image adapters against the finished text vectors:
+ *
+ *     aaclip_trainer_options_init(&options, AACLIP_STAGE_TEXT, AACLIP_PROFILE_DOCUMENT);
+ *     aaclip_trainer_new(&trainer, model, dataset, NULL, &options);
+ *     for (int epoch = 0; epoch < 5; epoch++)
+ *         aaclip_trainer_epoch(trainer, &losses);
+ *     aaclip_trainer_save(trainer, "text_adapter.pth");
+ *     aaclip_trainer_adapters(trainer, &text_adapters);
+ *     // a text cache of these adapters, one pair a class; then stage 2 in the same way
+ *     aaclip_trainer_options_init(&options, AACLIP_STAGE_IMAGE, AACLIP_PROFILE_DOCUMENT);
+ *     aaclip_trainer_new(&trainer, model, dataset, cache, &options);
+ */
+
+/** One thread at a time may use a trainer. It retains what it was made with. */
+typedef struct aaclip_trainer aaclip_trainer;
+
+typedef enum aaclip_stage {
+    AACLIP_STAGE_TEXT = 1, /**< text adapters */
+    AACLIP_STAGE_IMAGE = 2 /**< image adapters */
+} aaclip_stage;
+
+/** Which levels' maps the loss of stage 1 counts. */
+typedef enum aaclip_scales {
+    AACLIP_SCALES_SUM = 0, /**< all of them (document) */
+    AACLIP_SCALES_LAST = 1 /**< the last one, as the published code does */
+} aaclip_scales;
+
+/** Parts of a loss, each averaged over the images. */
+typedef struct aaclip_losses {
+    size_t size;
+    double total;
+    double focal, dice_normal, dice_abnormal; /**< of the maps, summed over the levels counted */
+    double orthogonal;     /**< stage 1: (mean of normal . abnormal)^2, before its weight */
+    double classification; /**< stage 2: cross entropy of the detection feature */
+    uint64_t images;       /**< how many they were averaged over */
+} aaclip_losses;
+
+/** Where training stands, for callbacks and logs. */
+typedef struct aaclip_training_progress {
+    size_t size;
+    aaclip_stage stage;
+    uint64_t epoch;              /**< running, counted from 1 */
+    uint64_t step;               /**< optimizer steps done since the beginning */
+    uint64_t epoch_step;         /**< of them in this epoch */
+    uint64_t epoch_steps;        /**< that an epoch has */
+    double learning_rate;        /**< of the last step */
+    double images_per_second;    /**< of the last step, loading included */
+    const aaclip_losses *losses; /**< of the last step; lives during the callback */
+} aaclip_training_progress;
+
+/** Called after every optimizer step in the training thread; false stops with CANCELLED. */
+typedef bool (*aaclip_training_callback)(const aaclip_training_progress *progress, void *user);
+
+#define AACLIP_MAX_MILESTONES 8
+
+typedef struct aaclip_trainer_options {
+    size_t size;
+    aaclip_stage stage;
+    const aaclip_config *config; /**< without `initial`; NULL: the profile given to _init */
+    aaclip_profile profile;
+    /** Adapters to start from, with a fresh optimizer; NULL: Xavier uniform from the seed. */
+    const aaclip_adapters *initial;
+
+    uint32_t image_size; /**< pixels a side; 0 as in detection */
+    uint32_t batch_size; /**< images: 16 in stage 1, 2 in stage 2 */
+    /** Batches that make one optimizer step. Images are computed one by one, so that a step of
+     * `accumulate` batches equals one of a batch so many times larger, and needs no more memory. */
+    uint32_t accumulate;
+    double learning_rate, beta1, beta2, epsilon; /**< Adam; no weight decay */
+    /** Steps at which the learning rate is multiplied by gamma. */
+    uint64_t milestones[AACLIP_MAX_MILESTONES];
+    uint32_t milestone_count;
+    double gamma;
+
+    aaclip_scales scales;     /**< stage 1 */
+    double orthogonal_weight; /**< stage 1 */
+    /** Last blocks with value-value attention in stage 1; 0: 19/24 of the tower. */
+    uint32_t surgery_blocks;
+    bool balanced_focal; /**< weigh pixels by the other kind's share of the image */
+
+    uint64_t seed;           /**< initialisation, order, augmentation */
+    bool no_augmentation;    /**< resize only */
+    bool no_shuffle;         /**< the data set's order */
+    bool recompute;          /**< stage 2: less memory, a third more time */
+    uint32_t loader_threads; /**< that decode and augment in the background; 0: one or two */
+
+    const char *log; /**< appended: one JSON object a line and step; NULL: none */
+    aaclip_training_callback callback;
+    void *callback_user;
+
+    /* Stage 1 only: as in aaclip_text_cache_options. */
+    const char *vocabulary, *prompts;
+    bool truncate;
+    const char *phrases; /**< known data set whose phrases name the classes; NULL: plain names */
+} aaclip_trainer_options;
+
+/** Defaults of a stage and profile (1-16 images, learning rates, schedule, scales). */
+AACLIP_API aaclip_status aaclip_trainer_options_init_sized(aaclip_trainer_options *options,
+                                                           size_t struct_size, aaclip_stage stage,
+                                                           aaclip_profile profile);
+#define aaclip_trainer_options_init(options, stage, profile)                                       \
+    aaclip_trainer_options_init_sized((options), sizeof *(options), (stage), (profile))
+
+/**
+ * Prepares training on `dataset`, whose samples need labels, and masks where they are abnormal.
+ * Stage 2 needs `cache` with a pair for every class of the data set; stage 1 takes NULL.
+ * Errors: INVALID_ARGUMENT (options, unlabelled samples), NOT_FOUND (class not in the cache,
+ * vocabulary), MISMATCH, UNSUPPORTED (a bundle has no text tower), OUT_OF_MEMORY.
+ */
+AACLIP_API aaclip_status aaclip_trainer_new(aaclip_trainer **trainer, const aaclip_model *model,
+                                            const aaclip_dataset *dataset,
+                                            const aaclip_text_cache *cache,
+                                            const aaclip_trainer_options *options);
+
+/** Frees the trainer and sets *trainer to NULL; accepts NULL and a pointer to NULL. */
+AACLIP_API void aaclip_trainer_close(aaclip_trainer **trainer);
+
+/**
+ * One optimizer step. `losses` may be NULL; else set losses->size first.
+ * Errors: IO, FORMAT, ... of a sample, naming its file; BACKEND when the loss is no number:
+ * nothing was changed by that step; CANCELLED by the callback, after the step.
+ */
+AACLIP_API aaclip_status aaclip_trainer_step(aaclip_trainer *trainer, aaclip_losses *losses);
+
+/** Steps to the end of the running epoch; `losses` (may be NULL) are averages over them. */
+AACLIP_API aaclip_status aaclip_trainer_epoch(aaclip_trainer *trainer, aaclip_losses *losses);
+
+/** Losses on a data set as it is: no augmentation, nothing is trained. */
+AACLIP_API aaclip_status aaclip_trainer_evaluate(aaclip_trainer *trainer,
+                                                 const aaclip_dataset *dataset,
+                                                 aaclip_losses *losses);
+
+/** Where training stands. Set progress->size first; `losses` and the speed are not filled in. */
+AACLIP_API aaclip_status aaclip_trainer_get_progress(const aaclip_trainer *trainer,
+                                                     aaclip_training_progress *progress);
+
+/** A copy of the adapters as they are now. Close it with aaclip_adapters_close. */
+AACLIP_API aaclip_status aaclip_trainer_adapters(const aaclip_trainer *trainer,
+                                                 aaclip_adapters **adapters);
+
+/**
+ * Writes adapters, optimizer and position, whole or not at all: as PyTorch's format when the name
+ * ends with .pth or .pt, which torch.load(weights_only=True) reads, else as safetensors.
+ */
+AACLIP_API aaclip_status aaclip_trainer_save(const aaclip_trainer *trainer, const char *path);
+
+/**
+ * Goes on from a saved state, the library's or PyTorch's: the following steps give the same bits as
+ * if training had not stopped (same options, data set, processor and number of threads).
+ * Errors: NOT_FOUND, IO, FORMAT, MISMATCH (shapes, another model, seed or schedule).
+ */
+AACLIP_API aaclip_status aaclip_trainer_load(aaclip_trainer *trainer, const char *path);
+
+AACLIP_END_DECLS
+
+#endif

@@ -1,0 +1,56 @@
+/*
+ * A training stage: what it computes of a step's images. The trainer brings the images one by one;
+ * gradients are summed over them, so a step of any size needs the memory of one image.
+ */
+#ifndef AAC_TRAIN_STAGE_H
+#define AAC_TRAIN_STAGE_H
+
+#include <aaclip/trainer.h>
+
+#include "train/loader.h"
+#include "train/optimizer.h"
+
+/* The images of one optimizer step, or of one part of an evaluation. */
+typedef struct aac_step {
+    const aaclip_dataset *dataset;
+    const size_t *samples; // (count) of the data set
+    size_t count;
+    bool train;            /* gradients are wanted */
+    aaclip_losses *losses; /* means over the step's images are added */
+} aac_step;
+
+/* What a stage is made of; outlives it. */
+typedef struct aac_stage_setup {
+    const aaclip_model *model;
+    const aaclip_text_cache *cache; /* stage 2 */
+    const aaclip_config *config;    /* resolved */
+    const aaclip_trainer_options *options;
+    int64_t image_size;
+    aac_parameter_set *parameters;
+    float *gradients; /* of all parameters, one after the other */
+} aac_stage_setup;
+
+typedef struct aac_stage aac_stage;
+
+struct aac_stage {
+    /* Before the images: what depends on their classes alone. */
+    aaclip_status (*begin)(aac_stage *stage, const aac_step *step);
+    aaclip_status (*image)(aac_stage *stage, const aac_step *step, const aac_sample *sample);
+    /* After them. */
+    aaclip_status (*end)(aac_stage *stage, const aac_step *step);
+    /* After the parameters' values have changed. */
+    aaclip_status (*refresh)(aac_stage *stage);
+    /* Finds early what would fail at a class of this data set. */
+    aaclip_status (*check)(aac_stage *stage, const aaclip_dataset *dataset);
+    void (*free)(aac_stage *stage);
+};
+
+aaclip_status aac_stage_text_new(aac_stage **stage, const aac_stage_setup *setup);
+aaclip_status aac_stage_image_new(aac_stage **stage, const aac_stage_setup *setup);
+
+/* The parameters as an adapter set: reading them in place, or copied. */
+aaclip_status aac_stage_adapters(aaclip_adapters **adapters, const aaclip_model *model,
+                                 const aaclip_config *config, const aac_parameter_set *parameters,
+                                 bool copy);
+
+#endif

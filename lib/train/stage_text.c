@@ -1,0 +1,358 @@
+/*
+ * Stage 1: the text adapters learn "normal" and "abnormal" against features of the frozen image
+ * tower. Loss of a step: focal and dice of the maps, and the orthogonal loss of its pairs.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "core/error.h"
+#include "core/memory.h"
+#include "model/vision_encoder.h"
+#include "text/text_cache.h"
+#include "text/text_training.h"
+#include "train/losses.h"
+#include "train/stage.h"
+
+/* A class: its prompts, planned, and what a step knows of it. */
+typedef struct text_class {
+    char *name;
+    aac_class_tokens tokens;
+    aac_token_batch batch;
+    aac_text_training *training;
+    bool in_step;
+    float *vectors;       // (prompts, embedding): rows of unit length, then their gradients
+    float *pair;          // (2, embedding)
+    float *pair_gradient; // (2, embedding)
+    double norms[2];      /* of the means, before they were normalised */
+} text_class;
+
+typedef struct text_stage {
+    aac_stage base;
+    const aaclip_model *model;
+    aaclip_config config;
+    aaclip_scales scales;
+    double orthogonal_weight;
+    const char *phrases; /* the trainer's copy */
+    aaclip_adapters *adapters;
+    aaclip_text_cache *cache; /* tokenizer, prompts, tower */
+    const aac_text_tower *tower;
+    aac_vision_encoder *encoder;
+    aac_trained_tower *trained;
+    aac_map_loss loss;
+    text_class **classes;
+    size_t class_count, class_capacity;
+    double product;       /* sum of normal . abnormal over the step's images */
+    float *features;      // (levels, patches, embedding)
+    float *class_feature; // (embedding)
+    char *vision_workspace, *text_workspace;
+    size_t text_workspace_size;
+} text_stage;
+
+static void free_class(text_class *item)
+{
+    if (!item)
+        return;
+    aac_text_training_free(&item->training);
+    aac_class_tokens_clear(&item->tokens);
+    aac_free(item->name);
+    aac_free(item->vectors);
+    aac_free(item->pair);
+    aac_free(item->pair_gradient);
+    aac_free(item);
+}
+
+static aaclip_status tokenize_class(text_stage *stage, text_class *item)
+{
+    char phrase[512];
+    aaclip_status status = aaclip_class_phrase(stage->phrases, item->name, phrase, sizeof phrase);
+    if (!status)
+        status = aac_text_cache_tokens(stage->cache, phrase, &item->tokens, &stage->tower);
+    item->batch = (aac_token_batch){item->tokens.ids, item->tokens.offsets,
+                                    (int64_t)(item->tokens.normal + item->tokens.abnormal)};
+    return status;
+}
+
+/* The frozen text matrices are turned once the tower is there. */
+static aaclip_status prepare_trained(text_stage *stage, float *gradients)
+{
+    const aac_checkpoint *checkpoint = aac_model_checkpoint(stage->model);
+    return aac_trained_tower_new(&stage->trained, stage->model, checkpoint->text_blocks,
+                                 checkpoint->text.layers, aac_adapters_text(stage->adapters),
+                                 gradients);
+}
+
+static aaclip_status allocate_class(text_stage *stage, text_class *item)
+{
+    size_t embedding = (size_t)stage->loss.embedding;
+    item->vectors = aac_alloc_array((size_t)item->batch.prompts * embedding, sizeof(float));
+    item->pair = aac_alloc_array(2 * embedding, sizeof(float));
+    item->pair_gradient = aac_alloc_array(2 * embedding, sizeof(float));
+    if (!item->vectors || !item->pair || !item->pair_gradient)
+        return aac_error_memory();
+    size_t needed = aac_text_training_workspace(item->training);
+    if (needed <= stage->text_workspace_size)
+        return AACLIP_OK;
+    aac_free(stage->text_workspace);
+    stage->text_workspace = aac_alloc(needed);
+    stage->text_workspace_size = stage->text_workspace ? needed : 0;
+    return stage->text_workspace ? AACLIP_OK : aac_error_memory();
+}
+
+static aaclip_status new_class(text_stage *stage, text_class **out, const char *name)
+{
+    text_class *item = *out = aac_calloc(1, sizeof *item);
+    if (!item)
+        return aac_error_memory();
+    item->name = aac_strdup(name);
+    aaclip_status status = item->name ? tokenize_class(stage, item) : aac_error_memory();
+    if (!status)
+        status = aac_text_training_new(&item->training, stage->model, stage->tower, stage->adapters,
+                                       &stage->config, &item->batch, stage->trained);
+    return status ? status : allocate_class(stage, item);
+}
+
+static aaclip_status reserve_class(text_stage *stage)
+{
+    if (stage->class_count < stage->class_capacity)
+        return AACLIP_OK;
+    size_t capacity = stage->class_capacity ? 2 * stage->class_capacity : 16;
+    text_class **moved = aac_realloc(stage->classes, capacity * sizeof *moved);
+    if (!moved)
+        return aac_error_memory();
+    stage->classes = moved;
+    stage->class_capacity = capacity;
+    return AACLIP_OK;
+}
+
+static aaclip_status find_class(text_stage *stage, text_class **found, const char *name)
+{
+    for (size_t i = 0; i < stage->class_count; i++)
+        if (strcmp(stage->classes[i]->name, name) == 0) {
+            *found = stage->classes[i];
+            return AACLIP_OK;
+        }
+    aaclip_status status = reserve_class(stage);
+    if (status)
+        return status;
+    status = new_class(stage, found, name);
+    if (status)
+        free_class(*found);
+    else
+        stage->classes[stage->class_count++] = *found;
+    return status;
+}
+
+/* The class's pair from its prompts' vectors. */
+static aaclip_status forward_class(text_stage *stage, text_class *item)
+{
+    int64_t embedding = stage->loss.embedding;
+    size_t normal = item->tokens.normal, abnormal = item->tokens.abnormal;
+    bool unit = stage->config.normalize_class_vector;
+    aaclip_status status =
+        aac_text_training_forward(item->training, item->vectors, stage->text_workspace);
+    if (status)
+        return status;
+    item->norms[0] = aac_class_vector(item->vectors, normal, embedding, unit, item->pair);
+    item->norms[1] = aac_class_vector(item->vectors + normal * (size_t)embedding, abnormal,
+                                      embedding, unit, item->pair + embedding);
+    memset(item->pair_gradient, 0, 2 * (size_t)embedding * sizeof *item->pair_gradient);
+    item->in_step = true;
+    return AACLIP_OK;
+}
+
+static aaclip_status begin(aac_stage *base, const aac_step *step)
+{
+    text_stage *stage = (text_stage *)base;
+    aaclip_status status = AACLIP_OK;
+    stage->product = 0;
+    for (size_t i = 0; i < stage->class_count; i++)
+        stage->classes[i]->in_step = false;
+    for (size_t i = 0; !status && i < step->count; i++) {
+        text_class *item = NULL;
+        const aaclip_sample *sample = aaclip_dataset_get(step->dataset, step->samples[i]);
+        status = find_class(stage, &item, sample->class_name);
+        if (!status && !item->in_step)
+            status = forward_class(stage, item);
+        if (!status)
+            stage->product += aac_pair_product(item->pair, stage->loss.embedding);
+    }
+    return status;
+}
+
+static aaclip_status image(aac_stage *base, const aac_step *step, const aac_sample *sample)
+{
+    text_stage *stage = (text_stage *)base;
+    text_class *item = NULL;
+    double sums[3] = {0}, share = 1 / (double)step->count;
+    uint32_t levels = stage->config.level_count;
+    aaclip_status status = find_class(stage, &item, sample->class_name);
+    if (!status)
+        status = aac_vision_encoder_run_surgery(stage->encoder, sample->rgb, stage->features,
+                                                stage->class_feature, stage->vision_workspace);
+    uint32_t first = stage->scales == AACLIP_SCALES_LAST ? levels - 1 : 0;
+    for (uint32_t level = first; !status && level < levels; level++) {
+        const aac_map_sample map = {
+            .features = stage->features + level * stage->loss.patches * stage->loss.embedding,
+            .class_feature = stage->class_feature,
+            .pair = item->pair,
+            .mask = sample->mask,
+            .factor = (float)share,
+            .pair_gradient = step->train ? item->pair_gradient : NULL,
+        };
+        status = aac_map_loss_run(&stage->loss, &map, sums);
+    }
+    if (status)
+        return status;
+    step->losses->focal += share * sums[0];
+    step->losses->dice_normal += share * sums[1];
+    step->losses->dice_abnormal += share * sums[2];
+    step->losses->total += share * (sums[0] + sums[1] + sums[2]);
+    return AACLIP_OK;
+}
+
+/* Adds 2 * mean / count * (abnormal, normal) for each image of a class. */
+static void add_orthogonal(text_stage *stage, const aac_step *step, double mean)
+{
+    int64_t embedding = stage->loss.embedding;
+    double factor = stage->orthogonal_weight * 2 * mean / (double)step->count;
+    for (size_t i = 0; i < step->count; i++) {
+        text_class *item = NULL;
+        const aaclip_sample *sample = aaclip_dataset_get(step->dataset, step->samples[i]);
+        if (find_class(stage, &item, sample->class_name))
+            return; /* cannot be: begin() found it */
+        for (int64_t j = 0; j < embedding; j++) {
+            item->pair_gradient[j] += (float)(factor * (double)item->pair[embedding + j]);
+            item->pair_gradient[embedding + j] += (float)(factor * (double)item->pair[j]);
+        }
+    }
+}
+
+static aaclip_status backward_class(text_stage *stage, text_class *item)
+{
+    int64_t embedding = stage->loss.embedding;
+    size_t normal = item->tokens.normal, abnormal = item->tokens.abnormal;
+    bool unit = stage->config.normalize_class_vector;
+    aac_class_vector_backward(item->pair, item->pair_gradient, item->norms[0], normal, embedding,
+                              unit, item->vectors);
+    aac_class_vector_backward(item->pair + embedding, item->pair_gradient + embedding,
+                              item->norms[1], abnormal, embedding, unit,
+                              item->vectors + normal * (size_t)embedding);
+    return aac_text_training_backward(item->training, item->vectors, stage->text_workspace);
+}
+
+static aaclip_status end(aac_stage *base, const aac_step *step)
+{
+    text_stage *stage = (text_stage *)base;
+    double mean = stage->product / (double)step->count;
+    step->losses->orthogonal += mean * mean;
+    step->losses->total += stage->orthogonal_weight * mean * mean;
+    aaclip_status status = AACLIP_OK;
+    if (!step->train)
+        return status;
+    add_orthogonal(stage, step, mean);
+    for (size_t i = 0; !status && i < stage->class_count; i++)
+        if (stage->classes[i]->in_step)
+            status = backward_class(stage, stage->classes[i]);
+    return status;
+}
+
+static aaclip_status refresh(aac_stage *base)
+{
+    text_stage *stage = (text_stage *)base;
+    aaclip_status status = aac_adapters_refresh(stage->adapters);
+    return status ? status : aac_trained_tower_refresh(stage->trained, stage->model);
+}
+
+static aaclip_status check(aac_stage *base, const aaclip_dataset *dataset)
+{
+    aaclip_status status = AACLIP_OK;
+    text_class *item = NULL;
+    for (size_t i = 0; !status && i < aaclip_dataset_class_count(dataset); i++)
+        status = find_class((text_stage *)base, &item, aaclip_dataset_class_name(dataset, i));
+    return status;
+}
+
+static void free_stage(aac_stage *base)
+{
+    text_stage *stage = (text_stage *)base;
+    for (size_t i = 0; i < stage->class_count; i++)
+        free_class(stage->classes[i]);
+    aac_free(stage->classes);
+    aac_trained_tower_free(&stage->trained);
+    aac_vision_encoder_free(&stage->encoder);
+    aaclip_text_cache_close(&stage->cache);
+    aaclip_adapters_close(&stage->adapters);
+    aac_map_loss_clear(&stage->loss);
+    aac_free(stage->features);
+    aac_free(stage->class_feature);
+    aac_free(stage->vision_workspace);
+    aac_free(stage->text_workspace);
+    aac_free(stage);
+}
+
+/* 19 of 24 blocks, in proportion. */
+static uint32_t surgery_blocks(const aac_stage_setup *setup)
+{
+    uint32_t layers = (uint32_t)aac_model_checkpoint(setup->model)->vision.layers;
+    return setup->options->surgery_blocks ? setup->options->surgery_blocks : layers * 19 / 24;
+}
+
+static aaclip_status prepare_text(text_stage *stage, const aac_stage_setup *setup)
+{
+    aaclip_text_cache_options options;
+    aaclip_text_cache_options_init(&options);
+    options.vocabulary = setup->options->vocabulary;
+    options.prompts = setup->options->prompts;
+    options.truncate = setup->options->truncate;
+    aaclip_status status =
+        aac_stage_adapters(&stage->adapters, setup->model, setup->config, setup->parameters, false);
+    if (!status)
+        status = aaclip_text_cache_new(&stage->cache, setup->model, stage->adapters, &options);
+    return status ? status : prepare_trained(stage, setup->gradients);
+}
+
+static aaclip_status prepare_vision(text_stage *stage, const aac_stage_setup *setup)
+{
+    const aac_checkpoint *checkpoint = aac_model_checkpoint(setup->model);
+    int64_t grid = setup->image_size / checkpoint->patch;
+    const aac_vision_setup vision = {.config = setup->config,
+                                     .image_size = setup->image_size,
+                                     .surgery_blocks = surgery_blocks(setup)};
+    aaclip_status status =
+        aac_map_loss_make(&stage->loss, aac_model_dispatch(setup->model), grid, setup->image_size,
+                          checkpoint->embedding, setup->options->balanced_focal);
+    if (!status)
+        status = aac_vision_encoder_new(&stage->encoder, setup->model, &vision);
+    if (status)
+        return status;
+    size_t embedding = (size_t)checkpoint->embedding;
+    size_t rows = setup->config->level_count * (size_t)(grid * grid);
+    stage->features = aac_alloc_array(rows, embedding * sizeof(float));
+    stage->class_feature = aac_alloc_array(embedding, sizeof(float));
+    stage->vision_workspace = aac_alloc(aac_vision_encoder_workspace(stage->encoder));
+    return stage->features && stage->class_feature && stage->vision_workspace ? AACLIP_OK
+                                                                              : aac_error_memory();
+}
+
+aaclip_status aac_stage_text_new(aac_stage **out, const aac_stage_setup *setup)
+{
+    *out = NULL;
+    text_stage *stage = aac_calloc(1, sizeof *stage);
+    if (!stage)
+        return aac_error_memory();
+    stage->base = (aac_stage){begin, image, end, refresh, check, free_stage};
+    stage->model = setup->model;
+    stage->config = *setup->config;
+    stage->scales = setup->options->scales;
+    stage->orthogonal_weight = setup->options->orthogonal_weight;
+    stage->phrases = setup->options->phrases;
+    aaclip_status status = prepare_vision(stage, setup);
+    if (!status)
+        status = prepare_text(stage, setup);
+    if (status) {
+        free_stage(&stage->base);
+        return status;
+    }
+    *out = &stage->base;
+    return AACLIP_OK;
+}

@@ -1,0 +1,37 @@
+/* The inside of a trainer, shared by its files. */
+#ifndef AAC_TRAIN_TRAINER_PARTS_H
+#define AAC_TRAIN_TRAINER_PARTS_H
+
+#include <stdio.h>
+
+#include "train/stage.h"
+
+struct aaclip_trainer {
+    aaclip_model *model;
+    aaclip_dataset *dataset;
+    aaclip_text_cache *cache; /* stage 2 */
+    aaclip_trainer_options options;
+    char *texts[4]; /* the options' strings, owned */
+    aaclip_config config;
+    int64_t image_size;
+    aac_augment_options augment;
+    aac_parameter_set parameters;
+    aac_optimizer optimizer;
+    aac_training_state state;
+    aac_stage *stage;
+    bool stale;         /* values changed and the stage has not seen them */
+    size_t *order;      // (samples): of the running epoch
+    aac_loader *loader; /* NULL: opens at the state's position when needed */
+    FILE *log;
+};
+
+/* Checks the caller's options and copies them, strings included. */
+aaclip_status aac_trainer_read_options(aaclip_trainer *trainer,
+                                       const aaclip_trainer_options *options);
+/* The settings that must not change between runs, as JSON; NULL when out of memory. */
+char *aac_trainer_settings(const aaclip_trainer *trainer);
+
+uint64_t aac_trainer_epoch_steps(const aaclip_trainer *trainer);
+void aac_trainer_drop_loader(aaclip_trainer *trainer);
+
+#endif

@@ -1,0 +1,181 @@
+/* Saving a trainer's state and going on from one. */
+#include <string.h>
+#include <stdlib.h>
+
+#include <jansson.h>
+
+#include "core/error.h"
+#include "core/memory.h"
+#include "model/adapters.h"
+#include "model/model.h"
+#include "train/trainer_parts.h"
+
+static bool has_ending(const char *path, const char *ending)
+{
+    size_t length = strlen(path), part = strlen(ending);
+    return length >= part && strcmp(path + length - part, ending) == 0;
+}
+
+/* Of the text adapters as they are; those of stage 2 come from the cache. */
+static aaclip_status current_fingerprint(const aaclip_trainer *trainer, uint64_t *fingerprint)
+{
+    *fingerprint = trainer->state.text_adapter_fingerprint;
+    if (trainer->options.stage == AACLIP_STAGE_IMAGE)
+        return AACLIP_OK;
+    aaclip_adapters *snapshot = NULL;
+    aaclip_status status = aaclip_trainer_adapters(trainer, &snapshot);
+    if (!status)
+        *fingerprint = aac_adapters_text_fingerprint(snapshot);
+    aaclip_adapters_close(&snapshot);
+    return status;
+}
+
+aaclip_status aaclip_trainer_save(const aaclip_trainer *trainer, const char *path)
+{
+    if (!trainer || !path)
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_trainer_save: NULL argument");
+    aac_training_state state = trainer->state;
+    aaclip_status status = current_fingerprint(trainer, &state.text_adapter_fingerprint);
+    if (status)
+        return status;
+    state.options = aac_trainer_settings(trainer);
+    if (!state.options)
+        return aac_error_memory();
+    bool torch = has_ending(path, ".pth") || has_ending(path, ".pt");
+    status = torch ? aac_training_write_torch(path, &trainer->parameters, &state)
+                   : aac_training_write_safetensors(path, &trainer->parameters, &state);
+    aac_free(state.options);
+    return status;
+}
+
+static aaclip_status differs(const char *path, const char *what, double saved, double now)
+{
+    return aac_error(AACLIP_ERROR_MISMATCH, "%s: %s: expected %.17g, found %.17g", path, what, now,
+                     saved);
+}
+
+/* The schedule and the seed, which the following steps depend on. */
+static aaclip_status check_schedule(const aac_training_state *saved, const aac_training_state *now,
+                                    const char *path)
+{
+    const struct {
+        const char *what;
+        double saved, now;
+    } numbers[] = {
+        {"seed", (double)saved->seed, (double)now->seed},
+        {"learning rate", saved->base_learning_rate, now->base_learning_rate},
+        {"first beta", saved->beta1, now->beta1},
+        {"second beta", saved->beta2, now->beta2},
+        {"epsilon", saved->epsilon, now->epsilon},
+        {"gamma", saved->gamma, now->gamma},
+        {"number of milestones", saved->milestone_count, now->milestone_count},
+    };
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        if (numbers[i].saved < numbers[i].now || numbers[i].saved > numbers[i].now)
+            return differs(path, numbers[i].what, numbers[i].saved, numbers[i].now);
+    for (uint32_t i = 0; i < now->milestone_count; i++)
+        if (saved->milestones[i] != now->milestones[i])
+            return differs(path, "milestone", (double)saved->milestones[i],
+                           (double)now->milestones[i]);
+    return AACLIP_OK;
+}
+
+static aaclip_status check_settings(const aaclip_trainer *trainer, const char *saved,
+                                    const char *path)
+{
+    char *now = aac_trainer_settings(trainer);
+    if (!now)
+        return aac_error_memory();
+    json_t *mine = json_loads(now, 0, NULL), *other = saved ? json_loads(saved, 0, NULL) : NULL;
+    aac_free(now);
+    const char *key;
+    json_t *value;
+    aaclip_status status = mine ? AACLIP_OK : aac_error_memory();
+    if (!status && !json_is_object(other))
+        status = aac_error(AACLIP_ERROR_FORMAT, "%s: settings: expected a JSON object", path);
+    json_object_foreach(mine, key, value)
+    {
+        const json_t *found = json_object_get(other, key);
+        if (status || json_equal(value, found))
+            continue;
+        char *expected_text = json_dumps(value, JSON_ENCODE_ANY);
+        char *found_text = found ? json_dumps(found, JSON_ENCODE_ANY) : NULL;
+        status = aac_error(AACLIP_ERROR_MISMATCH, "%s: %s: expected %s, found %s", path, key,
+                           expected_text ? expected_text : "?", found_text ? found_text : "none");
+        free(expected_text);
+        free(found_text);
+    }
+    json_decref(mine);
+    json_decref(other);
+    return status;
+}
+
+static aaclip_status check_saved(const aaclip_trainer *trainer, const aac_training_state *saved,
+                                 const aac_training_found *found, const char *path)
+{
+    const aac_training_state *now = &trainer->state;
+    uint64_t model = saved->model_vision_fingerprint;
+    if (model && model != now->model_vision_fingerprint)
+        return aac_error(
+            AACLIP_ERROR_MISMATCH, "%s: expected training of the model %016llx, found of %016llx",
+            path, (unsigned long long)now->model_vision_fingerprint, (unsigned long long)model);
+    if (!found->progress)
+        return AACLIP_OK;
+    aaclip_status status = check_schedule(saved, now, path);
+    if (!status)
+        status = check_settings(trainer, saved->options, path);
+    if (!status && saved->position >= aaclip_dataset_count(trainer->dataset))
+        status = differs(path, "position in the epoch", (double)saved->position,
+                         (double)aaclip_dataset_count(trainer->dataset) - 1);
+    return status;
+}
+
+/* Everything was checked: nothing can fail any more. */
+static void adopt(aaclip_trainer *trainer, const aac_parameter_set *set,
+                  const aac_training_state *saved)
+{
+    for (size_t i = 0; i < set->count; i++) {
+        aac_parameter *own = &trainer->parameters.items[i];
+        size_t bytes = aac_parameter_elements(own) * sizeof(float);
+        memcpy(own->value, set->items[i].value, bytes);
+        memcpy(own->exp_avg, set->items[i].exp_avg, bytes);
+        memcpy(own->exp_avg_sq, set->items[i].exp_avg_sq, bytes);
+    }
+    trainer->state.epoch = saved->epoch;
+    trainer->state.position = saved->position;
+    trainer->state.step = saved->step;
+    trainer->state.learning_rate = saved->learning_rate;
+    aac_trainer_drop_loader(trainer);
+    trainer->stale = true;
+}
+
+static aaclip_status load(aaclip_trainer *trainer, aac_parameter_set *set, const char *path)
+{
+    aac_training_state saved = trainer->state;
+    aac_training_found found = {0};
+    saved.options = NULL;
+    saved.epoch = saved.position = saved.step = 0;
+    aaclip_status status = aac_training_read(set, &saved, &found, path);
+    if (!status)
+        status = check_saved(trainer, &saved, &found, path);
+    if (!status)
+        adopt(trainer, set, &saved);
+    aac_training_state_clear(&saved);
+    return status;
+}
+
+aaclip_status aaclip_trainer_load(aaclip_trainer *trainer, const char *path)
+{
+    if (!trainer || !path)
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_trainer_load: NULL argument");
+    const aac_checkpoint *checkpoint = aac_model_checkpoint(trainer->model);
+    bool text = trainer->options.stage == AACLIP_STAGE_TEXT;
+    aac_parameter_set set;
+    aaclip_status status = aac_parameters_make(
+        &set, trainer->parameters.side, &trainer->config,
+        text ? checkpoint->text.width : checkpoint->vision.width, checkpoint->embedding);
+    if (!status)
+        status = load(trainer, &set, path);
+    aac_parameters_clear(&set);
+    return status;
+}
