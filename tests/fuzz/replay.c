@@ -1,8 +1,10 @@
 /* Runs a fuzz target over the files of folders, without a fuzzer: a regression test. */
 #include <dirent.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "fuzz.h"
 
@@ -39,7 +41,9 @@ static int replay_folder(const char *folder)
         if (entry->d_name[0] == '.')
             continue;
         snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
-        count += replay_file(path);
+        struct stat info;
+        bool nested = stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+        count += nested ? replay_folder(path) : replay_file(path);
     }
     closedir(listing);
     return count;

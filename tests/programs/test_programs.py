@@ -197,7 +197,7 @@ class Programs(unittest.TestCase):
         other = Path(GOLDEN) / "model" / "openai-published" / "image_adapter_20.pth"
         self.fails(
             DETECT, *MODEL, "--adapters", other, *CLASS, PHOTO,
-            says=["image_adapter_20.pth: image_adapter.seg_proj.0.fc.weight: expected 32x64, found 48x64"],
+            says=["image_adapter_20.pth: image_adapter.det_proj.fc.weight: expected 32x64, found 48x64"],
         )  # fmt: skip
 
     def test_truncated_checkpoint(self):

@@ -1,14 +1,15 @@
 """Compares what aaclip-detect wrote for one image with the PyTorch model, at full size.
 
-    aaclip-detect --model clip --json result.json --raw map.npy ... image.png
+    aaclip-detect --model clip --json result.json --out maps --raw ... image.png
     python3 compare_full_size.py --checkpoint clip --image image.png --adapters ckpt \\
         --vocabulary bpe_simple_vocab_16e6.txt.gz --prompts prompts.json --phrase "metal nut" \\
-        --profile published --domain Industrial --raw map.npy --json result.json
+        --profile published --domain Industrial --raw maps/image_map.npy --json result.json
 
 Prints max|a - b| / max|b| for each output that is given; exit status 1 if one exceeds --tolerance.
 """
 
 import argparse
+import os
 import sys
 import time
 
@@ -28,11 +29,7 @@ from aaclip_torch import (
 from tokenizer import Tokenizer, read_prompts
 
 # Where the program's JSON holds the score: keys and list positions, separated by dots.
-SCORE_KEY = "score"
-
-# Names in the optional safetensors of the program; levels are counted in blocks.
-LEVEL_TENSOR = "seg_tokens.{level}"
-PAIR_TENSOR = "text.pair"
+SCORE_KEY = "images.0.score"
 
 
 def class_pair(model, tokenizer, prompts, phrase):
@@ -47,38 +44,45 @@ def look_up(value, path):
     return value
 
 
-def expected_outputs(model, arguments):
-    """Name -> tensor: map (S, S), score (), pair (2, E), level tokens (G * G, E)."""
-    tokenizer = Tokenizer(arguments.vocabulary, model.clip.shape.vocabulary)
-    pair = class_pair(model, tokenizer, arguments.prompts, arguments.phrase)
-    size = (arguments.image_size, arguments.image_size)
-    picture = Image.open(arguments.image).convert("RGB").resize(size, Image.BICUBIC)
+def expected_outputs(model, pair, image, image_size, domain):
+    """
+    Name -> tensor: map (S, S), score (), text.pair (2, E), det_token (E) and, with levels counted
+    in blocks, seg_tokens.LEVEL (G * G, E).
+    """
+    picture = Image.open(image).convert("RGB").resize((image_size, image_size), Image.BICUBIC)
     seg, det = model.encode_image(model.normalise(picture))
-    grids = [blurred_grid(similarity(s, pair), arguments.domain) for s in seg]
+    grids = [blurred_grid(similarity(s, pair), domain) for s in seg]
     outputs = {
-        "map": anomaly_map(grids, arguments.image_size)[0],
+        "map": anomaly_map(grids, image_size)[0],
         "score": image_score(det, pair)[0],
-        PAIR_TENSOR: pair,
+        "text.pair": pair,
+        "det_token": det[0],
     }
     for level, tokens in zip(model.levels, seg):
-        outputs[LEVEL_TENSOR.format(level=level)] = tokens[0]
+        outputs[f"seg_tokens.{level}"] = tokens[0]
     return outputs
 
 
-def program_outputs(arguments, names):
+def read_array(path):
+    return torch.from_numpy(numpy.load(path))
+
+
+def read_features(folder):
+    """Name -> tensor of every .npy."""
+    files = [file for file in os.listdir(folder) if file.endswith(".npy")]
+    return {file.removesuffix(".npy"): read_array(os.path.join(folder, file)) for file in files}
+
+
+def program_outputs(arguments):
     """The same names, those that the program's files hold."""
     outputs = {}
+    if arguments.features:
+        outputs.update(read_features(arguments.features))
     if arguments.raw:
-        outputs["map"] = torch.from_numpy(numpy.load(arguments.raw))
+        outputs["map"] = read_array(arguments.raw)
     if arguments.json:
         score = look_up(layouts.read_json(arguments.json), arguments.score_key)
         outputs["score"] = torch.tensor(float(score))
-    if arguments.tokens:
-        tensors = layouts.read_safetensors(arguments.tokens)
-        known = {name: t for name, t in tensors.items() if name in names}
-        if not known:
-            sys.exit(f"{arguments.tokens}: none of {', '.join(names)}")
-        outputs.update(known)
     return outputs
 
 
@@ -104,14 +108,14 @@ def parse_arguments():
     parser.add_argument("--image-size", type=int, default=518)
     parser.add_argument("--raw", help="the program's map, .npy")
     parser.add_argument("--json", help="the program's result")
-    parser.add_argument("--score-key", default=SCORE_KEY, help="path in it, such as images.0.score")
-    parser.add_argument("--tokens", help="the program's level tokens and class pair, .safetensors")
+    parser.add_argument("--score-key", default=SCORE_KEY, help=f"path in it [{SCORE_KEY}]")
+    parser.add_argument("--features", help="folder that tests/slow/write_features.c filled")
     parser.add_argument("--tolerance", type=float, default=1e-4)
     parser.add_argument("--save", help="also write PyTorch's outputs, .safetensors")
     parser.add_argument("--double", action="store_true", help="compute in double precision")
     arguments = parser.parse_args()
-    if not (arguments.raw or arguments.json or arguments.tokens or arguments.save):
-        parser.error("nothing to do: give --raw, --json, --tokens or --save")
+    if not (arguments.raw or arguments.json or arguments.features or arguments.save):
+        parser.error("nothing to do: give --raw, --json, --features or --save")
     return arguments
 
 
@@ -122,11 +126,15 @@ def main():
         model = layouts.load_model(arguments.checkpoint, arguments.adapters, arguments.profile)
         if arguments.double:
             model.double()
-        expected = expected_outputs(model, arguments)
+        tokenizer = Tokenizer(arguments.vocabulary, model.clip.shape.vocabulary)
+        pair = class_pair(model, tokenizer, arguments.prompts, arguments.phrase)
+        expected = expected_outputs(
+            model, pair, arguments.image, arguments.image_size, arguments.domain
+        )
     print(f"PyTorch: score {expected['score'].item():.6f}, {time.monotonic() - start:.1f} s")
     if arguments.save:
         layouts.write_safetensors(arguments.save, expected)
-    found = program_outputs(arguments, expected)
+    found = program_outputs(arguments)
     failed = False
     for name, tensor in found.items():
         error = compare(tensor, expected[name])

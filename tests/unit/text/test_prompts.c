@@ -189,18 +189,18 @@ static void check_dataset(size_t index, const char *dataset, json_t *entry)
     size_t class_index = 0;
     char text[200];
     aaclip_domain domain;
-    assert_string_equal(aaclip_dataset_name(index), dataset);
-    assert_int_equal(aaclip_dataset_domain(dataset, &domain), AACLIP_OK);
+    assert_string_equal(aaclip_known_dataset_name(index), dataset);
+    assert_int_equal(aaclip_known_dataset_domain(dataset, &domain), AACLIP_OK);
     assert_int_equal(domain, strcmp(domain_text, "Medical") == 0 ? AACLIP_DOMAIN_MEDICAL
                                                                  : AACLIP_DOMAIN_INDUSTRIAL);
-    assert_int_equal(aaclip_dataset_class_count(dataset), json_object_size(classes));
+    assert_int_equal(aaclip_known_dataset_class_count(dataset), json_object_size(classes));
     json_object_foreach(classes, class_name, phrase)
     {
-        assert_string_equal(aaclip_dataset_class_name(dataset, class_index++), class_name);
+        assert_string_equal(aaclip_known_dataset_class_name(dataset, class_index++), class_name);
         assert_int_equal(aaclip_class_phrase(dataset, class_name, text, sizeof text), AACLIP_OK);
         assert_string_equal(text, json_string_value(phrase));
     }
-    assert_null(aaclip_dataset_class_name(dataset, class_index));
+    assert_null(aaclip_known_dataset_class_name(dataset, class_index));
 }
 
 static void phrases_are_those_of_the_file(void **state)
@@ -212,8 +212,8 @@ static void phrases_are_those_of_the_file(void **state)
     const char *dataset;
     size_t index = 0;
     json_object_foreach(datasets, dataset, entry) check_dataset(index++, dataset, entry);
-    assert_int_equal(aaclip_dataset_count(), index);
-    assert_null(aaclip_dataset_name(index));
+    assert_int_equal(aaclip_known_dataset_count(), index);
+    assert_null(aaclip_known_dataset_name(index));
     json_decref(datasets);
 }
 
@@ -230,15 +230,15 @@ static void unknown_classes_keep_their_name(void **state)
     assert_int_equal(aaclip_class_phrase("MVTEC", "screw", text, 5), AACLIP_ERROR_INVALID_ARGUMENT);
     assert_int_equal(aaclip_class_phrase("MVTe", "screw", text, sizeof text),
                      AACLIP_ERROR_NOT_FOUND);
-    assert_int_equal(aaclip_dataset_domain("MVTecs", &domain), AACLIP_ERROR_NOT_FOUND);
+    assert_int_equal(aaclip_known_dataset_domain("MVTecs", &domain), AACLIP_ERROR_NOT_FOUND);
     assert_string_equal(aaclip_last_error(),
                         "data set \"MVTecs\": expected one of Brain, Liver, Retina, "
                         "Colon_clinicDB, Colon_colonDB, Colon_Kvasir, Colon_cvc300, MVTec, VisA, "
                         "MPDD, BTAD");
-    assert_int_equal(aaclip_dataset_domain("brain", &domain), AACLIP_OK);
+    assert_int_equal(aaclip_known_dataset_domain("brain", &domain), AACLIP_OK);
     assert_int_equal(domain, AACLIP_DOMAIN_MEDICAL);
-    assert_int_equal(aaclip_dataset_class_count("none"), 0);
-    assert_null(aaclip_dataset_class_name("none", 0));
+    assert_int_equal(aaclip_known_dataset_class_count("none"), 0);
+    assert_null(aaclip_known_dataset_class_name("none", 0));
 }
 
 int main(void)

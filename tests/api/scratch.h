@@ -1,0 +1,20 @@
+/* A folder under /tmp for the files that a test writes. */
+#ifndef TEST_API_SCRATCH_H
+#define TEST_API_SCRATCH_H
+
+#include <stddef.h>
+
+/* cmocka setup and teardown: *state becomes the folder's path; all files in it are removed. */
+int scratch_make(void **state);
+int scratch_remove(void **state);
+
+typedef struct scratch_file {
+    char path[300];
+} scratch_file;
+
+scratch_file scratch_path(const char *folder, const char *name);
+void scratch_write(const char *path, const char *text);
+/* Number of files in the folder. */
+size_t scratch_count(const char *folder);
+
+#endif

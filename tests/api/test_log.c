@@ -1,0 +1,192 @@
+/* Messages go to the callback and nowhere else; standard output and error stay empty. */
+#include <stdarg.h>
+#include <setjmp.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "fixture.h"
+#include "scratch.h"
+
+typedef struct journal {
+    int messages[AACLIP_LOG_DEBUG + 1];
+    int broken; /* empty, with a newline at the end, or of a level that was not asked for */
+    aaclip_log_level most;
+    char last[1024];
+} journal;
+
+static void record(aaclip_log_level level, const char *message, void *user)
+{
+    journal *own = user;
+    size_t length = strlen(message);
+    own->broken += level > own->most || !length || message[length - 1] == '\n';
+    own->messages[level]++;
+    snprintf(own->last, sizeof own->last, "%s", message);
+}
+
+static void open_and_close_model(void)
+{
+    aaclip_model *model = open_model("reference", 1);
+    aaclip_model_close(&model);
+}
+
+static void messages_reach_the_callback(void **state)
+{
+    (void)state;
+    journal own = {.most = AACLIP_LOG_DEBUG};
+    aaclip_set_log(record, AACLIP_LOG_DEBUG, &own);
+    open_and_close_model();
+    aaclip_set_log(NULL, AACLIP_LOG_DEBUG, NULL);
+    assert_true(own.messages[AACLIP_LOG_DEBUG] >= 9); /* one an operation */
+    assert_int_equal(own.broken, 0);
+    assert_non_null(strstr(own.last, NANO_MODEL));
+    assert_non_null(strstr(own.last, "runs on reference"));
+}
+
+/* Decodes a golden image with JPEG's mark of the end in its middle. */
+static aaclip_status decode_damaged(const char *path)
+{
+    static uint8_t bytes[1 << 17];
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
+    size_t size = fread(bytes, 1, sizeof bytes, file);
+    fclose(file);
+    memcpy(bytes + size / 2, "\xff\xd9", 2);
+    aaclip_image *image = NULL;
+    aaclip_status status = aaclip_image_decode(&image, bytes, size, path);
+    aaclip_image_close(&image);
+    return status;
+}
+
+static void what_a_decoder_says_is_logged(void **state)
+{
+    (void)state;
+    journal own = {.most = AACLIP_LOG_WARNING};
+    const char *const path = GOLDEN_DIR "/images/chelsea.jpg";
+    aaclip_set_log(record, AACLIP_LOG_WARNING, &own);
+    aaclip_status status = decode_damaged(path);
+    aaclip_set_log(NULL, AACLIP_LOG_WARNING, NULL);
+    if (status == AACLIP_ERROR_UNSUPPORTED)
+        skip(); /* a build without JPEG */
+    must(status);
+    assert_int_equal(own.messages[AACLIP_LOG_WARNING], 1);
+    assert_int_equal(own.broken, 0);
+    assert_non_null(strstr(own.last, "JPEG"));
+}
+
+static void levels_and_null_silence_it(void **state)
+{
+    (void)state;
+    for (int level = AACLIP_LOG_ERROR; level < AACLIP_LOG_DEBUG; level++) {
+        journal own = {.most = (aaclip_log_level)level};
+        aaclip_set_log(record, own.most, &own);
+        open_and_close_model();
+        assert_int_equal(own.broken, 0);
+        assert_int_equal(own.messages[AACLIP_LOG_DEBUG], 0);
+        aaclip_set_log(NULL, AACLIP_LOG_DEBUG, &own);
+        open_and_close_model();
+        assert_int_equal(own.messages[AACLIP_LOG_DEBUG], 0);
+    }
+}
+
+/* Standard output and error lead to a file while `work` runs; returns how much was written. */
+static long count_output(const char *path, void (*work)(const char *folder), const char *folder)
+{
+    FILE *file = fopen(path, "w+b");
+    assert_non_null(file);
+    fflush(NULL);
+    int saved[2] = {dup(STDOUT_FILENO), dup(STDERR_FILENO)};
+    dup2(fileno(file), STDOUT_FILENO);
+    dup2(fileno(file), STDERR_FILENO);
+    work(folder);
+    fflush(NULL);
+    dup2(saved[0], STDOUT_FILENO);
+    dup2(saved[1], STDERR_FILENO);
+    close(saved[0]);
+    close(saved[1]);
+    fseek(file, 0, SEEK_END);
+    long written = ftell(file);
+    fclose(file);
+    return written;
+}
+
+static void print_something(const char *folder)
+{
+    fprintf(stdout, "%s", folder);
+    fprintf(stderr, "%s", folder);
+}
+
+/* The whole path on every backend. */
+static void succeed(const char *folder)
+{
+    const scratch_file bundle = scratch_path(folder, "bundle"), png = scratch_path(folder, "png");
+    for (size_t i = 0; aaclip_backend_name(i); i++) {
+        if (!aaclip_backend_available(aaclip_backend_name(i)))
+            continue;
+        fixture all;
+        fixture_open(&all, aaclip_backend_name(i), 2);
+        aaclip_detector *detector = make_detector(&all, true);
+        const aaclip_image_view view = aaclip_image_get_view(all.image);
+        detect(detector, &view, "cat");
+        must(aaclip_bundle_save(bundle.path, all.model, all.adapters, all.cache, false));
+        must(aaclip_write_png(png.path, &view));
+        aaclip_detector_close(&detector);
+        fixture_close(&all);
+    }
+}
+
+/* Broken files of every kind: the libraries below must not speak up either. */
+static void fail_everywhere(const char *folder)
+{
+    static const char *const contents[] = {
+        "",          "\x89PNG\r\n\x1a\n broken", "\xff\xd8\xff\xe0 broken",
+        "BM broken", "PK\x03\x04 broken",        "{\"broken\"",
+    };
+    const scratch_file broken = scratch_path(folder, "broken");
+    aaclip_text_cache_options options;
+    aaclip_text_cache_options_init(&options);
+    options.prompts = broken.path;
+    options.vocabulary = broken.path;
+    aaclip_model *good = open_model(NULL, 1);
+    for (size_t i = 0; i < sizeof contents / sizeof *contents; i++) {
+        aaclip_model *model = NULL;
+        aaclip_adapters *adapters = NULL;
+        aaclip_image *image = NULL;
+        aaclip_text_cache *cache = NULL;
+        scratch_write(broken.path, contents[i]);
+        assert_int_not_equal(aaclip_model_open(&model, broken.path, NULL), AACLIP_OK);
+        assert_int_not_equal(aaclip_adapters_open(&adapters, good, &options.prompts, 1, NULL),
+                             AACLIP_OK);
+        assert_int_not_equal(aaclip_image_open(&image, broken.path), AACLIP_OK);
+        assert_int_not_equal(aaclip_text_cache_new(&cache, good, NULL, &options), AACLIP_OK);
+        assert_int_not_equal(aaclip_text_cache_open(&cache, broken.path, good, NULL, NULL),
+                             AACLIP_OK);
+    }
+    aaclip_model_close(&good);
+    assert_int_not_equal(decode_damaged(PHOTO), AACLIP_OK);
+    decode_damaged(GOLDEN_DIR "/images/chelsea.jpg");
+}
+
+static void nothing_is_printed(void **state)
+{
+    const scratch_file output = scratch_path(*state, "output");
+    assert_int_equal(count_output(output.path, print_something, *state),
+                     2 * strlen(*state)); /* the test itself sees what is printed */
+    assert_int_equal(count_output(output.path, succeed, *state), 0);
+    assert_int_equal(count_output(output.path, fail_everywhere, *state), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(messages_reach_the_callback),
+        cmocka_unit_test(what_a_decoder_says_is_logged),
+        cmocka_unit_test(levels_and_null_silence_it),
+        cmocka_unit_test_setup_teardown(nothing_is_printed, scratch_make, scratch_remove),
+    };
+    return cmocka_run_group_tests_name("log", tests, NULL, NULL);
+}

@@ -1,0 +1,261 @@
+/* NULL for every pointer of every public function: refused, or harmless where that is said. */
+#include <stdarg.h>
+#include <setjmp.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+#include <pthread.h>
+
+#include "fixture.h"
+
+static fixture shared;
+static aaclip_detector *detector;
+
+#define refused(call) must_fail((call), AACLIP_ERROR_INVALID_ARGUMENT, "")
+/* The call is refused and leaves no stale handle. */
+#define refused_handle(handle, call)                                                               \
+    do {                                                                                           \
+        (handle) = (void *)&shared;                                                                \
+        refused(call);                                                                             \
+        assert_null(handle);                                                                       \
+    } while (0)
+
+static void models(void **state)
+{
+    (void)state;
+    aaclip_model *model;
+    aaclip_model_info info = {.size = sizeof info};
+    refused(aaclip_model_open(NULL, NANO_MODEL, NULL));
+    refused_handle(model, aaclip_model_open(&model, NULL, NULL));
+    refused(aaclip_model_get_info(NULL, &info));
+    refused(aaclip_model_get_info(shared.model, NULL));
+    refused(aaclip_model_save(NULL, "unused", false));
+    refused(aaclip_model_save(shared.model, NULL, false));
+    assert_null(aaclip_model_operation_backend(NULL, "linear"));
+    assert_null(aaclip_model_operation_backend(shared.model, NULL));
+    assert_null(aaclip_model_operation_backend(shared.model, "no such operation"));
+    assert_non_null(aaclip_model_operation_backend(shared.model, "linear"));
+    aaclip_model_close(NULL);
+    model = NULL;
+    aaclip_model_close(&model);
+}
+
+static void adapters(void **state)
+{
+    (void)state;
+    aaclip_adapters *own;
+    aaclip_config config = {.size = sizeof config};
+    const char *const path[] = {NANO "/adapters-document/text_adapter.pth"};
+    const char *const holes[] = {path[0], NULL};
+    refused(aaclip_adapters_open(NULL, shared.model, path, 1, NULL));
+    refused_handle(own, aaclip_adapters_open(&own, NULL, path, 1, NULL));
+    refused_handle(own, aaclip_adapters_open(&own, shared.model, NULL, 1, NULL));
+    refused_handle(own, aaclip_adapters_open(&own, shared.model, path, 0, NULL));
+    refused_handle(own, aaclip_adapters_open(&own, shared.model, holes, 2, NULL));
+    refused(aaclip_adapters_get_config(NULL, &config));
+    refused(aaclip_adapters_get_config(shared.adapters, NULL));
+    refused(aaclip_adapters_save(NULL, "unused"));
+    refused(aaclip_adapters_save(shared.adapters, NULL));
+    assert_false(aaclip_adapters_has_text(NULL));
+    assert_false(aaclip_adapters_has_image(NULL));
+    aaclip_adapters_close(NULL);
+    own = NULL;
+    aaclip_adapters_close(&own);
+}
+
+static void text_caches(void **state)
+{
+    (void)state;
+    aaclip_text_cache *own;
+    const char *const names[] = {"a", NULL}, *const empty[] = {""};
+    float vector[4096] = {0};
+    int32_t ids[80];
+    size_t count;
+    refused(aaclip_text_cache_new(NULL, shared.model, shared.adapters, NULL));
+    refused_handle(own, aaclip_text_cache_new(&own, NULL, shared.adapters, NULL));
+    refused(aaclip_text_cache_open(NULL, "unused", shared.model, shared.adapters, NULL));
+    refused_handle(own, aaclip_text_cache_open(&own, NULL, shared.model, shared.adapters, NULL));
+    refused_handle(own, aaclip_text_cache_open(&own, "unused", NULL, shared.adapters, NULL));
+    refused(aaclip_text_cache_build(NULL, names, names, 1));
+    refused(aaclip_text_cache_build(shared.cache, NULL, names, 1));
+    refused(aaclip_text_cache_build(shared.cache, names, NULL, 1));
+    refused(aaclip_text_cache_build(shared.cache, names, names, 2));
+    refused(aaclip_text_cache_build(shared.cache, empty, names, 1));
+    refused(aaclip_text_cache_build(shared.cache, names, empty, 1));
+    must(aaclip_text_cache_build(shared.cache, NULL, NULL, 0));
+    refused(aaclip_text_cache_add(NULL, "a", vector, vector));
+    refused(aaclip_text_cache_add(shared.cache, NULL, vector, vector));
+    refused(aaclip_text_cache_add(shared.cache, "", vector, vector));
+    refused(aaclip_text_cache_add(shared.cache, "a", NULL, vector));
+    refused(aaclip_text_cache_add(shared.cache, "a", vector, NULL));
+    refused(aaclip_text_cache_get(NULL, "cat", vector, vector));
+    refused(aaclip_text_cache_get(shared.cache, NULL, vector, vector));
+    must(aaclip_text_cache_get(shared.cache, "cat", NULL, NULL));
+    refused(aaclip_text_cache_save(NULL, "unused"));
+    refused(aaclip_text_cache_save(shared.cache, NULL));
+    refused(aaclip_text_cache_encode(NULL, names, 1, vector));
+    refused(aaclip_text_cache_encode(shared.cache, NULL, 1, vector));
+    refused(aaclip_text_cache_encode(shared.cache, names, 2, vector));
+    refused(aaclip_text_cache_encode(shared.cache, names, 1, NULL));
+    refused(aaclip_text_cache_tokenize(NULL, "a", ids, 80, &count));
+    refused(aaclip_text_cache_tokenize(shared.cache, NULL, ids, 80, &count));
+    refused(aaclip_text_cache_tokenize(shared.cache, "a", NULL, 80, &count));
+    refused(aaclip_text_cache_tokenize(shared.cache, "a", ids, 80, NULL));
+    assert_int_equal(aaclip_text_cache_count(NULL), 0);
+    assert_int_equal(aaclip_text_cache_count(shared.cache), 2); /* no refused call added one */
+    assert_null(aaclip_text_cache_name(NULL, 0));
+    assert_null(aaclip_text_cache_name(shared.cache, 2));
+    aaclip_text_cache_close(NULL);
+    own = NULL;
+    aaclip_text_cache_close(&own);
+}
+
+static void detectors(void **state)
+{
+    (void)state;
+    aaclip_detector *own;
+    aaclip_result result = {.size = sizeof result};
+    const aaclip_image_view view = aaclip_image_get_view(shared.image);
+    const char *const name[] = {"cat"}, *const no_name[] = {NULL};
+    float value = 1;
+    refused(aaclip_detector_new(NULL, shared.model, shared.adapters, shared.cache, NULL));
+    refused_handle(own, aaclip_detector_new(&own, NULL, shared.adapters, shared.cache, NULL));
+    refused_handle(own, aaclip_detector_new(&own, shared.model, shared.adapters, NULL, NULL));
+    refused(aaclip_detector_detect(NULL, &view, "cat", &result));
+    refused(aaclip_detector_detect(detector, NULL, "cat", &result));
+    refused(aaclip_detector_detect(detector, &view, NULL, &result));
+    refused(aaclip_detector_detect(detector, &view, "cat", NULL));
+    refused(aaclip_detector_detect_batch(NULL, &view, name, 1, &result));
+    refused(aaclip_detector_detect_batch(detector, NULL, name, 1, &result));
+    refused(aaclip_detector_detect_batch(detector, &view, NULL, 1, &result));
+    refused(aaclip_detector_detect_batch(detector, &view, no_name, 1, &result));
+    refused(aaclip_detector_detect_batch(detector, &view, name, 1, NULL));
+    refused(aaclip_bundle_save(NULL, shared.model, shared.adapters, shared.cache, false));
+    refused(aaclip_bundle_save("unused", NULL, shared.adapters, shared.cache, false));
+    refused(aaclip_bundle_save("unused", shared.model, shared.adapters, NULL, false));
+    assert_int_equal(aaclip_detector_image_size(NULL), 0);
+    aaclip_map_probability(NULL, 1, 4, &value);
+    aaclip_map_probability(&value, 1, 4, NULL);
+    assert_true(value == 1);
+    aaclip_detector_close(NULL);
+    own = NULL;
+    aaclip_detector_close(&own);
+}
+
+static void images(void **state)
+{
+    (void)state;
+    aaclip_image *own;
+    uint8_t rgb[3 * 4], byte = 1;
+    float values[4] = {0};
+    const size_t shape[] = {2, 2};
+    const aaclip_image_view view = {rgb, 2, 2, 0, AACLIP_PIXEL_RGB8}, nothing = {0};
+    refused(aaclip_image_open(NULL, PHOTO));
+    refused_handle(own, aaclip_image_open(&own, NULL));
+    refused(aaclip_image_decode(NULL, &byte, 1, "byte"));
+    refused_handle(own, aaclip_image_decode(&own, NULL, 1, "byte"));
+    refused_handle(own, aaclip_image_decode(&own, &byte, 1, NULL));
+    refused(aaclip_image_resize(NULL, 2, 2, rgb));
+    refused(aaclip_image_resize(&nothing, 2, 2, rgb));
+    refused(aaclip_image_resize(&view, 2, 2, NULL));
+    refused(aaclip_write_png(NULL, &view));
+    refused(aaclip_write_png("unused", NULL));
+    refused(aaclip_write_png16(NULL, values, 2, 2));
+    refused(aaclip_write_png16("unused", NULL, 2, 2));
+    refused(aaclip_write_npy(NULL, values, shape, 2));
+    refused(aaclip_write_npy("unused", NULL, shape, 2));
+    refused(aaclip_write_npy("unused", values, NULL, 2));
+    refused(aaclip_overlay(NULL, values, 0.5f, rgb));
+    refused(aaclip_overlay(&view, NULL, 0.5f, rgb));
+    refused(aaclip_overlay(&view, values, 0.5f, NULL));
+    refused(aaclip_map_resize(NULL, 2, 2, values, 2, 2));
+    refused(aaclip_map_resize(values, 2, 2, NULL, 2, 2));
+    aaclip_colour_map(NULL, 4, rgb);
+    aaclip_colour_map(values, 4, NULL);
+    assert_null(aaclip_image_get_view(NULL).pixels);
+    aaclip_image_close(NULL);
+    own = NULL;
+    aaclip_image_close(&own);
+}
+
+static void names_and_phrases(void **state)
+{
+    (void)state;
+    aaclip_domain domain;
+    char phrase[80];
+    refused(aaclip_known_dataset_domain(NULL, &domain));
+    refused(aaclip_known_dataset_domain("MVTec", NULL));
+    refused(aaclip_class_phrase("MVTec", NULL, phrase, sizeof phrase));
+    refused(aaclip_class_phrase("MVTec", "metal_nut", NULL, sizeof phrase));
+    refused(aaclip_class_phrase("MVTec", "metal_nut", phrase, 3));
+    must(aaclip_class_phrase(NULL, "metal_nut", phrase, sizeof phrase));
+    assert_string_equal(phrase, "metal nut");
+    assert_int_equal(aaclip_known_dataset_class_count(NULL), 0);
+    assert_null(aaclip_known_dataset_class_name(NULL, 0));
+    assert_null(aaclip_known_dataset_name(SIZE_MAX));
+    assert_null(aaclip_backend_name(SIZE_MAX));
+    assert_false(aaclip_backend_available(NULL));
+    assert_non_null(aaclip_precision_name((aaclip_precision)99));
+    assert_non_null(aaclip_profile_name((aaclip_profile)-1));
+    assert_non_null(aaclip_domain_name((aaclip_domain)99));
+    assert_non_null(aaclip_status_string((aaclip_status)-1));
+    aaclip_set_log(NULL, AACLIP_LOG_DEBUG, NULL);
+}
+
+static void *fail_elsewhere(void *user)
+{
+    char *text = user;
+    bool empty = *aaclip_last_error() == '\0'; /* nothing failed in this thread yet */
+    aaclip_model *model = NULL;
+    aaclip_model_open(&model, "elsewhere.pt", NULL);
+    strcpy(text, empty ? aaclip_last_error() : "not empty");
+    return NULL;
+}
+
+static void each_thread_has_its_own_error(void **state)
+{
+    (void)state;
+    aaclip_model *model = NULL;
+    char text[1024] = "", before[1024];
+    pthread_t thread;
+    must_fail(aaclip_model_open(&model, "here.pt", NULL), AACLIP_ERROR_NOT_FOUND, "here.pt");
+    strcpy(before, aaclip_last_error());
+    assert_int_equal(pthread_create(&thread, NULL, fail_elsewhere, text), 0);
+    pthread_join(thread, NULL);
+    assert_non_null(strstr(text, "elsewhere.pt"));
+    assert_string_equal(aaclip_last_error(), before);
+    must(aaclip_text_cache_get(shared.cache, "cat", NULL, NULL)); /* success leaves it alone */
+    assert_string_equal(aaclip_last_error(), before);
+}
+
+static int open_shared(void **state)
+{
+    (void)state;
+    fixture_open(&shared, NULL, 1);
+    detector = make_detector(&shared, false);
+    return 0;
+}
+
+static int close_shared(void **state)
+{
+    (void)state;
+    aaclip_detector_close(&detector);
+    fixture_close(&shared);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(models),
+        cmocka_unit_test(adapters),
+        cmocka_unit_test(text_caches),
+        cmocka_unit_test(detectors),
+        cmocka_unit_test(images),
+        cmocka_unit_test(names_and_phrases),
+        cmocka_unit_test(each_thread_has_its_own_error),
+    };
+    return cmocka_run_group_tests_name("null", tests, open_shared, close_shared);
+}

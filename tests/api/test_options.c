@@ -1,0 +1,357 @@
+/* Structs that begin with their size: older, newer and malformed ones. */
+#include <stdarg.h>
+#include <setjmp.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "fixture.h"
+
+#define TAIL 16 /* bytes that a newer struct has more */
+
+static fixture shared;
+
+/* One struct that callers give: how it is filled and a call that reads it. */
+typedef struct given_struct {
+    const char *name; /* as error texts call it */
+    size_t size;
+    aaclip_status (*init)(void *options, size_t size);
+    aaclip_status (*use)(void *options);
+} given_struct;
+
+static aaclip_status init_model(void *options, size_t size)
+{
+    return aaclip_model_options_init_sized(options, size);
+}
+
+static aaclip_status use_model(void *options)
+{
+    aaclip_model *model = NULL;
+    aaclip_status status = aaclip_model_open(&model, NANO_MODEL, options);
+    aaclip_model_close(&model);
+    return status;
+}
+
+static aaclip_status init_cache(void *options, size_t size)
+{
+    return aaclip_text_cache_options_init_sized(options, size);
+}
+
+static aaclip_status use_cache(void *options)
+{
+    aaclip_text_cache *cache = NULL;
+    aaclip_status status = aaclip_text_cache_new(&cache, shared.model, shared.adapters, options);
+    if (!status)
+        status = build_classes(cache);
+    aaclip_text_cache_close(&cache);
+    return status;
+}
+
+static aaclip_status init_detector(void *options, size_t size)
+{
+    return aaclip_detector_options_init_sized(options, size);
+}
+
+static aaclip_status use_detector(void *options)
+{
+    aaclip_detector *detector = NULL;
+    aaclip_status status =
+        aaclip_detector_new(&detector, shared.model, shared.adapters, shared.cache, options);
+    aaclip_detector_close(&detector);
+    return status;
+}
+
+static aaclip_status init_config(void *options, size_t size)
+{
+    return aaclip_config_init_sized(options, size, AACLIP_PROFILE_DOCUMENT);
+}
+
+static aaclip_status use_config(void *config)
+{
+    aaclip_adapters *adapters = NULL;
+    const char *const files[] = {NANO "/adapters-document/text_adapter.pth"};
+    aaclip_status status = aaclip_adapters_open(&adapters, shared.model, files, 1, config);
+    aaclip_adapters_close(&adapters);
+    return status;
+}
+
+static aaclip_status use_config_in_cache(void *config)
+{
+    aaclip_text_cache_options options;
+    aaclip_text_cache *cache = NULL;
+    aaclip_text_cache_options_init(&options);
+    options.config = config;
+    aaclip_status status = aaclip_text_cache_new(&cache, shared.model, NULL, &options);
+    aaclip_text_cache_close(&cache);
+    return status;
+}
+
+static aaclip_status use_config_in_detector(void *config)
+{
+    aaclip_detector_options options;
+    aaclip_text_cache *cache = NULL;
+    aaclip_detector *detector = NULL;
+    aaclip_detector_options_init(&options);
+    options.config = config;
+    must(aaclip_text_cache_new(&cache, shared.model, NULL, NULL));
+    aaclip_status status = aaclip_detector_new(&detector, shared.model, NULL, cache, &options);
+    aaclip_detector_close(&detector);
+    aaclip_text_cache_close(&cache);
+    return status;
+}
+
+static const given_struct given[] = {
+    {"aaclip_model_options", sizeof(aaclip_model_options), init_model, use_model},
+    {"aaclip_text_cache_options", sizeof(aaclip_text_cache_options), init_cache, use_cache},
+    {"aaclip_detector_options", sizeof(aaclip_detector_options), init_detector, use_detector},
+    {"aaclip_config", sizeof(aaclip_config), init_config, use_config},
+    {"aaclip_config", sizeof(aaclip_config), init_config, use_config_in_cache},
+    {"aaclip_config", sizeof(aaclip_config), init_config, use_config_in_detector},
+};
+
+#define GIVEN_COUNT (sizeof given / sizeof *given)
+#define ROOM        (sizeof(aaclip_config) + TAIL)
+
+typedef union buffer {
+    max_align_t alignment;
+    size_t size;
+    unsigned char bytes[ROOM];
+} buffer;
+
+/* What lies behind an older struct is the caller's own; reading it gives nonsense or crashes. */
+static void older_structs_take_defaults(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < GIVEN_COUNT; i++)
+        for (size_t size = sizeof(size_t); size <= given[i].size; size += sizeof(int)) {
+            buffer own;
+            memset(own.bytes, 0xff, sizeof own.bytes);
+            must(given[i].init(own.bytes, size));
+            assert_int_equal(own.size, size);
+            for (size_t j = size; j < sizeof own.bytes; j++)
+                assert_int_equal(own.bytes[j], 0xff);
+            must(given[i].use(own.bytes));
+        }
+}
+
+static void newer_structs_need_a_zero_tail(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < GIVEN_COUNT; i++) {
+        buffer own;
+        memset(own.bytes, 0xff, sizeof own.bytes);
+        must(given[i].init(own.bytes, given[i].size + TAIL));
+        for (size_t j = 0; j < TAIL; j++)
+            assert_int_equal(own.bytes[given[i].size + j], 0);
+        must(given[i].use(own.bytes));
+        for (size_t j = 0; j < TAIL; j++) {
+            own.bytes[given[i].size + j] = 1;
+            must_fail(given[i].use(own.bytes), AACLIP_ERROR_INVALID_ARGUMENT, given[i].name);
+            own.bytes[given[i].size + j] = 0;
+        }
+    }
+}
+
+static void structs_without_size_are_refused(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < GIVEN_COUNT; i++)
+        for (size_t size = 0; size < sizeof(size_t); size++) {
+            buffer own = {.size = 0};
+            must_fail(given[i].init(own.bytes, size), AACLIP_ERROR_INVALID_ARGUMENT, given[i].name);
+            must(given[i].init(own.bytes, given[i].size));
+            own.size = size;
+            must_fail(given[i].use(own.bytes), AACLIP_ERROR_INVALID_ARGUMENT, given[i].name);
+            must_fail(given[i].init(NULL, given[i].size), AACLIP_ERROR_INVALID_ARGUMENT,
+                      given[i].name);
+        }
+}
+
+static void older_structs_keep_what_they_have(void **state)
+{
+    (void)state;
+    aaclip_model_options options;
+    aaclip_model_info info = {.size = sizeof info};
+    aaclip_model *model = NULL;
+    memset(&options, 0xff, sizeof options);
+    options.size = offsetof(aaclip_model_options, precision);
+    options.backend = "reference";
+    must(aaclip_model_open(&model, NANO_MODEL, &options));
+    must(aaclip_model_get_info(model, &info));
+    assert_string_equal(info.backend, "reference");
+    assert_int_equal(info.precision, AACLIP_PRECISION_F32);
+    aaclip_model_close(&model);
+
+    aaclip_detector_options detection;
+    aaclip_detector *detector = NULL;
+    memset(&detection, 0xff, sizeof detection);
+    detection.size = offsetof(aaclip_detector_options, config);
+    detection.domain = AACLIP_DOMAIN_MEDICAL;
+    detection.image_size = 140;
+    must(aaclip_detector_new(&detector, shared.model, shared.adapters, shared.cache, &detection));
+    const aaclip_image_view view = aaclip_image_get_view(shared.image);
+    const aaclip_result result = detect(detector, &view, "cat");
+    assert_int_equal(result.map_width, 140);
+    assert_null(result.patch_features);
+    aaclip_detector_close(&detector);
+}
+
+/* A field that the caller's version lacks is the profile's, not another profile's. */
+static void older_configurations_take_the_rest_from_their_profile(void **state)
+{
+    (void)state;
+    const char *const files[] = {NANO "/adapters-published/text_adapter.pth",
+                                 NANO "/adapters-published/image_adapter_20.pth"};
+    aaclip_config given_config, expected, found = {.size = sizeof found};
+    aaclip_adapters *adapters = NULL;
+    memset(&given_config, 0xff, sizeof given_config);
+    given_config.size = offsetof(aaclip_config, activation);
+    given_config.profile = AACLIP_PROFILE_PUBLISHED;
+    must(aaclip_config_init(&expected, AACLIP_PROFILE_PUBLISHED));
+    must(aaclip_adapters_open(&adapters, shared.model, files, 2, &given_config));
+    must(aaclip_adapters_get_config(adapters, &found));
+    assert_int_equal(found.profile, AACLIP_PROFILE_PUBLISHED);
+    assert_int_equal(found.activation, expected.activation);
+    assert_memory_equal(found.image_mean, expected.image_mean, sizeof found.image_mean);
+    assert_true(found.projection_slope == expected.projection_slope);
+    assert_int_equal(found.normalize_class_vector, expected.normalize_class_vector);
+    aaclip_adapters_close(&adapters);
+}
+
+/* The first `end` bytes of `found` are those of `whole` but for the size; the rest is untouched. */
+static void check_cut(const void *found, const void *whole, size_t end, size_t whole_size)
+{
+    const unsigned char *bytes = found, *expected = whole;
+    assert_memory_equal(bytes, &end, sizeof end);
+    assert_memory_equal(bytes + sizeof end, expected + sizeof end, end - sizeof end);
+    for (size_t i = end; i < whole_size; i++)
+        assert_int_equal(bytes[i], 0xff);
+}
+
+static void check_grown(const void *found, const void *whole, size_t whole_size)
+{
+    const unsigned char *bytes = found, *expected = whole;
+    const size_t size = whole_size + TAIL;
+    assert_memory_equal(bytes, &size, sizeof size);
+    assert_memory_equal(bytes + sizeof size, expected + sizeof size, whole_size - sizeof size);
+    for (size_t i = whole_size; i < size; i++)
+        assert_int_equal(bytes[i], 0);
+}
+
+static aaclip_status get_info(void *out)
+{
+    return aaclip_model_get_info(shared.model, out);
+}
+
+static aaclip_status get_config(void *out)
+{
+    return aaclip_adapters_get_config(shared.adapters, out);
+}
+
+static void results_of_other_sizes(aaclip_status (*get)(void *out), size_t whole_size,
+                                   const char *name)
+{
+    buffer whole, other;
+    memset(whole.bytes, 0xff, sizeof whole.bytes);
+    whole.size = whole_size;
+    must(get(whole.bytes));
+    for (size_t size = sizeof(size_t); size < whole_size; size += sizeof(int)) {
+        memset(other.bytes, 0xff, sizeof other.bytes);
+        other.size = size;
+        must(get(other.bytes));
+        check_cut(other.bytes, whole.bytes, size, whole_size);
+    }
+    memset(other.bytes, 0xff, sizeof other.bytes);
+    other.size = whole_size + TAIL;
+    must(get(other.bytes));
+    check_grown(other.bytes, whole.bytes, whole_size);
+    other.size = sizeof(size_t) - 1;
+    must_fail(get(other.bytes), AACLIP_ERROR_INVALID_ARGUMENT, name);
+}
+
+static void filled_structs_may_have_another_size(void **state)
+{
+    (void)state;
+    results_of_other_sizes(get_info, sizeof(aaclip_model_info), "aaclip_model_info");
+    results_of_other_sizes(get_config, sizeof(aaclip_config), "aaclip_config");
+}
+
+typedef struct older_result {
+    size_t size;
+    float score;
+    const float *map;
+} older_result;
+
+typedef struct newer_result {
+    aaclip_result result;
+    unsigned char tail[TAIL];
+} newer_result;
+
+_Static_assert(offsetof(older_result, map) == offsetof(aaclip_result, map), "a true beginning");
+
+static void batches_of_results_may_have_another_size(void **state)
+{
+    (void)state;
+    aaclip_detector *detector = make_detector(&shared, false);
+    const aaclip_image_view view = aaclip_image_get_view(shared.image);
+    const aaclip_image_view views[] = {view, view, view};
+    const char *const names[] = {"cat", "nut", "cat"};
+    older_result older[4];
+    newer_result newer[3];
+    aaclip_result own[3] = {{.size = sizeof own[0]}};
+    memset(older, 0xff, sizeof older);
+    memset(newer, 0xff, sizeof newer);
+    older[0].size = sizeof older[0];
+    newer[0].result.size = sizeof newer[0];
+    must(aaclip_detector_detect_batch(detector, views, names, 3, own));
+    const float scores[] = {own[0].score, own[1].score, own[2].score};
+    assert_true(scores[0] == scores[2] && scores[0] != scores[1]);
+    must(aaclip_detector_detect_batch(detector, views, names, 3, (aaclip_result *)older));
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(older[i].size, sizeof older[i]);
+        assert_true(older[i].score == scores[i]);
+        assert_non_null(older[i].map);
+    }
+    assert_int_equal(older[3].size, SIZE_MAX);
+    must(aaclip_detector_detect_batch(detector, views, names, 3, &newer[0].result));
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(newer[i].result.size, sizeof newer[i]);
+        assert_true(newer[i].result.score == scores[i]);
+        for (size_t j = 0; j < TAIL; j++)
+            assert_int_equal(newer[i].tail[j], 0);
+    }
+    own[0].size = 0;
+    must_fail(aaclip_detector_detect_batch(detector, views, names, 3, own),
+              AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_result");
+    aaclip_detector_close(&detector);
+}
+
+static int open_shared(void **state)
+{
+    (void)state;
+    fixture_open(&shared, NULL, 1);
+    return 0;
+}
+
+static int close_shared(void **state)
+{
+    (void)state;
+    fixture_close(&shared);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(older_structs_take_defaults),
+        cmocka_unit_test(newer_structs_need_a_zero_tail),
+        cmocka_unit_test(structs_without_size_are_refused),
+        cmocka_unit_test(older_structs_keep_what_they_have),
+        cmocka_unit_test(older_configurations_take_the_rest_from_their_profile),
+        cmocka_unit_test(filled_structs_may_have_another_size),
+        cmocka_unit_test(batches_of_results_may_have_another_size),
+    };
+    return cmocka_run_group_tests_name("options", tests, open_shared, close_shared);
+}

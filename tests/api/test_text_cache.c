@@ -1,0 +1,457 @@
+/* The text cache: building, keeping, asking; also from several threads. */
+#include <stdarg.h>
+#include <setjmp.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+#include <pthread.h>
+
+#include "fixture.h"
+#include "scratch.h"
+
+#define EMBEDDING 32 /* of nano */
+
+typedef struct pair {
+    float normal[EMBEDDING], abnormal[EMBEDDING];
+} pair;
+
+static fixture shared;
+
+static pair get_pair(const aaclip_text_cache *cache, const char *name)
+{
+    pair found;
+    must(aaclip_text_cache_get(cache, name, found.normal, found.abnormal));
+    return found;
+}
+
+static bool same_pair(const pair *a, const pair *b)
+{
+    return memcmp(a, b, sizeof *a) == 0;
+}
+
+static aaclip_text_cache *new_cache(const aaclip_text_cache_options *options)
+{
+    aaclip_text_cache *cache = NULL;
+    must(aaclip_text_cache_new(&cache, shared.model, shared.adapters, options));
+    return cache;
+}
+
+static void classes_keep_their_order(void **state)
+{
+    (void)state;
+    aaclip_text_cache *cache = new_cache(NULL);
+    assert_int_equal(aaclip_text_cache_count(cache), 0);
+    must_fail(aaclip_text_cache_get(cache, "nut", NULL, NULL), AACLIP_ERROR_NOT_FOUND, "nothing");
+    must(build_classes(cache));
+    assert_int_equal(aaclip_text_cache_count(cache), 2);
+    assert_string_equal(aaclip_text_cache_name(cache, 0), "cat");
+    assert_string_equal(aaclip_text_cache_name(cache, 1), "nut");
+    assert_null(aaclip_text_cache_name(cache, 2));
+    const char *first = aaclip_text_cache_name(cache, 0);
+    const pair cat = get_pair(cache, "cat"), nut = get_pair(cache, "nut");
+    assert_false(same_pair(&cat, &nut));
+    assert_memory_not_equal(cat.normal, cat.abnormal, sizeof cat.normal);
+
+    const char *const names[] = {"dog", "cat"}, *const phrases[] = {"dog", "metal nut"};
+    must(aaclip_text_cache_build(cache, names, phrases, 2)); /* one new, one replaced */
+    assert_int_equal(aaclip_text_cache_count(cache), 3);
+    assert_ptr_equal(aaclip_text_cache_name(cache, 0), first);
+    assert_string_equal(aaclip_text_cache_name(cache, 2), "dog");
+    const pair replaced = get_pair(cache, "cat");
+    assert_true(same_pair(&replaced, &nut));
+    must_fail(aaclip_text_cache_get(cache, "Cat", NULL, NULL), AACLIP_ERROR_NOT_FOUND,
+              "cat, nut, dog");
+    aaclip_text_cache_close(&cache);
+}
+
+static void pairs_can_be_added(void **state)
+{
+    (void)state;
+    aaclip_text_cache *cache = new_cache(NULL);
+    pair own, twice;
+    for (int i = 0; i < EMBEDDING; i++) {
+        own.normal[i] = (float)i;
+        own.abnormal[i] = -(float)i;
+    }
+    must(aaclip_text_cache_add(cache, "own", own.normal, own.abnormal));
+    const pair found = get_pair(cache, "own");
+    assert_true(same_pair(&found, &own));
+    must(aaclip_text_cache_add(cache, "own", own.abnormal, own.normal));
+    must(aaclip_text_cache_get(cache, "own", twice.abnormal, NULL));
+    must(aaclip_text_cache_get(cache, "own", NULL, twice.normal));
+    assert_true(same_pair(&twice, &own));
+    assert_int_equal(aaclip_text_cache_count(cache), 1);
+    aaclip_text_cache_close(&cache);
+}
+
+/* A built pair is the mean of what encode gives for the prompts, here a set of one each. */
+static void building_follows_from_encoding(void **state)
+{
+    const scratch_file path_file = scratch_path(*state, "single.json");
+    const char *path = path_file.path;
+    scratch_write(path,
+                  "{\"normal\": [\"{}\"], \"abnormal\": [\"broken {}\"],"
+                  " \"templates\": [\"a photo of {}.\"]}");
+    aaclip_text_cache_options options;
+    aaclip_text_cache_options_init(&options);
+    options.prompts = path;
+    aaclip_text_cache *cache = new_cache(&options);
+    must(build_classes(cache));
+    const char *const prompts[] = {"a photo of metal nut.", "a photo of broken metal nut."};
+    float vectors[2][EMBEDDING];
+    must(aaclip_text_cache_encode(cache, prompts, 2, &vectors[0][0]));
+    const pair nut = get_pair(cache, "nut");
+    for (int i = 0; i < EMBEDDING; i++) {
+        assert_true(fabsf(nut.normal[i] - vectors[0][i]) < 1e-6f);
+        assert_true(fabsf(nut.abnormal[i] - vectors[1][i]) < 1e-6f);
+    }
+    double square = 0;
+    for (int i = 0; i < EMBEDDING; i++)
+        square += (double)vectors[1][i] * (double)vectors[1][i];
+    assert_true(fabs(square - 1) < 1e-6);
+    aaclip_text_cache_close(&cache);
+}
+
+static void saved_caches_open_with_the_same_bits(void **state)
+{
+    const scratch_file path_file = scratch_path(*state, "cache.safetensors");
+    const char *path = path_file.path;
+    const char *const odd[] = {
+        "a/b",
+        "..",
+        "\xc3\xbc\xe4\xb8\xad\xf0\x9f\x94\xa9",
+        "quote\"s'",
+        "back\\slash",
+        "line\nbreak\ttab",
+        " ",
+        "__metadata__",
+        "text_cache.nut",
+        "\x01\x1f\x7f",
+    };
+    const size_t count = sizeof odd / sizeof *odd;
+    char longest[1001];
+    memset(longest, 'n', sizeof longest - 1);
+    longest[sizeof longest - 1] = '\0';
+    aaclip_text_cache *cache = new_cache(NULL), *opened = NULL;
+    must(build_classes(cache));
+    pair own = get_pair(cache, "nut");
+    for (size_t i = 0; i < count; i++) {
+        own.normal[0] = (float)i;
+        must(aaclip_text_cache_add(cache, odd[i], own.normal, own.abnormal));
+    }
+    must(aaclip_text_cache_add(cache, longest, own.abnormal, own.normal));
+    must(aaclip_text_cache_save(cache, path));
+    must(aaclip_text_cache_open(&opened, path, shared.model, shared.adapters, NULL));
+    assert_int_equal(aaclip_text_cache_count(opened), count + 3);
+    for (size_t i = 0; i < count + 3; i++) {
+        const char *name = aaclip_text_cache_name(cache, i);
+        assert_string_equal(aaclip_text_cache_name(opened, i), name);
+        const pair before = get_pair(cache, name), after = get_pair(opened, name);
+        assert_true(same_pair(&before, &after));
+    }
+    const char *const more[] = {"dog"};
+    must(aaclip_text_cache_build(opened, more, more, 1)); /* an opened cache still builds */
+    aaclip_text_cache_close(&cache);
+    aaclip_text_cache_close(&opened);
+}
+
+static void open_mismatch(const char *path, const aaclip_model *model,
+                          const aaclip_adapters *adapters, const aaclip_text_cache_options *options)
+{
+    aaclip_text_cache *cache = (aaclip_text_cache *)&shared;
+    must_fail(aaclip_text_cache_open(&cache, path, model, adapters, options), AACLIP_ERROR_MISMATCH,
+              path);
+    assert_null(cache);
+}
+
+static void saved_caches_belong_to_their_makers(void **state)
+{
+    const scratch_file path_file = scratch_path(*state, "cache.safetensors");
+    const char *path = path_file.path;
+    const scratch_file prompts_file = scratch_path(*state, "prompts.json");
+    const char *prompts = prompts_file.path;
+    scratch_write(prompts,
+                  "{\"normal\": [\"{}\"], \"abnormal\": [\"bad {}\"],"
+                  " \"templates\": [\"{}\"]}");
+    aaclip_text_cache_options options;
+    aaclip_text_cache_options_init(&options);
+    options.prompts = prompts;
+    aaclip_model *other_model = NULL;
+    must(aaclip_model_open(&other_model, GOLDEN_DIR "/model/openai-published/clip.pt", NULL));
+    aaclip_adapters *document = open_adapters(shared.model, "document");
+    must(aaclip_text_cache_save(shared.cache, path));
+    open_mismatch(path, other_model, NULL, NULL);
+    open_mismatch(path, shared.model, document, NULL);
+    open_mismatch(path, shared.model, NULL, NULL);
+    open_mismatch(path, shared.model, shared.adapters, &options);
+    aaclip_adapters_close(&document);
+    aaclip_model_close(&other_model);
+}
+
+/* Adapters and weights are known by their content, not by their handle. */
+static void saved_caches_open_for_the_same_weights(void **state)
+{
+    const scratch_file path_file = scratch_path(*state, "cache.safetensors");
+    const char *path = path_file.path;
+    const scratch_file model_path_file = scratch_path(*state, "model.safetensors");
+    const char *model_path = model_path_file.path;
+    const scratch_file adapter_path_file = scratch_path(*state, "adapters.safetensors");
+    const char *adapter_path = adapter_path_file.path;
+    fixture other = {NULL};
+    must(aaclip_text_cache_save(shared.cache, path));
+    must(aaclip_model_save(shared.model, model_path, false));
+    must(aaclip_adapters_save(shared.adapters, adapter_path));
+    must(aaclip_model_open(&other.model, model_path, NULL));
+    must(aaclip_adapters_open(&other.adapters, other.model, &adapter_path, 1, NULL));
+    must(aaclip_text_cache_open(&other.cache, path, other.model, other.adapters, NULL));
+    const pair before = get_pair(shared.cache, "nut"), after = get_pair(other.cache, "nut");
+    assert_true(same_pair(&before, &after));
+    fixture_close(&other);
+}
+
+static void files_that_are_no_caches_are_refused(void **state)
+{
+    const scratch_file path_file = scratch_path(*state, "text");
+    const char *path = path_file.path;
+    aaclip_text_cache *cache = NULL;
+    scratch_write(path, "not a cache");
+    must_fail(aaclip_text_cache_open(&cache, path, shared.model, shared.adapters, NULL),
+              AACLIP_ERROR_FORMAT, path);
+    must_fail(aaclip_text_cache_open(&cache, NANO_MODEL, shared.model, shared.adapters, NULL),
+              AACLIP_ERROR_FORMAT, NANO_MODEL);
+    must_fail(aaclip_text_cache_open(&cache, "missing", shared.model, shared.adapters, NULL),
+              AACLIP_ERROR_NOT_FOUND, "missing");
+    must_fail(aaclip_text_cache_open(&cache, *state, shared.model, shared.adapters, NULL),
+              AACLIP_ERROR_IO, *state);
+    assert_null(cache);
+    must_fail(aaclip_text_cache_save(shared.cache, *state), AACLIP_ERROR_IO, *state);
+    must_fail(aaclip_text_cache_save(shared.cache, scratch_path(*state, "no/folder").path),
+              AACLIP_ERROR_IO, "no/folder");
+    assert_int_equal(scratch_count(*state), 1);
+}
+
+typedef struct canceller {
+    size_t calls, stop_at; /* the call that cancels, counted from 1 */
+    size_t done, total;
+    bool rising;
+} canceller;
+
+static bool watch(size_t done, size_t total, void *user)
+{
+    canceller *own = user;
+    own->rising = own->rising && done >= own->done && done <= total;
+    own->done = done;
+    own->total = total;
+    return ++own->calls != own->stop_at;
+}
+
+static void cancelling_changes_nothing(void **state)
+{
+    (void)state;
+    canceller progress = {.rising = true};
+    aaclip_text_cache_options options;
+    aaclip_text_cache_options_init(&options);
+    options.progress = watch;
+    options.progress_user = &progress;
+    aaclip_text_cache *cache = new_cache(&options);
+    const char *const names[] = {"dog", "cat"}, *const phrases[] = {"dog", "metal nut"};
+    must(build_classes(cache));
+    const size_t calls = progress.calls;
+    assert_true(calls >= 3);
+    assert_true(progress.rising);
+    assert_int_equal(progress.done, progress.total);
+    const pair cat = get_pair(cache, "cat");
+    for (size_t stop = 1; stop <= calls; stop++) {
+        progress = (canceller){.stop_at = stop, .rising = true};
+        must_fail(aaclip_text_cache_build(cache, names, phrases, 2), AACLIP_ERROR_CANCELLED,
+                  "cancelled");
+        assert_int_equal(progress.calls, stop);
+        assert_int_equal(aaclip_text_cache_count(cache), 2);
+        const pair after = get_pair(cache, "cat");
+        assert_true(same_pair(&after, &cat));
+    }
+    progress = (canceller){.rising = true};
+    must(aaclip_text_cache_build(cache, names, phrases, 2));
+    assert_int_equal(aaclip_text_cache_count(cache), 3);
+    aaclip_text_cache_close(&cache);
+}
+
+/* A phrase of 100 words. */
+static const char *long_phrase(char *text, size_t size)
+{
+    *text = '\0';
+    for (int i = 0; i < 100; i++)
+        strncat(text, "cat ", size - strlen(text) - 1);
+    return text;
+}
+
+static void long_prompts_fail_or_are_cut(void **state)
+{
+    (void)state;
+    char text[512];
+    const char *const name[] = {"long"}, *const phrase[] = {long_phrase(text, sizeof text)};
+    const char *const both[] = {"cat", phrase[0]}, *const names[] = {"short", "long"};
+    int32_t ids[300], cut[300];
+    size_t count = 0, cut_count = 0;
+    float vector[EMBEDDING];
+    aaclip_model_info info = {.size = sizeof info};
+    aaclip_text_cache_options options;
+    aaclip_text_cache_options_init(&options);
+    must(aaclip_model_get_info(shared.model, &info));
+    aaclip_text_cache *strict = new_cache(&options);
+    options.truncate = true;
+    aaclip_text_cache *lenient = new_cache(&options);
+
+    must_fail(aaclip_text_cache_build(strict, names, both, 2), AACLIP_ERROR_INVALID_ARGUMENT, "77");
+    assert_int_equal(aaclip_text_cache_count(strict), 0); /* all classes or none */
+    must_fail(aaclip_text_cache_encode(strict, phrase, 1, vector), AACLIP_ERROR_INVALID_ARGUMENT,
+              "77");
+    must(aaclip_text_cache_tokenize(strict, text, ids, 300, &count));
+    assert_true(count > info.context);
+    must_fail(aaclip_text_cache_tokenize(strict, text, ids, info.context, &count),
+              AACLIP_ERROR_INVALID_ARGUMENT, "77");
+
+    must(aaclip_text_cache_build(lenient, name, phrase, 1));
+    must(aaclip_text_cache_tokenize(lenient, text, cut, info.context, &cut_count));
+    must(aaclip_text_cache_tokenize(strict, text, ids, 300, &count));
+    assert_int_equal(cut_count, info.context);
+    assert_memory_equal(cut, ids, (info.context - 1) * sizeof *ids);
+    assert_int_equal(cut[info.context - 1], ids[count - 1]);
+    aaclip_text_cache_close(&strict);
+    aaclip_text_cache_close(&lenient);
+}
+
+static void names_and_phrases_are_utf8(void **state)
+{
+    (void)state;
+    const char *const good[] = {"cafe"};
+    const char *const broken[] = {"caf\xe9",   "\xff",         "\x80",
+                                  "a\xe4\xb8", "\xed\xa0\x80", "\xc0\xaf"};
+    aaclip_text_cache *cache = new_cache(NULL);
+    const pair nut = get_pair(shared.cache, "nut");
+    for (size_t i = 0; i < sizeof broken / sizeof *broken; i++) {
+        must_fail(aaclip_text_cache_build(cache, good, &broken[i], 1),
+                  AACLIP_ERROR_INVALID_ARGUMENT, "UTF-8");
+        must_fail(aaclip_text_cache_build(cache, &broken[i], good, 1),
+                  AACLIP_ERROR_INVALID_ARGUMENT, "UTF-8");
+        must_fail(aaclip_text_cache_add(cache, broken[i], nut.normal, nut.abnormal),
+                  AACLIP_ERROR_INVALID_ARGUMENT, "UTF-8");
+    }
+    assert_int_equal(aaclip_text_cache_count(cache), 0);
+    aaclip_text_cache_close(&cache);
+}
+
+static void missing_vocabularies_are_named(void **state)
+{
+    aaclip_text_cache_options options;
+    aaclip_text_cache_options_init(&options);
+    options.vocabulary = *state; /* an empty folder */
+    aaclip_text_cache *cache = new_cache(&options);
+    must_fail(build_classes(cache), AACLIP_ERROR_NOT_FOUND, *state);
+    aaclip_text_cache_close(&cache);
+    options.vocabulary = NULL;
+    const scratch_file missing = scratch_path(*state, "missing.json");
+    options.prompts = missing.path;
+    must_fail(aaclip_text_cache_new(&cache, shared.model, shared.adapters, &options),
+              AACLIP_ERROR_NOT_FOUND, "missing.json");
+    assert_null(cache);
+}
+
+typedef struct reader {
+    aaclip_text_cache *cache;
+    const pair *cat, *dog; /* "dog" may not be there yet */
+    atomic_bool *built;
+    int rounds, wrong;
+} reader;
+
+static void *read_while_building(void *user)
+{
+    reader *own = user;
+    do {
+        pair found;
+        own->wrong += aaclip_text_cache_get(own->cache, "cat", found.normal, found.abnormal) ||
+                      !same_pair(&found, own->cat);
+        aaclip_status status =
+            aaclip_text_cache_get(own->cache, "dog", found.normal, found.abnormal);
+        own->wrong += status ? status != AACLIP_ERROR_NOT_FOUND : !same_pair(&found, own->dog);
+        size_t count = aaclip_text_cache_count(own->cache);
+        const char *last = count ? aaclip_text_cache_name(own->cache, count - 1) : NULL;
+        own->wrong += !last || !*last;
+        own->rounds++;
+    } while (!atomic_load(own->built));
+    return NULL;
+}
+
+static void *build_again(void *user)
+{
+    reader *own = user;
+    const char *const names[] = {"dog", "cat"}, *const phrases[] = {"metal nut", "cat"};
+    for (int i = 0; i < 5; i++)
+        own->wrong += aaclip_text_cache_build(own->cache, names, phrases, 2) != AACLIP_OK;
+    atomic_store(own->built, true);
+    return NULL;
+}
+
+static void caches_are_read_while_they_grow(void **state)
+{
+    (void)state;
+    aaclip_text_cache *cache = new_cache(NULL);
+    must(build_classes(cache));
+    const pair cat = get_pair(cache, "cat"), dog = get_pair(cache, "nut");
+    atomic_bool built = false;
+    reader threads[4];
+    pthread_t handles[4];
+    for (int i = 0; i < 4; i++) {
+        threads[i] = (reader){cache, &cat, &dog, &built, 0, 0};
+        assert_int_equal(pthread_create(&handles[i], NULL,
+                                        i % 2 ? build_again : read_while_building, &threads[i]),
+                         0);
+    }
+    for (int i = 0; i < 4; i++)
+        pthread_join(handles[i], NULL);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(threads[i].wrong, 0);
+    assert_true(threads[0].rounds > 0);
+    assert_int_equal(aaclip_text_cache_count(cache), 3);
+    aaclip_text_cache_close(&cache);
+}
+
+static int open_shared(void **state)
+{
+    (void)state;
+    fixture_open(&shared, NULL, 1);
+    return 0;
+}
+
+static int close_shared(void **state)
+{
+    (void)state;
+    fixture_close(&shared);
+    return 0;
+}
+
+#define in_scratch(test) cmocka_unit_test_setup_teardown(test, scratch_make, scratch_remove)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(classes_keep_their_order),
+        cmocka_unit_test(pairs_can_be_added),
+        in_scratch(building_follows_from_encoding),
+        in_scratch(saved_caches_open_with_the_same_bits),
+        in_scratch(saved_caches_belong_to_their_makers),
+        in_scratch(saved_caches_open_for_the_same_weights),
+        in_scratch(files_that_are_no_caches_are_refused),
+        cmocka_unit_test(cancelling_changes_nothing),
+        cmocka_unit_test(long_prompts_fail_or_are_cut),
+        cmocka_unit_test(names_and_phrases_are_utf8),
+        in_scratch(missing_vocabularies_are_named),
+        cmocka_unit_test(caches_are_read_while_they_grow),
+    };
+    return cmocka_run_group_tests_name("text cache", tests, open_shared, close_shared);
+}

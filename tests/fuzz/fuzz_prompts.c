@@ -1,0 +1,50 @@
+/* Any bytes as a prompt set: what is read must fill, each prompt with the phrase inside. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "../unit/text/scratch_folder.h"
+#include "core/memory.h"
+#include "core/platform.h"
+#include "fuzz.h"
+#include "text/prompts.h"
+
+static void *folder;
+
+static void remove_folder(void)
+{
+    scratch_folder_remove(&folder);
+}
+
+static void fill(char *const *states, size_t count, const aac_prompt_set *set)
+{
+    char **prompts;
+    size_t filled;
+    if (aac_prompts_fill(&prompts, &filled, states, count, set->templates, set->template_count,
+                         "steel nut") ||
+        filled != count * set->template_count)
+        abort();
+    for (size_t i = 0; i < filled; i++)
+        if (!strstr(prompts[i], "steel nut"))
+            abort();
+    aac_list_free(prompts, filled);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (!folder) {
+        if (scratch_folder_make(&folder))
+            exit(1);
+        atexit(remove_folder);
+    }
+    char *path = scratch_file(folder, "prompts.json", data, size);
+    aac_prompt_set set;
+    if (aac_prompt_set_read(&set, path) == AACLIP_OK) {
+        fill(set.normal, set.normal_count, &set);
+        fill(set.abnormal, set.abnormal_count, &set);
+    } else if (set.normal || !*aaclip_last_error()) {
+        abort();
+    }
+    aac_prompt_set_clear(&set);
+    aac_free(path);
+    return 0;
+}

@@ -1,0 +1,11 @@
+/* Feeds bytes to the reader of safetensors and reads every tensor that it reports. */
+#include "fuzz.h"
+#include "touching_index.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    aac_tensor_index index = {0};
+    const aac_mapping file = {data, size};
+    aac_safetensors_read(&index, &file);
+    return 0;
+}

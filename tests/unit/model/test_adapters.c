@@ -1,0 +1,492 @@
+/* Adapter files: which ones open, and how each thing that is wrong with one is told. */
+#include <stdarg.h>
+#include <setjmp.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+#include <jansson.h>
+
+#include <aaclip/aaclip.h>
+
+#include "../files/tensor_list.h"
+#include "../text/scratch_folder.h"
+#include "core/config.h"
+#include "core/memory.h"
+#include "core/platform.h"
+
+enum { WIDTH = 8, TEXT_WIDTH = 4, EMBEDDING = 6, LAYERS = 4, TEXT_LAYERS = 4, ADAPTED = 3 };
+
+static const clip_sizes sizes = {
+    .width = WIDTH,
+    .layers = LAYERS,
+    .mlp = 8,
+    .patch = 2,
+    .grid = 5,
+    .embedding = EMBEDDING,
+    .text_width = TEXT_WIDTH,
+    .text_layers = TEXT_LAYERS,
+    .text_mlp = 4,
+    .context = 8,
+    .vocabulary = 20,
+};
+
+typedef struct fixture {
+    char *folder;
+    aaclip_model *model;
+} fixture;
+
+static aaclip_model *open_model(const char *folder, float value)
+{
+    tensor_list clip = {.value = value};
+    aaclip_model *model;
+    aaclip_model_options options;
+    tensor_list_openai(&clip, "", &sizes);
+    char *path = tensor_list_write(&clip, folder, "clip.safetensors", NULL, 0);
+    aaclip_model_options_init(&options);
+    options.backend = "reference";
+    options.threads = 1;
+    if (aaclip_model_open(&model, path, &options))
+        fail_msg("%s", aaclip_last_error());
+    aac_free(path);
+    return model;
+}
+
+static int set_up(void **state)
+{
+    static fixture own;
+    void *folder;
+    if (scratch_folder_make(&folder))
+        return -1;
+    own.folder = folder;
+    own.model = open_model(folder, 0.5f);
+    *state = &own;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    fixture *own = *state;
+    void *folder = own->folder;
+    aaclip_model_close(&own->model);
+    return scratch_folder_remove(&folder);
+}
+
+static void add_module(tensor_list *list, const char *module, int number, const char *matrix,
+                       int64_t rows, int64_t columns)
+{
+    char name[128];
+    if (number < 0)
+        snprintf(name, sizeof name, "%s.%s", module, matrix);
+    else
+        snprintf(name, sizeof name, "%s.%d.%s", module, number, matrix);
+    tensor_list_add(list, name, rows, columns);
+}
+
+static void add_layers(tensor_list *list, const char *module, int64_t width, bool document)
+{
+    for (int i = 0; i < ADAPTED; i++) {
+        if (!document) {
+            add_module(list, module, i, "fc.0.weight", width, width);
+            continue;
+        }
+        add_module(list, module, i, "fc1.weight", width / 2, width);
+        add_module(list, module, i, "fc2.weight", width, width / 2);
+    }
+}
+
+static tensor_list text_adapters(bool document)
+{
+    tensor_list list = {.value = 0.25f};
+    add_layers(&list, "text_adapter", TEXT_WIDTH, document);
+    add_module(&list, "text_adapter", ADAPTED, "fc.0.weight", EMBEDDING, TEXT_WIDTH);
+    return list;
+}
+
+static tensor_list image_adapters(bool document)
+{
+    tensor_list list = {.value = 0.25f};
+    const char *matrix = document ? "fc.0.weight" : "fc.weight";
+    add_layers(&list, "image_adapter.layer_adapters", WIDTH, document);
+    for (int i = 0; i < LAYERS; i++)
+        add_module(&list, "image_adapter.seg_proj", i, matrix, EMBEDDING, WIDTH);
+    add_module(&list, "image_adapter.det_proj", -1, matrix, EMBEDDING, WIDTH);
+    return list;
+}
+
+static aaclip_adapters *open_well(const fixture *own, const char *const *paths, size_t count)
+{
+    aaclip_adapters *adapters;
+    if (aaclip_adapters_open(&adapters, own->model, paths, count, NULL))
+        fail_msg("%s", aaclip_last_error());
+    return adapters;
+}
+
+/* Opening must fail with a text that names the last of the files. */
+static void refuse(const fixture *own, const char *const *paths, size_t count,
+                   aaclip_status expected, const char *text)
+{
+    aaclip_adapters *adapters;
+    aaclip_status status = aaclip_adapters_open(&adapters, own->model, paths, count, NULL);
+    char *whole = aac_format("%s: %s", paths[count - 1], text);
+    assert_null(adapters);
+    if (status != expected || strncmp(aaclip_last_error(), whole, strlen(whole)) != 0)
+        fail_msg("expected %d with\n%s\nfound %d with\n%s", (int)expected, whole, (int)status,
+                 aaclip_last_error());
+    aac_free(whole);
+}
+
+static void refuse_list(const fixture *own, const tensor_list *list, aaclip_status expected,
+                        const char *text)
+{
+    char *path = tensor_list_write(list, own->folder, "adapters.safetensors", NULL, 0);
+    refuse(own, (const char *const *)&path, 1, expected, text);
+    aac_free(path);
+}
+
+static void the_order_of_files_does_not_matter(void **state)
+{
+    const fixture *own = *state;
+    for (int document = 0; document < 2; document++) {
+        const tensor_list lists[] = {text_adapters(document), image_adapters(document)};
+        char *text = tensor_list_write(&lists[0], own->folder, "text.safetensors", NULL, 0);
+        char *image = tensor_list_write(&lists[1], own->folder, "image.safetensors", NULL, 0);
+        for (int turned = 0; turned < 2; turned++) {
+            const char *paths[] = {turned ? image : text, turned ? text : image};
+            aaclip_config config = {.size = sizeof config};
+            aaclip_adapters *adapters = open_well(own, paths, 2);
+            assert_true(aaclip_adapters_has_text(adapters));
+            assert_true(aaclip_adapters_has_image(adapters));
+            assert_int_equal(aaclip_adapters_get_config(adapters, &config), AACLIP_OK);
+            assert_int_equal(config.profile,
+                             document ? AACLIP_PROFILE_DOCUMENT : AACLIP_PROFILE_PUBLISHED);
+            assert_int_equal(config.image_projection_activation, document);
+            assert_true(config.text_projection_activation);
+            assert_int_equal(config.image_adapter_layers, ADAPTED);
+            assert_int_equal(config.text_adapter_layers, ADAPTED);
+            assert_int_equal(config.level_count, LAYERS);
+            aaclip_adapters_close(&adapters);
+        }
+        aac_free(text);
+        aac_free(image);
+    }
+}
+
+static void every_wrong_shape_is_named(void **state)
+{
+    for (int i = 0; i < 4; i++) {
+        const tensor_list whole = i < 2 ? text_adapters(i % 2) : image_adapters(i % 2);
+        for (size_t j = 0; j < whole.count; j++)
+            for (int dimension = 0; dimension < 2; dimension++) {
+                tensor_list list = whole;
+                listed_tensor *spoilt = &list.tensors[j];
+                char expected[AAC_SHAPE_TEXT], found[AAC_SHAPE_TEXT];
+                aac_shape_text(expected, spoilt->shape, 2);
+                spoilt->shape[dimension] += j % 2 ? 1 : -1;
+                aac_shape_text(found, spoilt->shape, 2);
+                char *text = aac_format("%s: expected %s, found %s", spoilt->name, expected, found);
+                refuse_list(*state, &list, AACLIP_ERROR_MISMATCH, text);
+                aac_free(text);
+            }
+    }
+}
+
+static void other_ranks_and_types_are_refused(void **state)
+{
+    tensor_list list = image_adapters(true);
+    listed_tensor *tensor = tensor_list_find(&list, "image_adapter.det_proj.fc.0.weight");
+    tensor->rank = 1;
+    refuse_list(*state, &list, AACLIP_ERROR_MISMATCH,
+                "image_adapter.det_proj.fc.0.weight: expected 6x8, found 6");
+    tensor->rank = 2;
+    tensor->dtype = AAC_I64;
+    refuse_list(*state, &list, AACLIP_ERROR_FORMAT,
+                "image_adapter.det_proj.fc.0.weight: expected floating point, found int64");
+}
+
+/* With the published names a file cannot tell how many layer adapters it should have. */
+static bool may_be_absent(const char *name)
+{
+    return strcmp(name, "image_adapter.layer_adapters.2.fc.0.weight") == 0;
+}
+
+static void every_missing_tensor_is_told(void **state)
+{
+    const fixture *own = *state;
+    for (int i = 0; i < 4; i++) {
+        const tensor_list whole = i < 2 ? text_adapters(i % 2) : image_adapters(i % 2);
+        for (size_t j = 0; j < whole.count; j++) {
+            tensor_list list = whole;
+            aaclip_adapters *adapters;
+            const char *name = whole.tensors[j].name;
+            tensor_list_remove(&list, name);
+            char *path = tensor_list_write(&list, own->folder, "adapters.safetensors", NULL, 0);
+            aaclip_status status =
+                aaclip_adapters_open(&adapters, own->model, (const char *const *)&path, 1, NULL);
+            const char *found = aaclip_last_error();
+            if (may_be_absent(name))
+                assert_int_equal(status, AACLIP_OK);
+            else if (status != AACLIP_ERROR_MISMATCH || strncmp(found, path, strlen(path)) != 0)
+                fail_msg("%s: found %d with %s", name, (int)status, found);
+            aaclip_adapters_close(&adapters);
+            aac_free(path);
+        }
+    }
+}
+
+static void gaps_in_the_numbering_are_told(void **state)
+{
+    static const struct {
+        bool image, document;
+        const char *missing, *text;
+    } gaps[] = {
+        {true, false, "image_adapter.layer_adapters.1.fc.0.weight",
+         "image_adapter.layer_adapters.1.fc.0.weight: expected a tensor, found none"},
+        {true, true, "image_adapter.layer_adapters.2.fc1.weight",
+         "image_adapter.layer_adapters.2.fc1.weight: expected a tensor, found none"},
+        {true, true, "image_adapter.layer_adapters.1.fc2.weight",
+         "image_adapter.layer_adapters.1.fc2.weight: expected a tensor, found none"},
+        {true, false, "image_adapter.seg_proj.1.fc.weight",
+         "image_adapter.seg_proj.1.fc.weight: expected a tensor, found none"},
+        {true, false, "image_adapter.seg_proj.0.fc.weight",
+         "image_adapter.seg_proj.0.fc.weight: expected a tensor, found none"},
+        {true, false, "image_adapter.seg_proj.3.fc.weight",
+         "image_adapter.seg_proj: expected 4 levels, found 3"},
+        {true, false, "image_adapter.det_proj.fc.weight",
+         "image_adapter.det_proj.fc.weight: expected a tensor, found none"},
+        {false, true, "text_adapter.3.fc.0.weight",
+         "text_adapter.3.fc.weight: expected a tensor, found none"},
+        {false, true, "text_adapter.1.fc1.weight",
+         "text_adapter.1.fc.weight: expected a tensor, found none"},
+    };
+    for (size_t i = 0; i < sizeof gaps / sizeof *gaps; i++) {
+        tensor_list list =
+            gaps[i].image ? image_adapters(gaps[i].document) : text_adapters(gaps[i].document);
+        tensor_list_remove(&list, gaps[i].missing);
+        refuse_list(*state, &list, AACLIP_ERROR_MISMATCH, gaps[i].text);
+    }
+}
+
+static void projections_must_be_of_one_kind_and_at_most_eight(void **state)
+{
+    tensor_list list = image_adapters(false);
+    for (int i = LAYERS; i < 9; i++)
+        add_module(&list, "image_adapter.seg_proj", i, "fc.weight", EMBEDDING, WIDTH);
+    refuse_list(*state, &list, AACLIP_ERROR_UNSUPPORTED,
+                "image_adapter.seg_proj: expected at most 8 levels, found 9");
+    list = image_adapters(false);
+    tensor_list_remove(&list, "image_adapter.seg_proj.2.fc.weight");
+    add_module(&list, "image_adapter.seg_proj", 2, "fc.0.weight", EMBEDDING, WIDTH);
+    refuse_list(*state, &list, AACLIP_ERROR_MISMATCH,
+                "image_adapter.seg_proj.2.fc.0.weight: expected an activation after every "
+                "projection or after none");
+    list = image_adapters(true);
+    tensor_list_remove(&list, "image_adapter.layer_adapters.1.fc1.weight");
+    tensor_list_remove(&list, "image_adapter.layer_adapters.1.fc2.weight");
+    add_module(&list, "image_adapter.layer_adapters", 1, "fc.0.weight", WIDTH, WIDTH);
+    refuse_list(*state, &list, AACLIP_ERROR_MISMATCH,
+                "image_adapter.layer_adapters.1.fc1.weight: expected a tensor, found none");
+}
+
+/* Tensors of the one tower under the names of the other. */
+static void swapped_towers_are_told(void **state)
+{
+    tensor_list list = {0};
+    add_layers(&list, "text_adapter", WIDTH, false);
+    add_module(&list, "text_adapter", ADAPTED, "fc.0.weight", EMBEDDING, WIDTH);
+    refuse_list(*state, &list, AACLIP_ERROR_MISMATCH,
+                "text_adapter.0.fc.0.weight: expected 4x4, found 8x8");
+    list.count = 0;
+    add_layers(&list, "image_adapter.layer_adapters", TEXT_WIDTH, true);
+    refuse_list(*state, &list, AACLIP_ERROR_MISMATCH,
+                "image_adapter.layer_adapters.0.fc1.weight: expected 4x8, found 2x4");
+}
+
+static void files_must_complement_each_other(void **state)
+{
+    const fixture *own = *state;
+    const tensor_list lists[] = {text_adapters(true), image_adapters(true), image_adapters(false)};
+    tensor_list none = {0};
+    tensor_list_add(&none, "adapter.weight", 4, 4);
+    char *text = tensor_list_write(&lists[0], own->folder, "text.safetensors", NULL, 0);
+    char *image = tensor_list_write(&lists[1], own->folder, "image.safetensors", NULL, 0);
+    char *linear = tensor_list_write(&lists[2], own->folder, "linear.safetensors", NULL, 0);
+    char *other = tensor_list_write(&none, own->folder, "none.safetensors", NULL, 0);
+    char *missing = aac_format("%s/missing.pth", own->folder);
+    const char *two_texts[] = {text, text}, *two_images[] = {image, image};
+    const char *kinds[] = {text, linear}, *three[] = {text, image, image};
+    const char *nothing[] = {text, other}, *absent[] = {text, missing};
+    refuse(own, two_texts, 2, AACLIP_ERROR_INVALID_ARGUMENT,
+           "text_adapter: another file gave text adapters already");
+    refuse(own, two_images, 2, AACLIP_ERROR_INVALID_ARGUMENT,
+           "image_adapter: another file gave image adapters already");
+    refuse(own, kinds, 2, AACLIP_ERROR_MISMATCH,
+           "image_adapter: expected bottleneck adapters as configured, found linear ones");
+    refuse(own, nothing, 2, AACLIP_ERROR_FORMAT,
+           "expected text_adapter.* or image_adapter.* tensors, found none");
+    refuse(own, absent, 2, AACLIP_ERROR_NOT_FOUND, "");
+    aaclip_adapters *adapters;
+    assert_int_equal(aaclip_adapters_open(&adapters, own->model, three, 3, NULL),
+                     AACLIP_ERROR_INVALID_ARGUMENT);
+    assert_non_null(strstr(aaclip_last_error(), "at most one text and one image file, found 3"));
+    assert_int_equal(aaclip_adapters_open(&adapters, own->model, three, 0, NULL),
+                     AACLIP_ERROR_INVALID_ARGUMENT);
+    aac_free(text);
+    aac_free(image);
+    aac_free(linear);
+    aac_free(other);
+    aac_free(missing);
+}
+
+/* The stored configuration with one value replaced; NULL removes it. */
+static char *config_with(const char *key, const char *value)
+{
+    aaclip_config config;
+    aaclip_config_init(&config, AACLIP_PROFILE_DOCUMENT);
+    assert_int_equal(aac_config_resolve(&config, LAYERS, TEXT_LAYERS), AACLIP_OK);
+    config.image_adapter_layers = config.text_adapter_layers = ADAPTED;
+    char *text = aac_config_to_json(&config);
+    json_t *root = json_loads(text, 0, NULL);
+    aac_free(text);
+    if (value)
+        json_object_set_new(root, key, json_loads(value, JSON_DECODE_ANY, NULL));
+    else
+        json_object_del(root, key);
+    char *dumped = json_dumps(root, 0), *copy = aac_strdup(dumped);
+    free(dumped);
+    json_decref(root);
+    return copy;
+}
+
+static void refuse_metadata(const fixture *own, const tensor_list *list, const char *key,
+                            const char *value, aaclip_status expected, const char *text)
+{
+    const aac_metadata metadata = {key, value};
+    char *path = tensor_list_write(list, own->folder, "adapters.safetensors", &metadata, 1);
+    refuse(own, (const char *const *)&path, 1, expected, text);
+    aac_free(path);
+}
+
+static void absurd_configurations_are_refused(void **state)
+{
+    static const char every[] = "metadata aaclip.config: expected every field of a configuration";
+    static const struct {
+        const char *key, *value, *text;
+        aaclip_status status;
+    } lies[] = {
+        {"profile", NULL, every, AACLIP_ERROR_FORMAT},
+        {"profile", "\"other\"", every, AACLIP_ERROR_FORMAT},
+        {"profile", "1", every, AACLIP_ERROR_FORMAT},
+        {"levels", NULL, every, AACLIP_ERROR_FORMAT},
+        {"levels", "4", every, AACLIP_ERROR_FORMAT},
+        {"levels", "[1,2,3,4,5,6,7,8,9]", every, AACLIP_ERROR_FORMAT},
+        {"levels", "[1,2,3,\"4\"]", every, AACLIP_ERROR_FORMAT},
+        {"levels", "[1,2,3,-4]", every, AACLIP_ERROR_FORMAT},
+        {"levels", "[1,2,3,4294967300]",
+         "metadata aaclip.config: aaclip_config.levels[3]: expected rising block numbers from 1 "
+         "to 4, found 4294967295",
+         AACLIP_ERROR_MISMATCH},
+        {"levels", "[1,3,2,4]", "metadata aaclip.config: aaclip_config.levels[2]",
+         AACLIP_ERROR_MISMATCH},
+        {"levels", "[1,2,4]", "image_adapter.seg_proj: expected 3 levels, found 4",
+         AACLIP_ERROR_MISMATCH},
+        {"image_adapter_layers", "-1", every, AACLIP_ERROR_FORMAT},
+        {"image_adapter_layers", "2.5", every, AACLIP_ERROR_FORMAT},
+        {"image_adapter_layers", "4294967299", "metadata aaclip.config: aaclip_config.image",
+         AACLIP_ERROR_MISMATCH},
+        {"image_adapter_layers", "2",
+         "image_adapter: expected 2 layer adapters as configured, found 3", AACLIP_ERROR_MISMATCH},
+        {"text_adapter_layers", "100",
+         "metadata aaclip.config: aaclip_config.text_adapter_layers: expected at most the text "
+         "tower's blocks, found 100",
+         AACLIP_ERROR_MISMATCH},
+        {"image_mean", "[0,0]", every, AACLIP_ERROR_FORMAT},
+        {"image_mean", "[\"a\",0,0]", every, AACLIP_ERROR_FORMAT},
+        {"image_deviation", "[0.2,0,0.2]",
+         "aaclip_config.image_deviation: expected a positive number, found 0", AACLIP_ERROR_FORMAT},
+        {"image_deviation", "[0.2,0.2,1e300]",
+         "aaclip_config.image_deviation: expected a positive number, found inf",
+         AACLIP_ERROR_FORMAT},
+        {"image_adapter_weight", "-0.1",
+         "aaclip_config.image_adapter_weight: expected 0 to 1, found -0.1", AACLIP_ERROR_FORMAT},
+        {"layer_adapter_slope", "1e9", "aaclip_config.layer_adapter_slope", AACLIP_ERROR_FORMAT},
+        {"projection_slope", "\"0.2\"", every, AACLIP_ERROR_FORMAT},
+        {"activation", "7", "aaclip_config.activation: expected an activation, found 7",
+         AACLIP_ERROR_FORMAT},
+        {"layer_adapter", "-1", "aaclip_config.layer_adapter", AACLIP_ERROR_FORMAT},
+        {"layer_adapter", "1",
+         "image_adapter: expected linear adapters as configured, found bottleneck ones",
+         AACLIP_ERROR_MISMATCH},
+        {"normalize_class_vector", "1", every, AACLIP_ERROR_FORMAT},
+    };
+    const tensor_list list = image_adapters(true);
+    for (size_t i = 0; i < sizeof lies / sizeof *lies; i++) {
+        char *config = config_with(lies[i].key, lies[i].value);
+        refuse_metadata(*state, &list, "aaclip.config", config, lies[i].status, lies[i].text);
+        aac_free(config);
+    }
+    refuse_metadata(*state, &list, "aaclip.config", "", AACLIP_ERROR_FORMAT,
+                    "metadata aaclip.config: ");
+    refuse_metadata(*state, &list, "aaclip.config", "[1]", AACLIP_ERROR_FORMAT, every);
+}
+
+/* With the configuration the last layer adapter cannot go unnoticed. */
+static void a_configuration_tells_what_is_missing(void **state)
+{
+    const fixture *own = *state;
+    char *config = config_with("normalize_class_vector", "false");
+    tensor_list list = image_adapters(true);
+    const aac_metadata metadata = {"aaclip.config", config};
+    char *path = tensor_list_write(&list, own->folder, "adapters.safetensors", &metadata, 1);
+    aaclip_adapters *adapters = open_well(own, (const char *const *)&path, 1);
+    aaclip_adapters_close(&adapters);
+    tensor_list_remove(&list, "image_adapter.layer_adapters.2.fc1.weight");
+    tensor_list_remove(&list, "image_adapter.layer_adapters.2.fc2.weight");
+    refuse_metadata(own, &list, "aaclip.config", config, AACLIP_ERROR_MISMATCH,
+                    "image_adapter: expected 3 layer adapters as configured, found 2");
+    aac_free(path);
+    aac_free(config);
+}
+
+static void adapters_of_another_model_are_refused(void **state)
+{
+    const fixture *own = *state;
+    const tensor_list list = image_adapters(true);
+    char *trained = tensor_list_write(&list, own->folder, "trained.safetensors", NULL, 0);
+    char *saved = aac_format("%s/saved.safetensors", own->folder);
+    aaclip_adapters *adapters = open_well(own, (const char *const *)&trained, 1);
+    assert_int_equal(aaclip_adapters_save(adapters, saved), AACLIP_OK);
+    aaclip_adapters_close(&adapters);
+    adapters = open_well(own, (const char *const *)&saved, 1);
+    aaclip_adapters_close(&adapters);
+    fixture other = {own->folder, open_model(own->folder, 0.75f)};
+    refuse(&other, (const char *const *)&saved, 1, AACLIP_ERROR_MISMATCH,
+           "trained for a model with fingerprint ");
+    aaclip_model_close(&other.model);
+    refuse_metadata(own, &list, "aaclip.model_vision_fingerprint", "0123456789abcdeg",
+                    AACLIP_ERROR_FORMAT,
+                    "metadata aaclip.model_vision_fingerprint: expected 16 hexadecimal digits, "
+                    "found 0123456789abcdeg");
+    aac_free(trained);
+    aac_free(saved);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_order_of_files_does_not_matter),
+        cmocka_unit_test(every_wrong_shape_is_named),
+        cmocka_unit_test(other_ranks_and_types_are_refused),
+        cmocka_unit_test(every_missing_tensor_is_told),
+        cmocka_unit_test(gaps_in_the_numbering_are_told),
+        cmocka_unit_test(projections_must_be_of_one_kind_and_at_most_eight),
+        cmocka_unit_test(swapped_towers_are_told),
+        cmocka_unit_test(files_must_complement_each_other),
+        cmocka_unit_test(absurd_configurations_are_refused),
+        cmocka_unit_test(a_configuration_tells_what_is_missing),
+        cmocka_unit_test(adapters_of_another_model_are_refused),
+    };
+    return cmocka_run_group_tests_name("adapters", tests, set_up, tear_down);
+}
