@@ -5,6 +5,7 @@
 
 #include <jansson.h>
 
+#include "bench.h"
 #include "options.h"
 #include "roofline.h"
 
@@ -13,6 +14,8 @@
 static const char usage[] =
     "usage: " PROGRAM
     " --model FILE [options]\n"
+    "       " PROGRAM " train --model FILE [options]   (see " PROGRAM
+    " train --help)\n"
     "\n"
     "Measures the first result from a cold start, then detections interleaved with bare oneDNN\n"
     "matrix products (1370 x 1024 x 4096) of the same precision and number of threads. The last\n"
@@ -159,19 +162,6 @@ static aaclip_status detect(bench_run *bench, const command_line *arguments)
     return status;
 }
 
-static double peak_memory_mb(void)
-{
-    double kilobytes = 0;
-    char line[256];
-    FILE *file = fopen("/proc/self/status", "r");
-    while (file && fgets(line, sizeof line, file))
-        if (sscanf(line, "VmHWM: %lf kB", &kilobytes) == 1)
-            break;
-    if (file)
-        fclose(file);
-    return kilobytes / 1024;
-}
-
 /* Multiplications and additions that one image needs, in GFLOP. */
 static double work_of(const bench_run *bench)
 {
@@ -180,17 +170,9 @@ static double work_of(const bench_run *bench)
     aaclip_model_get_info(bench->model, &info);
     if (bench->adapters)
         aaclip_adapters_get_config(bench->adapters, &config);
-    double side = aaclip_detector_image_size(bench->detector) / info.patch_size;
-    double patches = side * side, tokens = patches + 1, width = info.image_width;
-    double patch_values = 3.0 * info.patch_size * info.patch_size;
-    double block =
-        2 * tokens * width * (4 * width + 2 * (double)info.image_mlp) + 4 * tokens * tokens * width;
-    double adapter = 2 * tokens * width * width; /* linear, or two halves */
-    double levels = bench->adapters && config.level_count ? config.level_count : 4;
-    double heads = (levels + 1) * 2 * patches * width * info.embedding;
-    double adapted = aaclip_adapters_has_image(bench->adapters) ? config.image_adapter_layers : 0;
-    return 1e-9 * (2 * patches * patch_values * width + info.image_layers * block +
-                   adapted * adapter + heads);
+    if (!aaclip_adapters_has_image(bench->adapters))
+        config.image_adapter_layers = 0;
+    return forward_gflop(&info, &config, aaclip_detector_image_size(bench->detector));
 }
 
 static aaclip_status cold_start(bench_run *bench, const command_line *arguments,
@@ -212,18 +194,6 @@ static aaclip_status cold_start(bench_run *bench, const command_line *arguments,
     figures->first_s = seconds_now() - started;
     figures->peak_memory_mb = peak_memory_mb();
     return status;
-}
-
-static int compare_doubles(const void *a, const void *b)
-{
-    double left = *(const double *)a, right = *(const double *)b;
-    return (left > right) - (left < right);
-}
-
-static double median(double *values, unsigned count)
-{
-    qsort(values, count, sizeof *values, compare_doubles);
-    return values[count / 2];
 }
 
 /* Both under the same conditions: one product before and after every detection. */
@@ -297,21 +267,10 @@ static bool report(const bench_run *bench, const command_line *arguments,
     return !arguments->json || write_json(arguments, figures, fraction);
 }
 
-/* A picture that compresses like none, so that nothing is easy about it. */
-static uint8_t *generate_picture(void)
-{
-    size_t bytes = (size_t)1024 * 768 * 3;
-    uint8_t *rgb = malloc(bytes);
-    uint32_t state = 1;
-    for (size_t i = 0; rgb && i < bytes; i++) {
-        state = state * 1664525u + 1013904223u;
-        rgb[i] = (uint8_t)(state >> 24);
-    }
-    return rgb;
-}
-
 int main(int argc, char **argv)
 {
+    if (argc > 1 && strcmp(argv[1], "train") == 0)
+        return bench_train(argc - 1, argv + 1);
     command_line arguments = {.repeat = 5};
     bench_run bench = {0};
     bench_figures figures = {0};
@@ -319,7 +278,7 @@ int main(int argc, char **argv)
     int code = parsed == PARSE_WRONG;
     if (parsed == PARSE_RUN) {
         show_log(false);
-        bench.generated = generate_picture();
+        bench.generated = generate_picture(1024, 768);
         aaclip_status status =
             bench.generated ? cold_start(&bench, &arguments, &figures) : AACLIP_ERROR_OUT_OF_MEMORY;
         if (!status)

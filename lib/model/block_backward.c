@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "core/memory.h"
+#include "core/platform.h"
 
 aaclip_status aac_pack_turned(aac_weight **weight, const aac_tensor *matrix,
                               const aac_dispatch *dispatch, aac_dtype type)
@@ -16,18 +17,37 @@ aaclip_status aac_pack_turned(aac_weight **weight, const aac_tensor *matrix,
     return aac_dispatch_pack(dispatch, weight, &turned, NULL, 1, type);
 }
 
+/* The file's pages may leave memory: what was packed is a copy. */
+static void release_matrix(const aac_tensor *matrix)
+{
+    if (aac_tensor_is_contiguous(matrix))
+        aac_mapping_release(matrix->data,
+                            (size_t)aac_tensor_elements(matrix) * aac_dtype_size(matrix->dtype));
+}
+
+static aaclip_status pack_mapped(aac_weight **weight, const aac_tensor *matrix,
+                                 const aac_dispatch *dispatch, aac_dtype type)
+{
+    aaclip_status status = aac_pack_turned(weight, matrix, dispatch, type);
+    if (!status && !(*weight)->in_place)
+        release_matrix(matrix);
+    return status;
+}
+
 /* q, k and v of a layout that splits them are one matrix first. */
 static aaclip_status pack_turned_parts(aac_weight **weight, const aac_parts *parts,
                                        const aac_dispatch *dispatch, aac_dtype type)
 {
     if (parts->count == 1)
-        return aac_pack_turned(weight, &parts->part[0], dispatch, type);
+        return pack_mapped(weight, &parts->part[0], dispatch, type);
     int64_t elements = aac_tensor_elements(&parts->part[0]);
     float *values = aac_alloc_array(3 * (size_t)elements, sizeof *values);
     if (!values)
         return aac_error_memory();
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 3; i++) {
         aac_tensor_to_f32(&parts->part[i], values + i * elements);
+        release_matrix(&parts->part[i]);
+    }
     int64_t columns = parts->part[0].shape[1];
     const aac_tensor joined = {.dtype = AAC_F32,
                                .rank = 2,
@@ -46,10 +66,10 @@ aaclip_status aac_turned_block_pack(aac_turned_block *block, const aac_block_ten
 {
     aaclip_status status = pack_turned_parts(&block->qkv, &tensors->qkv_weight, dispatch, type);
     if (!status)
-        status = aac_pack_turned(&block->out, &tensors->out_weight, dispatch, type);
+        status = pack_mapped(&block->out, &tensors->out_weight, dispatch, type);
     if (!status)
-        status = aac_pack_turned(&block->fc, &tensors->fc_weight, dispatch, type);
-    return status ? status : aac_pack_turned(&block->proj, &tensors->proj_weight, dispatch, type);
+        status = pack_mapped(&block->fc, &tensors->fc_weight, dispatch, type);
+    return status ? status : pack_mapped(&block->proj, &tensors->proj_weight, dispatch, type);
 }
 
 void aac_turned_block_clear(aac_turned_block *block)
