@@ -73,17 +73,6 @@ size_t aac_adapter_backward_scratch(const aac_adapter_backward_plan *plan)
     return aac_largest_scratch(plans, sizeof plans / sizeof *plans);
 }
 
-/* float32 rows as operand of a product: themselves, or rounded into `buffer`. */
-static aaclip_status operand_of(const aac_adapter_backward_plan *plan, const float *rows,
-                                void *buffer, const void **operand, void *scratch)
-{
-    *operand = plan->convert ? buffer : rows;
-    if (!plan->convert)
-        return AACLIP_OK;
-    const aac_op_args args = {.x = rows, .y = buffer};
-    return aac_run(plan->convert, &args, scratch);
-}
-
 static aaclip_status add_gradient(const aac_plan *plan, const void *dy, const void *x, float *sum,
                                   void *scratch)
 {
@@ -98,7 +87,7 @@ static aaclip_status through_second(const aac_adapter_backward_plan *plan,
 {
     const void *operand;
     aaclip_status status =
-        operand_of(plan, memory->adapted, memory->narrow, &operand, memory->scratch);
+        aac_to_operand(plan->convert, memory->adapted, memory->narrow, &operand, memory->scratch);
     if (!status)
         status = add_gradient(plan->second_gradient, operand, tape->middle, layer->second_gradient,
                               memory->scratch);
@@ -117,7 +106,8 @@ static aaclip_status through_activation(const aac_adapter_backward_plan *plan,
     const aac_op_args activate = {.x = tape->adapted, .dy = memory->adapted, .y = memory->adapted};
     aaclip_status status = aac_run(plan->activate, &activate, memory->scratch);
     return status ? status
-                  : operand_of(plan, memory->adapted, memory->wide, operand, memory->scratch);
+                  : aac_to_operand(plan->convert, memory->adapted, memory->wide, operand,
+                                   memory->scratch);
 }
 
 aaclip_status aac_adapter_backward_run(const aac_adapter_backward_plan *plan,
@@ -132,7 +122,7 @@ aaclip_status aac_adapter_backward_run(const aac_adapter_backward_plan *plan,
         status = plan->second ? through_second(plan, layer, tape, memory)
                               : through_activation(plan, tape, memory, &dy);
     if (!status)
-        status = operand_of(plan, tape->x, memory->narrow, &x, memory->scratch);
+        status = aac_to_operand(plan->convert, tape->x, memory->narrow, &x, memory->scratch);
     if (!status)
         status = add_gradient(plan->first_gradient, dy, x, layer->first_gradient, memory->scratch);
     const aac_op_args back = {.x = dy, .y = gradient, .weight = layer->first};

@@ -26,6 +26,16 @@ float *aac_vector_new(const aac_tensor *tensor)
     return values;
 }
 
+aaclip_status aac_to_operand(const aac_plan *convert, const float *rows, void *buffer,
+                             const void **operand, void *scratch)
+{
+    *operand = convert ? buffer : rows;
+    if (!convert)
+        return AACLIP_OK;
+    const aac_op_args args = {.x = rows, .y = buffer};
+    return aac_run(convert, &args, scratch);
+}
+
 static aaclip_status pack_vectors(aac_block *block, const aac_block_tensors *tensors)
 {
     block->ln_1_gain = aac_vector_new(&tensors->ln_1_weight);

@@ -27,6 +27,13 @@ aaclip_status aac_pack_mapped(const aac_dispatch *dispatch, aac_weight **weight,
 /* A vector of the checkpoint as float32; NULL when out of memory. */
 float *aac_vector_new(const aac_tensor *tensor);
 
+/*
+ * float32 rows as operand of a product: themselves where `convert` is NULL, else rounded by it into
+ * `buffer`.
+ */
+aaclip_status aac_to_operand(const aac_plan *convert, const float *rows, void *buffer,
+                             const void **operand, void *scratch);
+
 /* What all blocks of a tower have in common for a number of rows. */
 typedef struct aac_block_shape {
     int64_t rows;    /* of x */

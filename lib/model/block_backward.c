@@ -166,17 +166,6 @@ static aaclip_status run_linear(const aac_plan *plan, const aac_weight *weight, 
     return aac_run(plan, &args, scratch);
 }
 
-/* The gradient as operand of a product: itself, or rounded into `buffer`. */
-static aaclip_status operand_of(const aac_block_backward_plan *plan, const float *gradient,
-                                void *buffer, const void **operand, void *scratch)
-{
-    *operand = plan->convert ? buffer : gradient;
-    if (!plan->convert)
-        return AACLIP_OK;
-    const aac_op_args args = {.x = gradient, .y = buffer};
-    return aac_run(plan->convert, &args, scratch);
-}
-
 static aaclip_status run_norm(const aac_block_backward_plan *plan, const float *x,
                               const float *gain, const float *dy, float *gradient, void *scratch)
 {
@@ -190,7 +179,8 @@ static aaclip_status run_mlp(const aac_block_backward_plan *plan, const aac_bloc
                              float *gradient, const aac_block_memory *memory)
 {
     const void *operand;
-    aaclip_status status = operand_of(plan, gradient, memory->narrow, &operand, memory->scratch);
+    aaclip_status status =
+        aac_to_operand(plan->convert, gradient, memory->narrow, &operand, memory->scratch);
     if (!status)
         status = run_linear(plan->proj, turned->proj, operand, memory->wide, memory->scratch);
     const aac_op_args activate = {.x = tape->hidden, .dy = memory->wide, .y = memory->wide};
@@ -286,7 +276,7 @@ aaclip_status aac_block_backward_run(const aac_block_backward_plan *plan, const 
     const void *operand = NULL;
     aaclip_status status = run_mlp(plan, block, turned, tape, gradient, memory);
     if (!status)
-        status = operand_of(plan, gradient, memory->wide, &operand, memory->scratch);
+        status = aac_to_operand(plan->convert, gradient, memory->wide, &operand, memory->scratch);
     if (!status)
         status = run_linear(plan->out, turned->out, operand, memory->narrow, memory->scratch);
     if (!status)

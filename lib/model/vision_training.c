@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "core/memory.h"
+#include "model/head_backward.h"
 #include "model/vision_encoder_parts.h"
 
 struct aac_vision_training {
@@ -13,8 +14,8 @@ struct aac_vision_training {
     uint32_t highest; /* blocks that the levels need */
     aac_block_backward_plan block;
     aac_adapter_backward_plan adapter;
-    /* of the heads, back */
-    aac_plan *normalize, *detect, *activate, *convert, *gradient, *project, *project_more, *norm;
+    aac_head_backward_plan head;
+    aac_plan *norm;             /* ln_post, back */
     aac_block_tape *blocks;     // (highest)
     aac_adapter_tape *adapters; // (layer_count)
     aac_tap_tape taps[AACLIP_MAX_LEVELS];
@@ -29,40 +30,15 @@ struct aac_vision_training {
 static aaclip_status plan_heads(aac_vision_training *training, const aac_dispatch *dispatch)
 {
     const aac_vision_encoder *encoder = training->encoder;
-    const aaclip_config *config = &encoder->config;
-    int64_t patches = encoder->patches, width = encoder->width, embedding = encoder->embedding;
-    aac_dtype type = encoder->type;
-    const aac_op_desc normalize = {.op = AAC_OP_NORMALIZE_BACKWARD,
-                                   .normalize = {patches, embedding, false}};
-    const aac_op_desc detect = {.op = AAC_OP_NORMALIZE_BACKWARD,
-                                .normalize = {patches, embedding, true}};
-    const aac_op_desc activate = {.op = AAC_OP_ACTIVATE_BACKWARD,
-                                  .activate = {patches, embedding, AAC_ACTIVATION_LEAKY_RELU,
-                                               config->projection_slope, AAC_F32}};
-    const aac_op_desc convert = {.op = AAC_OP_CONVERT,
-                                 .convert = {patches, embedding, AAC_F32, type}};
-    const aac_op_desc gradient = {.op = AAC_OP_LINEAR_GRADIENT,
-                                  .linear_gradient = {patches, width, embedding, type}};
-    aac_op_desc project = {
-        .op = AAC_OP_LINEAR,
-        .linear = {
-            .rows = patches, .inputs = embedding, .outputs = width, .x = type, .y = AAC_F32}};
+    const aac_head_shape shape = {.rows = encoder->patches,
+                                  .width = encoder->width,
+                                  .embedding = encoder->embedding,
+                                  .activation = encoder->config.image_projection_activation,
+                                  .slope = encoder->config.projection_slope,
+                                  .type = encoder->type};
     aac_op_desc norm = encoder->ln_post->desc;
     norm.op = AAC_OP_LAYER_NORM_BACKWARD;
-    aaclip_status status = aac_dispatch_plan(dispatch, &training->normalize, &normalize);
-    if (!status)
-        status = aac_dispatch_plan(dispatch, &training->detect, &detect);
-    if (!status && config->image_projection_activation)
-        status = aac_dispatch_plan(dispatch, &training->activate, &activate);
-    if (!status && type != AAC_F32)
-        status = aac_dispatch_plan(dispatch, &training->convert, &convert);
-    if (!status)
-        status = aac_dispatch_plan(dispatch, &training->gradient, &gradient);
-    if (!status)
-        status = aac_dispatch_plan(dispatch, &training->project, &project);
-    project.linear.accumulate = true;
-    if (!status)
-        status = aac_dispatch_plan(dispatch, &training->project_more, &project);
+    aaclip_status status = aac_head_backward_plan_make(&training->head, &shape, dispatch);
     return status ? status : aac_dispatch_plan(dispatch, &training->norm, &norm);
 }
 
@@ -80,12 +56,10 @@ static aaclip_status make_plans(aac_vision_training *training)
 
 static size_t backward_scratch(const aac_vision_training *training)
 {
-    const aac_plan *const plans[] = {training->normalize,    training->detect,   training->activate,
-                                     training->convert,      training->gradient, training->project,
-                                     training->project_more, training->norm};
     const size_t sizes[] = {aac_block_backward_scratch(&training->block),
-                            aac_adapter_backward_scratch(&training->adapter)};
-    size_t largest = aac_largest_scratch(plans, sizeof plans / sizeof *plans);
+                            aac_adapter_backward_scratch(&training->adapter),
+                            aac_head_backward_scratch(&training->head)};
+    size_t largest = training->norm->scratch;
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         largest = sizes[i] > largest ? sizes[i] : largest;
     return largest;
@@ -188,11 +162,8 @@ void aac_vision_training_free(aac_vision_training **out)
     aac_vision_training *training = *out;
     if (!training)
         return;
-    aac_plan **const plans[] = {&training->normalize,    &training->detect,   &training->activate,
-                                &training->convert,      &training->gradient, &training->project,
-                                &training->project_more, &training->norm};
-    for (size_t i = 0; i < sizeof plans / sizeof *plans; i++)
-        aac_plan_free(plans[i]);
+    aac_plan_free(&training->norm);
+    aac_head_backward_plan_clear(&training->head);
     aac_block_backward_plan_clear(&training->block);
     aac_adapter_backward_plan_clear(&training->adapter);
     aac_free(training->blocks);
@@ -218,54 +189,29 @@ aaclip_status aac_vision_training_forward(aac_vision_training *training, const u
                                   &tape);
 }
 
-/* training->projected: gradient after a projection's matrix; on to the matrix and to its input. */
-static aaclip_status through_projection(const aac_vision_training *training,
-                                        const aac_trained_projection *projection,
-                                        const aac_tap_tape *tap, const float *projected, bool more,
-                                        const aac_vision_memory *memory)
-{
-    void *scratch = memory->block.scratch;
-    const void *operand = training->projected;
-    aaclip_status status = AACLIP_OK;
-    const aac_op_args activate = {
-        .x = projected, .dy = training->projected, .y = training->projected};
-    if (training->activate)
-        status = aac_run(training->activate, &activate, scratch);
-    const aac_op_args convert = {.x = training->projected, .y = memory->block.wide};
-    if (!status && training->convert) {
-        status = aac_run(training->convert, &convert, scratch);
-        operand = memory->block.wide;
-    }
-    const aac_op_args sum = {.x = tap->normed, .dy = operand, .y = projection->gradient};
-    if (!status)
-        status = aac_run(training->gradient, &sum, scratch);
-    const aac_op_args back = {
-        .x = operand, .y = memory->block.adapted, .weight = projection->turned};
-    return status ? status
-                  : aac_run(more ? training->project_more : training->project, &back, scratch);
-}
-
 /* Adds a level's gradient to that of the patches' rows. */
 static aaclip_status tap_backward(const aac_vision_training *training, uint32_t level,
-                                  const float *feature_gradient,
-                                  const float *detection_gradient, const aac_vision_memory *memory)
+                                  const float *feature_gradient, const float *detection_gradient,
+                                  const aac_vision_memory *memory)
 {
     const aac_vision_encoder *encoder = training->encoder;
     const aac_tap_tape *tap = &training->taps[level];
     void *scratch = memory->block.scratch;
-    const aac_op_args normalize = {
-        .x = tap->projected, .dy = feature_gradient, .y = training->projected};
-    const aac_op_args detect = {
-        .x = training->detection, .dy = detection_gradient, .y = training->projected};
-    aaclip_status status = aac_run(training->normalize, &normalize, scratch);
-    if (!status)
-        status = through_projection(training, &training->trained->projections[level], tap,
-                                    tap->projected, false, memory);
-    if (!status && detection_gradient)
-        status = aac_run(training->detect, &detect, scratch);
-    if (!status && detection_gradient)
-        status = through_projection(training, &training->trained->detection, tap,
-                                    training->detection, true, memory);
+    aac_head_backward_args head = {.normed = tap->normed,
+                                   .projected = tap->projected,
+                                   .dy = feature_gradient,
+                                   .projection = &training->trained->projections[level],
+                                   .back = memory->block.adapted,
+                                   .buffer = training->projected,
+                                   .operand = memory->block.wide};
+    aaclip_status status = aac_head_backward_run(&training->head, &head, scratch);
+    if (!status && detection_gradient) {
+        head.projected = training->detection;
+        head.dy = detection_gradient;
+        head.projection = &training->trained->detection;
+        head.mean = head.more = true;
+        status = aac_head_backward_run(&training->head, &head, scratch);
+    }
     const aac_op_args norm = {.x = tap->x,
                               .dy = memory->block.adapted,
                               .y = training->gradient_of + encoder->width,

@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "core/memory.h"
+#include "model/head_backward.h"
 #include "text/text_encoder_parts.h"
 
 struct aac_text_training {
@@ -11,7 +12,8 @@ struct aac_text_training {
     aac_trained_tower *trained;
     aac_block_backward_plan block;
     aac_adapter_backward_plan adapter;
-    aac_plan *normalize, *activate, *convert, *gradient, *project, *norm; /* of the end, back */
+    aac_head_backward_plan head;
+    aac_plan *norm; /* ln_final, back */
 };
 
 /* A class's working memory, tape included. */
@@ -32,34 +34,15 @@ static aaclip_status plan_end(aac_text_training *training, const aaclip_config *
                               const aac_dispatch *dispatch)
 {
     const aac_text_plan *forward = &training->forward;
-    int64_t prompts = forward->batch->prompts, width = forward->checkpoint->text.width;
-    int64_t embedding = forward->checkpoint->embedding;
-    const aac_op_desc normalize = {.op = AAC_OP_NORMALIZE_BACKWARD,
-                                   .normalize = {prompts, embedding, false}};
-    const aac_op_desc activate = {.op = AAC_OP_ACTIVATE_BACKWARD,
-                                  .activate = {prompts, embedding, AAC_ACTIVATION_LEAKY_RELU,
-                                               config->projection_slope, AAC_F32}};
-    const aac_op_desc convert = {.op = AAC_OP_CONVERT,
-                                 .convert = {prompts, embedding, AAC_F32, forward->type}};
-    const aac_op_desc gradient = {.op = AAC_OP_LINEAR_GRADIENT,
-                                  .linear_gradient = {prompts, width, embedding, forward->type}};
-    const aac_op_desc project = {.op = AAC_OP_LINEAR,
-                                 .linear = {.rows = prompts,
-                                            .inputs = embedding,
-                                            .outputs = width,
-                                            .x = forward->type,
-                                            .y = AAC_F32}};
+    const aac_head_shape shape = {.rows = forward->batch->prompts,
+                                  .width = forward->checkpoint->text.width,
+                                  .embedding = forward->checkpoint->embedding,
+                                  .activation = config->text_projection_activation,
+                                  .slope = config->projection_slope,
+                                  .type = forward->type};
     aac_op_desc norm = forward->ln_final->desc;
     norm.op = AAC_OP_LAYER_NORM_BACKWARD;
-    aaclip_status status = aac_dispatch_plan(dispatch, &training->normalize, &normalize);
-    if (!status && config->text_projection_activation)
-        status = aac_dispatch_plan(dispatch, &training->activate, &activate);
-    if (!status && forward->type != AAC_F32)
-        status = aac_dispatch_plan(dispatch, &training->convert, &convert);
-    if (!status)
-        status = aac_dispatch_plan(dispatch, &training->gradient, &gradient);
-    if (!status)
-        status = aac_dispatch_plan(dispatch, &training->project, &project);
+    aaclip_status status = aac_head_backward_plan_make(&training->head, &shape, dispatch);
     return status ? status : aac_dispatch_plan(dispatch, &training->norm, &norm);
 }
 
@@ -93,10 +76,8 @@ void aac_text_training_free(aac_text_training **out)
     aac_text_training *training = *out;
     if (!training)
         return;
-    aac_plan **const plans[] = {&training->normalize, &training->activate, &training->convert,
-                                &training->gradient,  &training->project,  &training->norm};
-    for (size_t i = 0; i < sizeof plans / sizeof *plans; i++)
-        aac_plan_free(plans[i]);
+    aac_plan_free(&training->norm);
+    aac_head_backward_plan_clear(&training->head);
     aac_text_plan_clear(&training->forward);
     aac_block_backward_plan_clear(&training->block);
     aac_adapter_backward_plan_clear(&training->adapter);
@@ -106,11 +87,10 @@ void aac_text_training_free(aac_text_training **out)
 
 static size_t backward_scratch(const aac_text_training *training)
 {
-    const aac_plan *const plans[] = {training->normalize, training->activate, training->convert,
-                                     training->gradient,  training->project,  training->norm};
     const size_t sizes[] = {aac_block_backward_scratch(&training->block),
-                            aac_adapter_backward_scratch(&training->adapter)};
-    size_t largest = aac_largest_scratch(plans, sizeof plans / sizeof *plans);
+                            aac_adapter_backward_scratch(&training->adapter),
+                            aac_head_backward_scratch(&training->head)};
+    size_t largest = training->norm->scratch;
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         largest = sizes[i] > largest ? sizes[i] : largest;
     return largest;
@@ -195,28 +175,16 @@ aaclip_status aac_text_training_forward(const aac_text_training *training, float
 static aaclip_status end_backward(const aac_text_training *training, const float *vector_gradient,
                                   const training_memory *memory)
 {
-    const aac_trained_projection *projection = &training->trained->projections[0];
     const aac_text_plan *plan = &training->forward;
     void *scratch = memory->forward.block.scratch;
-    const void *operand = memory->projected;
-    const aac_op_args normalize = {
-        .x = memory->tape.projected, .dy = vector_gradient, .y = memory->projected};
-    aaclip_status status = aac_run(training->normalize, &normalize, scratch);
-    const aac_op_args activate = {
-        .x = memory->tape.projected, .dy = memory->projected, .y = memory->projected};
-    if (!status && training->activate)
-        status = aac_run(training->activate, &activate, scratch);
-    const aac_op_args convert = {.x = memory->projected, .y = memory->operand};
-    if (!status && training->convert) {
-        status = aac_run(training->convert, &convert, scratch);
-        operand = memory->operand;
-    }
-    const aac_op_args sum = {.x = memory->tape.normed, .dy = operand, .y = projection->gradient};
-    if (!status)
-        status = aac_run(training->gradient, &sum, scratch);
-    const aac_op_args back = {.x = operand, .y = memory->normed, .weight = projection->turned};
-    if (!status)
-        status = aac_run(training->project, &back, scratch);
+    const aac_head_backward_args head = {.normed = memory->tape.normed,
+                                         .projected = memory->tape.projected,
+                                         .dy = vector_gradient,
+                                         .projection = &training->trained->projections[0],
+                                         .back = memory->normed,
+                                         .buffer = memory->projected,
+                                         .operand = memory->operand};
+    aaclip_status status = aac_head_backward_run(&training->head, &head, scratch);
     memset(memory->ends, 0,
            (size_t)(plan->batch->prompts * plan->checkpoint->text.width) * sizeof(float));
     const aac_op_args norm = {.x = memory->tape.ends,

@@ -1,0 +1,39 @@
+/* Backward of what ends a tower: matrix, LeakyReLU where there is one, L2 norm. */
+#ifndef AAC_MODEL_HEAD_BACKWARD_H
+#define AAC_MODEL_HEAD_BACKWARD_H
+
+#include "model/trained_tower.h"
+
+typedef struct aac_head_shape {
+    int64_t rows, width, embedding;
+    bool activation; /* LeakyReLU of this slope behind the matrix */
+    float slope;
+    aac_dtype type; /* of the matrix products */
+} aac_head_shape;
+
+typedef struct aac_head_backward_plan {
+    aac_plan *normalize, *mean, *activate, *convert, *gradient, *project, *project_more;
+} aac_head_backward_plan;
+
+aaclip_status aac_head_backward_plan_make(aac_head_backward_plan *plan, const aac_head_shape *shape,
+                                          const aac_dispatch *dispatch);
+void aac_head_backward_plan_clear(aac_head_backward_plan *plan);
+size_t aac_head_backward_scratch(const aac_head_backward_plan *plan);
+
+typedef struct aac_head_backward_args {
+    const void *normed;     // (rows, width), type: what the matrix got
+    const float *projected; // (rows, embedding): before the L2 norm
+    const float *dy;        // (rows, embedding); with `mean` (embedding)
+    bool mean;              /* the result was the mean of the normalised rows */
+    const aac_trained_projection *projection;
+    float *back;   // (rows, width): gradient of `normed`
+    bool more;     /* it is added to what is there */
+    float *buffer; // (rows, embedding)
+    void *operand; // (rows, embedding), type; unused for float32
+} aac_head_backward_args;
+
+/* Adds to the gradient of the projection's matrix. */
+aaclip_status aac_head_backward_run(const aac_head_backward_plan *plan,
+                                    const aac_head_backward_args *args, void *scratch);
+
+#endif
