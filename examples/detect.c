@@ -455,7 +455,7 @@ int main(int argc, char **argv)
     int code = parsed == PARSE_WRONG;
     if (parsed == PARSE_RUN) {
         show_log(arguments.verbose);
-        code = make_folder(arguments.out) && open_session(&session, &arguments)
+        code = open_session(&session, &arguments) && make_folder(arguments.out)
                    ? run(&session, &arguments)
                    : 1;
     }

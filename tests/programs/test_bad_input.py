@@ -92,7 +92,9 @@ def zip_of(name, data):
 
 def png(width, height, rows=b""):
     def chunk(name, data):
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        return (
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        )
 
     head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return (
@@ -198,7 +200,9 @@ class BadInput(unittest.TestCase):
             (table, "expected a square grid and a class token, found 16 rows"),
         ):
             header, size = describe(shapes)
-            self.refuses_model(self.put("clip.safetensors", safetensors(header, bytes(size))), words)
+            self.refuses_model(
+                self.put("clip.safetensors", safetensors(header, bytes(size))), words
+            )
 
     def test_truncated_models(self):
         for source in (NANO / "clip.pt", self.bundle()):
@@ -310,7 +314,10 @@ class BadInput(unittest.TestCase):
             ({"aaclip.model_vision_fingerprint": "none"}, "expected 16 hexadecimal digits"),
             ({"aaclip.config": "{"}, "metadata aaclip.config"),
             ({"aaclip.config": json.dumps(config | {"levels": [1, 2, 3, 10**9]})}, "levels[3]"),
-            ({"aaclip.config": json.dumps(config | {"image_adapter_weight": 7})}, "0 to 1, found 7"),
+            (
+                {"aaclip.config": json.dumps(config | {"image_adapter_weight": 7})},
+                "0 to 1, found 7",
+            ),
         ):
             with self.subTest(words):
                 spoilt = header | {"__metadata__": metadata | change}
@@ -383,7 +390,10 @@ class BadInput(unittest.TestCase):
         header, data = read_safetensors(self.bundle())
         metadata = header["__metadata__"]
         for change, words in (
-            ({"aaclip.vision_heads": "-3"}, "aaclip.vision_heads: expected a positive whole number"),
+            (
+                {"aaclip.vision_heads": "-3"},
+                "aaclip.vision_heads: expected a positive whole number",
+            ),
             ({"aaclip.vision_heads": "7"}, "expected a number of heads that divides the width"),
             ({"aaclip.activation": "step"}, "found step"),
             ({"aaclip.layer_norm_eps": "nan"}, "aaclip.layer_norm_eps"),
@@ -414,7 +424,13 @@ class BadInput(unittest.TestCase):
         os.mkfifo(pipe)
         detect = [*MODEL, *CLASS]
         bundle = ["--bundle", *MODEL, "--class", "screw"]
-        for path in (blocker / "x", "/proc/aaclip-test", self.folder / "no" / "x", self.folder, pipe):
+        for path in (
+            blocker / "x",
+            "/proc/aaclip-test",
+            self.folder / "no" / "x",
+            self.folder,
+            pipe,
+        ):
             with self.subTest(path):
                 self.fails(CONVERT, *MODEL, "--out", path, says=[path, "cannot write"])
                 self.fails(CONVERT, *MODEL, *ADAPTERS, "--out", path, says=[path, "cannot write"])
