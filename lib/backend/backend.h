@@ -54,7 +54,7 @@ typedef enum aac_activation {
 typedef enum aac_attention_kind {
     AAC_ATTENTION_FULL,
     AAC_ATTENTION_CAUSAL, /* row i sees rows 0 .. i of its sequence */
-    AAC_ATTENTION_VALUE   /* q and k are both v ("surgery") */
+    AAC_ATTENTION_VALUE   /* q and k are both v ("surgery"): x holds v alone */
 } aac_attention_kind;
 
 /*
@@ -85,7 +85,8 @@ typedef struct aac_op_desc {
         /* For each sequence and head softmax(q k^T / sqrt(head_size)) v. x (rows, 3 * heads *
          * head_size) holds q, k, v side by side; y (rows, heads * head_size); one type for both.
          * Backward: y (rows, 3 * heads * head_size) is the gradient of x, from x, the forward result
-         * `out` and dy. Not of AAC_ATTENTION_VALUE, which no gradient passes. */
+         * `out` and dy. AAC_ATTENTION_VALUE: x (rows, heads * head_size); no backward, for no
+         * gradient passes it. */
         struct {
             int64_t longest; /* rows of the longest sequence */
             bool uniform;    /* every sequence has that many rows */

@@ -65,6 +65,25 @@ aaclip_status aac_block_pack(aac_block *block, const aac_block_tensors *tensors,
     return status;
 }
 
+/* Rows [2/3, 1) of q, k and v in one tensor. */
+static aac_tensor last_third(const aac_tensor *tensor)
+{
+    aac_tensor third = *tensor;
+    third.shape[0] /= 3;
+    third.data = (const char *)tensor->data +
+                 2 * third.shape[0] * tensor->stride[0] * (int64_t)aac_dtype_size(tensor->dtype);
+    return third;
+}
+
+aaclip_status aac_block_pack_value(aac_weight **weight, const aac_block_tensors *tensors,
+                                   const aac_dispatch *dispatch, aac_dtype type)
+{
+    const aac_parts *matrix = &tensors->qkv_weight, *bias = &tensors->qkv_bias;
+    const aac_tensor value = matrix->count == 3 ? matrix->part[2] : last_third(&matrix->part[0]);
+    const aac_tensor value_bias = bias->count == 3 ? bias->part[2] : last_third(&bias->part[0]);
+    return aac_dispatch_pack(dispatch, weight, &value, &value_bias, 1, type);
+}
+
 void aac_block_clear(aac_block *block)
 {
     aac_free(block->ln_1_gain);
@@ -109,6 +128,7 @@ aaclip_status aac_block_plan_make(aac_block_plan *plan, const aac_block_shape *s
                                                  .kind = shape->attention,
                                                  .type = shape->type}};
     int64_t width = shape->width, mlp = shape->mlp;
+    int64_t parts = shape->attention == AAC_ATTENTION_VALUE ? 1 : 3;
     const aac_op_desc activate = {.op = AAC_OP_ACTIVATE,
                                   .activate = {.rows = shape->rows,
                                                .columns = mlp,
@@ -116,7 +136,7 @@ aaclip_status aac_block_plan_make(aac_block_plan *plan, const aac_block_shape *s
                                                .type = shape->type}};
     aaclip_status status = aac_dispatch_plan(dispatch, &plan->norm, &norm);
     if (!status)
-        status = plan_linear(&plan->qkv, dispatch, shape, width, 3 * width, 0, false);
+        status = plan_linear(&plan->qkv, dispatch, shape, width, parts * width, 0, false);
     if (!status)
         status = aac_dispatch_plan(dispatch, &plan->attention, &attention);
     if (!status)

@@ -16,6 +16,10 @@ aaclip_status aac_block_pack(aac_block *block, const aac_block_tensors *tensors,
                              const aac_dispatch *dispatch, aac_dtype type);
 void aac_block_clear(aac_block *block);
 
+/* The last third of the qkv matrix by itself, for a block that attends value to value. */
+aaclip_status aac_block_pack_value(aac_weight **weight, const aac_block_tensors *tensors,
+                                   const aac_dispatch *dispatch, aac_dtype type);
+
 /*
  * aac_dispatch_pack for tensors in a mapped file: what the backend copied may leave memory, so that
  * a tower is never there twice.

@@ -119,10 +119,27 @@ static aaclip_status make_start(aac_vision_encoder *encoder)
     return status;
 }
 
+/* The surgery's blocks need v of their qkv product, and nothing else. */
+static aaclip_status pack_values(aac_vision_encoder *encoder, const aac_dispatch *dispatch)
+{
+    const aac_checkpoint *checkpoint = aac_model_checkpoint(encoder->model);
+    int64_t blocks = checkpoint->vision.layers;
+    if (!encoder->surgery_blocks)
+        return AACLIP_OK;
+    encoder->values = aac_calloc((size_t)blocks, sizeof *encoder->values);
+    aaclip_status status = encoder->values ? AACLIP_OK : aac_error_memory();
+    for (int64_t i = blocks - encoder->surgery_blocks; !status && i < blocks; i++)
+        status = aac_block_pack_value(&encoder->values[i], &checkpoint->vision_blocks[i], dispatch,
+                                      encoder->type);
+    return status;
+}
+
 static aaclip_status prepare(aac_vision_encoder *encoder, bool training)
 {
     const aac_dispatch *dispatch = aac_model_dispatch(encoder->model);
     aaclip_status status = aac_model_vision(encoder->model, &encoder->tower);
+    if (!status)
+        status = pack_values(encoder, dispatch);
     if (!status)
         status = make_start(encoder);
     if (!status)
@@ -175,6 +192,10 @@ void aac_vision_encoder_free(aac_vision_encoder **out)
     aac_block_plan_clear(&encoder->block);
     aac_block_plan_clear(&encoder->value_block);
     aac_adapter_plan_clear(&encoder->adapter);
+    for (int64_t i = 0; encoder->values && i < aac_model_checkpoint(encoder->model)->vision.layers;
+         i++)
+        aac_weight_free(&encoder->values[i]);
+    aac_free(encoder->values);
     aac_free(encoder->start);
     aaclip_adapters_close(&encoder->adapters);
     aaclip_model_close(&encoder->model);
@@ -370,9 +391,12 @@ static aaclip_status run_frozen(const aac_vision_encoder *encoder, const aac_blo
     const int32_t offsets[] = {0, (int32_t)plan->shape.rows};
     const aac_sequences image = {.offsets = offsets, .count = 1};
     aaclip_status status = AACLIP_OK;
+    bool value = plan->shape.attention == AAC_ATTENTION_VALUE;
     for (uint32_t i = first; !status && i < end; i++) {
-        status = aac_block_run(plan, &encoder->tower->blocks[i], memory->x, &image, &memory->block,
-                               NULL);
+        aac_block block = encoder->tower->blocks[i];
+        if (value)
+            block.qkv = encoder->values[i];
+        status = aac_block_run(plan, &block, memory->x, &image, &memory->block, NULL);
         for (uint32_t level = 0; !status && features && level < config->level_count; level++)
             if (config->levels[level] == i + 1)
                 status = tap_level(encoder, level,

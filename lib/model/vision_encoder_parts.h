@@ -11,6 +11,7 @@ struct aac_vision_encoder {
     const aac_vision_tower *tower;
     int64_t image_size, patches, width, embedding, patch_values, surgery_blocks;
     aac_dtype type;
+    aac_weight **values; // (blocks): those of the surgery have one; NULL without surgery
     float *start; // (1 + patches, width): class token and positions, what every image begins with
     aac_plan *gather, *embed, *ln_pre, *ln_post, *project, *normalize, *detect;
     aac_plan *class_norm, *class_project, *class_normalize; /* of one row; for the surgery run */

@@ -105,7 +105,8 @@ static extent measure(operands *op)
                         0};
     case AAC_OP_ATTENTION: {
         int64_t values = lay_out_sequences(op) * d->attention.heads * d->attention.head_size;
-        return (extent){3 * values, values, d->attention.type, d->attention.type, 0, 0};
+        int64_t parts = d->attention.kind == AAC_ATTENTION_VALUE ? 1 : 3;
+        return (extent){parts * values, values, d->attention.type, d->attention.type, 0, 0};
     }
     case AAC_OP_LAYER_NORM:
         return (extent){d->layer_norm.rows * d->layer_norm.columns,

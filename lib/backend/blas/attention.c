@@ -39,16 +39,17 @@ static void run_tile(const aac_blas_plan *plan, const float *x, float *out, int6
     bool causal = desc->attention.kind == AAC_ATTENTION_CAUSAL;
     bool value = desc->attention.kind == AAC_ATTENTION_VALUE;
     int64_t keys = causal ? first_row + rows : length;
-    const float *v = x + 2 * width + head * size;
-    const float *q = (value ? v : x + head * size) + first_row * 3 * width;
-    const float *k = value ? v : x + width + head * size;
+    int64_t stride = value ? width : 3 * width;
+    const float *q = x + head * size + first_row * stride;
+    const float *k = x + head * size + (value ? 0 : width);
+    const float *v = x + head * size + (value ? 0 : 2 * width);
     float *scores = scratch, *y = scratch + TILE_ROWS * desc->attention.longest;
     float inverse[TILE_ROWS];
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, (int)keys, (int)size, 1.0f, q,
-                (int)(3 * width), k, (int)(3 * width), 0.0f, scores, (int)keys);
+                (int)stride, k, (int)stride, 0.0f, scores, (int)keys);
     soften(plan, scores, rows, keys, first_row, inverse);
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)rows, (int)size, (int)keys, 1.0f,
-                scores, (int)keys, v, (int)(3 * width), 0.0f, y, (int)size);
+                scores, (int)keys, v, (int)stride, 0.0f, y, (int)size);
     for (int64_t i = 0; i < rows; i++)
         plan->kernels->scale_f32(y + i * size, size, inverse[i],
                                  out + (first_row + i) * width + head * size);
@@ -60,7 +61,8 @@ aaclip_status aac_blas_attention(const aac_plan *base, const aac_op_args *args, 
     int64_t heads = base->desc.attention.heads, width = heads * base->desc.attention.head_size;
     for (int64_t sequence = 0; sequence < args->sequences; sequence++) {
         int64_t start = args->offsets[sequence], length = args->offsets[sequence + 1] - start;
-        const float *x = (const float *)args->x + start * 3 * width;
+        int64_t parts = base->desc.attention.kind == AAC_ATTENTION_VALUE ? 1 : 3;
+        const float *x = (const float *)args->x + start * parts * width;
         for (int64_t head = 0; head < heads; head++)
             for (int64_t row = 0; row < length; row += TILE_ROWS)
                 run_tile(plan, x, (float *)args->y + start * width, head, length, row, scratch);

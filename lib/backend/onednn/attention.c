@@ -50,10 +50,17 @@ static void free_products(tile_products *products)
         aac_dnnl_layout_free(layouts[i]);
 }
 
+/* Of x: q, k and v, or v alone. */
+static int64_t row_stride(const aac_op_desc *desc)
+{
+    int64_t width = desc->attention.heads * desc->attention.head_size;
+    return desc->attention.kind == AAC_ATTENTION_VALUE ? width : 3 * width;
+}
+
 static bool make_products(tile_products *products, const aac_op_desc *desc, int64_t rows,
                           int64_t keys)
 {
-    int64_t size = desc->attention.head_size, stride = 3 * desc->attention.heads * size;
+    int64_t size = desc->attention.head_size, stride = row_stride(desc);
     aac_dtype type = desc->attention.type;
     const aac_dnnl_matrix q = {rows, size, stride, 1, type}, k = {size, keys, 1, stride, type},
                           v = {keys, size, stride, 1, type}, p = {rows, keys, keys, 1, type},
@@ -88,14 +95,14 @@ static query_tile find_tile(const attention_plan *plan, const aac_op_args *args,
     int64_t size = desc->attention.head_size, width = desc->attention.heads * size;
     int64_t element = (int64_t)aac_dtype_size(desc->attention.type);
     int64_t start = args->offsets[sequence], keys = args->offsets[sequence + 1] - start;
-    const char *x = (const char *)args->x + (start * 3 * width + head * size) * element;
-    const char *v = x + 2 * width * element;
+    int64_t stride = row_stride(desc);
+    const char *x = (const char *)args->x + (start * stride + head * size) * element;
     bool value = desc->attention.kind == AAC_ATTENTION_VALUE;
     int64_t rows = keys - first_row < TILE_ROWS ? keys - first_row : TILE_ROWS;
     return (query_tile){
-        .q = (value ? v : x) + first_row * 3 * width * element,
-        .k = value ? v : x + width * element,
-        .v = v,
+        .q = x + first_row * stride * element,
+        .k = value ? x : x + width * element,
+        .v = value ? x : x + 2 * width * element,
         .y = (char *)args->y + ((start + first_row) * width + head * size) * element,
         .rows = rows,
         .keys = keys,
@@ -186,10 +193,10 @@ aaclip_status aac_onednn_plan_attention(aac_plan **out, const aac_op_desc *desc,
         .backend = &aac_backend_onednn, .desc = *desc, .threads = threads, .run = run_attention};
     plan->kernels = aac_kernels_get();
     int64_t longest = desc->attention.longest, rest = longest % TILE_ROWS;
-    int team = aac_threads_set(1); /* each tile runs within one thread */
+    aac_team team = aac_threads_set(1); /* each tile runs within one thread */
     bool done = (longest < TILE_ROWS || make_products(&plan->full, desc, TILE_ROWS, longest)) &&
                 (rest == 0 || make_products(&plan->rest, desc, rest, longest));
-    aac_threads_set(team);
+    aac_threads_restore(team);
     if (!done) {
         aac_onednn_free_attention(&plan->base);
         return failure("plan");

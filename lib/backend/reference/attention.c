@@ -11,8 +11,8 @@ static double value_of(const aac_op_desc *desc, const aac_op_args *args, int64_t
                        enum part part, int64_t head, int64_t i)
 {
     int64_t size = desc->attention.head_size, width = desc->attention.heads * size;
-    if (desc->attention.kind == AAC_ATTENTION_VALUE)
-        part = PART_V;
+    if (desc->attention.kind == AAC_ATTENTION_VALUE) /* v is all there is */
+        return aac_reference_get(args->x, desc->attention.type, row * width + head * size + i);
     return aac_reference_get(args->x, desc->attention.type,
                              (row * 3 + (int64_t)part) * width + head * size + i);
 }

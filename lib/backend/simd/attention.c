@@ -14,10 +14,12 @@ static void gather_head(const aac_simd_plan *plan, const aac_op_args *args, int6
 {
     int64_t size = plan->base.desc.attention.head_size;
     int64_t width = plan->base.desc.attention.heads * size;
-    float *parts[3] = {buffer->q, buffer->k, buffer->v};
-    for (int64_t part = 0; part < 3; part++)
+    bool value = plan->base.desc.attention.kind == AAC_ATTENTION_VALUE;
+    float *parts[3] = {value ? buffer->v : buffer->q, buffer->k, buffer->v};
+    int64_t count = value ? 1 : 3;
+    for (int64_t part = 0; part < count; part++)
         for (int64_t i = 0; i < rows; i++) {
-            int64_t at = ((first + i) * 3 + part) * width + head * size;
+            int64_t at = ((first + i) * count + part) * width + head * size;
             float *out = parts[part] + i * size;
             if (plan->base.desc.attention.type == AAC_BF16)
                 plan->kernels->widen_bf16((const uint16_t *)args->x + at, size, out);
