@@ -30,6 +30,7 @@
 #include <aaclip/detector.h>
 #include <aaclip/export.h>
 #include <aaclip/image.h>
+#include <aaclip/metrics.h>
 #include <aaclip/model.h>
 #include <aaclip/status.h>
 #include <aaclip/text_cache.h>

@@ -142,9 +142,9 @@ aaclip_status aac_dispatch_plan(const aac_dispatch *dispatch, aac_plan **plan,
                                 const aac_op_desc *desc)
 {
     const aac_backend *backend = aac_dispatch_choose(dispatch, desc);
-    int previous = aac_threads_set(dispatch->threads);
+    aac_team previous = aac_threads_set(dispatch->threads);
     aaclip_status status = backend->plan(plan, desc, dispatch->threads);
-    aac_threads_set(previous);
+    aac_threads_restore(previous);
     return status;
 }
 
@@ -160,11 +160,11 @@ aaclip_status aac_dispatch_pack(const aac_dispatch *dispatch, aac_weight **weigh
                                    .bias = bias_parts != NULL}};
     for (int i = 0; i < part_count; i++)
         desc.linear.outputs += parts[i].shape[0];
-    int previous = aac_threads_set(dispatch->threads);
+    aac_team previous = aac_threads_set(dispatch->threads);
     aaclip_status status =
         aac_dispatch_choose(dispatch, &desc)
             ->pack(weight, parts, bias_parts, part_count, type, dispatch->threads);
-    aac_threads_set(previous);
+    aac_threads_restore(previous);
     return status;
 }
 
@@ -193,8 +193,8 @@ size_t aac_largest_scratch(const aac_plan *const *plans, size_t count)
 
 aaclip_status aac_run(const aac_plan *plan, const aac_op_args *args, void *scratch)
 {
-    int previous = aac_threads_set(plan->threads);
+    aac_team previous = aac_threads_set(plan->threads);
     aaclip_status status = plan->run(plan, args, scratch);
-    aac_threads_set(previous);
+    aac_threads_restore(previous);
     return status;
 }

@@ -47,11 +47,12 @@ static aaclip_status fill_tower(aac_adapter_tower *tower, const aaclip_config *c
                                 const aac_tensor *tensors)
 {
     bool bottleneck = config->layer_adapter == AACLIP_LAYER_ADAPTER_BOTTLENECK;
-    tower->layer_count = text ? config->text_adapter_layers : config->image_adapter_layers;
-    tower->projection_count = text ? 1 : config->level_count;
-    tower->layers = aac_calloc(tower->layer_count, sizeof *tower->layers);
+    uint32_t layers = text ? config->text_adapter_layers : config->image_adapter_layers;
+    tower->layers = aac_calloc(layers, sizeof *tower->layers);
     if (!tower->layers)
         return aac_error_memory();
+    tower->layer_count = layers;
+    tower->projection_count = text ? 1 : config->level_count;
     for (uint32_t i = 0; i < tower->layer_count; i++) {
         tower->layers[i].first_tensor = *tensors++;
         if (bottleneck)

@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/memory.h"
 #include "core/options.h"
+#include "core/threads.h"
 #include "model/fingerprint.h"
 #include "model/save.h"
 #include "model/tower.h"
@@ -134,6 +135,8 @@ static aaclip_status open_parts(aaclip_model *model, const char *path,
                                 const aaclip_model_options *options)
 {
     int threads = (int)(options->threads ? options->threads : aac_processor_count());
+    if (threads > aac_threads_limit())
+        threads = aac_threads_limit();
     model->mutex = aac_mutex_new();
     if (!model->mutex)
         return aac_error_memory();

@@ -276,10 +276,10 @@ aaclip_status aac_onednn_plan_attention_backward(aac_plan **out, const aac_op_de
         .backend = &aac_backend_onednn, .desc = *desc, .threads = threads, .run = run_backward};
     plan->kernels = aac_kernels_get();
     int64_t longest = desc->attention.longest, rest = longest % TILE_ROWS;
-    int team = aac_threads_set(1); /* each head runs within one thread */
+    aac_team team = aac_threads_set(1); /* each head runs within one thread */
     bool done = (longest < TILE_ROWS || make_products(&plan->full, desc, TILE_ROWS, longest)) &&
                 (rest == 0 || make_products(&plan->rest, desc, rest, longest));
-    aac_threads_set(team);
+    aac_threads_restore(team);
     if (!done) {
         aac_onednn_free_attention_backward(&plan->base);
         return failure("plan");
