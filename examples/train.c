@@ -371,7 +371,8 @@ static bool take_up(training *session, const char *path, bool *finished)
         failed(aaclip_trainer_get_progress(session->trainer, &progress)))
         return false;
     uint64_t total = session->epochs * progress.epoch_steps;
-    *finished = progress.step >= total;
+    bool between = progress.epoch_step == progress.epoch_steps; /* as other programs save, too */
+    *finished = progress.step >= total || (between && progress.epoch >= session->epochs);
     session->first_step = progress.step;
     if (*finished || session->arguments->resume)
         return true;

@@ -276,7 +276,7 @@ static void advance(aaclip_trainer *trainer, size_t images)
 static void fill_progress(const aaclip_trainer *trainer, aaclip_training_progress *progress)
 {
     uint64_t done = trainer->state.position / step_images(trainer);
-    bool ended = trainer->state.position == 0 && trainer->state.step > 0;
+    bool ended = trainer->state.position == 0 && trainer->state.epoch > 0;
     uint64_t steps = aac_trainer_epoch_steps(trainer);
     *progress = (aaclip_training_progress){
         .size = sizeof *progress,
