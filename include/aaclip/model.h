@@ -20,7 +20,8 @@ typedef struct aaclip_model_options {
     size_t size;
     const char *backend;        /**< NULL or "auto": the best available */
     aaclip_precision precision; /**< default AACLIP_PRECISION_F32 */
-    unsigned threads;           /**< of each call; 0 = the processors this process may use */
+    /** Of each call; 0: the processors this process may use. At most OpenMP's own limit. */
+    unsigned threads;
 } aaclip_model_options;
 
 AACLIP_API aaclip_status aaclip_model_options_init_sized(aaclip_model_options *options,

@@ -51,6 +51,13 @@ aaclip_adapters *open_adapters(const aaclip_model *model, const char *profile)
     return adapters;
 }
 
+aaclip_dataset *open_training_set(void)
+{
+    aaclip_dataset *dataset = NULL;
+    must(aaclip_dataset_open(&dataset, TRAINING_SET, NULL));
+    return dataset;
+}
+
 aaclip_status build_classes(aaclip_text_cache *cache)
 {
     const char *const names[] = {"cat", "nut"}, *const phrases[] = {"cat", "metal nut"};
@@ -88,6 +95,21 @@ aaclip_detector *make_detector(const fixture *all, bool keep_features)
     aaclip_detector *detector = NULL;
     must(new_detector(&detector, all, keep_features));
     return detector;
+}
+
+aaclip_trainer *make_trainer(const fixture *all, const aaclip_dataset *dataset)
+{
+    aaclip_trainer *trainer = NULL;
+    aaclip_trainer_options options;
+    must(aaclip_trainer_options_init(&options, AACLIP_STAGE_IMAGE, AACLIP_PROFILE_PUBLISHED));
+    options.image_size = 56;
+    options.initial = all->adapters;
+    for (size_t i = 0; i < aaclip_dataset_class_count(dataset); i++) {
+        const char *name = aaclip_dataset_class_name(dataset, i);
+        must(aaclip_text_cache_build(all->cache, &name, &name, 1));
+    }
+    must(aaclip_trainer_new(&trainer, all->model, dataset, all->cache, &options));
+    return trainer;
 }
 
 aaclip_result detect(aaclip_detector *detector, const aaclip_image_view *image, const char *name)

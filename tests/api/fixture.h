@@ -7,10 +7,11 @@
 
 #include <aaclip/aaclip.h>
 
-#define NANO       GOLDEN_DIR "/nano"
-#define NANO_MODEL NANO "/clip.pt"
-#define PHOTO      GOLDEN_DIR "/images/chelsea.png"
-#define IMAGE_SIZE 112
+#define NANO         GOLDEN_DIR "/nano"
+#define NANO_MODEL   NANO "/clip.pt"
+#define PHOTO        GOLDEN_DIR "/images/chelsea.png"
+#define TRAINING_SET GOLDEN_DIR "/train/manifest.jsonl"
+#define IMAGE_SIZE   112
 
 typedef struct fixture {
     aaclip_model *model;
@@ -28,6 +29,8 @@ void must_fail(aaclip_status status, aaclip_status expected, const char *part);
 aaclip_model *open_model(const char *backend, unsigned threads);
 /* Both adapters of nano; `profile` is "document" or "published". */
 aaclip_adapters *open_adapters(const aaclip_model *model, const char *profile);
+/* Classes "wood" and "metal_nut". */
+aaclip_dataset *open_training_set(void);
 
 /* The same with the library's own statuses, for callers who want to see them. */
 aaclip_status try_adapters(aaclip_adapters **adapters, const aaclip_model *model,
@@ -37,6 +40,9 @@ aaclip_status new_detector(aaclip_detector **detector, const fixture *all, bool 
 
 void fixture_open(fixture *all, const char *backend, unsigned threads);
 void fixture_close(fixture *all);
+
+/* A trainer of stage 2; puts the classes of the data set into the cache. */
+aaclip_trainer *make_trainer(const fixture *all, const aaclip_dataset *dataset);
 
 /* A detector for IMAGE_SIZE. */
 aaclip_detector *make_detector(const fixture *all, bool keep_features);

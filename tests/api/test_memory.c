@@ -5,7 +5,6 @@
  */
 #include <stdarg.h>
 #include <setjmp.h>
-#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -13,37 +12,9 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "failing_heap.h"
 #include "fixture.h"
 #include "scratch.h"
-
-/* All of the first allocations of a call fail in turn; of many more, evenly chosen ones. */
-#define EARLY 80
-#define LATER 30
-
-static struct {
-    atomic_int made, open;
-    int fail_at; /* number of the allocation that fails; -1: none */
-    bool fail_after;
-} heap = {.fail_at = -1};
-
-static void *allocate(size_t size, void *user)
-{
-    (void)user;
-    int number = atomic_fetch_add(&heap.made, 1);
-    if (heap.fail_at >= 0 && (number == heap.fail_at || (number > heap.fail_at && heap.fail_after)))
-        return NULL;
-    void *pointer = malloc(size);
-    if (pointer)
-        atomic_fetch_add(&heap.open, 1);
-    return pointer;
-}
-
-static void deallocate(void *pointer, void *user)
-{
-    (void)user;
-    atomic_fetch_sub(&heap.open, 1);
-    free(pointer);
-}
 
 /* How much is opened before the call, by an allocator that never fails. */
 typedef enum test_level { NOTHING, MODEL, ADAPTERS, EMPTY_CACHE, CACHE, DETECTOR } test_level;
@@ -268,23 +239,27 @@ static void check_handles(const test_scene *scene, test_level level)
     assert_true(level >= DETECTOR || (!scene->detector && !scene->all.image));
 }
 
-/* Returns the number of allocations that the call asked for. */
-static int run_step(const test_step *step, const char *backend, int fail_at, bool fail_after)
+/* A step on a backend. */
+typedef struct test_run {
+    const test_step *step;
+    const char *backend;
+} test_run;
+
+static int run_step(int fail_at, bool fail_after, const void *user)
 {
-    test_scene scene = {.backend = backend, .path = step->file};
+    const test_run *run = user;
+    const test_step *step = run->step;
+    test_scene scene = {.backend = run->backend, .path = step->file};
     size_t count = scratch_count(folder);
     if (step->writes) {
         scene.path = files.out.path;
         scratch_write(scene.path, "old");
     }
-    assert_int_equal(heap.open, 0);
+    assert_int_equal(heap_open_count(), 0);
     prepare(&scene, step->level);
-    heap.made = 0;
-    heap.fail_after = fail_after;
-    heap.fail_at = fail_at;
+    heap_arm(fail_at, fail_after);
     aaclip_status status = step->call(&scene);
-    int made = heap.made;
-    heap.fail_at = -1;
+    int made = heap_disarm();
     if (status && (status != AACLIP_ERROR_OUT_OF_MEMORY || fail_at < 0))
         fail_msg("%s: %s", aaclip_status_string(status), aaclip_last_error());
     if (status)
@@ -295,29 +270,25 @@ static int run_step(const test_step *step, const char *backend, int fail_at, boo
     }
     assert_int_equal(scratch_count(folder), count);
     clear(&scene);
-    assert_int_equal(heap.open, 0);
+    assert_int_equal(heap_open_count(), 0);
     return made;
 }
 
-static void fail_each_allocation(const test_step *step, const char *backend)
+static void run_on(const test_step *step, const char *backend)
 {
-    int total = run_step(step, backend, -1, false);
-    int pace = total > EARLY + LATER ? (total - EARLY + LATER - 1) / LATER : 1;
-    print_message("%-24s %-10s %5d allocations\n", step->name, backend ? backend : "", total);
-    for (int i = 0; i < total; i += i < EARLY ? 1 : pace) {
-        run_step(step, backend, i, false);
-        run_step(step, backend, i, true);
-    }
+    char name[80];
+    snprintf(name, sizeof name, "%s%s%s", step->name, backend ? ", " : "", backend ? backend : "");
+    fail_each_allocation(name, run_step, &(test_run){step, backend});
 }
 
 static void run_steps(const test_step *steps, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         if (!steps[i].every_backend)
-            fail_each_allocation(&steps[i], NULL);
+            run_on(&steps[i], NULL);
         for (size_t j = 0; steps[i].every_backend && aaclip_backend_name(j); j++)
             if (aaclip_backend_available(aaclip_backend_name(j)))
-                fail_each_allocation(&steps[i], aaclip_backend_name(j));
+                run_on(&steps[i], aaclip_backend_name(j));
     }
 }
 
@@ -427,7 +398,7 @@ static int make_files(void **state)
     files.cache = scratch_path(folder, "cache");
     files.bundle = scratch_path(folder, "bundle");
     files.out = scratch_path(folder, "out");
-    aaclip_set_allocator(&(aaclip_allocator){allocate, deallocate, NULL});
+    heap_install();
     scratch_write(files.prompts.path,
                   "{\"normal\": [\"{}\"], \"abnormal\": [\"bad {}\", \"broken {}\"],"
                   " \"templates\": [\"{}\", \"a {}\"]}");

@@ -12,6 +12,8 @@
 
 static fixture shared;
 static aaclip_detector *detector;
+static aaclip_dataset *training_set;
+static aaclip_trainer *trainer;
 
 #define refused(call) must_fail((call), AACLIP_ERROR_INVALID_ARGUMENT, "")
 /* The call is refused and leaves no stale handle. */
@@ -104,9 +106,9 @@ static void text_caches(void **state)
     refused(aaclip_text_cache_tokenize(shared.cache, "a", NULL, 80, &count));
     refused(aaclip_text_cache_tokenize(shared.cache, "a", ids, 80, NULL));
     assert_int_equal(aaclip_text_cache_count(NULL), 0);
-    assert_int_equal(aaclip_text_cache_count(shared.cache), 2); /* no refused call added one */
+    assert_int_equal(aaclip_text_cache_count(shared.cache), 4); /* no refused call added one */
     assert_null(aaclip_text_cache_name(NULL, 0));
-    assert_null(aaclip_text_cache_name(shared.cache, 2));
+    assert_null(aaclip_text_cache_name(shared.cache, 4));
     aaclip_text_cache_close(NULL);
     own = NULL;
     aaclip_text_cache_close(&own);
@@ -180,6 +182,64 @@ static void images(void **state)
     aaclip_image_close(&own);
 }
 
+static void datasets(void **state)
+{
+    (void)state;
+    aaclip_dataset *own;
+    refused(aaclip_dataset_open(NULL, TRAINING_SET, NULL));
+    refused_handle(own, aaclip_dataset_open(&own, NULL, NULL));
+    refused(aaclip_dataset_sample(NULL, training_set, 1, 0));
+    refused_handle(own, aaclip_dataset_sample(&own, NULL, 1, 0));
+    refused_handle(own, aaclip_dataset_sample(&own, training_set, 0, 0));
+    refused(aaclip_dataset_save_manifest(NULL, "unused"));
+    refused(aaclip_dataset_save_manifest(training_set, NULL));
+    assert_int_equal(aaclip_dataset_count(NULL), 0);
+    assert_null(aaclip_dataset_get(NULL, 0));
+    assert_null(aaclip_dataset_get(training_set, aaclip_dataset_count(training_set)));
+    assert_int_equal(aaclip_dataset_class_count(NULL), 0);
+    assert_null(aaclip_dataset_class_name(NULL, 0));
+    assert_null(aaclip_dataset_class_name(training_set, 2));
+    assert_int_equal(aaclip_dataset_class_size(NULL, 0, 0), 0);
+    assert_int_equal(aaclip_dataset_class_size(training_set, 0, 2), 0);
+    aaclip_dataset_close(NULL);
+    own = NULL;
+    aaclip_dataset_close(&own);
+}
+
+static void trainers(void **state)
+{
+    (void)state;
+    aaclip_trainer *own;
+    aaclip_adapters *trained;
+    aaclip_losses losses = {.size = sizeof losses};
+    aaclip_training_progress progress = {.size = sizeof progress};
+    aaclip_trainer_options options;
+    must(aaclip_trainer_options_init(&options, AACLIP_STAGE_IMAGE, AACLIP_PROFILE_DOCUMENT));
+    const aaclip_model *model = shared.model;
+    refused(aaclip_trainer_new(NULL, model, training_set, shared.cache, &options));
+    refused_handle(own, aaclip_trainer_new(&own, NULL, training_set, shared.cache, &options));
+    refused_handle(own, aaclip_trainer_new(&own, model, NULL, shared.cache, &options));
+    refused_handle(own, aaclip_trainer_new(&own, model, training_set, NULL, &options));
+    refused_handle(own, aaclip_trainer_new(&own, model, training_set, shared.cache, NULL));
+    refused(aaclip_trainer_step(NULL, &losses));
+    refused(aaclip_trainer_epoch(NULL, &losses));
+    refused(aaclip_trainer_evaluate(NULL, training_set, &losses));
+    refused(aaclip_trainer_evaluate(trainer, NULL, &losses));
+    refused(aaclip_trainer_evaluate(trainer, training_set, NULL));
+    refused(aaclip_trainer_get_progress(NULL, &progress));
+    refused(aaclip_trainer_get_progress(trainer, NULL));
+    refused_handle(trained, aaclip_trainer_adapters(NULL, &trained));
+    refused(aaclip_trainer_adapters(trainer, NULL));
+    refused(aaclip_trainer_save(NULL, "unused"));
+    refused(aaclip_trainer_save(trainer, NULL));
+    refused(aaclip_trainer_load(NULL, "unused"));
+    refused(aaclip_trainer_load(trainer, NULL));
+    must(aaclip_trainer_step(trainer, NULL));
+    aaclip_trainer_close(NULL);
+    own = NULL;
+    aaclip_trainer_close(&own);
+}
+
 static void names_and_phrases(void **state)
 {
     (void)state;
@@ -235,12 +295,16 @@ static int open_shared(void **state)
     (void)state;
     fixture_open(&shared, NULL, 1);
     detector = make_detector(&shared, false);
+    training_set = open_training_set();
+    trainer = make_trainer(&shared, training_set);
     return 0;
 }
 
 static int close_shared(void **state)
 {
     (void)state;
+    aaclip_trainer_close(&trainer);
+    aaclip_dataset_close(&training_set);
     aaclip_detector_close(&detector);
     fixture_close(&shared);
     return 0;
@@ -254,6 +318,8 @@ int main(void)
         cmocka_unit_test(text_caches),
         cmocka_unit_test(detectors),
         cmocka_unit_test(images),
+        cmocka_unit_test(datasets),
+        cmocka_unit_test(trainers),
         cmocka_unit_test(names_and_phrases),
         cmocka_unit_test(each_thread_has_its_own_error),
     };

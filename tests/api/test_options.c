@@ -12,6 +12,8 @@
 #define TAIL 16 /* bytes that a newer struct has more */
 
 static fixture shared;
+static aaclip_dataset *training_set; /* whose classes are in the cache too */
+static aaclip_trainer *trainer;
 
 /* One struct that callers give: how it is filled and a call that reads it. */
 typedef struct given_struct {
@@ -102,17 +104,47 @@ static aaclip_status use_config_in_detector(void *config)
     return status;
 }
 
+static aaclip_status init_dataset(void *options, size_t size)
+{
+    return aaclip_dataset_options_init_sized(options, size);
+}
+
+static aaclip_status use_dataset(void *options)
+{
+    aaclip_dataset *dataset = NULL;
+    aaclip_status status = aaclip_dataset_open(&dataset, TRAINING_SET, options);
+    aaclip_dataset_close(&dataset);
+    return status;
+}
+
+static aaclip_status init_trainer(void *options, size_t size)
+{
+    return aaclip_trainer_options_init_sized(options, size, AACLIP_STAGE_IMAGE,
+                                             AACLIP_PROFILE_DOCUMENT);
+}
+
+static aaclip_status use_trainer(void *options)
+{
+    aaclip_trainer *own = NULL;
+    aaclip_status status =
+        aaclip_trainer_new(&own, shared.model, training_set, shared.cache, options);
+    aaclip_trainer_close(&own);
+    return status;
+}
+
 static const given_struct given[] = {
     {"aaclip_model_options", sizeof(aaclip_model_options), init_model, use_model},
     {"aaclip_text_cache_options", sizeof(aaclip_text_cache_options), init_cache, use_cache},
     {"aaclip_detector_options", sizeof(aaclip_detector_options), init_detector, use_detector},
+    {"aaclip_dataset_options", sizeof(aaclip_dataset_options), init_dataset, use_dataset},
+    {"aaclip_trainer_options", sizeof(aaclip_trainer_options), init_trainer, use_trainer},
     {"aaclip_config", sizeof(aaclip_config), init_config, use_config},
     {"aaclip_config", sizeof(aaclip_config), init_config, use_config_in_cache},
     {"aaclip_config", sizeof(aaclip_config), init_config, use_config_in_detector},
 };
 
 #define GIVEN_COUNT (sizeof given / sizeof *given)
-#define ROOM        (sizeof(aaclip_config) + TAIL)
+#define ROOM        (sizeof(aaclip_trainer_options) + TAIL) /* the largest of them */
 
 typedef union buffer {
     max_align_t alignment;
@@ -220,6 +252,25 @@ static void older_configurations_take_the_rest_from_their_profile(void **state)
     aaclip_adapters_close(&adapters);
 }
 
+static void older_trainer_options_take_the_rest_from_their_stage(void **state)
+{
+    (void)state;
+    aaclip_trainer_options options;
+    aaclip_trainer *own = NULL;
+    aaclip_training_progress progress = {.size = sizeof progress};
+    memset(&options, 0xff, sizeof options);
+    options.size = offsetof(aaclip_trainer_options, initial);
+    options.stage = AACLIP_STAGE_TEXT;
+    options.config = NULL;
+    options.profile = AACLIP_PROFILE_PUBLISHED;
+    must(aaclip_trainer_new(&own, shared.model, training_set, NULL, &options));
+    must(aaclip_trainer_get_progress(own, &progress));
+    assert_int_equal(progress.stage, AACLIP_STAGE_TEXT);
+    assert_true(progress.learning_rate == 1e-5);
+    assert_int_equal(progress.epoch_steps, 1); /* 7 images in batches of 16 */
+    aaclip_trainer_close(&own);
+}
+
 /* The first `end` bytes of `found` are those of `whole` but for the size; the rest is untouched. */
 static void check_cut(const void *found, const void *whole, size_t end, size_t whole_size)
 {
@@ -250,32 +301,67 @@ static aaclip_status get_config(void *out)
     return aaclip_adapters_get_config(shared.adapters, out);
 }
 
-static void results_of_other_sizes(aaclip_status (*get)(void *out), size_t whole_size,
-                                   const char *name)
+static aaclip_status get_progress(void *out)
 {
-    buffer whole, other;
-    memset(whole.bytes, 0xff, sizeof whole.bytes);
-    whole.size = whole_size;
-    must(get(whole.bytes));
-    for (size_t size = sizeof(size_t); size < whole_size; size += sizeof(int)) {
-        memset(other.bytes, 0xff, sizeof other.bytes);
-        other.size = size;
-        must(get(other.bytes));
-        check_cut(other.bytes, whole.bytes, size, whole_size);
-    }
-    memset(other.bytes, 0xff, sizeof other.bytes);
-    other.size = whole_size + TAIL;
-    must(get(other.bytes));
-    check_grown(other.bytes, whole.bytes, whole_size);
-    other.size = sizeof(size_t) - 1;
-    must_fail(get(other.bytes), AACLIP_ERROR_INVALID_ARGUMENT, name);
+    return aaclip_trainer_get_progress(trainer, out);
+}
+
+static aaclip_status get_losses(void *out)
+{
+    return aaclip_trainer_evaluate(trainer, training_set, out);
+}
+
+/* A struct that the library fills. */
+typedef struct filled_struct {
+    const char *name;
+    size_t size;
+    aaclip_status (*get)(void *out);
+    size_t gaps[2][2]; /* begin and end of padding between its fields, which has any value */
+} filled_struct;
+
+#define AFTER(type, field) (offsetof(type, field) + sizeof(((type *)0)->field))
+
+static const filled_struct filled[] = {
+    {"aaclip_model_info",
+     sizeof(aaclip_model_info),
+     get_info,
+     {{AFTER(aaclip_model_info, has_text), offsetof(aaclip_model_info, text_layers)},
+      {AFTER(aaclip_model_info, vocabulary), offsetof(aaclip_model_info, fingerprint)}}},
+    {"aaclip_config", sizeof(aaclip_config), get_config, {{0, 0}}},
+    {"aaclip_training_progress",
+     sizeof(aaclip_training_progress),
+     get_progress,
+     {{AFTER(aaclip_training_progress, stage), offsetof(aaclip_training_progress, epoch)}}},
+    {"aaclip_losses", sizeof(aaclip_losses), get_losses, {{0, 0}}},
+};
+
+/* Gets a struct of `size` bytes; what lies behind stays 0xff. */
+static void get_sized(const filled_struct *kind, buffer *out, size_t size)
+{
+    memset(out->bytes, 0xff, sizeof out->bytes);
+    out->size = size;
+    must(kind->get(out->bytes));
+    for (size_t gap = 0; gap < 2; gap++)
+        for (size_t i = kind->gaps[gap][0]; i < kind->gaps[gap][1] && i < size; i++)
+            out->bytes[i] = 0;
 }
 
 static void filled_structs_may_have_another_size(void **state)
 {
     (void)state;
-    results_of_other_sizes(get_info, sizeof(aaclip_model_info), "aaclip_model_info");
-    results_of_other_sizes(get_config, sizeof(aaclip_config), "aaclip_config");
+    for (size_t i = 0; i < sizeof filled / sizeof *filled; i++) {
+        const filled_struct *kind = &filled[i];
+        buffer whole, other;
+        get_sized(kind, &whole, kind->size);
+        for (size_t size = sizeof(size_t); size < kind->size; size += sizeof(int)) {
+            get_sized(kind, &other, size);
+            check_cut(other.bytes, whole.bytes, size, kind->size);
+        }
+        get_sized(kind, &other, kind->size + TAIL);
+        check_grown(other.bytes, whole.bytes, kind->size);
+        other.size = sizeof(size_t) - 1;
+        must_fail(kind->get(other.bytes), AACLIP_ERROR_INVALID_ARGUMENT, kind->name);
+    }
 }
 
 typedef struct older_result {
@@ -332,12 +418,16 @@ static int open_shared(void **state)
 {
     (void)state;
     fixture_open(&shared, NULL, 1);
+    training_set = open_training_set();
+    trainer = make_trainer(&shared, training_set);
     return 0;
 }
 
 static int close_shared(void **state)
 {
     (void)state;
+    aaclip_trainer_close(&trainer);
+    aaclip_dataset_close(&training_set);
     fixture_close(&shared);
     return 0;
 }
@@ -350,6 +440,7 @@ int main(void)
         cmocka_unit_test(structs_without_size_are_refused),
         cmocka_unit_test(older_structs_keep_what_they_have),
         cmocka_unit_test(older_configurations_take_the_rest_from_their_profile),
+        cmocka_unit_test(older_trainer_options_take_the_rest_from_their_stage),
         cmocka_unit_test(filled_structs_may_have_another_size),
         cmocka_unit_test(batches_of_results_may_have_another_size),
     };

@@ -202,7 +202,7 @@ static void saved_caches_open_for_the_same_weights(void **state)
     const char *model_path = model_path_file.path;
     const scratch_file adapter_path_file = scratch_path(*state, "adapters.safetensors");
     const char *adapter_path = adapter_path_file.path;
-    fixture other = {NULL};
+    fixture other = {.model = NULL};
     must(aaclip_text_cache_save(shared.cache, path));
     must(aaclip_model_save(shared.model, model_path, false));
     must(aaclip_adapters_save(shared.adapters, adapter_path));
