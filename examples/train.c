@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "options.h"
 
@@ -103,7 +104,7 @@ static bool check_arguments(const command_line *arguments)
     const char *mode = arguments->training_mode;
     if (!arguments->model)
         return !complain(PROGRAM, "--model is missing; --help shows how to call this program");
-    if (!arguments->save_path)
+    if (!arguments->save_path || !*arguments->save_path)
         return !complain(PROGRAM, "--save-path is missing");
     if (!arguments->dataset && !arguments->manifest && !arguments->data_root)
         return !complain(PROGRAM, "--dataset, --manifest or --data-root is missing");
@@ -225,7 +226,8 @@ static bool exists(const char *path)
 static bool make_folder(const char *path)
 {
     char *copy = strdup(path);
-    bool made = copy != NULL;
+    char *inside = join(path, ".");
+    bool made = copy && inside;
     for (char *slash = copy; made && slash;) {
         slash = strchr(slash + 1, '/');
         if (slash)
@@ -234,9 +236,11 @@ static bool make_folder(const char *path)
         if (slash)
             *slash = '/';
     }
+    made = made && access(inside, W_OK) == 0; /* else the first epoch would be lost */
     if (!made)
         complain(PROGRAM, "%s: %s", path, strerror(errno));
     free(copy);
+    free(inside);
     return made;
 }
 
@@ -265,7 +269,8 @@ static bool open_dataset(training *session)
     const command_line *arguments = session->arguments;
     aaclip_dataset_options options;
     aaclip_dataset_options_init(&options);
-    options.manifest = arguments->manifest;
+    if (arguments->data_root || arguments->dataset) /* else the manifest stands for its folder */
+        options.manifest = arguments->manifest;
     options.masks = AACLIP_MASKS_REQUIRED;
     char *standard = arguments->data_root ? strdup(arguments->data_root)
                      : arguments->dataset ? join("data", arguments->dataset)
@@ -353,11 +358,12 @@ static bool after_step(const aaclip_training_progress *progress, void *user)
     training *session = user;
     const command_line *arguments = session->arguments;
     show_progress(session, progress);
+    if (progress->epoch_step == progress->epoch_steps)
+        return true; /* run_epochs saves and stops */
     if (arguments->save_steps && progress->step % arguments->save_steps == 0)
         session->save_failed = !save(session, session->latest);
     bool enough = arguments->max_steps && progress->step >= arguments->max_steps;
-    bool epoch_ends = progress->epoch_step == progress->epoch_steps; /* that stops by itself */
-    return !interrupted && !session->save_failed && (!enough || epoch_ends);
+    return !interrupted && !session->save_failed && !enough;
 }
 
 /* What a file in the folder says of a stage: nothing, unfinished, finished. */
@@ -402,7 +408,10 @@ static bool save_epoch(training *session, unsigned epoch)
     return saved;
 }
 
-/* Epoch after epoch; a stop by --max-steps or a signal saves where it is. */
+/*
+ * Epoch after epoch; a stop by --max-steps or a signal saves where it is. `latest` is written last:
+ * what resumes from it has the finished epochs' files.
+ */
 static bool run_epochs(training *session, bool each_epoch)
 {
     aaclip_training_progress progress = {.size = sizeof progress};
@@ -421,8 +430,8 @@ static bool run_epochs(training *session, bool each_epoch)
         aaclip_trainer_get_progress(session->trainer, &progress);
         progress_end(&session->bar);
         print_epoch(session, (unsigned)progress.epoch, &losses);
-        good = save(session, session->latest) &&
-               (!each_epoch || save_epoch(session, (unsigned)progress.epoch));
+        good = (!each_epoch || save_epoch(session, (unsigned)progress.epoch)) &&
+               save(session, session->latest) && !interrupted;
     }
     if (status == AACLIP_ERROR_CANCELLED && !session->save_failed) {
         good = save(session, session->latest);

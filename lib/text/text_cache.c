@@ -551,12 +551,25 @@ uint64_t aac_text_cache_adapter_fingerprint(const aaclip_text_cache *cache)
     return aac_adapters_text_fingerprint(cache->adapters);
 }
 
+uint64_t aac_text_cache_prompt_fingerprint(const aaclip_text_cache *cache)
+{
+    return cache->prompt_fingerprint;
+}
+
+aaclip_status aac_text_cache_check_model(const aaclip_text_cache *cache, const aaclip_model *model)
+{
+    if (aac_model_text_fingerprint(cache->model) == aac_model_text_fingerprint(model))
+        return AACLIP_OK;
+    return aac_error(AACLIP_ERROR_MISMATCH,
+                     "text cache: made with another text tower than the model's");
+}
+
 aaclip_status aac_text_cache_check(const aaclip_text_cache *cache, const aaclip_model *model,
                                    const aaclip_adapters *adapters)
 {
-    if (aac_model_text_fingerprint(cache->model) != aac_model_text_fingerprint(model))
-        return aac_error(AACLIP_ERROR_MISMATCH,
-                         "text cache: made with another text tower than the model's");
+    aaclip_status status = aac_text_cache_check_model(cache, model);
+    if (status)
+        return status;
     if (aac_adapters_text_fingerprint(cache->adapters) != aac_adapters_text_fingerprint(adapters))
         return aac_error(AACLIP_ERROR_MISMATCH,
                          "text cache: made with other text adapters than the detector's");

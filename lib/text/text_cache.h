@@ -9,11 +9,15 @@
 
 /* Counts one more owner; close gives it up. */
 aaclip_text_cache *aac_text_cache_retain(const aaclip_text_cache *cache);
+/* MISMATCH unless the cache's vectors were made with this model's text tower. */
+aaclip_status aac_text_cache_check_model(const aaclip_text_cache *cache, const aaclip_model *model);
 /* MISMATCH unless the cache's vectors fit this model and these adapters. */
 aaclip_status aac_text_cache_check(const aaclip_text_cache *cache, const aaclip_model *model,
                                    const aaclip_adapters *adapters);
 /* Of the text adapters that the vectors were made with; 0 without any. */
 uint64_t aac_text_cache_adapter_fingerprint(const aaclip_text_cache *cache);
+/* Of the prompts that classes are described with. */
+uint64_t aac_text_cache_prompt_fingerprint(const aaclip_text_cache *cache);
 
 /* Token ids of a class's prompts, first the normal ones: prompt i is ids[offsets[i]] ... */
 typedef struct aac_class_tokens {

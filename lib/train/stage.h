@@ -33,6 +33,7 @@ typedef struct aac_stage_setup {
 typedef struct aac_stage aac_stage;
 
 struct aac_stage {
+    uint64_t prompts; /* fingerprint of those that describe the classes */
     /* Before the images: what depends on their classes alone. */
     aaclip_status (*begin)(aac_stage *stage, const aac_step *step);
     aaclip_status (*image)(aac_stage *stage, const aac_step *step, const aac_sample *sample);

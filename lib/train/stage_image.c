@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "core/memory.h"
 #include "model/vision_training.h"
+#include "text/text_cache.h"
 #include "train/losses.h"
 #include "train/stage.h"
 
@@ -165,7 +166,13 @@ aaclip_status aac_stage_image_new(aac_stage **out, const aac_stage_setup *setup)
     image_stage *stage = aac_calloc(1, sizeof *stage);
     if (!stage)
         return aac_error_memory();
-    stage->base = (aac_stage){begin, image, end, refresh, check, free_stage};
+    stage->base = (aac_stage){aac_text_cache_prompt_fingerprint(setup->cache),
+                              begin,
+                              image,
+                              end,
+                              refresh,
+                              check,
+                              free_stage};
     stage->cache = setup->cache;
     stage->model = setup->model;
     aaclip_status status = prepare(stage, setup);

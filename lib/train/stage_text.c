@@ -92,10 +92,13 @@ static aaclip_status allocate_class(text_stage *stage, text_class *item)
     size_t needed = aac_text_training_workspace(item->training);
     if (needed <= stage->text_workspace_size)
         return AACLIP_OK;
+    char *larger = aac_alloc(needed);
+    if (!larger)
+        return aac_error_memory();
     aac_free(stage->text_workspace);
-    stage->text_workspace = aac_alloc(needed);
-    stage->text_workspace_size = stage->text_workspace ? needed : 0;
-    return stage->text_workspace ? AACLIP_OK : aac_error_memory();
+    stage->text_workspace = larger;
+    stage->text_workspace_size = needed;
+    return AACLIP_OK;
 }
 
 static aaclip_status new_class(text_stage *stage, text_class **out, const char *name)
@@ -308,7 +311,10 @@ static aaclip_status prepare_text(text_stage *stage, const aac_stage_setup *setu
         aac_stage_adapters(&stage->adapters, setup->model, setup->config, setup->parameters, false);
     if (!status)
         status = aaclip_text_cache_new(&stage->cache, setup->model, stage->adapters, &options);
-    return status ? status : prepare_trained(stage, setup->gradients);
+    if (status)
+        return status;
+    stage->base.prompts = aac_text_cache_prompt_fingerprint(stage->cache);
+    return prepare_trained(stage, setup->gradients);
 }
 
 static aaclip_status prepare_vision(text_stage *stage, const aac_stage_setup *setup)
@@ -340,7 +346,7 @@ aaclip_status aac_stage_text_new(aac_stage **out, const aac_stage_setup *setup)
     text_stage *stage = aac_calloc(1, sizeof *stage);
     if (!stage)
         return aac_error_memory();
-    stage->base = (aac_stage){begin, image, end, refresh, check, free_stage};
+    stage->base = (aac_stage){0, begin, image, end, refresh, check, free_stage};
     stage->model = setup->model;
     stage->config = *setup->config;
     stage->scales = setup->options->scales;

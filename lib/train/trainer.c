@@ -118,6 +118,8 @@ static aaclip_status prepare(aaclip_trainer *trainer, const aaclip_trainer_optio
     if (!status && trainer->options.stage == AACLIP_STAGE_IMAGE && !trainer->cache)
         status = aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
                            "aaclip_trainer_new: stage 2 needs a text cache");
+    if (!status && trainer->cache)
+        status = aac_text_cache_check_model(trainer->cache, trainer->model);
     if (!status)
         status = check_dataset(trainer->dataset);
     if (!status)

@@ -9,6 +9,7 @@
 #include "core/options.h"
 #include "model/fingerprint.h"
 #include "model/model.h"
+#include "train/adapter_files_parts.h"
 #include "train/trainer_parts.h"
 
 static void fill(aaclip_trainer_options *options, aaclip_stage stage, aaclip_profile profile)
@@ -77,6 +78,9 @@ static aaclip_status check_numbers(const aaclip_trainer_options *options)
     for (uint32_t i = 1; i < options->milestone_count; i++)
         if (options->milestones[i] <= options->milestones[i - 1])
             return invalid("milestones", (double)options->milestones[i], "rising steps");
+    uint32_t last = options->milestone_count ? options->milestone_count - 1 : 0;
+    if (options->milestone_count && options->milestones[last] > AAC_TRAINING_LARGEST_COUNT)
+        return invalid("milestones", (double)options->milestones[last], "at most 2^53");
     return AACLIP_OK;
 }
 
@@ -125,6 +129,9 @@ aaclip_status aac_trainer_read_options(aaclip_trainer *trainer,
         return invalid("stage", (double)options->stage, "1 or 2");
     if ((unsigned)options->profile > AACLIP_PROFILE_PUBLISHED)
         return invalid("profile", (double)options->profile, "a profile");
+    /* again: what an older caller does not know is its stage's and profile's */
+    fill(options, options->stage, options->profile);
+    aac_options_read(options, sizeof *options, caller, "aaclip_trainer_options");
     uint32_t layers = (uint32_t)aac_model_checkpoint(trainer->model)->vision.layers;
     if (options->surgery_blocks > layers)
         return invalid("surgery_blocks", options->surgery_blocks,
@@ -153,20 +160,27 @@ static uint64_t fingerprint_samples(const aaclip_dataset *dataset)
     return fingerprint.value;
 }
 
+static void write_key(char digits[17], uint64_t key)
+{
+    snprintf(digits, 17, "%016llx", (unsigned long long)key);
+}
+
 char *aac_trainer_settings(const aaclip_trainer *trainer)
 {
     const aaclip_trainer_options *o = &trainer->options;
-    char samples[17];
-    snprintf(samples, sizeof samples, "%016llx",
-             (unsigned long long)fingerprint_samples(trainer->dataset));
     bool text = o->stage == AACLIP_STAGE_TEXT;
+    char samples[17], prompts[17], tower[17];
+    write_key(samples, fingerprint_samples(trainer->dataset));
+    write_key(prompts, trainer->stage->prompts);
+    write_key(tower, aac_model_text_fingerprint(trainer->model));
     json_t *root = json_pack(
-        "{s:i, s:i, s:I, s:i, s:i, s:f, s:i, s:b, s:b, s:b, s:s}", "stage", (int)o->stage,
+        "{s:i, s:i, s:I, s:i, s:f, s:i, s:b, s:b, s:b, s:s, s:s, s:s, s:s}", "stage", (int)o->stage,
         "image_size", (int)trainer->image_size, "step_images",
-        (json_int_t)o->batch_size * o->accumulate, "profile", (int)trainer->config.profile,
-        "scales", text ? (int)o->scales : 0, "orthogonal_weight", text ? o->orthogonal_weight : 0.0,
-        "surgery_blocks", text ? (int)o->surgery_blocks : 0, "balanced_focal", o->balanced_focal,
-        "augmentation", !o->no_augmentation, "shuffle", !o->no_shuffle, "samples", samples);
+        (json_int_t)o->batch_size * o->accumulate, "scales", text ? (int)o->scales : 0,
+        "orthogonal_weight", text ? o->orthogonal_weight : 0.0, "surgery_blocks",
+        text ? (int)o->surgery_blocks : 0, "balanced_focal", o->balanced_focal, "augmentation",
+        !o->no_augmentation, "shuffle", !o->no_shuffle, "samples", samples, "prompts", prompts,
+        "phrases", text && o->phrases ? o->phrases : "", "text_tower", tower);
     char *dumped = root ? json_dumps(root, JSON_COMPACT) : NULL;
     json_decref(root);
     char *copy = dumped ? aac_strdup(dumped) : NULL;

@@ -4,6 +4,7 @@
 
 #include <jansson.h>
 
+#include "core/config.h"
 #include "core/error.h"
 #include "core/memory.h"
 #include "model/adapters.h"
@@ -54,6 +55,12 @@ static aaclip_status differs(const char *path, const char *what, double saved, d
                      saved);
 }
 
+static aaclip_status count_differs(const char *path, const char *what, uint64_t saved, uint64_t now)
+{
+    return aac_error(AACLIP_ERROR_MISMATCH, "%s: %s: expected %llu, found %llu", path, what,
+                     (unsigned long long)now, (unsigned long long)saved);
+}
+
 /* The schedule and the seed, which the following steps depend on. */
 static aaclip_status check_schedule(const aac_training_state *saved, const aac_training_state *now,
                                     const char *path)
@@ -62,7 +69,6 @@ static aaclip_status check_schedule(const aac_training_state *saved, const aac_t
         const char *what;
         double saved, now;
     } numbers[] = {
-        {"seed", (double)saved->seed, (double)now->seed},
         {"learning rate", saved->base_learning_rate, now->base_learning_rate},
         {"first beta", saved->beta1, now->beta1},
         {"second beta", saved->beta2, now->beta2},
@@ -70,20 +76,20 @@ static aaclip_status check_schedule(const aac_training_state *saved, const aac_t
         {"gamma", saved->gamma, now->gamma},
         {"number of milestones", saved->milestone_count, now->milestone_count},
     };
+    if (saved->seed != now->seed)
+        return count_differs(path, "seed", saved->seed, now->seed);
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         if (numbers[i].saved < numbers[i].now || numbers[i].saved > numbers[i].now)
             return differs(path, numbers[i].what, numbers[i].saved, numbers[i].now);
     for (uint32_t i = 0; i < now->milestone_count; i++)
         if (saved->milestones[i] != now->milestones[i])
-            return differs(path, "milestone", (double)saved->milestones[i],
-                           (double)now->milestones[i]);
+            return count_differs(path, "milestone", saved->milestones[i], now->milestones[i]);
     return AACLIP_OK;
 }
 
-static aaclip_status check_settings(const aaclip_trainer *trainer, const char *saved,
-                                    const char *path)
+/* Every member of the JSON object `now`, which this function frees, must be the same in `saved`. */
+static aaclip_status compare_members(char *now, const char *saved, const char *path)
 {
-    char *now = aac_trainer_settings(trainer);
     if (!now)
         return aac_error_memory();
     json_t *mine = json_loads(now, 0, NULL), *other = saved ? json_loads(saved, 0, NULL) : NULL;
@@ -110,6 +116,27 @@ static aaclip_status check_settings(const aaclip_trainer *trainer, const char *s
     return status;
 }
 
+/* What the steps depend on beside the schedule. */
+static aaclip_status check_settings(const aaclip_trainer *trainer, const aac_training_state *saved,
+                                    const char *path)
+{
+    aaclip_status status = compare_members(aac_trainer_settings(trainer), saved->options, path);
+    if (status)
+        return status;
+    char *config = aac_config_to_json(&saved->config);
+    status = config ? compare_members(aac_config_to_json(&trainer->config), config, path)
+                    : aac_error_memory();
+    aac_free(config);
+    uint64_t found = saved->text_adapter_fingerprint;
+    uint64_t expected = trainer->state.text_adapter_fingerprint;
+    if (!status && trainer->options.stage == AACLIP_STAGE_IMAGE && found != expected)
+        status =
+            aac_error(AACLIP_ERROR_MISMATCH,
+                      "%s: expected training with the text adapters %016llx, found with %016llx",
+                      path, (unsigned long long)expected, (unsigned long long)found);
+    return status;
+}
+
 static aaclip_status check_saved(const aaclip_trainer *trainer, const aac_training_state *saved,
                                  const aac_training_found *found, const char *path)
 {
@@ -123,10 +150,11 @@ static aaclip_status check_saved(const aaclip_trainer *trainer, const aac_traini
         return AACLIP_OK;
     aaclip_status status = check_schedule(saved, now, path);
     if (!status)
-        status = check_settings(trainer, saved->options, path);
+        status = check_settings(trainer, saved, path);
     if (!status && saved->position >= aaclip_dataset_count(trainer->dataset))
-        status = differs(path, "position in the epoch", (double)saved->position,
-                         (double)aaclip_dataset_count(trainer->dataset) - 1);
+        status = aac_error(
+            AACLIP_ERROR_FORMAT, "%s: position in the epoch: expected less than %zu, found %llu",
+            path, aaclip_dataset_count(trainer->dataset), (unsigned long long)saved->position);
     return status;
 }
 

@@ -292,8 +292,8 @@ def write_gradients(path, side, gradients):
     layouts.write_safetensors(path, named)
 
 
-def run(options):
-    """Trains and writes everything but the losses, which are returned as `train` does."""
+def prepare(options):
+    """(stage, samples): the model with the adapters to start from, one side of them trainable."""
     model = layouts.load_model(options.checkpoint, options.adapters_folder, options.profile)
     if options.double:
         model.double()
@@ -310,6 +310,12 @@ def run(options):
     else:
         stage = ImageStage(model, pair_of, options, [s.class_name for s in samples])
     stage.parameters.requires_grad_(True)
+    return stage, samples
+
+
+def run(options):
+    """Trains and writes everything but the losses, which are returned as `train` does."""
+    stage, samples = prepare(options)
     steps, gradients, optimizer = train(stage, samples, options)
     os.makedirs(options.output, exist_ok=True)
     epochs = whole_epochs(samples, options)
