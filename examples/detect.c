@@ -1,11 +1,11 @@
 /* aaclip-detect: anomaly scores, overlays and maps of images. */
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#include <jansson.h>
-
+#include "detect_regions.h"
 #include "options.h"
 
 #define PROGRAM "aaclip-detect"
@@ -14,11 +14,12 @@ typedef struct command_line {
     const char *model, *vocabulary, *prompts, *class_name, *dataset, *phrase, *backend;
     const char *out, *json, *csv, *text_cache;
     string_list adapters, images;
-    bool has_profile, has_domain, raw, verbose;
+    bool has_profile, has_domain, raw, mask, verbose;
     aaclip_profile profile;
     aaclip_domain domain;
     aaclip_precision precision;
     unsigned image_size, threads;
+    region_options regions;
 } command_line;
 
 /* Everything that is open. */
@@ -27,6 +28,7 @@ typedef struct detection {
     aaclip_adapters *adapters;
     aaclip_text_cache *cache;
     aaclip_detector *detector;
+    region_setup regions;
     progress_bar bar;
     char class_name[256];
 } detection;
@@ -54,6 +56,12 @@ static const char usage[] =
     "  --out FOLDER       write NAME_overlay.png for each image\n"
     "  --raw              also NAME_map.npy (float32, network size) and NAME_map.png (16 bit,\n"
     "                     probability at the size of the photo)\n"
+    "  --mask             also NAME_mask.png (8 bit, 255 where the map reaches the threshold)\n"
+    "  --threshold X      of mask and regions, 0 to 1 on the overlay's scale [the calibration's\n"
+    "                     or 0.5]\n"
+    "  --calibration FILE thresholds of aaclip_calibration_save [those with the adapters]\n"
+    "  --roi FILE         picture of the photo's size: look only where it is not black\n"
+    "  --min-area N       smallest region to report, in pixels of the photo\n"
     "  --json FILE        write results as JSON; - is stdout\n"
     "  --csv FILE         write results as CSV; - is stdout\n"
     "  --verbose          show the library's messages\n"
@@ -67,6 +75,11 @@ static bool check_arguments(const command_line *arguments)
         return !complain(PROGRAM, "no image given; --help shows how to call this program");
     if (arguments->raw && !arguments->out)
         return !complain(PROGRAM, "--raw needs --out FOLDER");
+    if (arguments->mask && !arguments->out)
+        return !complain(PROGRAM, "--mask needs --out FOLDER");
+    if (arguments->regions.threshold > 1)
+        return !complain(PROGRAM, "--threshold: expected 0 to 1, found %g",
+                         arguments->regions.threshold);
     if (arguments->phrase && !arguments->class_name)
         return !complain(PROGRAM, "--phrase needs --class NAME");
     return true;
@@ -91,6 +104,12 @@ static parse_result parse(command_line *arguments, int argc, char **argv)
         {"threads", OPTION_NUMBER, &arguments->threads, 4096, NULL},
         {"out", OPTION_TEXT, &arguments->out, 0, NULL},
         {"raw", OPTION_FLAG, &arguments->raw, 0, NULL},
+        {"mask", OPTION_FLAG, &arguments->mask, 0, NULL},
+        {"threshold", OPTION_REAL, &arguments->regions.threshold, 0,
+         &arguments->regions.has_threshold},
+        {"calibration", OPTION_TEXT, &arguments->regions.calibration, 0, NULL},
+        {"roi", OPTION_TEXT, &arguments->regions.roi, 0, NULL},
+        {"min-area", OPTION_NUMBER, &arguments->regions.min_area, INT_MAX, NULL},
         {"json", OPTION_TEXT, &arguments->json, 0, NULL},
         {"csv", OPTION_TEXT, &arguments->csv, 0, NULL},
         {"verbose", OPTION_FLAG, &arguments->verbose, 0, NULL},
@@ -217,13 +236,16 @@ static bool open_session(detection *session, const command_line *arguments)
         failed(aaclip_known_dataset_domain(arguments->dataset, &detector.domain)))
         return false;
     return !failed(aaclip_model_open(&session->model, arguments->model, &model)) &&
-           open_adapters(session, arguments) && open_cache(session, arguments) &&
+           open_adapters(session, arguments) &&
+           !failed(region_setup_open(&session->regions, &arguments->regions, session->adapters)) &&
+           open_cache(session, arguments) &&
            !failed(aaclip_detector_new(&session->detector, session->model, session->adapters,
                                        session->cache, &detector));
 }
 
 static void close_session(detection *session)
 {
+    region_setup_close(&session->regions);
     aaclip_detector_close(&session->detector);
     aaclip_text_cache_close(&session->cache);
     aaclip_adapters_close(&session->adapters);
@@ -283,24 +305,42 @@ static aaclip_status write_raw(const command_line *arguments, size_t index,
     return status;
 }
 
-static aaclip_status write_pictures(const command_line *arguments, size_t index,
-                                    const aaclip_image_view *photo, const aaclip_result *result)
+static aaclip_status write_pictures(const command_line *arguments, const region_setup *regions,
+                                    size_t index, const aaclip_image_view *photo,
+                                    const float *probability, const aaclip_result *result)
+{
+    char *overlay = output_path(arguments, index, "_overlay.png");
+    char *mask = output_path(arguments, index, "_mask.png");
+    aaclip_status status = AACLIP_ERROR_OUT_OF_MEMORY;
+    if (overlay && mask)
+        status = write_overlay(overlay, photo, probability);
+    if (!status && arguments->mask)
+        status = write_mask(mask, regions, probability, photo);
+    if (!status && arguments->raw)
+        status = write_raw(arguments, index, photo, probability, result);
+    free(overlay);
+    free(mask);
+    return status;
+}
+
+/* What needs the map at the size of the photograph. */
+static aaclip_status use_map(const command_line *arguments, const region_setup *regions,
+                             size_t index, const aaclip_image_view *photo,
+                             const aaclip_result *result, region_report *report)
 {
     size_t pixels = (size_t)photo->width * photo->height;
     float *probability = malloc(pixels * sizeof *probability);
-    char *overlay = output_path(arguments, index, "_overlay.png");
     aaclip_status status = AACLIP_ERROR_OUT_OF_MEMORY;
-    if (probability && overlay)
+    if (probability)
         status = aaclip_map_resize(result->map, result->map_width, result->map_height, probability,
                                    photo->width, photo->height);
     if (!status) {
         aaclip_map_probability(probability, pixels, result->level_count, probability);
-        status = write_overlay(overlay, photo, probability);
+        status = region_report_make(report, regions, result->score, probability, photo);
     }
-    if (!status && arguments->raw)
-        status = write_raw(arguments, index, photo, probability, result);
+    if (!status && arguments->out)
+        status = write_pictures(arguments, regions, index, photo, probability, result);
     free(probability);
-    free(overlay);
     return status;
 }
 
@@ -317,24 +357,39 @@ typedef struct report_row {
     bool done;
     float score, map_maximum;
     uint32_t width, height;
+    region_report found;
 } report_row;
+
+static aaclip_status detect_view(const detection *session, const command_line *arguments,
+                                 size_t index, const aaclip_image_view *view, report_row *row)
+{
+    aaclip_result result = {.size = sizeof result};
+    aaclip_status status =
+        aaclip_detector_detect(session->detector, view, session->class_name, &result);
+    if (!status && (arguments->out || arguments->json || session->regions.calibrated))
+        status = use_map(arguments, &session->regions, index, view, &result, &row->found);
+    if (status)
+        return status;
+    row->done = true;
+    row->score = result.score;
+    row->map_maximum = largest(&result);
+    row->width = view->width;
+    row->height = view->height;
+    return AACLIP_OK;
+}
 
 static bool detect_image(const detection *session, const command_line *arguments, size_t index,
                          report_row *row)
 {
+    const char *path = arguments->images.items[index];
     aaclip_image *image = NULL;
-    aaclip_result result = {.size = sizeof result};
-    aaclip_status status = aaclip_image_open(&image, arguments->images.items[index]);
-    if (!status) {
-        const aaclip_image_view view = aaclip_image_get_view(image);
-        status = aaclip_detector_detect(session->detector, &view, session->class_name, &result);
-        if (!status && arguments->out)
-            status = write_pictures(arguments, index, &view, &result);
-        if (!status)
-            *row = (report_row){true, result.score, largest(&result), view.width, view.height};
-    }
+    if (failed(aaclip_image_open(&image, path)))
+        return false;
+    const aaclip_image_view view = aaclip_image_get_view(image);
+    bool done = region_setup_fits(&session->regions, &view, path, PROGRAM) &&
+                !failed(detect_view(session, arguments, index, &view, row));
     aaclip_image_close(&image);
-    return !failed(status);
+    return done;
 }
 
 /* A file name may hold any bytes, JSON only UTF-8: what is not becomes '?'. */
@@ -349,6 +404,15 @@ static json_t *path_string(const char *path)
     return string;
 }
 
+static json_t *row_to_json(const report_row *row, const region_setup *regions, const char *path)
+{
+    json_t *image = json_pack("{s:o, s:f, s:f, s:i, s:i}", "path", path_string(path), "score",
+                              (double)row->score, "map_maximum", (double)row->map_maximum, "width",
+                              (int)row->width, "height", (int)row->height);
+    region_report_to_json(&row->found, regions, image);
+    return image;
+}
+
 static bool write_json(const command_line *arguments, const detection *session,
                        const report_row *rows)
 {
@@ -356,10 +420,7 @@ static bool write_json(const command_line *arguments, const detection *session,
     for (size_t i = 0; i < arguments->images.count; i++)
         if (rows[i].done)
             json_array_append_new(
-                images, json_pack("{s:o, s:f, s:f, s:i, s:i}", "path",
-                                  path_string(arguments->images.items[i]), "score",
-                                  (double)rows[i].score, "map_maximum", (double)rows[i].map_maximum,
-                                  "width", (int)rows[i].width, "height", (int)rows[i].height));
+                images, row_to_json(&rows[i], &session->regions, arguments->images.items[i]));
     aaclip_model_info info = {.size = sizeof info};
     aaclip_model_get_info(session->model, &info);
     json_t *root = json_pack("{s:s, s:o, s:s, s:s, s:o, s:i, s:o}", "version",
@@ -367,6 +428,7 @@ static bool write_json(const command_line *arguments, const detection *session,
                              info.backend, "precision", aaclip_precision_name(info.precision),
                              "class", path_string(session->class_name), "image_size",
                              (int)aaclip_detector_image_size(session->detector), "images", images);
+    region_setup_to_json(&session->regions, root);
     text_output output;
     bool opened = open_text_file(&output, arguments->json, PROGRAM);
     bool written = opened && root && json_dumpf(root, output.file, JSON_INDENT(2)) == 0 &&
@@ -387,17 +449,20 @@ static void write_quoted(FILE *file, const char *text)
     fputc('"', file);
 }
 
-static bool write_csv(const command_line *arguments, const report_row *rows)
+static bool write_csv(const command_line *arguments, const detection *session,
+                      const report_row *rows)
 {
     text_output output;
+    const bool calibrated = session->regions.calibrated;
     if (!open_text_file(&output, arguments->csv, PROGRAM))
         return false;
-    fputs("path,score,map_maximum,width,height\n", output.file);
+    fprintf(output.file, "path,score,map_maximum,width,height%s\n", calibrated ? ",decision" : "");
     for (size_t i = 0; i < arguments->images.count; i++)
         if (rows[i].done) {
             write_quoted(output.file, arguments->images.items[i]);
-            fprintf(output.file, ",%.9g,%.9g,%u,%u\n", (double)rows[i].score,
+            fprintf(output.file, ",%.9g,%.9g,%u,%u", (double)rows[i].score,
                     (double)rows[i].map_maximum, rows[i].width, rows[i].height);
+            fputs(!calibrated ? "\n" : rows[i].found.defective ? ",1\n" : ",0\n", output.file);
         }
     return finish_text_file(&output, true, PROGRAM);
 }
@@ -410,14 +475,18 @@ static bool to_stdout(const char *path)
 static bool report(const command_line *arguments, const detection *session, const report_row *rows)
 {
     bool table = !to_stdout(arguments->json) && !to_stdout(arguments->csv);
+    const bool calibrated = session->regions.calibrated;
     if (table)
-        printf("%-10s %-10s %s\n", "score", "map max", "image");
+        printf("%-10s %-10s %s%s\n", "score", "map max", calibrated ? "decision " : "", "image");
     for (size_t i = 0; table && i < arguments->images.count; i++)
         if (rows[i].done)
-            printf("%-10.6f %-10.4f %s\n", (double)rows[i].score, (double)rows[i].map_maximum,
+            printf("%-10.6f %-10.4f %s%s\n", (double)rows[i].score, (double)rows[i].map_maximum,
+                   !calibrated               ? ""
+                   : rows[i].found.defective ? "defect   "
+                                             : "good     ",
                    arguments->images.items[i]);
     bool json = !arguments->json || write_json(arguments, session, rows);
-    bool csv = !arguments->csv || write_csv(arguments, rows);
+    bool csv = !arguments->csv || write_csv(arguments, session, rows);
     return json && csv;
 }
 
@@ -441,6 +510,8 @@ static int run(detection *session, const command_line *arguments)
     }
     progress_end(&session->bar);
     bool reported = report(arguments, session, rows);
+    for (size_t i = 0; i < count; i++)
+        region_report_clear(&rows[i].found);
     free(rows);
     if (failures)
         complain(PROGRAM, "%zu of %zu images failed", failures, count);

@@ -25,6 +25,7 @@
 
 #include <aaclip/adapters.h>
 #include <aaclip/backend.h>
+#include <aaclip/calibration.h>
 #include <aaclip/config.h>
 #include <aaclip/dataset.h>
 #include <aaclip/detector.h>
@@ -32,6 +33,7 @@
 #include <aaclip/image.h>
 #include <aaclip/metrics.h>
 #include <aaclip/model.h>
+#include <aaclip/regions.h>
 #include <aaclip/status.h>
 #include <aaclip/text_cache.h>
 #include <aaclip/trainer.h>

@@ -15,6 +15,8 @@ static aaclip_status collect(aac_save_list *list, const aaclip_model *model,
         status = aac_model_save_entries(model, list, false, float16);
     if (!status && adapters)
         status = aac_adapters_save_entries(adapters, list, false);
+    if (!status && adapters)
+        status = aac_adapters_save_calibration(adapters, list);
     return status ? status : aac_text_cache_save_entries(cache, list);
 }
 

@@ -565,12 +565,31 @@ aaclip_status aac_adapters_save_entries(const aaclip_adapters *adapters, aac_sav
     return status ? status : save_tower(list, &adapters->image);
 }
 
+const char *aac_adapters_calibration(const aaclip_adapters *adapters, const char **path)
+{
+    for (size_t i = 0; i < adapters->file_count; i++) {
+        const char *text = aac_tensor_file_string(adapters->files[i], AAC_CALIBRATION_KEY);
+        *path = aac_tensor_file_path(adapters->files[i]);
+        if (text)
+            return text;
+    }
+    return NULL;
+}
+
+aaclip_status aac_adapters_save_calibration(const aaclip_adapters *adapters, aac_save_list *list)
+{
+    const char *path, *calibration = aac_adapters_calibration(adapters, &path);
+    return calibration ? aac_save_text(list, AAC_CALIBRATION_KEY, calibration) : AACLIP_OK;
+}
+
 aaclip_status aaclip_adapters_save(const aaclip_adapters *adapters, const char *path)
 {
     if (!adapters || !path)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_adapters_save: NULL argument");
     aac_save_list list = {0};
     aaclip_status status = aac_adapters_save_entries(adapters, &list, true);
+    if (!status)
+        status = aac_adapters_save_calibration(adapters, &list);
     if (!status)
         status = aac_save_write(&list, path);
     aac_save_clear(&list);

@@ -6,6 +6,8 @@
 
 #include "model/block.h"
 
+#define AAC_CALIBRATION_KEY "aaclip.calibration" /* in a file's metadata */
+
 /* Residual adapter after a block: bottleneck (two matrices) or linear (`second` unused). */
 typedef struct aac_layer_adapter {
     aac_tensor first_tensor, second_tensor;
@@ -47,10 +49,16 @@ aaclip_status aac_adapters_make(aaclip_adapters **adapters, const aaclip_model *
 void aac_adapters_set_text_fingerprint(aaclip_adapters *adapters, uint64_t fingerprint);
 /* For adapters that nobody else uses. */
 aaclip_status aac_adapters_refresh(aaclip_adapters *adapters);
+/* The calibration's JSON as it stands in the first file that has one, and that file's path; NULL:
+ * none. */
+const char *aac_adapters_calibration(const aaclip_adapters *adapters, const char **path);
 struct aac_save_list;
-/* Adds tensors and metadata to a safetensors list. */
+/* Adds tensors and metadata but the calibration to a safetensors list. */
 aaclip_status aac_adapters_save_entries(const aaclip_adapters *adapters, struct aac_save_list *list,
                                         bool with_text);
+/* Adds the calibration, if there is one. */
+aaclip_status aac_adapters_save_calibration(const aaclip_adapters *adapters,
+                                            struct aac_save_list *list);
 aaclip_adapters *aac_adapters_retain(const aaclip_adapters *adapters); /* NULL stays NULL */
 
 /* The adapter step of a tower, planned for its rows. */

@@ -1,0 +1,123 @@
+#include "detect_regions.h"
+
+#include <stdlib.h>
+
+static aaclip_status open_calibration(region_setup *setup, const region_options *options,
+                                      const aaclip_adapters *adapters)
+{
+    aaclip_status status = aaclip_calibration_init(&setup->calibration);
+    if (options->calibration)
+        status = aaclip_calibration_open(&setup->calibration, options->calibration);
+    else if (adapters)
+        status = aaclip_adapters_get_calibration(adapters, &setup->calibration);
+    setup->calibrated = !status && (options->calibration || adapters);
+    if (status == AACLIP_ERROR_NOT_FOUND && !options->calibration)
+        status = AACLIP_OK;
+    if (options->has_threshold)
+        setup->calibration.map_threshold = (float)options->threshold;
+    return status;
+}
+
+/* What is not black. */
+static aaclip_status open_roi(region_setup *setup, const char *path)
+{
+    aaclip_image *image = NULL;
+    aaclip_status status = aaclip_image_open(&image, path);
+    if (status)
+        return status;
+    const aaclip_image_view view = aaclip_image_get_view(image);
+    const uint8_t *rgb = view.pixels;
+    size_t pixels = (size_t)view.width * view.height;
+    setup->roi = malloc(pixels);
+    for (size_t i = 0; setup->roi && i < pixels; i++)
+        setup->roi[i] = rgb[3 * i] || rgb[3 * i + 1] || rgb[3 * i + 2];
+    setup->roi_path = path;
+    setup->roi_width = view.width;
+    setup->roi_height = view.height;
+    aaclip_image_close(&image);
+    return setup->roi ? AACLIP_OK : AACLIP_ERROR_OUT_OF_MEMORY;
+}
+
+aaclip_status region_setup_open(region_setup *setup, const region_options *options,
+                                const aaclip_adapters *adapters)
+{
+    setup->min_area = options->min_area;
+    aaclip_status status = open_calibration(setup, options, adapters);
+    return status || !options->roi ? status : open_roi(setup, options->roi);
+}
+
+void region_setup_close(region_setup *setup)
+{
+    free(setup->roi);
+    setup->roi = NULL;
+}
+
+bool region_setup_fits(const region_setup *setup, const aaclip_image_view *photo,
+                       const char *photo_path, const char *program)
+{
+    if (!setup->roi || (setup->roi_width == photo->width && setup->roi_height == photo->height))
+        return true;
+    return !complain(program, "%s: expected %ux%u pixels as %s has, found %ux%u", setup->roi_path,
+                     photo->width, photo->height, photo_path, setup->roi_width, setup->roi_height);
+}
+
+aaclip_status region_report_make(region_report *report, const region_setup *setup, float score,
+                                 const float *probability, const aaclip_image_view *photo)
+{
+    aaclip_status status =
+        aaclip_regions_find(&report->regions, &report->count, probability, setup->roi, photo->width,
+                            photo->height, setup->calibration.map_threshold, setup->min_area);
+    if (!status && setup->calibrated)
+        status = aaclip_decide(&setup->calibration, score, probability, setup->roi, photo->width,
+                               photo->height, &report->defective);
+    return status;
+}
+
+void region_report_clear(region_report *report)
+{
+    aaclip_regions_free(&report->regions);
+}
+
+aaclip_status write_mask(const char *path, const region_setup *setup, const float *probability,
+                         const aaclip_image_view *photo)
+{
+    uint8_t *mask = malloc((size_t)photo->width * photo->height);
+    if (!mask)
+        return AACLIP_ERROR_OUT_OF_MEMORY;
+    const aaclip_image_view view = {mask, photo->width, photo->height, 0, AACLIP_PIXEL_GRAY8};
+    aaclip_status status =
+        aaclip_map_threshold(probability, setup->roi, photo->width, photo->height,
+                             setup->calibration.map_threshold, mask);
+    if (!status)
+        status = aaclip_write_png(path, &view);
+    free(mask);
+    return status;
+}
+
+static json_t *region_to_json(const aaclip_region *region)
+{
+    return json_pack("{s:i, s:i, s:i, s:i, s:I, s:f, s:i, s:i, s:f}", "x", (int)region->x, "y",
+                     (int)region->y, "width", (int)region->width, "height", (int)region->height,
+                     "area", (json_int_t)region->area, "peak", (double)region->peak, "peak_x",
+                     (int)region->peak_x, "peak_y", (int)region->peak_y, "mean",
+                     (double)region->mean);
+}
+
+void region_report_to_json(const region_report *report, const region_setup *setup, json_t *image)
+{
+    json_t *regions = json_array();
+    for (size_t i = 0; i < report->count; i++)
+        json_array_append_new(regions, region_to_json(&report->regions[i]));
+    if (setup->calibrated)
+        json_object_set_new(image, "decision", json_boolean(report->defective));
+    json_object_set_new(image, "regions", regions);
+}
+
+void region_setup_to_json(const region_setup *setup, json_t *root)
+{
+    const aaclip_calibration *calibration = &setup->calibration;
+    if (setup->calibrated)
+        json_object_set_new(root, "image_threshold",
+                            json_real((double)calibration->image_threshold));
+    json_object_set_new(root, "map_threshold", json_real((double)calibration->map_threshold));
+}

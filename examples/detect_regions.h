@@ -1,0 +1,56 @@
+/* What aaclip-detect does with a map at the size of the photograph: mask, regions, decision. */
+#ifndef EXAMPLES_DETECT_REGIONS_H
+#define EXAMPLES_DETECT_REGIONS_H
+
+#include <jansson.h>
+
+#include "common.h"
+
+/* As the command line has it. */
+typedef struct region_options {
+    const char *calibration, *roi; /* files; may be NULL */
+    bool has_threshold;
+    double threshold;
+    unsigned min_area;
+} region_options;
+
+/* The same for all images. */
+typedef struct region_setup {
+    bool calibrated;
+    aaclip_calibration calibration; /* without one, only its map threshold counts */
+    uint8_t *roi;                   /* NULL: everywhere */
+    const char *roi_path;
+    uint32_t roi_width, roi_height;
+    unsigned min_area;
+} region_setup;
+
+/* What was found in one image. */
+typedef struct region_report {
+    aaclip_region *regions;
+    size_t count;
+    bool defective; /* when calibrated */
+} region_report;
+
+/* Takes the calibration of the file or else of the adapters, which may be NULL. */
+aaclip_status region_setup_open(region_setup *setup, const region_options *options,
+                                const aaclip_adapters *adapters);
+void region_setup_close(region_setup *setup);
+
+/* The region of interest must have the size of `photo`; false with a message when it has not. */
+bool region_setup_fits(const region_setup *setup, const aaclip_image_view *photo,
+                       const char *photo_path, const char *program);
+
+/* `probability` has the size of the photograph. Clear the report also after a failure. */
+aaclip_status region_report_make(region_report *report, const region_setup *setup, float score,
+                                 const float *probability, const aaclip_image_view *photo);
+void region_report_clear(region_report *report);
+
+aaclip_status write_mask(const char *path, const region_setup *setup, const float *probability,
+                         const aaclip_image_view *photo);
+
+/* Adds the regions and, when calibrated, the decision to an image's object. */
+void region_report_to_json(const region_report *report, const region_setup *setup, json_t *image);
+/* Adds the thresholds to the whole object. */
+void region_setup_to_json(const region_setup *setup, json_t *root);
+
+#endif

@@ -1,0 +1,119 @@
+/* Thresholds from calibration images, kept in a file or with the adapters, and the decision. */
+#ifndef AACLIP_CALIBRATION_H
+#define AACLIP_CALIBRATION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <aaclip/adapters.h>
+#include <aaclip/export.h>
+#include <aaclip/status.h>
+
+AACLIP_BEGIN_DECLS
+
+/*
+ * From good parts to a decision:
+ *
+ *     for (each good part) {
+ *         aaclip_detector_detect(detector, &view, "nut", &result);
+ *         scores[i] = result.score;
+ *         aaclip_map_probability(result.map, pixels, result.level_count, map);
+ *         aaclip_map_peak(map, roi, result.map_width, result.map_height, &peaks[i]);
+ *     }
+ *     aaclip_calibration_init(&calibration);
+ *     calibration.false_alarm_rate = 0.01;
+ *     calibration.images = count;
+ *     aaclip_calibrate_quantile(scores, count, 0.01, &calibration.image_threshold);
+ *     aaclip_calibrate_quantile(peaks, count, 0.01, &calibration.map_threshold);
+ *     aaclip_adapters_save_calibrated(adapters, &calibration, "nut.safetensors");
+ *
+ * Thresholds belong to what they were made with: model, adapters, class, domain and image size.
+ * map_threshold belongs to the region of interest and the map's size too, for a peak changes a
+ * little when a map is resized; aaclip-detect takes it at the size of the photograph.
+ */
+
+/** How thresholds were chosen. */
+typedef enum aaclip_calibration_method {
+    AACLIP_CALIBRATION_QUANTILE = 0, /**< aaclip_calibrate_quantile */
+    AACLIP_CALIBRATION_F1_MAX = 1    /**< aaclip_calibrate_f1 */
+} aaclip_calibration_method;
+
+typedef struct aaclip_calibration {
+    size_t size;
+    float image_threshold; /**< of aaclip_result.score; 0.5 */
+    float map_threshold;   /**< of the map as aaclip_map_probability gives it; 0.5 */
+    /** Aimed at, 0 or more and below 1; 0 with AACLIP_CALIBRATION_F1_MAX. */
+    double false_alarm_rate;
+    aaclip_calibration_method method;
+    uint64_t images; /**< that were used, at most 2^53; 0 */
+} aaclip_calibration;
+
+AACLIP_API aaclip_status aaclip_calibration_init_sized(aaclip_calibration *calibration,
+                                                       size_t struct_size);
+#define aaclip_calibration_init(calibration)                                                       \
+    aaclip_calibration_init_sized((calibration), sizeof *(calibration))
+
+/**
+ * The smallest float threshold that at most the share `false_alarm_rate` (0 or more, below 1) of
+ * `good_scores` reaches. With k the largest number of images for which k / count, in double, is at
+ * most the rate, that is the float next above the (k + 1)-th largest score: k images alarm, or
+ * fewer when the (k + 1)-th is tied with some before it, for equal scores alarm together. Fewer
+ * images than 1 / rate give k = 0: none of them alarms, but too few are there to promise the rate;
+ * of other good parts 1 / (count + 1) are to be expected above the largest of `count` scores.
+ * Errors: INVALID_ARGUMENT (no scores, scores that are not finite or FLT_MAX, the rate),
+ * OUT_OF_MEMORY.
+ */
+AACLIP_API aaclip_status aaclip_calibrate_quantile(const float *good_scores, size_t count,
+                                                   double false_alarm_rate, float *threshold);
+
+/**
+ * The threshold with the largest F1 = 2 TP / (2 TP + FP + FN), calling abnormal what reaches it;
+ * of several the highest, as aaclip_metrics does. It is one of the scores. `labels`: 0 normal,
+ * 1 abnormal; both must occur. `f1` may be NULL.
+ * Errors: INVALID_ARGUMENT (labels, scores that are not finite or beyond 1e38), OUT_OF_MEMORY.
+ */
+AACLIP_API aaclip_status aaclip_calibrate_f1(const float *scores, const int *labels, size_t count,
+                                             float *threshold, double *f1);
+
+/**
+ * Whether an image is called defective.
+ * - Without a region of interest (`roi` NULL): score >= image_threshold. The map is not read and
+ *   may be NULL.
+ * - With one: the largest value of `map` inside it >= map_threshold. The score, which sees the
+ *   whole picture, is not read. `map` is on the scale of aaclip_map_probability, at any size
+ *   (width x height, as `roi`); with the same threshold, aaclip_regions_find finds a region exactly
+ *   if this is so.
+ * Errors: INVALID_ARGUMENT (calibration, a score that is NaN; with a region of interest as
+ * aaclip_map_peak).
+ */
+AACLIP_API aaclip_status aaclip_decide(const aaclip_calibration *calibration, float score,
+                                       const float *map, const uint8_t *roi, uint32_t width,
+                                       uint32_t height, bool *defective);
+
+/** Writes a small JSON file, whole or not at all. Errors: INVALID_ARGUMENT, IO, OUT_OF_MEMORY. */
+AACLIP_API aaclip_status aaclip_calibration_save(const aaclip_calibration *calibration,
+                                                 const char *path);
+
+/**
+ * Reads it again; set calibration->size first, or use _init.
+ * Errors: NOT_FOUND, IO, FORMAT (naming the field), INVALID_ARGUMENT. Then it stays as it was.
+ */
+AACLIP_API aaclip_status aaclip_calibration_open(aaclip_calibration *calibration, const char *path);
+
+/** aaclip_adapters_save with this calibration in the file; one that they had is replaced. */
+AACLIP_API aaclip_status aaclip_adapters_save_calibrated(const aaclip_adapters *adapters,
+                                                         const aaclip_calibration *calibration,
+                                                         const char *path);
+
+/**
+ * The calibration in the files that the adapters were opened from, the first that has one.
+ * aaclip_adapters_save and aaclip_bundle_save keep it. Set calibration->size first, or use _init.
+ * Errors: NOT_FOUND (there is none), FORMAT, INVALID_ARGUMENT. Then it stays as it was.
+ */
+AACLIP_API aaclip_status aaclip_adapters_get_calibration(const aaclip_adapters *adapters,
+                                                         aaclip_calibration *calibration);
+
+AACLIP_END_DECLS
+
+#endif

@@ -1,0 +1,57 @@
+/* Where a map is anomalous: its mask above a threshold, and the connected regions of that. */
+#ifndef AACLIP_REGIONS_H
+#define AACLIP_REGIONS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <aaclip/export.h>
+#include <aaclip/status.h>
+
+AACLIP_BEGIN_DECLS
+
+/*
+ * Maps are width x height, row-major, of any size and scale; the threshold is on the map's scale.
+ * What is wanted at the size of the photograph takes the map from aaclip_map_resize first, and a
+ * threshold between 0 and 1 takes aaclip_map_probability. A pixel counts when its value is the
+ * threshold or more.
+ *
+ * A region of interest `roi`, of the map's size, has nonzero where to look; NULL is everywhere.
+ * Pixels outside it are never read: a region ends at its border. It does not change the score of
+ * the image, which sees the whole picture.
+ *
+ * Any thread. Errors: INVALID_ARGUMENT (an empty size, 2^32 - 1 pixels or more, NaN inside the
+ * region of interest or as threshold), OUT_OF_MEMORY.
+ */
+
+/** An 8-connected region of pixels at or above a threshold. */
+typedef struct aaclip_region {
+    uint32_t x, y, width, height; /**< the box around it; x, y is its upper left pixel */
+    uint32_t area;                /**< its pixels */
+    uint32_t peak_x, peak_y;      /**< the first pixel by rows that has the peak */
+    float peak, mean;             /**< the largest value and the mean of its pixels */
+} aaclip_region;
+
+/** Writes 255 where the map reaches the threshold inside the region of interest, else 0. */
+AACLIP_API aaclip_status aaclip_map_threshold(const float *map, const uint8_t *roi, uint32_t width,
+                                              uint32_t height, float threshold, uint8_t *mask);
+
+/** The largest value inside the region of interest, which must have a pixel. */
+AACLIP_API aaclip_status aaclip_map_peak(const float *map, const uint8_t *roi, uint32_t width,
+                                         uint32_t height, float *peak);
+
+/**
+ * Finds the regions of that mask that have `min_area` pixels or more, the highest peak first;
+ * equal peaks stand in the order of their pixels by rows. *regions becomes an array of *count,
+ * NULL when there are none or on failure; free it with aaclip_regions_free.
+ */
+AACLIP_API aaclip_status aaclip_regions_find(aaclip_region **regions, size_t *count,
+                                             const float *map, const uint8_t *roi, uint32_t width,
+                                             uint32_t height, float threshold, uint32_t min_area);
+
+/** Frees the array and sets *regions to NULL; accepts NULL and a pointer to NULL. */
+AACLIP_API void aaclip_regions_free(aaclip_region **regions);
+
+AACLIP_END_DECLS
+
+#endif
