@@ -1,0 +1,298 @@
+/* Three threads pass images on in order: one reads, the caller computes, one writes and counts. */
+#include "evaluate.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+typedef struct job {
+    image_row *row;
+    aaclip_image *photo;
+    uint8_t *truth; /* side x side; NULL without a mask */
+    float *map;     /* side x side */
+} job;
+
+enum { QUEUE_ROOM = 3, PICTURE_SIDE = 512 };
+
+typedef struct queue {
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    job *jobs[QUEUE_ROOM];
+    size_t count;
+    bool closed;
+} queue;
+
+typedef struct pipeline {
+    const evaluation_plan *plan;
+    evaluation *result;
+    uint32_t side;
+    queue read, computed;
+    bool broken; /* of the writing thread, until it is joined */
+} pipeline;
+
+static void queue_start(queue *waiting)
+{
+    *waiting = (queue){0};
+    pthread_mutex_init(&waiting->mutex, NULL);
+    pthread_cond_init(&waiting->changed, NULL);
+}
+
+static void queue_end(queue *waiting)
+{
+    pthread_cond_destroy(&waiting->changed);
+    pthread_mutex_destroy(&waiting->mutex);
+}
+
+static void queue_close(queue *waiting)
+{
+    pthread_mutex_lock(&waiting->mutex);
+    waiting->closed = true;
+    pthread_cond_broadcast(&waiting->changed);
+    pthread_mutex_unlock(&waiting->mutex);
+}
+
+/* Waits for room. False when the queue is closed: the job stays the caller's. */
+static bool queue_put(queue *waiting, job *item)
+{
+    pthread_mutex_lock(&waiting->mutex);
+    while (waiting->count == QUEUE_ROOM && !waiting->closed)
+        pthread_cond_wait(&waiting->changed, &waiting->mutex);
+    bool taken = !waiting->closed;
+    if (taken)
+        waiting->jobs[waiting->count++] = item;
+    pthread_cond_broadcast(&waiting->changed);
+    pthread_mutex_unlock(&waiting->mutex);
+    return taken;
+}
+
+/* The oldest job; NULL when the queue is closed and empty. */
+static job *queue_take(queue *waiting)
+{
+    pthread_mutex_lock(&waiting->mutex);
+    while (!waiting->count && !waiting->closed)
+        pthread_cond_wait(&waiting->changed, &waiting->mutex);
+    job *first = waiting->count ? waiting->jobs[0] : NULL;
+    if (first)
+        memmove(waiting->jobs, waiting->jobs + 1, --waiting->count * sizeof *waiting->jobs);
+    pthread_cond_broadcast(&waiting->changed);
+    pthread_mutex_unlock(&waiting->mutex);
+    return first;
+}
+
+static void free_job(job *item)
+{
+    if (!item)
+        return;
+    aaclip_image_close(&item->photo);
+    free(item->truth);
+    free(item->map);
+    free(item);
+}
+
+static void fail_with(image_row *row, const char *text)
+{
+    const char *path = row->sample->image_path;
+    if (!row->failure)
+        row->failure = strstr(text, path) ? strdup(text) : format_text("%s: %s", path, text);
+}
+
+/* The library's text is of the calling thread and does not outlive its next call. */
+static void fail(image_row *row, aaclip_status status)
+{
+    if (status)
+        fail_with(row,
+                  status == AACLIP_ERROR_OUT_OF_MEMORY ? "out of memory" : aaclip_last_error());
+}
+
+/* A changed image is another one. */
+static uint64_t image_id(const pipeline *work, const aaclip_sample *sample)
+{
+    struct stat info = {0};
+    uint64_t id = work->plan->class_keys[sample->class_index];
+    id = hash_text(id, sample->image_path);
+    if (stat(sample->image_path, &info) == 0) {
+        const int64_t state[] = {info.st_size, info.st_mtim.tv_sec, info.st_mtim.tv_nsec};
+        id = hash_bytes(id, state, sizeof state);
+    }
+    return id;
+}
+
+static void read_job(const pipeline *work, job *item)
+{
+    const evaluation_plan *plan = work->plan;
+    image_row *row = item->row;
+    const size_t pixels = (size_t)work->side * work->side;
+    row->id = image_id(work, row->sample);
+    item->map = malloc(pixels * sizeof *item->map);
+    item->truth = row->sample->mask_path ? malloc(pixels) : NULL;
+    if (!item->map || (row->sample->mask_path && !item->truth)) {
+        fail(row, AACLIP_ERROR_OUT_OF_MEMORY);
+        return;
+    }
+    const bool whole = plan->pixels || plan->pictures;
+    row->reused = plan->store && store_find(plan->store, row->id, &row->scores) &&
+                  (!whole || store_read_map(plan->store, row, work->side, item->map));
+    if (!row->reused || plan->pictures)
+        fail(row, aaclip_image_open(&item->photo, row->sample->image_path));
+    if (item->truth)
+        fail(row, read_truth(row->sample->mask_path, work->side, item->truth));
+}
+
+static void *read_all(void *user)
+{
+    pipeline *work = user;
+    for (size_t i = 0; i < work->result->count; i++) {
+        job *item = calloc(1, sizeof *item);
+        if (item) {
+            item->row = &work->result->rows[i];
+            read_job(work, item);
+        }
+        if (!item || !queue_put(&work->read, item)) {
+            free_job(item);
+            break;
+        }
+    }
+    queue_close(&work->read);
+    return NULL;
+}
+
+static void compute(const pipeline *work, job *item)
+{
+    image_row *row = item->row;
+    aaclip_result found = {.size = sizeof found};
+    const aaclip_image_view view = aaclip_image_get_view(item->photo);
+    aaclip_status status =
+        aaclip_detector_detect(work->plan->detector, &view, row->sample->class_name, &found);
+    fail(row, status);
+    if (status)
+        return;
+    const size_t pixels = (size_t)found.map_width * found.map_height;
+    row->scores = (image_scores){found.score, found.map[0], found.map[0], found.level_count};
+    for (size_t i = 0; i < pixels; i++) {
+        row->scores.map_least = fminf(row->scores.map_least, found.map[i]);
+        row->scores.map_largest = fmaxf(row->scores.map_largest, found.map[i]);
+    }
+    memcpy(item->map, found.map, pixels * sizeof *item->map);
+}
+
+static void draw(const pipeline *work, const job *item)
+{
+    const aaclip_sample *sample = item->row->sample;
+    const picture panels = {aaclip_image_get_view(item->photo), item->truth,  item->map, work->side,
+                            item->row->scores.levels,           sample->label};
+    char *path =
+        image_file(work->plan->pictures, sample, hash_text(HASH_START, sample->image_path), ".png");
+    if (!path)
+        fail(item->row, AACLIP_ERROR_OUT_OF_MEMORY);
+    else if (!make_folder_of(path))
+        fail_with(item->row, "its picture cannot be written");
+    else
+        fail(item->row, write_panels(path, &panels, PICTURE_SIDE));
+    free(path);
+}
+
+/* Without pixels the range of the map is all that the data-set score needs. */
+static aaclip_status count(const pipeline *work, const job *item)
+{
+    const image_row *row = item->row;
+    const float range[] = {row->scores.map_least, row->scores.map_largest};
+    const bool pixels = work->plan->pixels;
+    return aaclip_metrics_add(work->result->metrics, row->sample->class_name,
+                              pixels ? item->map : range, pixels ? item->truth : NULL,
+                              pixels ? work->side : 2, pixels ? work->side : 1, row->scores.score,
+                              row->sample->label);
+}
+
+/* What cannot be kept or counted for want of room stops everything. */
+static void write_job(pipeline *work, const job *item)
+{
+    image_row *row = item->row;
+    const evaluation_plan *plan = work->plan;
+    if (!row->failure && plan->pictures)
+        draw(work, item);
+    if (row->failure)
+        return;
+    aaclip_status status = count(work, item);
+    work->broken = status == AACLIP_ERROR_OUT_OF_MEMORY;
+    if (work->broken)
+        complain(PROGRAM, "%s; --histogram needs less memory", aaclip_last_error());
+    fail(row, status);
+    if (!status && plan->store && !row->reused &&
+        !store_add(plan->store, row, plan->pixels ? item->map : NULL, work->side)) {
+        work->broken = true;
+        fail_with(row, "its result cannot be kept");
+    }
+    row->done = !row->failure;
+}
+
+static void *write_all(void *user)
+{
+    pipeline *work = user;
+    evaluation *result = work->result;
+    for (job *item; (item = queue_take(&work->computed));) {
+        if (!work->broken) {
+            write_job(work, item);
+            result->failed += item->row->failure != NULL;
+            result->reused += item->row->done && item->row->reused;
+            result->computed += item->row->done && !item->row->reused;
+            if (item->row->failure)
+                complain(PROGRAM, "%s", item->row->failure);
+        }
+        free_job(item);
+        if (work->broken) {
+            queue_close(&work->read);
+            queue_close(&work->computed);
+        }
+    }
+    return NULL;
+}
+
+static void compute_all(pipeline *work)
+{
+    progress_bar *bar = work->plan->bar;
+    size_t done = 0;
+    for (job *item; (item = queue_take(&work->read));) {
+        if (!item->row->failure && !item->row->reused)
+            compute(work, item);
+        if (!queue_put(&work->computed, item))
+            free_job(item);
+        done++;
+        snprintf(bar->detail, sizeof bar->detail, "%.2f images/s",
+                 (double)done / (seconds_now() - bar->started));
+        progress_update(bar, done, work->result->count);
+    }
+    queue_close(&work->computed);
+}
+
+bool evaluate_images(evaluation *result, const evaluation_plan *plan)
+{
+    pipeline work = {
+        .plan = plan, .result = result, .side = aaclip_detector_image_size(plan->detector)};
+    pthread_t reader, writer;
+    queue_start(&work.read);
+    queue_start(&work.computed);
+    const double started = seconds_now();
+    bool reading = pthread_create(&reader, NULL, read_all, &work) == 0;
+    bool writing = reading && pthread_create(&writer, NULL, write_all, &work) == 0;
+    if (writing)
+        compute_all(&work);
+    queue_close(&work.read);
+    queue_close(&work.computed);
+    if (reading)
+        pthread_join(reader, NULL);
+    if (writing)
+        pthread_join(writer, NULL);
+    else
+        complain(PROGRAM, "cannot start threads");
+    for (job *item; (item = queue_take(&work.read));)
+        free_job(item);
+    queue_end(&work.read);
+    queue_end(&work.computed);
+    result->seconds = seconds_now() - started;
+    size_t finished = result->computed + result->reused + result->failed;
+    if (writing && !work.broken && finished < result->count)
+        complain(PROGRAM, "out of memory");
+    return writing && !work.broken && finished == result->count;
+}

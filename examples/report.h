@@ -1,0 +1,23 @@
+/* One HTML file that shows an evaluation and needs nothing beside it. */
+#ifndef EXAMPLES_REPORT_H
+#define EXAMPLES_REPORT_H
+
+#include "evaluate.h"
+
+/* What the thumbnails of the worst images are made from. */
+typedef struct report_sources {
+    const result_store *store;
+    const char *scratch; /* file for thumbnails; removed after use */
+    uint32_t side;
+    bool pixels;  /* the store has maps */
+    size_t worst; /* false alarms and misses shown, each */
+} report_sources;
+
+/* Writes the section of a checkpoint, while its metrics are open. */
+void report_section(FILE *file, const evaluation *result, const report_sources *sources);
+
+/* Joins the sections (one text for each of `count` results) to a whole document. */
+bool write_report(const char *path, json_t *settings, const evaluation *results,
+                  char *const *sections, size_t count);
+
+#endif

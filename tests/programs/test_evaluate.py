@@ -1,0 +1,555 @@
+"""aaclip-evaluate as a user calls it; its numbers are counted again here, from scores and maps."""
+
+import csv
+import functools
+import html.parser
+import json
+import math
+import os
+import random
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+import zlib
+from pathlib import Path
+
+try:
+    from PIL import Image
+except ImportError:
+    Image = None
+
+EVALUATE, DETECT, GOLDEN = sys.argv[1:4]
+NANO = Path(GOLDEN) / "nano"
+TRAINED = NANO / "adapters-document"
+MODEL = ["--model", NANO / "clip.pt"]
+ADAPTERS = ["--adapters", TRAINED / "text_adapter.pth", "--adapters", TRAINED / "image_adapter_20.pth"]
+SIDE = 112
+SIZE = ["--image-size", SIDE]
+WIDTH, HEIGHT = 150, 90  # of the photos: neither a divisor of SIDE nor square
+
+
+def call(program, *arguments):
+    return subprocess.run(
+        [program, *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def png(width, height, rows, colours):
+    def chunk(name, data):
+        check = struct.pack(">I", zlib.crc32(name + data))
+        return struct.pack(">I", len(data)) + name + data + check
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 2 if colours == 3 else 0, 0, 0, 0)
+    packed = zlib.compress(b"".join(b"\0" + bytes(row) for row in rows))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
+
+
+def write(path, data):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+
+
+@functools.cache
+def photo(seed):
+    """Stripes with a spot: pictures that score differently."""
+    chance = random.Random(seed)
+    colours = [chance.randrange(256) for _ in range(6)]
+    x0, y0, period = chance.randrange(WIDTH), chance.randrange(HEIGHT), chance.randrange(3, 20)
+
+    def pixel(x, y):
+        if (x - x0) ** 2 + (y - y0) ** 2 < 150:
+            return colours[3:]
+        return [(c + 9 * (x // period)) % 256 for c in colours[:3]]
+
+    rows = ([v for x in range(WIDTH) for v in pixel(x, y)] for y in range(HEIGHT))
+    return png(WIDTH, HEIGHT, rows, colours=3)
+
+
+def write_photo(path, seed):
+    write(path, photo(seed))
+
+
+def mask_pixel(seed, x, y):
+    """Two regions, away from each other; grey values count as abnormal, too."""
+    left, top = 10 + 7 * seed, 8 + 5 * seed
+    if left <= x < left + 31 and top <= y < top + 23:
+        return 255
+    return 1 if (x - 120) ** 2 + (y - 70) ** 2 < 40 + seed else 0
+
+
+@functools.cache
+def mask(seed):
+    rows = ([mask_pixel(seed, x, y) for x in range(WIDTH)] for y in range(HEIGHT))
+    return png(WIDTH, HEIGHT, rows, colours=1)
+
+
+def write_mask(path, seed):
+    write(path, mask(seed))
+
+
+def truth(seed):
+    """The mask at the network's size as Pillow's NEAREST gives it: it adds up steps."""
+
+    def places(length):
+        step = length / SIDE
+        at, found = step * 0.5, []
+        for _ in range(SIDE):
+            found.append(int(at))
+            at += step
+        return found
+
+    rows, columns = places(HEIGHT), places(WIDTH)
+    return [mask_pixel(seed, x, y) != 0 for y in rows for x in columns]
+
+
+def read_npy(path):
+    data = Path(path).read_bytes()
+    length = struct.unpack("<H", data[8:10])[0]
+    return struct.unpack(f"<{SIDE * SIDE}f", data[10 + length :])
+
+
+def auroc(scores, labels):
+    """Share of pairs in the right order, ties half: from ranks."""
+    order = sorted(zip(scores, labels))
+    ranks, start = 0.0, 0
+    while start < len(order):
+        end = start
+        while end < len(order) and order[end][0] == order[start][0]:
+            end += 1
+        ranks += (start + end + 1) / 2 * sum(label for _, label in order[start:end])
+        start = end
+    abnormal = sum(labels)
+    return (ranks - abnormal * (abnormal + 1) / 2) / (abnormal * (len(labels) - abnormal))
+
+
+def sweep(scores, labels):
+    """AP and F1-max over every distinct threshold."""
+    order = sorted(zip(scores, labels), reverse=True)
+    total, hits, precision_sum, best, before = sum(labels), 0, 0.0, 0.0, 0
+    for i, (score, label) in enumerate(order):
+        hits += label
+        if i + 1 < len(order) and order[i + 1][0] == score:
+            continue
+        precision_sum += hits / (i + 1) * (hits - before) / total
+        best = max(best, 2 * hits / (total + i + 1))
+        before = hits
+    return precision_sum, best
+
+
+class Outline(html.parser.HTMLParser):
+    """Tags in pairs, and everything that would be loaded."""
+
+    EMPTY = {"meta", "img", "br", "path", "rect"}
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.counts, self.loaded, self.texts = [], {}, [], []
+
+    def handle_starttag(self, tag, attributes):
+        self.counts[tag] = self.counts.get(tag, 0) + 1
+        self.loaded += [v for name, v in attributes if name in ("src", "href", "srcset", "data")]
+        # a path of SVG holds its title, or closes itself
+        if tag not in self.EMPTY or (tag == "path" and ("fill", "none") in attributes):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.counts[tag] = self.counts.get(tag, 0) + 1
+
+    def handle_endtag(self, tag):
+        assert self.open and self.open[-1] == tag, (tag, self.open)
+        self.open.pop()
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+class Evaluate(unittest.TestCase):
+    def setUp(self):
+        self.folder = Path(tempfile.mkdtemp(prefix="aaclip-evaluate-"))
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.data = self.folder / "data"
+        self.out = self.folder / "out"
+
+    def mvtec(self, category="metal_nut", good=3, bad=3, seed=0):
+        root = self.data / category
+        for i in range(good):
+            write_photo(root / "test" / "good" / f"{i:03}.png", seed + i)
+        for i in range(bad):
+            write_photo(root / "test" / "bent" / f"{i:03}.png", seed + 50 + i)
+            write_mask(root / "ground_truth" / "bent" / f"{i:03}_mask.png", i)
+        write_photo(root / "train" / "good" / "000.png", 99)
+        return root
+
+    def evaluate(self, *arguments, code=0, root=None, weights=ADAPTERS):
+        """Runs the program; its table, JSON and CSV."""
+        report, scores = self.folder / "r.json", self.folder / "r.csv"
+        for path in (report, scores):
+            path.unlink(missing_ok=True)
+        result = call(
+            EVALUATE, *MODEL, *weights, *SIZE, "--data-root", root or self.data, "--json", report,
+            "--csv", scores, *arguments,
+        )  # fmt: skip
+        self.assertEqual(result.returncode, code, result.stdout + result.stderr)
+        found = json.loads(report.read_text())
+        rows = list(csv.DictReader(scores.read_text().splitlines()))
+        return result, found, rows
+
+    def computed(self, *arguments, **more):
+        _, found, _ = self.evaluate("--dataset", "MVTec", "--out", self.out, *arguments, **more)
+        return found["checkpoints"][0]["computed"], found["checkpoints"][0]["reused"]
+
+    def fails(self, *arguments, says):
+        result = call(EVALUATE, *arguments)
+        self.assertEqual(result.returncode, 1, result.stdout + result.stderr)
+        for words in [says] if isinstance(says, str) else says:
+            self.assertIn(words, result.stderr)
+
+    def test_numbers(self):
+        root = self.mvtec()
+        result, found, rows = self.evaluate("--dataset", "MVTec", "--out", self.out)
+        metrics = found["checkpoints"][0]["classes"][0]
+        labels = [int(row["label"]) for row in rows]
+        self.assertEqual(labels, [1, 1, 1, 0, 0, 0])
+
+        # scores are those of aaclip-detect
+        paths = [row["image"] for row in rows]
+        other = self.folder / "detect.json"
+        call(DETECT, *MODEL, *ADAPTERS, *SIZE, "--class", "metal_nut", "--dataset", "MVTec",
+             "--json", other, *paths)  # fmt: skip
+        alone = json.loads(other.read_text())["images"]
+        for row, image in zip(rows, alone):
+            self.assertEqual(float(row["score"]), float(f"{image['score']:.9g}"))
+            self.assertEqual(float(row["map_largest"]), float(f"{image['map_maximum']:.9g}"))
+
+        # image metrics, of scores as given and of the published data-set score
+        scores = [float(row["score"]) for row in rows]
+        tops = [float(row["map_largest"]) for row in rows]
+        low, high = min(float(row["map_least"]) for row in rows), max(tops)
+        stretched = [
+            0.5 * (top - low) / (high - low)
+            + 0.5 * (score - min(scores)) / (max(scores) - min(scores))
+            for top, score in zip(tops, scores)
+        ]
+        for row, value in zip(rows, stretched):
+            self.assertAlmostEqual(float(row["dataset_score"]), value, places=5)
+        for name, values in (("raw_image", scores), ("image", stretched)):
+            self.assertAlmostEqual(metrics[f"{name}_auroc"], auroc(values, labels), places=9)
+            precision, f1 = sweep(values, labels)
+            self.assertAlmostEqual(metrics[f"{name}_ap"], precision, places=9)
+            self.assertAlmostEqual(metrics[f"{name}_f1_max"], f1, places=9)
+
+        # pixel metrics, of the maps that were kept and the masks as they were drawn
+        values, marks = [], []
+        for kind, count in (("bent", 3), ("good", 3)):
+            for i in range(count):
+                (path,) = (self.out / "cache" / "metal_nut").glob(f"{kind}-{i:03}-*.npy")
+                values += read_npy(path)
+                marks += truth(i) if kind == "bent" else [False] * (SIDE * SIDE)
+        self.assertAlmostEqual(metrics["pixel_auroc"], auroc(values, marks), places=9)
+        precision, f1 = sweep(values, marks)
+        self.assertAlmostEqual(metrics["pixel_ap"], precision, places=9)
+        self.assertAlmostEqual(metrics["pixel_f1_max"], f1, places=9)
+        self.assertEqual(metrics["regions"], 6)
+        self.assertEqual((metrics["images"], metrics["abnormal_images"]), (6, 3))
+
+        columns = ["pixel_auroc", "pixel_ap", "pixel_f1_max", "aupro_30", "image_auroc", "image_ap",
+                   "image_f1_max"]  # fmt: skip
+        lines = [re.split(r"\s{2,}", line.strip()) for line in result.stdout.splitlines()]
+        expected = [f"{100 * metrics[name]:.1f}" for name in columns]
+        self.assertIn(["metal_nut", *expected], lines)
+        self.assertIn(["mean", *expected], lines)
+        self.assertTrue((root / "test").is_dir())
+
+    def test_masks_are_resized_as_pillow_does(self):
+        if Image is None:
+            self.skipTest("no Pillow")
+        for seed in range(3):
+            path = self.folder / "mask.png"
+            write_mask(path, seed)
+            with Image.open(path) as drawn:
+                small = drawn.convert("L").resize((SIDE, SIDE), Image.NEAREST)
+            self.assertEqual([v != 0 for v in small.tobytes()], truth(seed))
+
+    def test_finished_images_are_not_computed_again(self):
+        root = self.mvtec()
+        self.assertEqual(self.computed(), (6, 0))
+        first = (self.folder / "r.csv").read_text()
+        before = json.loads((self.folder / "r.json").read_text())["checkpoints"][0]["classes"]
+        self.assertEqual(self.computed(), (0, 6))
+        self.assertEqual((self.folder / "r.csv").read_text(), first)
+        after = json.loads((self.folder / "r.json").read_text())["checkpoints"][0]["classes"]
+        self.assertEqual(before, after)
+
+        # what an interrupted run leaves does not pass for finished
+        log = self.out / "scores.jsonl"
+        log.write_bytes(log.read_bytes()[:-9])
+        self.assertEqual(self.computed(), (1, 5))
+        for line in log.read_text().splitlines():
+            json.loads(line)
+        maps = sorted((self.out / "cache").rglob("*.npy"))
+        self.assertEqual(len(maps), 6)
+        maps[0].write_bytes(maps[0].read_bytes()[:-4])
+        maps[1].unlink()
+        self.assertEqual(self.computed(), (2, 4))
+        self.assertEqual((self.folder / "r.csv").read_text(), first)
+
+        # nor does what belongs to other images, settings or weights
+        os.utime(root / "test" / "good" / "000.png", (1, 1))
+        self.assertEqual(self.computed(), (1, 5))
+        self.assertEqual(self.computed("--domain", "medical"), (6, 0))
+        self.assertEqual(self.computed("--image-size", "56"), (6, 0))
+        other = self.folder / "image_adapter_1.pth"
+        shutil.copy(Path(GOLDEN) / "train" / "document-image" / "image_adapter_5.pth", other)
+        weights = ["--adapters", TRAINED / "text_adapter.pth", "--adapters", other]
+        self.assertEqual(self.computed(weights=weights), (6, 0))
+        shutil.copy(TRAINED / "image_adapter_20.pth", other)  # the same weights in another file
+        self.assertEqual(self.computed(weights=weights), (0, 6))
+
+    def test_killed_run_goes_on(self):
+        self.mvtec(good=12, bad=0)
+        arguments = [EVALUATE, *MODEL, *ADAPTERS, *SIZE, "--dataset", "MVTec", "--data-root",
+                     self.data, "--out", self.out]  # fmt: skip
+        log = self.out / "scores.jsonl"
+        with subprocess.Popen([*map(str, arguments)], stdout=subprocess.DEVNULL) as running:
+            while running.poll() is None and not (log.exists() and log.stat().st_size):
+                time.sleep(0.002)
+            running.kill()
+        finished = log.read_bytes().count(b"\n")
+        self.assertGreater(finished, 0)
+        self.assertEqual(self.computed(), (12 - finished, finished))
+
+    def test_corrupt_image_is_named_and_the_rest_evaluated(self):
+        root = self.mvtec(good=3, bad=3)
+        broken = root / "test" / "bent" / "001.png"
+        broken.write_bytes(broken.read_bytes()[:-100])
+        no_mask = root / "ground_truth" / "bent" / "002_mask.png"
+        no_mask.write_bytes(b"no mask")
+        result, found, rows = self.evaluate("--dataset", "MVTec", "--out", self.out, code=1)
+        self.assertIn(str(broken), result.stderr)
+        self.assertIn(str(no_mask), result.stderr)
+        self.assertIn("2 of 6 images failed", result.stderr)
+        checkpoint = found["checkpoints"][0]
+        self.assertEqual(checkpoint["computed"], 4)
+        failures = [failure["image"] for failure in checkpoint["failed"]]
+        self.assertEqual(failures, [str(broken), str(root / "test" / "bent" / "002.png")])
+        self.assertEqual(checkpoint["classes"][0]["images"], 4)
+        self.assertEqual(len(rows), 4)
+        report = (self.out / "report.html").read_text()
+        self.assertIn("2 of 6 images do not count", report)
+        self.assertIn(str(broken), report)
+
+        # repaired, only they are computed
+        write_photo(broken, 51)
+        write_mask(no_mask, 2)
+        self.assertEqual(self.computed(), (2, 4))
+
+    def test_one_label_has_no_metrics(self):
+        self.mvtec("metal_nut")
+        self.mvtec("screw", good=2, bad=0, seed=20)
+        result, found, _ = self.evaluate("--dataset", "MVTec", "--out", self.out)
+        nut, screw = found["checkpoints"][0]["classes"]
+        self.assertEqual((nut["class"], screw["class"]), ("metal_nut", "screw"))
+        for name in ("pixel_auroc", "aupro_30", "image_auroc", "image_ap", "raw_image_auroc"):
+            self.assertIsNone(screw[name], name)
+            self.assertEqual(found["checkpoints"][0]["mean"][name], nut[name])
+        self.assertRegex(result.stdout, r"screw( +n/a){7}\n")
+        self.assertRegex((self.out / "report.html").read_text(), r"<td>screw</td>(<td>n/a</td>){7}")
+
+    def test_layouts_give_the_same(self):
+        root = self.mvtec()
+        _, expected, rows = self.evaluate("--layout", "mvtec")
+        images, masks = root / "test", root / "ground_truth" / "bent"
+
+        visa = self.folder / "visa"
+        parts = visa / "metal_nut" / "Data"
+        table = ["object,split,label,image,mask"]
+        lines = []
+        for i in range(3):
+            for kind, label, source in (("Anomaly", "anomaly", "bent"), ("Normal", "normal", "good")):
+                target = parts / "Images" / kind / f"{i:03}.png"
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(images / source / f"{i:03}.png", target)
+                line = {"image_path": str(target.relative_to(visa)), "label": int(kind == "Anomaly"),
+                        "class_name": "metal_nut"}  # fmt: skip
+                marks = ""
+                if kind == "Anomaly":
+                    target = parts / "Masks" / "Anomaly" / f"{i:03}.png"
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy(masks / f"{i:03}_mask.png", target)
+                    marks = line["mask_path"] = str(target.relative_to(visa))
+                table.append(f"metal_nut,test,{label},{line['image_path']},{marks}")
+                lines.append(json.dumps(line) + "\n")
+        manifest = self.folder / "manifest.jsonl"
+        manifest.write_text("".join(lines))
+        (visa / "split_csv").mkdir()
+        (visa / "split_csv" / "1cls.csv").write_text("\n".join(table) + "\n")
+        for arguments in (["--layout", "auto"], ["--layout", "visa"], ["--manifest", manifest]):
+            _, found, others = self.evaluate(*arguments, root=visa)
+            self.assertEqual(
+                found["checkpoints"][0]["classes"], expected["checkpoints"][0]["classes"], arguments
+            )
+            self.assertEqual(
+                sorted(row["score"] for row in others), sorted(row["score"] for row in rows)
+            )
+
+    def test_all_epochs(self):
+        self.mvtec()
+        folder = self.folder / "trained"
+        folder.mkdir()
+        shutil.copy(TRAINED / "text_adapter.pth", folder)
+        shutil.copy(TRAINED / "image_adapter_20.pth", folder / "image_adapter_10.pth")
+        fifth = Path(GOLDEN) / "train" / "document-image" / "image_adapter_5.pth"
+        shutil.copy(fifth, folder / "image_adapter_2.pth")
+        shutil.copy(fifth, folder / "image_adapter_latest.pth")
+        weights = ["--checkpoints", folder]
+        _, found, rows = self.evaluate(
+            "--dataset", "MVTec", "--out", self.out, "--pictures", weights=weights
+        )
+        first, second = found["checkpoints"]
+        self.assertEqual(first["name"], "image_adapter_2.pth")
+        self.assertEqual(second["name"], "image_adapter_10.pth")
+        self.assertNotEqual(first["mean"], second["mean"])
+        self.assertEqual(len(rows), 12)
+        self.assertEqual(len(list((self.out / "pictures").rglob("*.png"))), 12)
+        _, alone, _ = self.evaluate("--dataset", "MVTec")
+        self.assertEqual(alone["checkpoints"][0]["classes"], second["classes"])
+        outline = Outline()
+        outline.feed((self.out / "report.html").read_text())
+        self.assertEqual(outline.counts["table"], 3)  # of both, and their means
+        (folder / "text_adapter.pth").unlink()
+        self.fails(*MODEL, *weights, "--data-root", self.data, says="text_adapter.pth")
+
+    def test_pictures(self):
+        self.mvtec(good=1, bad=1)
+        self.evaluate("--dataset", "MVTec", "--out", self.out, "--pictures")
+        pictures = sorted((self.out / "pictures" / "metal_nut").iterdir())
+        self.assertEqual([p.name.rsplit("-", 1)[0] for p in pictures], ["bent-000", "good-000"])
+        for path in pictures:
+            size = struct.unpack(">II", path.read_bytes()[16:24])
+            self.assertEqual(size, (3 * WIDTH, HEIGHT))
+        if Image is None:
+            return
+        with Image.open(pictures[0]) as drawn:
+            pixels = drawn.convert("RGB")
+        with Image.open(self.data / "metal_nut" / "test" / "bent" / "000.png") as given:
+            self.assertEqual(pixels.crop((0, 0, WIDTH, HEIGHT)).tobytes(), given.tobytes())
+        shown = [pixels.getpixel((WIDTH + x, 20))[0] for x in range(WIDTH)]
+        wanted = [255 * (mask_pixel(0, x, 20) != 0) for x in range(WIDTH)]
+        self.assertLessEqual(sum(a != b for a, b in zip(shown, wanted)), 4)  # edges, resized twice
+
+    def test_histogram_and_scores_alone(self):
+        self.mvtec()
+        _, exact, _ = self.evaluate()
+        _, binned, _ = self.evaluate("--histogram")
+        _, scores, _ = self.evaluate("--no-pixels", "--out", self.out)
+        exact, binned, scores = (
+            r["checkpoints"][0]["classes"][0] for r in (exact, binned, scores)
+        )
+        for name in ("pixel_auroc", "pixel_ap", "pixel_f1_max", "aupro_30", "aupro_05"):
+            self.assertLessEqual(abs(binned[name] - exact[name]), binned[f"{name}_error"] + 1e-12)
+            self.assertIsNone(scores[name])
+        self.assertGreater(binned["pixel_auroc_error"], 0)
+        for name in ("image_auroc", "image_ap", "image_f1_max", "raw_image_auroc"):
+            self.assertEqual(scores[name], exact[name])
+        self.assertEqual(list(self.out.rglob("*.npy")), [])
+
+    def report(self):
+        """Of a data set whose names would be markup."""
+        lines = []
+        for i in range(4):
+            name = f"{i} <i>&'.png"
+            write_photo(self.data / name, i)
+            lines.append({"image_path": name, "label": i % 2, "class_name": "<b>&\"x\""})
+            if i % 2:
+                write_mask(self.data / f"mask{i}.png", i)
+                lines[-1]["mask_path"] = f"mask{i}.png"
+        (self.data / "list.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        self.evaluate("--manifest", self.data / "list.jsonl", "--out", self.out)
+        return self.out / "report.html"
+
+    def test_report_is_whole_in_itself(self):
+        text = self.report().read_text()
+        outline = Outline()
+        outline.feed(text)
+        outline.close()
+        self.assertEqual(outline.open, [])
+        self.assertNotIn("b", outline.counts)
+        self.assertNotIn("i", outline.counts)
+        self.assertEqual(outline.counts["img"], 4)
+        self.assertEqual(len(outline.loaded), 4)
+        for source in outline.loaded:
+            self.assertTrue(source.startswith("data:image/png;base64,"), source[:40])
+        self.assertNotIn("url(", text)
+        self.assertNotIn("<script", text)
+        self.assertIn("<b>&\"x\"", outline.texts)
+        self.assertEqual(len(re.findall(r'<path fill="none"', text)), 5)
+
+    def test_report_opens_in_a_browser(self):
+        browser = shutil.which("chromium") or shutil.which("chromium-browser")
+        if not browser:
+            self.skipTest("no chromium")
+        shot = self.folder / "report.png"
+        # what a page loads from elsewhere would fail to resolve
+        subprocess.run(
+            [browser, "--headless", "--no-sandbox", "--disable-gpu", "--window-size=1200,1600",
+             "--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={self.folder / 'browser'}",
+             f"--screenshot={shot}", self.report().as_uri()],
+            capture_output=True, timeout=100, check=False,
+        )  # fmt: skip
+        self.assertEqual(struct.unpack(">II", shot.read_bytes()[16:24]), (1200, 1600))
+        self.assertGreater(shot.stat().st_size, 50000)  # an empty page has a twentieth of it
+
+    def test_one_class_and_other_split(self):
+        self.mvtec("metal_nut")
+        self.mvtec("screw", good=2, bad=2, seed=20)
+        _, found, rows = self.evaluate("--dataset", "MVTec", "--class", "screw")
+        self.assertEqual([c["class"] for c in found["checkpoints"][0]["classes"]], ["screw"])
+        self.assertEqual(len(rows), 4)
+        _, found, rows = self.evaluate("--dataset", "MVTec", "--split", "train")
+        self.assertEqual(len(rows), 2)
+        self.assertTrue(all(math.isfinite(float(row["dataset_score"])) for row in rows))
+
+    def test_plain_clip(self):
+        self.mvtec()
+        _, trained, _ = self.evaluate()
+        _, plain, _ = self.evaluate(weights=[])
+        self.assertEqual(plain["checkpoints"][0]["name"], "plain CLIP")
+        self.assertNotEqual(plain["checkpoints"][0]["mean"], trained["checkpoints"][0]["mean"])
+
+    def test_json_to_stdout_stands_alone(self):
+        self.mvtec(good=1, bad=1)
+        result = call(
+            EVALUATE, *MODEL, *ADAPTERS, *SIZE, "--data-root", self.data, "--json", "-"
+        )  # fmt: skip
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(json.loads(result.stdout)["images"], 2)
+
+    def test_bad_calls(self):
+        self.mvtec(good=1, bad=1)
+        data = ["--data-root", self.data]
+        self.fails(*data, says="--model is missing")
+        self.fails(*MODEL, says="no data")
+        self.fails(*MODEL, *data, "more", says="unexpected argument 'more'")
+        self.fails(*MODEL, *data, "--pictures", says="--pictures needs --out")
+        self.fails(*MODEL, *data, "--layout", "tree", says=["--layout", "visa", "'tree'"])
+        self.fails(*MODEL, *data, "--split", "some", says=["--split", "validation", "'some'"])
+        self.fails(*MODEL, *data, *ADAPTERS, "--checkpoints", self.data, says="exclude each other")
+        self.fails(*MODEL, *data, "--checkpoints", self.data, says="no image_adapter_N.pth")
+        self.fails(*MODEL, *data, "--class", "bottle", says="bottle")
+        self.fails(*MODEL, *data, "--dataset", "Nothing", says="Nothing")
+        self.fails(*MODEL, "--data-root", self.folder / "none", says="none")
+        blocker = self.folder / "file"
+        blocker.write_text("")
+        self.fails(*MODEL, *ADAPTERS, *data, *SIZE, "--out", blocker / "out", says=str(blocker))
+        self.fails(*MODEL, *ADAPTERS, *data, *SIZE, "--json", self.folder / "no" / "r.json",
+                   says="no/r.json")  # fmt: skip
+        self.assertIn("usage:", call(EVALUATE, "--help").stdout)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=[sys.argv[0], *sys.argv[4:]])
