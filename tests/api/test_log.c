@@ -47,35 +47,63 @@ static void messages_reach_the_callback(void **state)
     assert_non_null(strstr(own.last, "runs on reference"));
 }
 
-/* Decodes a golden image with JPEG's mark of the end in its middle. */
-static aaclip_status decode_damaged(const char *path)
+static uint8_t bytes[1 << 17];
+
+static size_t read_bytes(const char *path)
 {
-    static uint8_t bytes[1 << 17];
     FILE *file = fopen(path, "rb");
     assert_non_null(file);
-    size_t size = fread(bytes, 1, sizeof bytes, file);
+    size_t size = fread(bytes, 1, sizeof bytes / 2, file);
     fclose(file);
-    memcpy(bytes + size / 2, "\xff\xd9", 2);
+    return size;
+}
+
+static aaclip_status decode_bytes(size_t size)
+{
     aaclip_image *image = NULL;
-    aaclip_status status = aaclip_image_decode(&image, bytes, size, path);
+    aaclip_status status = aaclip_image_decode(&image, bytes, size, "bytes");
     aaclip_image_close(&image);
     return status;
+}
+
+/* A JPEG with the mark of its end in the middle: libjpeg warns. */
+static aaclip_status decode_cut_jpeg(void)
+{
+    size_t size = read_bytes(GOLDEN_DIR "/images/chelsea.jpg");
+    memcpy(bytes + size / 2, "\xff\xd9", 2);
+    return decode_bytes(size);
+}
+
+/* A PNG with a palette of one and a third colours, which it does not need: libpng warns. */
+static aaclip_status decode_odd_png(void)
+{
+    static const char palette[] = "\0\0\0\4PLTE\0\0\0\0\264\243\256\172";
+    const size_t header = 33, length = sizeof palette - 1; /* the signature and IHDR */
+    size_t size = read_bytes(PHOTO);
+    memmove(bytes + header + length, bytes + header, size - header);
+    memcpy(bytes + header, palette, length);
+    return decode_bytes(size + length);
+}
+
+static void check_decoder(aaclip_status (*decode)(void), aaclip_log_level level, const char *name)
+{
+    journal own = {.most = level};
+    aaclip_set_log(record, level, &own);
+    aaclip_status status = decode();
+    aaclip_set_log(NULL, level, NULL);
+    if (status == AACLIP_ERROR_UNSUPPORTED)
+        return; /* a build without JPEG */
+    must(status);
+    assert_int_equal(own.messages[level], 1);
+    assert_int_equal(own.broken, 0);
+    assert_non_null(strstr(own.last, name));
 }
 
 static void what_a_decoder_says_is_logged(void **state)
 {
     (void)state;
-    journal own = {.most = AACLIP_LOG_WARNING};
-    const char *const path = GOLDEN_DIR "/images/chelsea.jpg";
-    aaclip_set_log(record, AACLIP_LOG_WARNING, &own);
-    aaclip_status status = decode_damaged(path);
-    aaclip_set_log(NULL, AACLIP_LOG_WARNING, NULL);
-    if (status == AACLIP_ERROR_UNSUPPORTED)
-        skip(); /* a build without JPEG */
-    must(status);
-    assert_int_equal(own.messages[AACLIP_LOG_WARNING], 1);
-    assert_int_equal(own.broken, 0);
-    assert_non_null(strstr(own.last, "JPEG"));
+    check_decoder(decode_odd_png, AACLIP_LOG_DEBUG, "PNG");
+    check_decoder(decode_cut_jpeg, AACLIP_LOG_WARNING, "JPEG");
 }
 
 static void levels_and_null_silence_it(void **state)
@@ -167,8 +195,8 @@ static void fail_everywhere(const char *folder)
                              AACLIP_OK);
     }
     aaclip_model_close(&good);
-    assert_int_not_equal(decode_damaged(PHOTO), AACLIP_OK);
-    decode_damaged(GOLDEN_DIR "/images/chelsea.jpg");
+    decode_odd_png();
+    decode_cut_jpeg();
 }
 
 static void nothing_is_printed(void **state)

@@ -115,7 +115,7 @@ typedef struct rival {
 static void *detect_with_one_detector(void *user)
 {
     rival *own = user;
-    for (int i = 0; i < 10000 && !atomic_load(own->refused); i++) {
+    for (int i = 0; i < 200 && !atomic_load(own->refused); i++) {
         aaclip_result results[IMAGES] = {{.size = sizeof results[0]}};
         aaclip_status status =
             aaclip_detector_detect_batch(own->detector, own->images, own->names, IMAGES, results);

@@ -23,11 +23,16 @@ try:
 except ImportError:
     Image = None
 
-EVALUATE, DETECT, GOLDEN = sys.argv[1:4]
+EVALUATE, DETECT, CONVERT, GOLDEN = sys.argv[1:5]
 NANO = Path(GOLDEN) / "nano"
 TRAINED = NANO / "adapters-document"
 MODEL = ["--model", NANO / "clip.pt"]
-ADAPTERS = ["--adapters", TRAINED / "text_adapter.pth", "--adapters", TRAINED / "image_adapter_20.pth"]
+ADAPTERS = [
+    "--adapters",
+    TRAINED / "text_adapter.pth",
+    "--adapters",
+    TRAINED / "image_adapter_20.pth",
+]
 SIDE = 112
 SIZE = ["--image-size", SIDE]
 WIDTH, HEIGHT = 150, 90  # of the photos: neither a divisor of SIDE nor square
@@ -46,7 +51,9 @@ def png(width, height, rows, colours):
 
     head = struct.pack(">IIBBBBB", width, height, 8, 2 if colours == 3 else 0, 0, 0, 0)
     packed = zlib.compress(b"".join(b"\0" + bytes(row) for row in rows))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
+    )
 
 
 def write(path, data):
@@ -144,7 +151,7 @@ def sweep(scores, labels):
 class Outline(html.parser.HTMLParser):
     """Tags in pairs, and everything that would be loaded."""
 
-    EMPTY = {"meta", "img", "br", "path", "rect"}
+    EMPTY = frozenset(("meta", "img", "br", "path", "rect"))
 
     def __init__(self):
         super().__init__()
@@ -370,7 +377,10 @@ class Evaluate(unittest.TestCase):
         table = ["object,split,label,image,mask"]
         lines = []
         for i in range(3):
-            for kind, label, source in (("Anomaly", "anomaly", "bent"), ("Normal", "normal", "good")):
+            for kind, label, source in (
+                ("Anomaly", "anomaly", "bent"),
+                ("Normal", "normal", "good"),
+            ):
                 target = parts / "Images" / kind / f"{i:03}.png"
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(images / source / f"{i:03}.png", target)
@@ -447,9 +457,7 @@ class Evaluate(unittest.TestCase):
         _, exact, _ = self.evaluate()
         _, binned, _ = self.evaluate("--histogram")
         _, scores, _ = self.evaluate("--no-pixels", "--out", self.out)
-        exact, binned, scores = (
-            r["checkpoints"][0]["classes"][0] for r in (exact, binned, scores)
-        )
+        exact, binned, scores = (r["checkpoints"][0]["classes"][0] for r in (exact, binned, scores))
         for name in ("pixel_auroc", "pixel_ap", "pixel_f1_max", "aupro_30", "aupro_05"):
             self.assertLessEqual(abs(binned[name] - exact[name]), binned[f"{name}_error"] + 1e-12)
             self.assertIsNone(scores[name])
@@ -464,7 +472,7 @@ class Evaluate(unittest.TestCase):
         for i in range(4):
             name = f"{i} <i>&'.png"
             write_photo(self.data / name, i)
-            lines.append({"image_path": name, "label": i % 2, "class_name": "<b>&\"x\""})
+            lines.append({"image_path": name, "label": i % 2, "class_name": '<b>&"x"'})
             if i % 2:
                 write_mask(self.data / f"mask{i}.png", i)
                 lines[-1]["mask_path"] = f"mask{i}.png"
@@ -486,7 +494,7 @@ class Evaluate(unittest.TestCase):
             self.assertTrue(source.startswith("data:image/png;base64,"), source[:40])
         self.assertNotIn("url(", text)
         self.assertNotIn("<script", text)
-        self.assertIn("<b>&\"x\"", outline.texts)
+        self.assertIn('<b>&"x"', outline.texts)
         self.assertEqual(len(re.findall(r'<path fill="none"', text)), 5)
 
     def test_report_opens_in_a_browser(self):
@@ -521,6 +529,18 @@ class Evaluate(unittest.TestCase):
         self.assertEqual(plain["checkpoints"][0]["name"], "plain CLIP")
         self.assertNotEqual(plain["checkpoints"][0]["mean"], trained["checkpoints"][0]["mean"])
 
+    def test_bundle(self):
+        self.mvtec()
+        bundle = self.folder / "bundle.safetensors"
+        made = call(
+            CONVERT, "--bundle", *MODEL, *ADAPTERS, "--dataset", "MVTec", "--class", "metal_nut",
+            "--out", bundle,
+        )  # fmt: skip
+        self.assertEqual(made.returncode, 0, made.stderr)
+        _, expected, _ = self.evaluate("--dataset", "MVTec")
+        _, found, _ = self.evaluate(weights=["--model", bundle])
+        self.assertEqual(found["checkpoints"][0]["mean"], expected["checkpoints"][0]["mean"])
+
     def test_json_to_stdout_stands_alone(self):
         self.mvtec(good=1, bad=1)
         result = call(
@@ -552,4 +572,4 @@ class Evaluate(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main(argv=[sys.argv[0], *sys.argv[4:]])
+    unittest.main(argv=[sys.argv[0], *sys.argv[5:]])

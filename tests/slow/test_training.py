@@ -8,13 +8,13 @@ adapters: every loss must be within TOLERANCE of its, relative to it.
 The weights after three steps are not compared with the judge's own. Adam divides a gradient by its
 size, so of a matrix's several 100,000 weights the few whose first gradient nearly vanishes go
 either way by rounding, and a LeakyReLU near zero then carries that further: PyTorch's own float32
-ends up to 46 % of a tensor's largest change away from its double precision. So each step is judged by
-itself, from the weights and moments that the program saved before it:
+ends up to 46 % of a tensor's largest change away from its double precision. So each step is judged
+by itself, from the weights and moments that the program saved before it:
 
 - the step's gradient of each tensor, within TOLERANCE of the judge's at these weights, relative to
-  the tensor's largest. Where it is not, the program may have a value before a LeakyReLU on the
-  other side of zero: the judge takes back, one by one, those of its values that are within NEAR of
-  zero, where float32 cannot tell the side, and what is left must be within TOLERANCE;
+  the tensor's largest. Where it is not, a value before a LeakyReLU may lie on the other side of
+  zero in float32: the judge moves over those of its values within NEAR of zero, one by one, that
+  bring it closer, and what is left must be within TOLERANCE;
 - the weights after it, within TOLERANCE of what torch.optim.Adam makes of that gradient, relative
   to the tensor's largest change.
 
@@ -226,17 +226,17 @@ def inner(a, b):
     return sum((a[name] * b[name]).sum() for name in a).item()
 
 
-def take_back(judge, batch, found, expected):
-    """(`expected` with those sides of zero that `found` has, in words how many differ)"""
-    places, nearest, taken = undecided(judge, batch), expected, 0
+def move_over(judge, batch, found, expected):
+    """(`expected` with undecided values on the side of zero that `found` has, words)"""
+    places, nearest, moved = undecided(judge, batch), expected, 0
     for place in places:
         other = gradient_beyond_zero(judge, batch, place)
         change = {name: other[name] - t for name, t in expected.items()}
         error = {name: found[name] - t for name, t in nearest.items()}
         if inner(error, change) > inner(change, change) / 2 > 0:
             nearest = {name: t + change[name] for name, t in nearest.items()}
-            taken += 1
-    return nearest, f"{taken} of {len(places)} undecided signs taken back"
+            moved += 1
+    return nearest, f"with {moved} of {len(places)} undecided values moved over zero"
 
 
 def adam_step(before, gradients, learning_rate):
@@ -256,9 +256,9 @@ def compare_gradients(report, label, judge, batch, found):
     error, name = gradient_error(found, expected)
     words = f"{label} gradients: {error:.1e} ({name})"
     if error > TOLERANCE:
-        expected, signs = take_back(judge, batch, found, expected)
+        expected, moved = move_over(judge, batch, found, expected)
         error, name = gradient_error(found, expected)
-        words += f"; {signs}: {error:.1e} ({name})"
+        words += f"; {moved}: {error:.1e} ({name})"
     report.check(error <= TOLERANCE, words)
 
 
