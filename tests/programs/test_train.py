@@ -15,7 +15,7 @@ import unittest
 import zipfile
 from pathlib import Path
 
-TRAIN, CONVERT, GOLDEN = sys.argv[1:4]
+TRAIN, CONVERT, GOLDEN = map(os.path.abspath, sys.argv[1:4])
 NANO = Path(GOLDEN) / "nano"
 SAMPLES = Path(GOLDEN) / "train"
 MODEL = ["--model", NANO / "clip.pt"]
