@@ -18,7 +18,7 @@ static double derivative(double x, const aac_op_desc *desc)
     case AAC_ACTIVATION_GELU:
         return (1 + erf(x / sqrt(2.0))) / 2 + x * exp(-x * x / 2) / root_of_two_pi;
     case AAC_ACTIVATION_LEAKY_RELU:
-        return x < 0 ? (double)desc->activate.slope : 1;
+        return x > 0 ? 1 : (double)desc->activate.slope; /* at 0 as PyTorch */
     case AAC_ACTIVATION_NONE:
         break;
     }

@@ -258,7 +258,7 @@ static void activate_backward(const float *x, const float *dy, int64_t count,
     case AAC_ACTIVATION_LEAKY_RELU:
 #pragma omp simd
         for (int64_t i = 0; i < count; i++)
-            y[i] = x[i] < 0 ? slope * dy[i] : dy[i];
+            y[i] = x[i] > 0 ? dy[i] : slope * dy[i]; /* at 0 as PyTorch */
         break;
     }
 }
