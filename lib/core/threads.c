@@ -1,10 +1,23 @@
 #include "core/threads.h"
 
 #include <omp.h>
+#include <pthread.h>
+
+/* All that come from outside; a fault of the thread itself must end it as ever. */
+static void block_signals(sigset_t *previous)
+{
+    static const int own[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT};
+    sigset_t signals;
+    sigfillset(&signals);
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        sigdelset(&signals, own[i]);
+    pthread_sigmask(SIG_BLOCK, &signals, previous);
+}
 
 aac_team aac_threads_set(int threads)
 {
-    const aac_team previous = {omp_get_max_threads(), omp_get_dynamic()};
+    aac_team previous = {.threads = omp_get_max_threads(), .dynamic = omp_get_dynamic()};
+    block_signals(&previous.signals);
     omp_set_num_threads(threads);
     omp_set_dynamic(0);
     return previous;
@@ -14,6 +27,12 @@ void aac_threads_restore(aac_team previous)
 {
     omp_set_num_threads(previous.threads);
     omp_set_dynamic(previous.dynamic);
+    pthread_sigmask(SIG_SETMASK, &previous.signals, NULL);
+}
+
+aac_team aac_threads_keep(void)
+{
+    return aac_threads_set(omp_get_max_threads());
 }
 
 int aac_threads_limit(void)

@@ -12,6 +12,7 @@
 
 #include "core/error.h"
 #include "core/memory.h"
+#include "core/threads.h"
 #include "images/view.h"
 
 #define WEIGHT_BITS 22
@@ -213,6 +214,22 @@ static aaclip_status set_width(const aaclip_image_view *image, uint32_t width, u
     return AACLIP_OK;
 }
 
+static aaclip_status resize(const aaclip_image_view *image, uint32_t width, uint32_t height,
+                            uint8_t *rgb)
+{
+    if (height == image->height)
+        return set_width(image, width, rgb);
+    size_t row_bytes = (size_t)width * 3;
+    uint8_t *rows = aac_alloc_array(image->height, row_bytes);
+    if (!rows)
+        return aac_error_memory();
+    aaclip_status status = set_width(image, width, rows);
+    if (!status)
+        status = filter_rows(rows, width, image->height, height, rgb);
+    aac_free(rows);
+    return status;
+}
+
 aaclip_status aaclip_image_resize(const aaclip_image_view *image, uint32_t width, uint32_t height,
                                   uint8_t *rgb)
 {
@@ -223,16 +240,9 @@ aaclip_status aaclip_image_resize(const aaclip_image_view *image, uint32_t width
         return status;
     if (!rgb)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_image_resize: no output");
-    if (height == image->height)
-        return set_width(image, width, rgb);
-    size_t row_bytes = (size_t)width * 3;
-    uint8_t *rows = aac_alloc_array(image->height, row_bytes);
-    if (!rows)
-        return aac_error_memory();
-    status = set_width(image, width, rows);
-    if (!status)
-        status = filter_rows(rows, width, image->height, height, rgb);
-    aac_free(rows);
+    aac_team team = aac_threads_keep(); /* what starts here computes the towers later */
+    status = resize(image, width, height, rgb);
+    aac_threads_restore(team);
     return status;
 }
 

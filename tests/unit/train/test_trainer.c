@@ -4,9 +4,11 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <cmocka.h>
 #include <jansson.h>
 
@@ -507,6 +509,47 @@ static void stage_2_follows_stage_1(void **state)
     training_close(&setup);
 }
 
+static volatile sig_atomic_t alarms;
+
+static void count_alarm(int number)
+{
+    (void)number;
+    alarms++;
+}
+
+static void set_alarms(suseconds_t interval)
+{
+    const struct itimerval times = {{0, interval}, {0, interval}};
+    assert_int_equal(setitimer(ITIMER_REAL, &times, NULL), 0);
+}
+
+/* Handlers use the stack of the thread they interrupt; not every kernel of a library minds that. */
+static void signals_do_not_disturb(void **state)
+{
+    (void)state;
+    struct sigaction action = {.sa_handler = count_alarm, .sa_flags = SA_RESTART}, before;
+    assert_int_equal(sigaction(SIGALRM, &action, &before), 0);
+    for (size_t i = 0; aaclip_backend_name(i); i++)
+        for (unsigned threads = 1; threads <= 2; threads++) {
+            training setup;
+            const training_place place = {aaclip_backend_name(i), AACLIP_PRECISION_F32, threads};
+            if (!aaclip_backend_available(place.backend))
+                continue;
+            training_open_random(&setup, AACLIP_STAGE_IMAGE, &place);
+            aaclip_trainer *calm = training_run(&setup, 8);
+            alarms = 0;
+            set_alarms(200);
+            aaclip_trainer *alarmed = training_run(&setup, 8);
+            set_alarms(0);
+            assert_true(alarms > 0);
+            assert_true(same_state(calm, alarmed));
+            aaclip_trainer_close(&calm);
+            aaclip_trainer_close(&alarmed);
+            training_close(&setup);
+        }
+    sigaction(SIGALRM, &before, NULL);
+}
+
 #define WITH_FOLDER(test)                                                                          \
     cmocka_unit_test_setup_teardown(test, scratch_tree_make, scratch_tree_remove)
 
@@ -528,6 +571,7 @@ int main(void)
         WITH_FOLDER(the_log_has_a_line_a_step),
         WITH_FOLDER(trained_adapters_detect),
         cmocka_unit_test(stage_2_follows_stage_1),
+        cmocka_unit_test(signals_do_not_disturb),
     };
     return cmocka_run_group_tests_name("trainer", tests, NULL, NULL);
 }

@@ -25,8 +25,8 @@
 #define BOUND 1e-4
 
 /*
- * bfloat16 keeps 8 bits. The map's factor 100 makes 0.01 of
- * a feature a whole logit. Measured on these runs (this test prints it): 0.018 of a step's loss.
+ * bfloat16 keeps 8 bits, and the map's factor 100 makes 0.01 of a feature a whole logit. Measured
+ * on these runs (this test prints it): 0.018 of a step's loss.
  */
 #define BF16_BOUND 0.03
 
