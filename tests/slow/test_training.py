@@ -205,7 +205,7 @@ def gradient_beyond_zero(judge, batch, place):
     def flip(call_number, values):
         if call_number == place[0]:
             values = values.clone()
-            values[place[1]] = -values[place[1]]
+            values[place[1]] -= 2 * values[place[1]].detach()  # the value alone: slope stays 1
         return values
 
     with before_leaky_relu(flip):
