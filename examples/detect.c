@@ -5,33 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "detect_regions.h"
-#include "options.h"
-
-#define PROGRAM "aaclip-detect"
-
-typedef struct command_line {
-    const char *model, *vocabulary, *prompts, *class_name, *dataset, *phrase, *backend;
-    const char *out, *json, *csv, *text_cache;
-    string_list adapters, images;
-    bool has_profile, has_domain, raw, mask, verbose;
-    aaclip_profile profile;
-    aaclip_domain domain;
-    aaclip_precision precision;
-    unsigned image_size, threads;
-    region_options regions;
-} command_line;
-
-/* Everything that is open. */
-typedef struct detection {
-    aaclip_model *model;
-    aaclip_adapters *adapters;
-    aaclip_text_cache *cache;
-    aaclip_detector *detector;
-    region_setup regions;
-    progress_bar bar;
-    char class_name[256];
-} detection;
+#include "detect.h"
 
 static const char usage[] =
     "usage: " PROGRAM
@@ -50,6 +24,9 @@ static const char usage[] =
     "  --profile P        document or published [told by the adapters]\n"
     "  --domain D         industrial or medical [industrial]\n"
     "  --image-size N     side of the network's input in pixels [518 for a 336 checkpoint]\n"
+    "  --tile N           detect in overlapping squares of N pixels of the photo, for small "
+    "defects\n"
+    "  --tile-overlap X   share of a square that neighbours share, 0 to 0.9 [0.25]\n"
     "  --precision P      f32, bf16 or auto [f32]\n"
     "  --backend NAME     onednn, blas or reference [the best one]\n"
     "  --threads N        [all processors]\n"
@@ -77,6 +54,11 @@ static bool check_arguments(const command_line *arguments)
         return !complain(PROGRAM, "--raw needs --out FOLDER");
     if (arguments->mask && !arguments->out)
         return !complain(PROGRAM, "--mask needs --out FOLDER");
+    if (arguments->has_overlap && !arguments->tile)
+        return !complain(PROGRAM, "--tile-overlap needs --tile N");
+    if (arguments->tile_overlap > 0.9)
+        return !complain(PROGRAM, "--tile-overlap: expected 0 to 0.9, found %g",
+                         arguments->tile_overlap);
     if (arguments->regions.threshold > 1)
         return !complain(PROGRAM, "--threshold: expected 0 to 1, found %g",
                          arguments->regions.threshold);
@@ -99,6 +81,8 @@ static parse_result parse(command_line *arguments, int argc, char **argv)
         {"profile", OPTION_PROFILE, &arguments->profile, 0, &arguments->has_profile},
         {"domain", OPTION_DOMAIN, &arguments->domain, 0, &arguments->has_domain},
         {"image-size", OPTION_NUMBER, &arguments->image_size, 8192, NULL},
+        {"tile", OPTION_NUMBER, &arguments->tile, INT_MAX, NULL},
+        {"tile-overlap", OPTION_REAL, &arguments->tile_overlap, 0, &arguments->has_overlap},
         {"precision", OPTION_PRECISION, &arguments->precision, 0, NULL},
         {"backend", OPTION_TEXT, &arguments->backend, 0, NULL},
         {"threads", OPTION_NUMBER, &arguments->threads, 4096, NULL},
@@ -218,6 +202,15 @@ static bool open_cache(detection *session, const command_line *arguments)
     return known || build_class(session, arguments);
 }
 
+static bool open_detector(detection *session, const command_line *arguments,
+                          aaclip_detector_options *options)
+{
+    region_setup_options(&session->regions, arguments->json, options);
+    return !failed(aaclip_detector_new(&session->detector, session->model, session->adapters,
+                                       session->cache, options)) &&
+           !failed(region_setup_look(&session->regions, session->detector));
+}
+
 static bool open_session(detection *session, const command_line *arguments)
 {
     aaclip_model_options model;
@@ -231,6 +224,9 @@ static bool open_session(detection *session, const command_line *arguments)
     model.threads = arguments->threads;
     detector.domain = arguments->domain;
     detector.image_size = arguments->image_size;
+    detector.tile = arguments->tile;
+    if (arguments->has_overlap)
+        detector.tile_overlap = (float)arguments->tile_overlap;
     detector.config = &config;
     if (!arguments->has_domain && arguments->dataset &&
         failed(aaclip_known_dataset_domain(arguments->dataset, &detector.domain)))
@@ -238,9 +234,7 @@ static bool open_session(detection *session, const command_line *arguments)
     return !failed(aaclip_model_open(&session->model, arguments->model, &model)) &&
            open_adapters(session, arguments) &&
            !failed(region_setup_open(&session->regions, &arguments->regions, session->adapters)) &&
-           open_cache(session, arguments) &&
-           !failed(aaclip_detector_new(&session->detector, session->model, session->adapters,
-                                       session->cache, &detector));
+           open_cache(session, arguments) && open_detector(session, arguments, &detector);
 }
 
 static void close_session(detection *session)
@@ -252,98 +246,6 @@ static void close_session(detection *session)
     aaclip_model_close(&session->model);
 }
 
-/* The image's file name without folder and ending; a number tells equal names apart. */
-static char *output_path(const command_line *arguments, size_t index, const char *ending)
-{
-    const char *path = arguments->images.items[index], *slash = strrchr(path, '/');
-    const char *name = slash ? slash + 1 : path, *dot = strrchr(name, '.');
-    int length = (int)(dot && dot != name ? (size_t)(dot - name) : strlen(name));
-    size_t before = 0, size = strlen(arguments->out) + strlen(path) + strlen(ending) + 32;
-    for (size_t i = 0; i < index; i++) {
-        const char *other = strrchr(arguments->images.items[i], '/');
-        other = other ? other + 1 : arguments->images.items[i];
-        before +=
-            strncmp(other, name, (size_t)length) == 0 && (other[length] == '.' || !other[length]);
-    }
-    char *result = malloc(size);
-    if (result && before)
-        snprintf(result, size, "%s/%.*s-%zu%s", arguments->out, length, name, before + 1, ending);
-    else if (result)
-        snprintf(result, size, "%s/%.*s%s", arguments->out, length, name, ending);
-    return result;
-}
-
-static aaclip_status write_overlay(const char *path, const aaclip_image_view *photo,
-                                   const float *probability)
-{
-    const float opacity = 0.5f;
-    uint8_t *rgb = malloc((size_t)photo->width * photo->height * 3);
-    if (!rgb)
-        return AACLIP_ERROR_OUT_OF_MEMORY;
-    const aaclip_image_view view = {rgb, photo->width, photo->height, 0, AACLIP_PIXEL_RGB8};
-    aaclip_status status = aaclip_overlay(photo, probability, opacity, rgb);
-    if (!status)
-        status = aaclip_write_png(path, &view);
-    free(rgb);
-    return status;
-}
-
-static aaclip_status write_raw(const command_line *arguments, size_t index,
-                               const aaclip_image_view *photo, const float *probability,
-                               const aaclip_result *result)
-{
-    const size_t shape[] = {result->map_height, result->map_width};
-    char *array = output_path(arguments, index, "_map.npy");
-    char *picture = output_path(arguments, index, "_map.png");
-    aaclip_status status = AACLIP_ERROR_OUT_OF_MEMORY;
-    if (array && picture)
-        status = aaclip_write_npy(array, result->map, shape, 2);
-    if (!status)
-        status = aaclip_write_png16(picture, probability, photo->width, photo->height);
-    free(array);
-    free(picture);
-    return status;
-}
-
-static aaclip_status write_pictures(const command_line *arguments, const region_setup *regions,
-                                    size_t index, const aaclip_image_view *photo,
-                                    const float *probability, const aaclip_result *result)
-{
-    char *overlay = output_path(arguments, index, "_overlay.png");
-    char *mask = output_path(arguments, index, "_mask.png");
-    aaclip_status status = AACLIP_ERROR_OUT_OF_MEMORY;
-    if (overlay && mask)
-        status = write_overlay(overlay, photo, probability);
-    if (!status && arguments->mask)
-        status = write_mask(mask, regions, probability, photo);
-    if (!status && arguments->raw)
-        status = write_raw(arguments, index, photo, probability, result);
-    free(overlay);
-    free(mask);
-    return status;
-}
-
-/* What needs the map at the size of the photograph. */
-static aaclip_status use_map(const command_line *arguments, const region_setup *regions,
-                             size_t index, const aaclip_image_view *photo,
-                             const aaclip_result *result, region_report *report)
-{
-    size_t pixels = (size_t)photo->width * photo->height;
-    float *probability = malloc(pixels * sizeof *probability);
-    aaclip_status status = AACLIP_ERROR_OUT_OF_MEMORY;
-    if (probability)
-        status = aaclip_map_resize(result->map, result->map_width, result->map_height, probability,
-                                   photo->width, photo->height);
-    if (!status) {
-        aaclip_map_probability(probability, pixels, result->level_count, probability);
-        status = region_report_make(report, regions, result->score, probability, photo);
-    }
-    if (!status && arguments->out)
-        status = write_pictures(arguments, regions, index, photo, probability, result);
-    free(probability);
-    return status;
-}
-
 static float largest(const aaclip_result *result)
 {
     float most = result->map[0];
@@ -352,22 +254,16 @@ static float largest(const aaclip_result *result)
     return most;
 }
 
-/* What is reported of one image. */
-typedef struct report_row {
-    bool done;
-    float score, map_maximum;
-    uint32_t width, height;
-    region_report found;
-} report_row;
-
 static aaclip_status detect_view(const detection *session, const command_line *arguments,
                                  size_t index, const aaclip_image_view *view, report_row *row)
 {
     aaclip_result result = {.size = sizeof result};
     aaclip_status status =
         aaclip_detector_detect(session->detector, view, session->class_name, &result);
-    if (!status && (arguments->out || arguments->json || session->regions.calibrated))
-        status = use_map(arguments, &session->regions, index, view, &result, &row->found);
+    if (!status)
+        status = region_report_keep(&row->found, &result);
+    if (!status && arguments->out)
+        status = write_pictures(arguments, &session->regions, index, view, &result);
     if (status)
         return status;
     row->done = true;
@@ -392,104 +288,6 @@ static bool detect_image(const detection *session, const command_line *arguments
     return done;
 }
 
-/* A file name may hold any bytes, JSON only UTF-8: what is not becomes '?'. */
-static json_t *path_string(const char *path)
-{
-    json_t *exact = json_string(path);
-    char *copy = exact ? NULL : strdup(path);
-    for (char *c = copy; c && *c; c++)
-        *c = (unsigned char)*c < 0x80 ? *c : '?';
-    json_t *string = exact ? exact : json_string(copy);
-    free(copy);
-    return string;
-}
-
-static json_t *row_to_json(const report_row *row, const region_setup *regions, const char *path)
-{
-    json_t *image = json_pack("{s:o, s:f, s:f, s:i, s:i}", "path", path_string(path), "score",
-                              (double)row->score, "map_maximum", (double)row->map_maximum, "width",
-                              (int)row->width, "height", (int)row->height);
-    region_report_to_json(&row->found, regions, image);
-    return image;
-}
-
-static bool write_json(const command_line *arguments, const detection *session,
-                       const report_row *rows)
-{
-    json_t *images = json_array();
-    for (size_t i = 0; i < arguments->images.count; i++)
-        if (rows[i].done)
-            json_array_append_new(
-                images, row_to_json(&rows[i], &session->regions, arguments->images.items[i]));
-    aaclip_model_info info = {.size = sizeof info};
-    aaclip_model_get_info(session->model, &info);
-    json_t *root = json_pack("{s:s, s:o, s:s, s:s, s:o, s:i, s:o}", "version",
-                             aaclip_version_string(), "model", path_string(info.path), "backend",
-                             info.backend, "precision", aaclip_precision_name(info.precision),
-                             "class", path_string(session->class_name), "image_size",
-                             (int)aaclip_detector_image_size(session->detector), "images", images);
-    region_setup_to_json(&session->regions, root);
-    text_output output;
-    bool opened = open_text_file(&output, arguments->json, PROGRAM);
-    bool written = opened && root && json_dumpf(root, output.file, JSON_INDENT(2)) == 0 &&
-                   fputc('\n', output.file) != EOF;
-    json_decref(root);
-    return opened && finish_text_file(&output, written, PROGRAM) && written;
-}
-
-/* A field in quotes, with quotes inside doubled. */
-static void write_quoted(FILE *file, const char *text)
-{
-    fputc('"', file);
-    for (; *text; text++) {
-        if (*text == '"')
-            fputc('"', file);
-        fputc(*text, file);
-    }
-    fputc('"', file);
-}
-
-static bool write_csv(const command_line *arguments, const detection *session,
-                      const report_row *rows)
-{
-    text_output output;
-    const bool calibrated = session->regions.calibrated;
-    if (!open_text_file(&output, arguments->csv, PROGRAM))
-        return false;
-    fprintf(output.file, "path,score,map_maximum,width,height%s\n", calibrated ? ",decision" : "");
-    for (size_t i = 0; i < arguments->images.count; i++)
-        if (rows[i].done) {
-            write_quoted(output.file, arguments->images.items[i]);
-            fprintf(output.file, ",%.9g,%.9g,%u,%u", (double)rows[i].score,
-                    (double)rows[i].map_maximum, rows[i].width, rows[i].height);
-            fputs(!calibrated ? "\n" : rows[i].found.defective ? ",1\n" : ",0\n", output.file);
-        }
-    return finish_text_file(&output, true, PROGRAM);
-}
-
-static bool to_stdout(const char *path)
-{
-    return path && strcmp(path, "-") == 0;
-}
-
-static bool report(const command_line *arguments, const detection *session, const report_row *rows)
-{
-    bool table = !to_stdout(arguments->json) && !to_stdout(arguments->csv);
-    const bool calibrated = session->regions.calibrated;
-    if (table)
-        printf("%-10s %-10s %s%s\n", "score", "map max", calibrated ? "decision " : "", "image");
-    for (size_t i = 0; table && i < arguments->images.count; i++)
-        if (rows[i].done)
-            printf("%-10.6f %-10.4f %s%s\n", (double)rows[i].score, (double)rows[i].map_maximum,
-                   !calibrated               ? ""
-                   : rows[i].found.defective ? "defect   "
-                                             : "good     ",
-                   arguments->images.items[i]);
-    bool json = !arguments->json || write_json(arguments, session, rows);
-    bool csv = !arguments->csv || write_csv(arguments, session, rows);
-    return json && csv;
-}
-
 static bool make_folder(const char *path)
 {
     if (!path || mkdir(path, 0777) == 0 || errno == EEXIST)
@@ -509,7 +307,7 @@ static int run(detection *session, const command_line *arguments)
         progress_update(&session->bar, i + 1, count);
     }
     progress_end(&session->bar);
-    bool reported = report(arguments, session, rows);
+    bool reported = write_report(arguments, session, rows);
     for (size_t i = 0; i < count; i++)
         region_report_clear(&rows[i].found);
     free(rows);

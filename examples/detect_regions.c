@@ -1,6 +1,7 @@
 #include "detect_regions.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static aaclip_status open_calibration(region_setup *setup, const region_options *options,
                                       const aaclip_adapters *adapters)
@@ -29,8 +30,11 @@ static aaclip_status open_roi(region_setup *setup, const char *path)
     const uint8_t *rgb = view.pixels;
     size_t pixels = (size_t)view.width * view.height;
     setup->roi = malloc(pixels);
-    for (size_t i = 0; setup->roi && i < pixels; i++)
+    setup->nowhere = true;
+    for (size_t i = 0; setup->roi && i < pixels; i++) {
         setup->roi[i] = rgb[3 * i] || rgb[3 * i + 1] || rgb[3 * i + 2];
+        setup->nowhere &= !setup->roi[i];
+    }
     setup->roi_path = path;
     setup->roi_width = view.width;
     setup->roi_height = view.height;
@@ -52,6 +56,20 @@ void region_setup_close(region_setup *setup)
     setup->roi = NULL;
 }
 
+void region_setup_options(const region_setup *setup, bool wanted, aaclip_detector_options *options)
+{
+    options->find_regions = wanted && !setup->nowhere;
+    options->min_area = setup->min_area;
+    options->calibration = setup->calibrated || options->find_regions ? &setup->calibration : NULL;
+}
+
+aaclip_status region_setup_look(const region_setup *setup, aaclip_detector *detector)
+{
+    const bool unused = setup->nowhere && !setup->calibrated;
+    return aaclip_detector_set_roi(detector, unused ? NULL : setup->roi, setup->roi_width,
+                                   setup->roi_height);
+}
+
 bool region_setup_fits(const region_setup *setup, const aaclip_image_view *photo,
                        const char *photo_path, const char *program)
 {
@@ -61,21 +79,23 @@ bool region_setup_fits(const region_setup *setup, const aaclip_image_view *photo
                      photo->width, photo->height, photo_path, setup->roi_width, setup->roi_height);
 }
 
-aaclip_status region_report_make(region_report *report, const region_setup *setup, float score,
-                                 const float *probability, const aaclip_image_view *photo)
+aaclip_status region_report_keep(region_report *report, const aaclip_result *result)
 {
-    aaclip_status status =
-        aaclip_regions_find(&report->regions, &report->count, probability, setup->roi, photo->width,
-                            photo->height, setup->calibration.map_threshold, setup->min_area);
-    if (!status && setup->calibrated)
-        status = aaclip_decide(&setup->calibration, score, probability, setup->roi, photo->width,
-                               photo->height, &report->defective);
-    return status;
+    report->defective = result->defective;
+    report->count = result->region_count;
+    if (!report->count)
+        return AACLIP_OK;
+    report->regions = malloc(report->count * sizeof *report->regions);
+    if (!report->regions)
+        return AACLIP_ERROR_OUT_OF_MEMORY;
+    memcpy(report->regions, result->regions, report->count * sizeof *report->regions);
+    return AACLIP_OK;
 }
 
 void region_report_clear(region_report *report)
 {
-    aaclip_regions_free(&report->regions);
+    free(report->regions);
+    *report = (region_report){0};
 }
 
 aaclip_status write_mask(const char *path, const region_setup *setup, const float *probability,

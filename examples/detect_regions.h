@@ -1,4 +1,4 @@
-/* What aaclip-detect does with a map at the size of the photograph: mask, regions, decision. */
+/* What aaclip-detect makes of a map: mask, regions, decision. */
 #ifndef EXAMPLES_DETECT_REGIONS_H
 #define EXAMPLES_DETECT_REGIONS_H
 
@@ -19,6 +19,7 @@ typedef struct region_setup {
     bool calibrated;
     aaclip_calibration calibration; /* without one, only its map threshold counts */
     uint8_t *roi;                   /* NULL: everywhere */
+    bool nowhere;                   /* all of it is black: no regions, and nothing to decide by */
     const char *roi_path;
     uint32_t roi_width, roi_height;
     unsigned min_area;
@@ -36,13 +37,17 @@ aaclip_status region_setup_open(region_setup *setup, const region_options *optio
                                 const aaclip_adapters *adapters);
 void region_setup_close(region_setup *setup);
 
+/* Has a detector decide, if calibrated, and find regions if they are wanted. */
+void region_setup_options(const region_setup *setup, bool wanted, aaclip_detector_options *options);
+/* Gives it the region of interest. */
+aaclip_status region_setup_look(const region_setup *setup, aaclip_detector *detector);
+
 /* The region of interest must have the size of `photo`; false with a message when it has not. */
 bool region_setup_fits(const region_setup *setup, const aaclip_image_view *photo,
                        const char *photo_path, const char *program);
 
-/* `probability` has the size of the photograph. Clear the report also after a failure. */
-aaclip_status region_report_make(region_report *report, const region_setup *setup, float score,
-                                 const float *probability, const aaclip_image_view *photo);
+/* Copies what the detector found. Clear the report also after a failure. */
+aaclip_status region_report_keep(region_report *report, const aaclip_result *result);
 void region_report_clear(region_report *report);
 
 aaclip_status write_mask(const char *path, const region_setup *setup, const float *probability,

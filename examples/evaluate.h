@@ -10,10 +10,21 @@
 
 #define PROGRAM "aaclip-evaluate"
 
+/* An anomaly map, or a mask with 1 where abnormal. Without tiles all maps have one size. */
+typedef struct map_image {
+    float *values;
+    uint32_t width, height;
+} map_image;
+
+typedef struct mask_image {
+    uint8_t *marks;
+    uint32_t width, height;
+} mask_image;
+
 /* What a detector gave for one image, without its map. */
 typedef struct image_scores {
     float score, map_least, map_largest;
-    uint32_t levels;
+    uint32_t levels, width, height; /* the photograph's size */
 } image_scores;
 
 typedef struct image_row {
@@ -22,6 +33,7 @@ typedef struct image_row {
     bool done, reused;
     image_scores scores;
     float dataset_score;
+    float peak;    /* of the map as a probability at the photograph's size, when calibrating */
     char *failure; /* NULL, or why this image does not count */
 } image_row;
 
@@ -46,6 +58,9 @@ char *format_text(const char *format, ...) AACLIP_PRINTF(1, 2);
 /* Like mkdir -p, with a message on failure. */
 bool make_folders(const char *path);
 bool make_folder_of(const char *path); /* the folder that a file is to be in */
+bool to_stdout(const char *path);      /* whether it is "-" */
+/* A message of the library's last error unless the status is AACLIP_OK. */
+bool failed(aaclip_status status);
 /* FOLDER/CLASS/[DEFECT-]STEM-NUMBER.ENDING, made of characters that any file system takes. */
 char *image_file(const char *folder, const aaclip_sample *sample, uint64_t number,
                  const char *ending);
@@ -69,23 +84,28 @@ typedef struct result_store {
 bool store_open(result_store *store, const char *folder);
 void store_close(result_store *store);
 bool store_find(const result_store *store, uint64_t id, image_scores *scores);
-/* Reads side * side floats; false where the file is missing or not what was written. */
-bool store_read_map(const result_store *store, const image_row *row, uint32_t side, float *map);
+/* Reads the map into new memory; false where the file is missing or not what was written. */
+bool store_read_map(const result_store *store, const image_row *row, map_image *map);
 /* `map` may be NULL: then scores alone are kept. False with a message. */
-bool store_add(result_store *store, const image_row *row, const float *map, uint32_t side);
+bool store_add(result_store *store, const image_row *row, const map_image *map);
 
-/* An image with its map (side x side) and what is known of its truth (NULL: no mask). */
+/* An image with its map and what is known of its truth; either may be NULL. */
 typedef struct picture {
     aaclip_image_view photo;
-    const uint8_t *truth;
-    const float *map; /* may be NULL */
-    uint32_t side, levels;
+    const mask_image *truth;
+    const map_image *map;
+    uint32_t levels;
     int label;
 } picture;
 
-/* Reads a mask into side x side bytes, 0 or 1, as Pillow's convert("L") and NEAREST do. */
-aaclip_status read_truth(const char *path, uint32_t side, uint8_t *truth);
-/* Writes photo, mask and heat map side by side, each at most `most` pixels wide and high. */
+/* Reads a mask at its own size: abnormal is what Pillow's convert("L") does not make black. */
+aaclip_status mask_open(mask_image *mask, const char *path);
+/* Pillow's NEAREST. */
+bool mask_resize(const mask_image *mask, uint8_t *resized, uint32_t width, uint32_t height);
+/*
+ * Writes photo, mask and heat map side by side, each at most `most` pixels wide and high, and the
+ * scale of colours with 1 at the top and 0 at the bottom.
+ */
 aaclip_status write_panels(const char *path, const picture *panels, uint32_t most);
 
 /* How a checkpoint is run over the data set. */
@@ -94,7 +114,7 @@ typedef struct evaluation_plan {
     result_store *store; /* NULL: nothing is kept */
     const uint64_t *class_keys;
     const char *pictures; /* folder; NULL: none are drawn */
-    bool pixels;
+    bool pixels, peaks;   /* what is wanted of the maps */
     progress_bar *bar;
 } evaluation_plan;
 

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { GAP = 6, SCALE_WIDTH = 10 }; /* white between panels; the scale of colours */
+
 /* Where Pillow's NEAREST looks for each of `size` places among `from`: it adds up steps. */
 static void nearest_places(uint32_t *places, uint32_t size, uint32_t from)
 {
@@ -12,18 +14,18 @@ static void nearest_places(uint32_t *places, uint32_t size, uint32_t from)
         places[i] = at < from ? (uint32_t)at : from - 1;
 }
 
-static bool resize_nearest(const uint8_t *image, uint32_t width, uint32_t height, uint8_t *resized,
-                           uint32_t new_width, uint32_t new_height)
+bool mask_resize(const mask_image *mask, uint8_t *resized, uint32_t width, uint32_t height)
 {
-    uint32_t *columns = malloc(((size_t)new_width + new_height) * sizeof *columns);
+    uint32_t *columns = malloc(((size_t)width + height) * sizeof *columns);
     if (!columns)
         return false;
-    uint32_t *rows = columns + new_width;
-    nearest_places(columns, new_width, width);
-    nearest_places(rows, new_height, height);
-    for (uint32_t y = 0; y < new_height; y++)
-        for (uint32_t x = 0; x < new_width; x++)
-            resized[(size_t)y * new_width + x] = image[(size_t)rows[y] * width + columns[x]];
+    uint32_t *rows = columns + width;
+    nearest_places(columns, width, mask->width);
+    nearest_places(rows, height, mask->height);
+    for (uint32_t y = 0; y < height; y++)
+        for (uint32_t x = 0; x < width; x++)
+            resized[(size_t)y * width + x] =
+                mask->marks[(size_t)rows[y] * mask->width + columns[x]];
     free(columns);
     return true;
 }
@@ -39,21 +41,21 @@ static void mark_abnormal(const aaclip_image_view *view, uint8_t *marks)
     }
 }
 
-aaclip_status read_truth(const char *path, uint32_t side, uint8_t *truth)
+aaclip_status mask_open(mask_image *mask, const char *path)
 {
-    aaclip_image *mask = NULL;
-    aaclip_status status = aaclip_image_open(&mask, path);
+    aaclip_image *image = NULL;
+    *mask = (mask_image){0};
+    aaclip_status status = aaclip_image_open(&image, path);
     if (status)
         return status;
-    const aaclip_image_view view = aaclip_image_get_view(mask);
-    uint8_t *marks = malloc((size_t)view.width * view.height);
-    if (marks)
-        mark_abnormal(&view, marks);
-    if (!marks || !resize_nearest(marks, view.width, view.height, truth, side, side))
-        status = AACLIP_ERROR_OUT_OF_MEMORY;
-    free(marks);
-    aaclip_image_close(&mask);
-    return status;
+    const aaclip_image_view view = aaclip_image_get_view(image);
+    mask->width = view.width;
+    mask->height = view.height;
+    mask->marks = malloc((size_t)view.width * view.height);
+    if (mask->marks)
+        mark_abnormal(&view, mask->marks);
+    aaclip_image_close(&image);
+    return mask->marks ? AACLIP_OK : AACLIP_ERROR_OUT_OF_MEMORY;
 }
 
 /* White where abnormal; grey where nothing is known. */
@@ -61,8 +63,7 @@ static bool draw_truth(const picture *panels, uint32_t width, uint32_t height, u
 {
     const uint8_t unknown = panels->label == 0 ? 0 : 128;
     uint8_t *marks = malloc((size_t)width * height);
-    bool drawn = marks && (!panels->truth || resize_nearest(panels->truth, panels->side,
-                                                            panels->side, marks, width, height));
+    bool drawn = marks && (!panels->truth || mask_resize(panels->truth, marks, width, height));
     for (size_t i = 0; drawn && i < (size_t)width * height; i++)
         memset(rgb + 3 * i, panels->truth ? 255 * marks[i] : unknown, 3);
     free(marks);
@@ -81,8 +82,8 @@ static aaclip_status draw_heat(const picture *panels, const aaclip_image_view *p
     float *values = malloc(pixels * sizeof *values);
     aaclip_status status = AACLIP_ERROR_OUT_OF_MEMORY;
     if (values)
-        status = aaclip_map_resize(panels->map, panels->side, panels->side, values, photo->width,
-                                   photo->height);
+        status = aaclip_map_resize(panels->map->values, panels->map->width, panels->map->height,
+                                   values, photo->width, photo->height);
     if (!status) {
         aaclip_map_probability(values, pixels, panels->levels, values);
         status = aaclip_overlay(photo, values, opacity, rgb);
@@ -91,17 +92,33 @@ static aaclip_status draw_heat(const picture *panels, const aaclip_image_view *p
     return status;
 }
 
+/* Every row from 1 at the top to 0 at the bottom. */
+static void draw_scale(uint8_t *rgb, size_t stride, uint32_t height)
+{
+    for (uint32_t y = 0; y < height; y++) {
+        const float value = height > 1 ? 1 - (float)y / (float)(height - 1) : 1;
+        uint8_t colour[3];
+        aaclip_colour_map(&value, 1, colour);
+        for (size_t x = 0; x < SCALE_WIDTH; x++)
+            memcpy(rgb + y * stride + 3 * x, colour, sizeof colour);
+    }
+}
+
 static aaclip_status write_beside(const char *path, const uint8_t *panels, uint32_t width,
                                   uint32_t height)
 {
-    const size_t row = (size_t)width * 3, panel = row * height;
-    uint8_t *rgb = malloc(3 * panel);
+    const size_t row = (size_t)width * 3, panel = row * height, step = row + 3 * GAP;
+    const uint32_t whole = 3 * (width + GAP) + SCALE_WIDTH;
+    const size_t stride = (size_t)whole * 3;
+    uint8_t *rgb = malloc(stride * height);
     if (!rgb)
         return AACLIP_ERROR_OUT_OF_MEMORY;
+    memset(rgb, 255, stride * height);
     for (uint32_t y = 0; y < height; y++)
         for (size_t i = 0; i < 3; i++)
-            memcpy(rgb + (3 * y + i) * row, panels + i * panel + y * row, row);
-    const aaclip_image_view view = {rgb, 3 * width, height, 0, AACLIP_PIXEL_RGB8};
+            memcpy(rgb + y * stride + i * step, panels + i * panel + y * row, row);
+    draw_scale(rgb + 3 * step, stride, height);
+    const aaclip_image_view view = {rgb, whole, height, 0, AACLIP_PIXEL_RGB8};
     aaclip_status status = aaclip_write_png(path, &view);
     free(rgb);
     return status;

@@ -149,10 +149,20 @@ static json_t *values_json(const char *name, const aaclip_metric_values *values)
         {"aupro_30_error", values->aupro_30_error},
         {"aupro_05_error", values->aupro_05_error},
     };
-    json_t *object = json_pack(
-        "{s:o, s:I, s:I, s:I, s:I}", "class", text_json(name), "images", (json_int_t)values->images,
-        "normal_images", (json_int_t)values->normal_images, "abnormal_images",
-        (json_int_t)values->abnormal_images, "regions", (json_int_t)values->regions);
+    const struct {
+        const char *name;
+        uint64_t value;
+    } counts[] = {
+        {"images", values->images},
+        {"normal_images", values->normal_images},
+        {"abnormal_images", values->abnormal_images},
+        {"regions", values->regions},
+        {"normal_pixels", values->normal_pixels},
+        {"abnormal_pixels", values->abnormal_pixels},
+    };
+    json_t *object = json_pack("{s:o}", "class", text_json(name));
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
+        json_object_set_new(object, counts[i].name, json_integer((json_int_t)counts[i].value));
     for (size_t i = 0; i < sizeof reals / sizeof *reals; i++)
         set_real(object, reals[i].name, reals[i].value);
     return object;

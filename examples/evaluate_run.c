@@ -10,8 +10,8 @@
 typedef struct job {
     image_row *row;
     aaclip_image *photo;
-    uint8_t *truth; /* side x side; NULL without a mask */
-    float *map;     /* side x side */
+    mask_image truth; /* without marks when there is no mask */
+    map_image map;
 } job;
 
 enum { QUEUE_ROOM = 3, PICTURE_SIDE = 512 };
@@ -27,7 +27,6 @@ typedef struct queue {
 typedef struct pipeline {
     const evaluation_plan *plan;
     evaluation *result;
-    uint32_t side;
     queue read, computed;
     bool broken; /* of the writing thread, until it is joined */
 } pipeline;
@@ -86,8 +85,8 @@ static void free_job(job *item)
     if (!item)
         return;
     aaclip_image_close(&item->photo);
-    free(item->truth);
-    free(item->map);
+    free(item->truth.marks);
+    free(item->map.values);
     free(item);
 }
 
@@ -119,25 +118,47 @@ static uint64_t image_id(const pipeline *work, const aaclip_sample *sample)
     return id;
 }
 
+/*
+ * A mask may be smaller or larger than its photograph, but not of other proportions: that is the
+ * mask of something else, or the photograph was turned after it was drawn.
+ */
+static void check_proportions(image_row *row, const mask_image *mask)
+{
+    const double least_share = 0.98;
+    const double across = (double)mask->width * row->scores.height;
+    const double along = (double)mask->height * row->scores.width;
+    if (fmin(across, along) >= least_share * fmax(across, along))
+        return;
+    char *text = format_text("%s: expected the proportions of %s, %ux%u, found %ux%u",
+                             row->sample->mask_path, row->sample->image_path, row->scores.width,
+                             row->scores.height, mask->width, mask->height);
+    fail_with(row, text ? text : "out of memory");
+    free(text);
+}
+
+static void read_photo(job *item)
+{
+    fail(item->row, aaclip_image_open(&item->photo, item->row->sample->image_path));
+    const aaclip_image_view view = aaclip_image_get_view(item->photo);
+    item->row->scores.width = view.width;
+    item->row->scores.height = view.height;
+}
+
 static void read_job(const pipeline *work, job *item)
 {
     const evaluation_plan *plan = work->plan;
     image_row *row = item->row;
-    const size_t pixels = (size_t)work->side * work->side;
     row->id = image_id(work, row->sample);
-    item->map = malloc(pixels * sizeof *item->map);
-    item->truth = row->sample->mask_path ? malloc(pixels) : NULL;
-    if (!item->map || (row->sample->mask_path && !item->truth)) {
-        fail(row, AACLIP_ERROR_OUT_OF_MEMORY);
-        return;
-    }
-    const bool whole = plan->pixels || plan->pictures;
+    const bool whole = plan->pixels || plan->peaks || plan->pictures;
     row->reused = plan->store && store_find(plan->store, row->id, &row->scores) &&
-                  (!whole || store_read_map(plan->store, row, work->side, item->map));
+                  (!whole || store_read_map(plan->store, row, &item->map));
     if (!row->reused || plan->pictures)
-        fail(row, aaclip_image_open(&item->photo, row->sample->image_path));
-    if (item->truth)
-        fail(row, read_truth(row->sample->mask_path, work->side, item->truth));
+        read_photo(item);
+    if (row->failure || !row->sample->mask_path)
+        return;
+    fail(row, mask_open(&item->truth, row->sample->mask_path));
+    if (!row->failure)
+        check_proportions(row, &item->truth);
 }
 
 static void *read_all(void *user)
@@ -169,19 +190,28 @@ static void compute(const pipeline *work, job *item)
     if (status)
         return;
     const size_t pixels = (size_t)found.map_width * found.map_height;
-    row->scores = (image_scores){found.score, found.map[0], found.map[0], found.level_count};
-    for (size_t i = 0; i < pixels; i++) {
-        row->scores.map_least = fminf(row->scores.map_least, found.map[i]);
-        row->scores.map_largest = fmaxf(row->scores.map_largest, found.map[i]);
+    item->map = (map_image){malloc(pixels * sizeof *found.map), found.map_width, found.map_height};
+    if (!item->map.values) {
+        fail(row, AACLIP_ERROR_OUT_OF_MEMORY);
+        return;
     }
-    memcpy(item->map, found.map, pixels * sizeof *item->map);
+    memcpy(item->map.values, found.map, pixels * sizeof *found.map);
+    image_scores *scores = &row->scores;
+    scores->score = found.score;
+    scores->levels = found.level_count;
+    scores->map_least = scores->map_largest = found.map[0];
+    for (size_t i = 0; i < pixels; i++) {
+        scores->map_least = fminf(scores->map_least, found.map[i]);
+        scores->map_largest = fmaxf(scores->map_largest, found.map[i]);
+    }
 }
 
 static void draw(const pipeline *work, const job *item)
 {
     const aaclip_sample *sample = item->row->sample;
-    const picture panels = {aaclip_image_get_view(item->photo), item->truth,  item->map, work->side,
-                            item->row->scores.levels,           sample->label};
+    const picture panels = {aaclip_image_get_view(item->photo),
+                            item->truth.marks ? &item->truth : NULL, &item->map,
+                            item->row->scores.levels, sample->label};
     char *path =
         image_file(work->plan->pictures, sample, hash_text(HASH_START, sample->image_path), ".png");
     if (!path)
@@ -193,15 +223,53 @@ static void draw(const pipeline *work, const job *item)
     free(path);
 }
 
+/* As aaclip-detect takes it, so that a threshold means the same there. */
+static aaclip_status find_peak(const job *item)
+{
+    const image_scores *scores = &item->row->scores;
+    const map_image *map = &item->map;
+    const size_t pixels = (size_t)scores->width * scores->height;
+    float *probability = malloc(pixels * sizeof *probability);
+    if (!probability)
+        return AACLIP_ERROR_OUT_OF_MEMORY;
+    aaclip_status status = aaclip_map_resize(map->values, map->width, map->height, probability,
+                                             scores->width, scores->height);
+    if (!status) {
+        aaclip_map_probability(probability, pixels, scores->levels, probability);
+        status =
+            aaclip_map_peak(probability, NULL, scores->width, scores->height, &item->row->peak);
+    }
+    free(probability);
+    return status;
+}
+
 /* Without pixels the range of the map is all that the data-set score needs. */
-static aaclip_status count(const pipeline *work, const job *item)
+static aaclip_status count_scores(const pipeline *work, const image_row *row)
+{
+    const float range[] = {row->scores.map_least, row->scores.map_largest};
+    return aaclip_metrics_add(work->result->metrics, row->sample->class_name, range, NULL, 2, 1,
+                              row->scores.score, row->sample->label);
+}
+
+/* The mask at the map's size; NULL without one, or on failure. */
+static uint8_t *fit_truth(const job *item)
+{
+    if (!item->truth.marks)
+        return NULL;
+    const map_image *map = &item->map;
+    uint8_t *truth = malloc((size_t)map->width * map->height);
+    if (truth && mask_resize(&item->truth, truth, map->width, map->height))
+        return truth;
+    free(truth);
+    fail(item->row, AACLIP_ERROR_OUT_OF_MEMORY);
+    return NULL;
+}
+
+static aaclip_status count_pixels(const pipeline *work, const job *item, const uint8_t *truth)
 {
     const image_row *row = item->row;
-    const float range[] = {row->scores.map_least, row->scores.map_largest};
-    const bool pixels = work->plan->pixels;
-    return aaclip_metrics_add(work->result->metrics, row->sample->class_name,
-                              pixels ? item->map : range, pixels ? item->truth : NULL,
-                              pixels ? work->side : 2, pixels ? work->side : 1, row->scores.score,
+    return aaclip_metrics_add(work->result->metrics, row->sample->class_name, item->map.values,
+                              truth, item->map.width, item->map.height, row->scores.score,
                               row->sample->label);
 }
 
@@ -212,15 +280,19 @@ static void write_job(pipeline *work, const job *item)
     const evaluation_plan *plan = work->plan;
     if (!row->failure && plan->pictures)
         draw(work, item);
+    if (!row->failure && plan->peaks)
+        fail(row, find_peak(item));
+    uint8_t *truth = !row->failure && plan->pixels ? fit_truth(item) : NULL;
     if (row->failure)
         return;
-    aaclip_status status = count(work, item);
+    aaclip_status status = plan->pixels ? count_pixels(work, item, truth) : count_scores(work, row);
+    free(truth);
     work->broken = status == AACLIP_ERROR_OUT_OF_MEMORY;
     if (work->broken)
         complain(PROGRAM, "%s; --histogram needs less memory", aaclip_last_error());
     fail(row, status);
     if (!status && plan->store && !row->reused &&
-        !store_add(plan->store, row, plan->pixels ? item->map : NULL, work->side)) {
+        !store_add(plan->store, row, plan->pixels ? &item->map : NULL)) {
         work->broken = true;
         fail_with(row, "its result cannot be kept");
     }
@@ -268,8 +340,7 @@ static void compute_all(pipeline *work)
 
 bool evaluate_images(evaluation *result, const evaluation_plan *plan)
 {
-    pipeline work = {
-        .plan = plan, .result = result, .side = aaclip_detector_image_size(plan->detector)};
+    pipeline work = {.plan = plan, .result = result};
     pthread_t reader, writer;
     queue_start(&work.read);
     queue_start(&work.computed);

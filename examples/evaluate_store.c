@@ -35,6 +35,16 @@ char *format_text(const char *format, ...)
     return text;
 }
 
+bool to_stdout(const char *path)
+{
+    return path && strcmp(path, "-") == 0;
+}
+
+bool failed(aaclip_status status)
+{
+    return status && complain(PROGRAM, "%s", aaclip_last_error());
+}
+
 bool make_folders(const char *path)
 {
     char *copy = strdup(path);
@@ -99,16 +109,17 @@ static bool parse_line(const char *line, size_t length, stored_line *stored)
     json_t *root = json_loadb(line, length, 0, NULL);
     const char *id;
     double score, least, largest;
-    int levels;
-    bool whole = json_unpack(root, "{s:s, s:F, s:F, s:F, s:i}", "id", &id, "score", &score,
-                             "map_least", &least, "map_largest", &largest, "levels", &levels) == 0;
+    int levels, width, height;
+    bool whole = json_unpack(root, "{s:s, s:F, s:F, s:F, s:i, s:i, s:i}", "id", &id, "score",
+                             &score, "map_least", &least, "map_largest", &largest, "levels",
+                             &levels, "width", &width, "height", &height) == 0;
     char *end = NULL;
     if (whole) {
         stored->id = strtoull(id, &end, 16);
-        stored->scores =
-            (image_scores){(float)score, (float)least, (float)largest, (uint32_t)levels};
+        stored->scores = (image_scores){(float)score,     (float)least,    (float)largest,
+                                        (uint32_t)levels, (uint32_t)width, (uint32_t)height};
     }
-    whole = whole && end != id && !*end && levels > 0;
+    whole = whole && end != id && !*end && levels > 0 && width > 0 && height > 0;
     json_decref(root);
     return whole;
 }
@@ -192,33 +203,55 @@ bool store_find(const result_store *store, uint64_t id, image_scores *scores)
     return found != NULL;
 }
 
-/* The arrays that aaclip_write_npy makes: version 1.0, little-endian float32, row-major. */
-bool store_read_map(const result_store *store, const image_row *row, uint32_t side, float *map)
+/* Reads the header of what aaclip_write_npy makes: version 1.0, little-endian float32, row-major.
+ */
+static bool read_shape(FILE *file, map_image *map)
+{
+    uint8_t start[10];
+    char header[1024] = "";
+    bool good = fread(start, 1, sizeof start, file) == sizeof start &&
+                memcmp(start, "\x93NUMPY\x01", 7) == 0;
+    const size_t length = good ? start[8] + 256u * start[9] : 0;
+    good = good && length < sizeof header && fread(header, 1, length, file) == length;
+    const char *shape = good && strstr(header, "'<f4'") ? strstr(header, "'shape': (") : NULL;
+    return shape &&
+           sscanf(shape, "'shape': (%" SCNu32 ", %" SCNu32 ")", &map->height, &map->width) == 2;
+}
+
+/* Of the size that the header tells, so that damage there cannot ask for any amount of memory. */
+static bool read_values(FILE *file, map_image *map)
+{
+    const uint64_t count = (uint64_t)map->width * map->height;
+    const off_t start = ftello(file);
+    struct stat info;
+    if (start < 0 || fstat(fileno(file), &info) != 0 || info.st_size < start || !count ||
+        (uint64_t)(info.st_size - start) / sizeof *map->values != count ||
+        (uint64_t)(info.st_size - start) % sizeof *map->values)
+        return false;
+    map->values = malloc((size_t)count * sizeof *map->values);
+    if (map->values && fread(map->values, sizeof *map->values, (size_t)count, file) == count)
+        return true;
+    free(map->values);
+    map->values = NULL;
+    return false;
+}
+
+bool store_read_map(const result_store *store, const image_row *row, map_image *map)
 {
     char *path = image_file(store->cache, row->sample, row->id, ".npy");
     FILE *file = path ? fopen(path, "rb") : NULL;
     free(path);
-    if (!file)
-        return false;
-    uint8_t start[10];
-    char header[1024] = "", shape[64];
-    const size_t count = (size_t)side * side;
-    snprintf(shape, sizeof shape, "'shape': (%u, %u)", side, side);
-    bool good = fread(start, 1, sizeof start, file) == sizeof start &&
-                memcmp(start, "\x93NUMPY\x01", 7) == 0;
-    const size_t length = good ? start[8] + 256u * start[9] : 0;
-    good = good && length < sizeof header && fread(header, 1, length, file) == length &&
-           strstr(header, "'<f4'") && strstr(header, shape) &&
-           fread(map, sizeof *map, count, file) == count && fgetc(file) == EOF;
-    fclose(file);
+    *map = (map_image){0};
+    bool good = file && read_shape(file, map) && read_values(file, map);
+    if (file)
+        fclose(file);
     return good;
 }
 
-static bool write_map(const char *path, const float *map, uint32_t side)
+static bool write_map(const char *path, const map_image *map)
 {
-    const size_t shape[] = {side, side};
-    return make_folder_of(path) && (aaclip_write_npy(path, map, shape, 2) == AACLIP_OK ||
-                                    !complain(PROGRAM, "%s", aaclip_last_error()));
+    const size_t shape[] = {map->height, map->width};
+    return make_folder_of(path) && !failed(aaclip_write_npy(path, map->values, shape, 2));
 }
 
 static bool write_line(const result_store *store, const json_t *line)
@@ -228,18 +261,19 @@ static bool write_line(const result_store *store, const json_t *line)
            !complain(PROGRAM, "%s: cannot write: %s", store->path, strerror(errno));
 }
 
-bool store_add(result_store *store, const image_row *row, const float *map, uint32_t side)
+bool store_add(result_store *store, const image_row *row, const map_image *map)
 {
     char id[32];
     snprintf(id, sizeof id, "%016" PRIx64, row->id);
+    const image_scores *scores = &row->scores;
     json_t *line =
-        json_pack("{s:s, s:o, s:o, s:i, s:f, s:f, s:f, s:i}", "id", id, "image",
+        json_pack("{s:s, s:o, s:o, s:i, s:f, s:f, s:f, s:i, s:i, s:i}", "id", id, "image",
                   text_json(row->sample->image_path), "class", text_json(row->sample->class_name),
-                  "label", row->sample->label, "score", (double)row->scores.score, "map_least",
-                  (double)row->scores.map_least, "map_largest", (double)row->scores.map_largest,
-                  "levels", (int)row->scores.levels);
+                  "label", row->sample->label, "score", (double)scores->score, "map_least",
+                  (double)scores->map_least, "map_largest", (double)scores->map_largest, "levels",
+                  (int)scores->levels, "width", (int)scores->width, "height", (int)scores->height);
     char *path = image_file(store->cache, row->sample, row->id, ".npy");
-    bool kept = path && (!map || write_map(path, map, side)) && write_line(store, line);
+    bool kept = path && (!map || write_map(path, map)) && write_line(store, line);
     json_decref(line);
     free(path);
     return kept;

@@ -3,21 +3,36 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PLOT_SIDE = 260, PLOT_MARGIN = 34, CURVE_POINTS = 200, THUMBNAIL_SIDE = 160 };
+enum {
+    PLOT_SIDE = 300,
+    PLOT_LEFT = 42,
+    PLOT_TOP = 8,
+    TICKS = 5, /* parts of an axis */
+    CURVE_POINTS = 200,
+    THUMBNAIL_SIDE = 168,
+    SCALE_STEPS = 64,
+    SCALE_STEP_WIDTH = 5
+};
 
 static const char style[] =
     "body{font:15px/1.45 system-ui,sans-serif;margin:2em auto;max-width:1180px;padding:0 1em;"
     "color:#222;background:#fff}"
-    "h1{font-size:1.6em}h2{margin-top:2em;border-bottom:1px solid #ccc}"
-    "table{border-collapse:collapse}td,th{padding:.25em .7em;border-bottom:1px solid #e4e4e4;"
-    "text-align:right}td:first-child,th:first-child{text-align:left}"
-    "tr.mean td{font-weight:bold;border-top:2px solid #888}dt{float:left;width:9em;color:#666}"
-    "dd{margin:0 0 0 9em;overflow-wrap:anywhere}.plots,.worst{display:flex;flex-wrap:wrap;gap:1em}"
-    "figure{margin:0}figcaption{font-size:.85em;max-width:480px;overflow-wrap:anywhere}"
+    "h1{font-size:1.6em}h2{margin-top:2em;border-bottom:1px solid #ccc}h3{margin:1.6em 0 .5em}"
+    "table{border-collapse:collapse;font-variant-numeric:tabular-nums}"
+    "td,th{padding:.3em .8em;border-bottom:1px solid #e4e4e4;text-align:right}"
+    "td:first-child,th:first-child{text-align:left}thead th{border-bottom:2px solid #888}"
+    "tbody tr:nth-child(even){background:#f6f7f9}td.count{color:#666}"
+    "tr.mean td{font-weight:bold;border-top:2px solid #888}"
+    "dl{display:grid;grid-template-columns:max-content 1fr;gap:.1em 1.2em}dt{color:#666}"
+    "dd{margin:0;overflow-wrap:anywhere}"
+    ".plots{display:grid;grid-template-columns:repeat(auto-fill,minmax(352px,1fr));gap:1.2em}"
+    ".worst{display:grid;grid-template-columns:repeat(auto-fill,minmax(540px,1fr));gap:1.2em}"
+    "figure{margin:0}figcaption{font-size:.85em;overflow-wrap:anywhere}"
+    ".plots figcaption{font-weight:600;margin-left:42px}.path{color:#666}"
     ".worst img{max-width:100%;display:block}.legend{font-size:.85em;padding:0;list-style:none;"
     "display:flex;flex-wrap:wrap;gap:.2em 1.2em}.legend svg{vertical-align:-1px;margin-right:.4em}"
     ".failed{color:#a00}.frame{fill:none;stroke:#888}.grid{stroke:#e4e4e4}"
-    "svg text{font-size:11px;fill:#555}";
+    ".chance{stroke:#aaa;stroke-dasharray:4 4}svg text{font-size:11px;fill:#555}";
 
 /* Characters that HTML does not take become '?', as do bytes that are no UTF-8. */
 static void write_escaped(FILE *file, const char *text)
@@ -48,7 +63,8 @@ static void write_values_row(FILE *file, const char *name, const aaclip_metric_v
     fputs("</td>", file);
     for (size_t i = 0; i < COLUMN_COUNT; i++)
         fprintf(file, "<td>%s</td>", texts[i]);
-    fputs("</tr>\n", file);
+    fprintf(file, "<td class=\"count\">%llu</td><td class=\"count\">%llu</td></tr>\n",
+            (unsigned long long)values->normal_images, (unsigned long long)values->abnormal_images);
 }
 
 static void write_table_head(FILE *file, const char *first)
@@ -56,7 +72,7 @@ static void write_table_head(FILE *file, const char *first)
     fprintf(file, "<table>\n<thead><tr><th>%s</th>", first);
     for (size_t i = 0; i < COLUMN_COUNT; i++)
         fprintf(file, "<th>%s</th>", column_names[i]);
-    fputs("</tr></thead>\n<tbody>\n", file);
+    fputs("<th>normal</th><th>abnormal</th></tr></thead>\n<tbody>\n", file);
 }
 
 static void write_table(FILE *file, const evaluation *result)
@@ -85,57 +101,54 @@ static void write_curve(FILE *file, const evaluation *result, size_t index, aacl
     fprintf(file, "<path fill=\"none\" stroke-width=\"1.5\" stroke=\"hsl(%u,65%%,42%%)\" d=\"",
             hue(index));
     for (size_t i = 0; i < count; i++) {
-        const double x = PLOT_MARGIN + points[i].x * PLOT_SIDE;
-        const double y = 8 + (1 - points[i].y) * PLOT_SIDE;
+        const double x = PLOT_LEFT + points[i].x * PLOT_SIDE;
+        const double y = PLOT_TOP + (1 - points[i].y) * PLOT_SIDE;
         if (!steps)
             fprintf(file, "%c%.1f %.1f", i ? 'L' : 'M', x, y);
         else if (i)
             fprintf(file, "V%.1fH%.1f", y, x);
         else
-            fprintf(file, "M%d %.1fH%.1f", PLOT_MARGIN, y, x);
+            fprintf(file, "M%d %.1fH%.1f", PLOT_LEFT, y, x);
     }
     fputs("\"><title>", file);
     write_escaped(file, values_name(result, index));
     fputs("</title></path>\n", file);
 }
 
-static void write_axes(FILE *file, const char *across, const char *up)
+static void write_ticks(FILE *file)
 {
-    const int bottom = 8 + PLOT_SIDE, right = PLOT_MARGIN + PLOT_SIDE;
-    for (int i = 1; i < 5; i++) {
-        const int step = i * PLOT_SIDE / 5;
-        fprintf(file, "<path class=\"grid\" d=\"M%d %dH%dM%d 8V%d\"/>\n", PLOT_MARGIN, 8 + step,
-                right, PLOT_MARGIN + step, bottom);
+    const int bottom = PLOT_TOP + PLOT_SIDE, right = PLOT_LEFT + PLOT_SIDE;
+    for (int i = 0; i <= TICKS; i++) {
+        const int x = PLOT_LEFT + i * PLOT_SIDE / TICKS, y = bottom - i * PLOT_SIDE / TICKS;
+        const double value = (double)i / TICKS;
+        fprintf(file, "<path class=\"grid\" d=\"M%d %dH%dM%d %dV%d\"/>\n", PLOT_LEFT, y, right, x,
+                PLOT_TOP, bottom);
+        fprintf(file,
+                "<text x=\"%d\" y=\"%d\" text-anchor=\"middle\">%g</text>"
+                "<text x=\"%d\" y=\"%d\" text-anchor=\"end\">%g</text>\n",
+                x, bottom + 14, value, PLOT_LEFT - 5, y + 4, value);
     }
-    fprintf(file, "<rect class=\"frame\" x=\"%d\" y=\"8\" width=\"%d\" height=\"%d\"/>\n",
-            PLOT_MARGIN, PLOT_SIDE, PLOT_SIDE);
-    fprintf(file, "<text x=\"%d\" y=\"%d\">0</text><text x=\"%d\" y=\"%d\">1</text>\n", PLOT_MARGIN,
-            bottom + 13, right - 6, bottom + 13);
-    fprintf(file, "<text x=\"%d\" y=\"%d\">0</text><text x=\"%d\" y=\"16\">1</text>\n",
-            PLOT_MARGIN - 10, bottom, PLOT_MARGIN - 10);
-    fprintf(file, "<text x=\"%d\" y=\"%d\" text-anchor=\"middle\">%s</text>\n",
-            PLOT_MARGIN + PLOT_SIDE / 2, bottom + 24, across);
-    fprintf(file,
-            "<text transform=\"translate(14 %d) rotate(-90)\" text-anchor=\"middle\">%s"
-            "</text>\n",
-            8 + PLOT_SIDE / 2, up);
 }
 
-static void write_plots(FILE *file, const evaluation *result)
+static void write_axes(FILE *file, const char *across, const char *up, bool diagonal)
 {
-    static const struct {
-        aaclip_curve kind;
-        const char *title, *across, *up;
-        bool steps;
-    } plots[] = {
-        {AACLIP_CURVE_PIXEL_ROC, "pixels: ROC", "false positive rate", "true positive rate", false},
-        {AACLIP_CURVE_PIXEL_PR, "pixels: precision and recall", "recall", "precision", true},
-        {AACLIP_CURVE_PIXEL_PRO, "pixels: overlap with regions", "false positive rate", "PRO",
-         false},
-        {AACLIP_CURVE_DATASET_ROC, "images: ROC", "false positive rate", "true positive rate",
-         false},
-        {AACLIP_CURVE_DATASET_PR, "images: precision and recall", "recall", "precision", true},
-    };
+    const int bottom = PLOT_TOP + PLOT_SIDE, right = PLOT_LEFT + PLOT_SIDE;
+    write_ticks(file);
+    if (diagonal)
+        fprintf(file, "<path class=\"chance\" d=\"M%d %dL%d %d\"/>\n", PLOT_LEFT, bottom, right,
+                PLOT_TOP);
+    fprintf(file, "<rect class=\"frame\" x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\"/>\n",
+            PLOT_LEFT, PLOT_TOP, PLOT_SIDE, PLOT_SIDE);
+    fprintf(file, "<text x=\"%d\" y=\"%d\" text-anchor=\"middle\">%s</text>\n",
+            PLOT_LEFT + PLOT_SIDE / 2, bottom + 30, across);
+    fprintf(file,
+            "<text transform=\"translate(11 %d) rotate(-90)\" text-anchor=\"middle\">%s"
+            "</text>\n",
+            PLOT_TOP + PLOT_SIDE / 2, up);
+}
+
+static void write_legend(FILE *file, const evaluation *result)
+{
     fputs("<ul class=\"legend\">", file);
     for (size_t i = 0; i < result->classes.count; i++) {
         fprintf(file,
@@ -145,18 +158,61 @@ static void write_plots(FILE *file, const evaluation *result)
         write_escaped(file, values_name(result, i));
         fputs("</li>", file);
     }
-    fputs("</ul>\n<div class=\"plots\">\n", file);
+    fputs("</ul>\n", file);
+}
+
+static void write_plots(FILE *file, const evaluation *result)
+{
+    static const char fpr[] = "false positive rate", tpr[] = "true positive rate";
+    static const struct {
+        aaclip_curve kind;
+        const char *title, *across, *up;
+        bool steps, diagonal; /* the diagonal is what guessing gives */
+    } plots[] = {
+        {AACLIP_CURVE_PIXEL_ROC, "Pixels: ROC", fpr, tpr, false, true},
+        {AACLIP_CURVE_PIXEL_PR, "Pixels: precision and recall", "recall", "precision", true, false},
+        {AACLIP_CURVE_PIXEL_PRO, "Pixels: overlap with regions", fpr, "PRO", false, true},
+        {AACLIP_CURVE_DATASET_ROC, "Images: ROC", fpr, tpr, false, true},
+        {AACLIP_CURVE_DATASET_PR, "Images: precision and recall", "recall", "precision", true,
+         false},
+        {AACLIP_CURVE_IMAGE_ROC, "Images, each scored alone: ROC", fpr, tpr, false, true},
+    };
+    fputs("<h3>Curves</h3>\n", file);
+    write_legend(file, result);
+    fputs("<div class=\"plots\">\n", file);
     for (size_t i = 0; i < sizeof plots / sizeof *plots; i++) {
         fprintf(file,
                 "<figure><figcaption>%s</figcaption>\n<svg width=\"%d\" height=\"%d\" "
                 "role=\"img\" aria-label=\"%s\">\n",
-                plots[i].title, PLOT_MARGIN + PLOT_SIDE + 8, PLOT_SIDE + 38, plots[i].title);
-        write_axes(file, plots[i].across, plots[i].up);
+                plots[i].title, PLOT_LEFT + PLOT_SIDE + 10, PLOT_TOP + PLOT_SIDE + 38,
+                plots[i].title);
+        write_axes(file, plots[i].across, plots[i].up, plots[i].diagonal);
         for (size_t c = 0; c < result->classes.count; c++)
             write_curve(file, result, c, plots[i].kind, plots[i].steps);
         fputs("</svg></figure>\n", file);
     }
     fputs("</div>\n", file);
+}
+
+/* What the colours of maps stand for. */
+static void write_scale(FILE *file)
+{
+    const int width = SCALE_STEPS * SCALE_STEP_WIDTH, margin = 10;
+    fprintf(file,
+            "<p>Maps show the probability of a defect, on one scale in all pictures:</p>\n"
+            "<svg width=\"%d\" height=\"34\" role=\"img\" aria-label=\"scale of colours\">\n",
+            width + 2 * margin);
+    for (int i = 0; i < SCALE_STEPS; i++) {
+        const float value = ((float)i + 0.5f) / SCALE_STEPS;
+        uint8_t rgb[3];
+        aaclip_colour_map(&value, 1, rgb);
+        fprintf(file, "<rect x=\"%d\" width=\"%d\" height=\"16\" fill=\"#%02x%02x%02x\"/>\n",
+                margin + i * SCALE_STEP_WIDTH, SCALE_STEP_WIDTH, rgb[0], rgb[1], rgb[2]);
+    }
+    for (int i = 0; i <= 4; i++)
+        fprintf(file, "<text x=\"%d\" y=\"30\" text-anchor=\"middle\">%g</text>\n",
+                margin + i * width / 4, i / 4.0);
+    fputs("</svg>\n", file);
 }
 
 static void write_base64(FILE *file, FILE *bytes)
@@ -174,25 +230,20 @@ static void write_base64(FILE *file, FILE *bytes)
 static aaclip_status make_thumbnail(const image_row *row, const report_sources *sources)
 {
     const aaclip_sample *sample = row->sample;
-    const size_t pixels = (size_t)sources->side * sources->side;
-    float *map = malloc(pixels * sizeof *map);
-    uint8_t *truth = malloc(pixels);
+    mask_image truth = {0};
+    map_image map = {0};
     aaclip_image *photo = NULL;
-    aaclip_status status = AACLIP_ERROR_OUT_OF_MEMORY;
-    if (map && truth)
-        status = aaclip_image_open(&photo, sample->image_path);
+    aaclip_status status = aaclip_image_open(&photo, sample->image_path);
     if (!status && sample->mask_path)
-        status = read_truth(sample->mask_path, sources->side, truth);
-    const bool mapped =
-        !status && sources->pixels && store_read_map(sources->store, row, sources->side, map);
-    const picture panels = {aaclip_image_get_view(photo), sample->mask_path ? truth : NULL,
-                            mapped ? map : NULL,          sources->side,
-                            row->scores.levels,           sample->label};
+        status = mask_open(&truth, sample->mask_path);
+    const bool mapped = !status && sources->pixels && store_read_map(sources->store, row, &map);
+    const picture panels = {aaclip_image_get_view(photo), truth.marks ? &truth : NULL,
+                            mapped ? &map : NULL, row->scores.levels, sample->label};
     if (!status)
         status = write_panels(sources->scratch, &panels, THUMBNAIL_SIDE);
     aaclip_image_close(&photo);
-    free(truth);
-    free(map);
+    free(truth.marks);
+    free(map.values);
     return status;
 }
 
@@ -202,7 +253,8 @@ static void write_thumbnail(FILE *file, const image_row *row, const report_sourc
     FILE *bytes = status ? NULL : fopen(sources->scratch, "rb");
     fputs("<figure>", file);
     if (bytes) {
-        fputs("<img alt=\"photo, mask and map\" src=\"data:image/png;base64,", file);
+        fputs("<img alt=\"photo, mask, map and scale of colours\" src=\"data:image/png;base64,",
+              file);
         write_base64(file, bytes);
         fputs("\">", file);
         fclose(bytes);
@@ -210,10 +262,10 @@ static void write_thumbnail(FILE *file, const image_row *row, const report_sourc
     remove(sources->scratch);
     fputs("<figcaption>", file);
     write_escaped(file, row->sample->class_name);
-    fprintf(file, ", score %.4f (alone %.4f)<br>", (double)row->dataset_score,
-            (double)row->scores.score);
+    fprintf(file, ": score %.3f in its class, %.3f alone<br><span class=\"path\">",
+            (double)row->dataset_score, (double)row->scores.score);
     write_escaped(file, row->sample->image_path);
-    fputs("</figcaption></figure>\n", file);
+    fputs("</span></figcaption></figure>\n", file);
 }
 
 static int compare_scores(const void *a, const void *b)
@@ -263,13 +315,23 @@ void report_section(FILE *file, const evaluation *result, const report_sources *
     write_escaped(file, result->name);
     fputs("</h2>\n", file);
     write_table(file, result);
-    fprintf(file, "<p>%zu images, of which %zu were computed by an earlier run.</p>\n",
-            result->computed + result->reused, result->reused);
+    fprintf(file, "<p>%zu images", result->computed + result->reused);
+    if (result->reused)
+        fprintf(file, ", of which %zu were computed by an earlier run", result->reused);
+    fputs(".</p>\n", file);
     write_failures(file, result);
     write_plots(file, result);
+    fputs("<h3>Photo, mask and map</h3>\n", file);
+    write_scale(file);
     write_worst(file, result, sources, 0, "Worst false alarms: normal images that score highest");
     write_worst(file, result, sources, 1, "Worst misses: abnormal images that score lowest");
     fputs("</section>\n", file);
+}
+
+/* What is empty or 0 was not asked for. */
+static bool is_set(const json_t *value)
+{
+    return json_is_string(value) ? *json_string_value(value) : json_number_value(value) != 0;
 }
 
 static void write_settings(FILE *file, json_t *settings)
@@ -279,6 +341,8 @@ static void write_settings(FILE *file, json_t *settings)
     fputs("<dl>\n", file);
     json_object_foreach(settings, name, value)
     {
+        if (!is_set(value))
+            continue;
         char *number = json_is_string(value) ? NULL : json_dumps(value, JSON_ENCODE_ANY);
         fputs("<dt>", file);
         write_escaped(file, name);
@@ -313,8 +377,8 @@ bool write_report(const char *path, json_t *settings, const evaluation *results,
             style);
     write_settings(output.file, settings);
     fputs(
-        "<p>Percent. Images are scored as the published evaluation does it, within their class. "
-        "Maps have one scale of colours in all pictures: blue is normal, red abnormal.</p>\n",
+        "<p>Tables are in percent. Images are scored within their class, as the published "
+        "evaluation does it; n/a stands where there is nothing to tell apart.</p>\n",
         output.file);
     if (count > 1)
         write_summary(output.file, results, count);

@@ -8,9 +8,8 @@
 typedef struct report_sources {
     const result_store *store;
     const char *scratch; /* file for thumbnails; removed after use */
-    uint32_t side;
-    bool pixels;  /* the store has maps */
-    size_t worst; /* false alarms and misses shown, each */
+    bool pixels;         /* the store has maps */
+    size_t worst;        /* false alarms and misses shown, each */
 } report_sources;
 
 /* Writes the section of a checkpoint, while its metrics are open. */

@@ -7,10 +7,12 @@
 #include <stdint.h>
 
 #include <aaclip/adapters.h>
+#include <aaclip/calibration.h>
 #include <aaclip/config.h>
 #include <aaclip/export.h>
 #include <aaclip/image.h>
 #include <aaclip/model.h>
+#include <aaclip/regions.h>
 #include <aaclip/status.h>
 #include <aaclip/text_cache.h>
 
@@ -30,6 +32,19 @@ typedef struct aaclip_detector_options {
     uint32_t image_size;
     const aaclip_config *config; /**< used without adapters; NULL: the document profile */
     bool keep_features;          /**< results carry patch and detection features */
+    /**
+     * Side of a square tile in pixels of the photograph; 0: the whole picture at once. For defects
+     * that are too small once the whole picture is squeezed into the network's input. Tiles are
+     * evenly spaced, the last flush with the border; a picture shorter than a tile in one direction
+     * is one tile wide there, which is not square then. Each is detected as a picture of its own,
+     * so a picture costs as much time as it has tiles. Not with keep_features.
+     */
+    uint32_t tile;
+    float tile_overlap; /**< share of a tile that neighbours share at least, 0 to 0.9; 0.25 */
+    /** Copied. NULL: the one that the adapters carry; if they have none, nothing is decided. */
+    const aaclip_calibration *calibration;
+    uint32_t min_area; /**< of a region, in pixels of the photograph */
+    bool find_regions; /**< results carry regions; needs a calibration for its map_threshold */
 } aaclip_detector_options;
 
 AACLIP_API aaclip_status aaclip_detector_options_init_sized(aaclip_detector_options *options,
@@ -37,14 +52,18 @@ AACLIP_API aaclip_status aaclip_detector_options_init_sized(aaclip_detector_opti
 #define aaclip_detector_options_init(options)                                                      \
     aaclip_detector_options_init_sized((options), sizeof *(options))
 
-/** What one image gives. Pointers belong to the detector and live until its next call or close. */
+/** What one image gives. Pointers belong to the detector and live until it detects again or closes.
+ */
 typedef struct aaclip_result {
     size_t size;
-    float score; /**< (detection feature . abnormal + 1) / 2 */
+    float score; /**< (detection feature . abnormal + 1) / 2; with tiles their largest */
     /**
      * Anomaly map, image_size x image_size, row-major, unnormalised: the sum over levels of
      * (100 * (patch . abnormal - patch . normal) + 1) / 2, smoothed and upsampled. Stretch it over
      * the image; larger is more anomalous.
+     * With tiles, a side of the picture that is longer than a tile has side / tile * image_size
+     * values, rounded. Where tiles overlap the map is a mean, with weights that fall linearly to
+     * each tile's border; where there is one, it is that tile's.
      */
     const float *map;
     uint32_t map_width, map_height;
@@ -54,12 +73,22 @@ typedef struct aaclip_result {
     uint32_t patch_rows, patch_columns;
     const float *detection_feature; /**< with keep_features: (embedding); else NULL */
     uint32_t embedding;
+    bool decided;   /**< there was a calibration */
+    bool defective; /**< if decided: what aaclip_decide says, with a region of interest of the map
+                       at the size of the photograph */
+    /**
+     * With find_regions: what aaclip_regions_find gives for the map at the size of the photograph
+     * (aaclip_map_resize, then aaclip_map_probability); NULL when there is none.
+     */
+    const aaclip_region *regions;
+    size_t region_count;
 } aaclip_result;
 
 /**
  * Plans detection. Retains model, adapters (NULL: plain CLIP projections) and cache.
- * Errors: MISMATCH (adapters or cache of another model), INVALID_ARGUMENT, UNSUPPORTED,
- * OUT_OF_MEMORY. On failure *detector is NULL.
+ * Errors: MISMATCH (adapters or cache of another model), INVALID_ARGUMENT (find_regions without a
+ * calibration, too), FORMAT (the calibration that the adapters carry), UNSUPPORTED (keep_features
+ * with tiles, too), OUT_OF_MEMORY. On failure *detector is NULL.
  */
 AACLIP_API aaclip_status aaclip_detector_new(aaclip_detector **detector, const aaclip_model *model,
                                              const aaclip_adapters *adapters,
@@ -70,10 +99,23 @@ AACLIP_API aaclip_status aaclip_detector_new(aaclip_detector **detector, const a
 AACLIP_API void aaclip_detector_close(aaclip_detector **detector);
 
 /**
+ * Where a fixed camera looks: nonzero where it counts, stretched to each photograph's size by
+ * nearest neighbours. Decisions and regions of what is detected from now on keep to it, as
+ * aaclip_decide and aaclip_regions_find do; scores and maps do not change. It must contain a pixel,
+ * also once it is stretched, or detection fails where it decides. Copied; NULL: everywhere.
+ * Errors: INVALID_ARGUMENT, OUT_OF_MEMORY. Then the one before stays.
+ */
+AACLIP_API aaclip_status aaclip_detector_set_roi(aaclip_detector *detector, const uint8_t *roi,
+                                                 uint32_t width, uint32_t height);
+
+/**
  * Detects anomalies in one image as an object of class `class_name` of the cache. Set
  * result->size first (aaclip_result result = {.size = sizeof result}).
- * Errors: NOT_FOUND (class), INVALID_ARGUMENT (image; another thread is using the detector),
- * OUT_OF_MEMORY, BACKEND.
+ * Memory beyond the detector's own: the map, of at most 2^30 values (4 bytes each), which the
+ * detector keeps; with find_regions or a region of interest to decide by, about 10 bytes a pixel of
+ * the photograph during the call.
+ * Errors: NOT_FOUND (class), INVALID_ARGUMENT (image; tiles so small that the map exceeds the
+ * limit; another thread is using the detector), OUT_OF_MEMORY, BACKEND.
  */
 AACLIP_API aaclip_status aaclip_detector_detect(aaclip_detector *detector,
                                                 const aaclip_image_view *image,
@@ -81,7 +123,8 @@ AACLIP_API aaclip_status aaclip_detector_detect(aaclip_detector *detector,
 
 /**
  * The same for `count` images, each with its class; `results` points to `count` structs of which
- * the first has its size set. Maps stay valid together. The bits are the same as one by one.
+ * the first has its size set. Maps and regions stay valid together. The bits are the same as one by
+ * one.
  */
 AACLIP_API aaclip_status aaclip_detector_detect_batch(aaclip_detector *detector,
                                                       const aaclip_image_view *images,

@@ -1,5 +1,5 @@
 /* Thresholds: how they are chosen, kept and used. */
-#include <aaclip/calibration.h>
+#include "detect/calibration.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -54,7 +54,7 @@ static aaclip_status check(const aaclip_calibration *calibration)
     return AACLIP_OK;
 }
 
-static aaclip_status read_given(aaclip_calibration *own, const aaclip_calibration *calibration)
+aaclip_status aac_calibration_read(aaclip_calibration *own, const aaclip_calibration *calibration)
 {
     if (!calibration)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_calibration: NULL");
@@ -174,7 +174,7 @@ aaclip_status aaclip_decide(const aaclip_calibration *calibration, float score, 
     float peak;
     if (!defective)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_decide: defective is NULL");
-    aaclip_status status = read_given(&own, calibration);
+    aaclip_status status = aac_calibration_read(&own, calibration);
     if (!status && !roi && isnan(score))
         status = aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
                            "aaclip_decide: score: expected a number, found NaN");
@@ -256,7 +256,7 @@ aaclip_status aaclip_calibration_save(const aaclip_calibration *calibration, con
     aac_writer *writer = NULL;
     if (!path)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_calibration_save: path is NULL");
-    aaclip_status status = read_given(&own, calibration);
+    aaclip_status status = aac_calibration_read(&own, calibration);
     if (status)
         return status;
     char *text = to_json(&own, JSON_INDENT(2));
@@ -293,7 +293,7 @@ aaclip_status aaclip_adapters_save_calibrated(const aaclip_adapters *adapters,
     if (!adapters || !path)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
                          "aaclip_adapters_save_calibrated: NULL argument");
-    aaclip_status status = read_given(&own, calibration);
+    aaclip_status status = aac_calibration_read(&own, calibration);
     if (status)
         return status;
     char *text = to_json(&own, JSON_COMPACT);

@@ -1,32 +1,14 @@
 /* Image in, map and score out. */
 #include <math.h>
-#include <stdatomic.h>
 #include <string.h>
 
-#include <aaclip/detector.h>
-
-#include "core/config.h"
 #include "core/error.h"
 #include "core/memory.h"
 #include "core/options.h"
 #include "core/workspace.h"
-#include "model/vision_encoder.h"
-#include "text/text_cache.h"
-
-struct aaclip_detector {
-    atomic_flag busy;
-    aaclip_model *model;
-    aaclip_adapters *adapters;
-    aaclip_text_cache *cache;
-    aaclip_detector_options options;
-    aaclip_config config;
-    aac_vision_encoder *encoder;
-    aac_plan *similarity, *map;
-    int64_t size, grid, patches, embedding;
-    char *memory; /* the workspace of one image */
-    float *results;
-    size_t result_capacity; /* images that `results` holds */
-};
+#include "detect/detector.h"
+#include "detect/tiles.h"
+#include "images/view.h"
 
 /* Working memory of one image. */
 typedef struct detector_memory {
@@ -35,75 +17,17 @@ typedef struct detector_memory {
     float *similarity; // (levels, patches, 2)
     float *pair;       // (2, embedding)
     void *encoder, *scratch;
+    /* With tiles: */
+    float *tile_map;                     // (size, size)
+    float *column_weights, *row_weights; // (size)
 } detector_memory;
 
 /* What is kept of one image. */
 typedef struct kept_result {
-    float *map;       // (size, size)
+    float *map;       // (size, size), with tiles the size of their layout
     float *detection; // (embedding)
     float *features;  // (levels, patches, embedding) with keep_features
 } kept_result;
-
-aaclip_status aaclip_detector_options_init_sized(aaclip_detector_options *options,
-                                                 size_t struct_size)
-{
-    const aaclip_detector_options own = {.size = sizeof own};
-    return aac_options_write(options, struct_size, &own, sizeof own, "aaclip_detector_options");
-}
-
-static aaclip_status choose_size(aaclip_detector *detector)
-{
-    const aac_checkpoint *checkpoint = aac_model_checkpoint(detector->model);
-    aaclip_status status = aac_model_image_size(detector->model, detector->options.image_size,
-                                                "aaclip_detector_options", &detector->size);
-    if (status)
-        return status;
-    detector->grid = detector->size / checkpoint->patch;
-    detector->patches = detector->grid * detector->grid;
-    detector->embedding = checkpoint->embedding;
-    return AACLIP_OK;
-}
-
-static aaclip_status configure(aaclip_detector *detector)
-{
-    const aac_checkpoint *checkpoint = aac_model_checkpoint(detector->model);
-    aaclip_status status = AACLIP_OK;
-    if (detector->adapters)
-        detector->config = *aac_adapters_config(detector->adapters);
-    else
-        status = aac_config_read(&detector->config, detector->options.config);
-    if (!status)
-        status = aac_config_resolve(&detector->config, checkpoint->vision.layers,
-                                    checkpoint->text.layers);
-    if (!status && (unsigned)detector->options.domain > AACLIP_DOMAIN_MEDICAL)
-        status = aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
-                           "aaclip_detector_options.domain: no domain number %d",
-                           (int)detector->options.domain);
-    return status ? status : choose_size(detector);
-}
-
-static aaclip_status plan_map(aaclip_detector *detector)
-{
-    bool medical = detector->options.domain == AACLIP_DOMAIN_MEDICAL;
-    const int64_t kernel = medical ? 9 : 7;
-    const aac_op_desc similarity = {.op = AAC_OP_SIMILARITY,
-                                    .similarity = {detector->patches, detector->embedding, 100.0f}};
-    const aac_op_desc map = {.op = AAC_OP_ANOMALY_MAP,
-                             .anomaly_map = {.levels = detector->config.level_count,
-                                             .grid = detector->grid,
-                                             .size = detector->size,
-                                             .kernel = kernel,
-                                             .sigma = medical ? 1.5f : 1.0f}};
-    if (kernel / 2 >= detector->grid)
-        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
-                         "aaclip_detector_options.image_size: %lld gives %lld patches a side; "
-                         "smoothing for the %s domain needs at least %lld",
-                         (long long)detector->size, (long long)detector->grid,
-                         aaclip_domain_name(detector->options.domain), (long long)(kernel / 2 + 1));
-    const aac_dispatch *dispatch = aac_model_dispatch(detector->model);
-    aaclip_status status = aac_dispatch_plan(dispatch, &detector->similarity, &similarity);
-    return status ? status : aac_dispatch_plan(dispatch, &detector->map, &map);
-}
 
 static detector_memory lay_out(const aaclip_detector *detector, aac_workspace *workspace)
 {
@@ -120,94 +44,46 @@ static detector_memory lay_out(const aaclip_detector *detector, aac_workspace *w
     memory.pair = aac_take(workspace, 2 * embedding, sizeof(float));
     memory.encoder = aac_take(workspace, aac_vision_encoder_workspace(detector->encoder), 1);
     memory.scratch = aac_take(workspace, scratch, 1);
+    if (detector->options.tile) {
+        memory.tile_map = aac_take(workspace, size * size, sizeof(float));
+        memory.column_weights = aac_take(workspace, size, sizeof(float));
+        memory.row_weights = aac_take(workspace, size, sizeof(float));
+    }
     return memory;
 }
 
-static kept_result lay_out_result(const aaclip_detector *detector, aac_workspace *workspace)
+size_t aac_detector_workspace(const aaclip_detector *detector)
 {
-    size_t size = (size_t)detector->size, embedding = (size_t)detector->embedding;
+    aac_workspace measured = {0};
+    lay_out(detector, &measured);
+    return measured.used;
+}
+
+/* The tiles of one image; without tiles it is one of its own size. */
+typedef struct tile_layout {
+    aac_tile_axis columns, rows;
+} tile_layout;
+
+static tile_layout lay_out_tiles(const aaclip_detector *detector, const aaclip_image_view *image)
+{
+    const uint32_t tile = detector->options.tile ? detector->options.tile : UINT32_MAX;
+    const float overlap = detector->options.tile_overlap;
+    const uint32_t size = (uint32_t)detector->size;
+    return (tile_layout){aac_tile_axis_plan(image->width, tile, overlap, size),
+                         aac_tile_axis_plan(image->height, tile, overlap, size)};
+}
+
+static kept_result lay_out_result(const aaclip_detector *detector, const tile_layout *tiles,
+                                  aac_workspace *workspace)
+{
+    size_t embedding = (size_t)detector->embedding;
     size_t features = detector->config.level_count * (size_t)detector->patches * embedding;
     kept_result kept = {0};
-    kept.map = aac_take(workspace, size * size, sizeof(float));
+    kept.map = aac_take(workspace, tiles->columns.map * tiles->rows.map, sizeof(float));
     kept.detection = aac_take(workspace, embedding, sizeof(float));
     if (detector->options.keep_features)
         kept.features = aac_take(workspace, features, sizeof(float));
     return kept;
-}
-
-static aaclip_status allocate(aaclip_detector *detector)
-{
-    aac_workspace measure = {0};
-    lay_out(detector, &measure);
-    detector->memory = aac_alloc(measure.used);
-    return detector->memory ? AACLIP_OK : aac_error_memory();
-}
-
-static aaclip_status prepare(aaclip_detector *detector)
-{
-    aaclip_status status = configure(detector);
-    if (!status)
-        status = plan_map(detector);
-    const aac_vision_setup setup = {
-        .adapters = detector->adapters, .config = &detector->config, .image_size = detector->size};
-    if (!status)
-        status = aac_vision_encoder_new(&detector->encoder, detector->model, &setup);
-    return status ? status : allocate(detector);
-}
-
-aaclip_status aaclip_detector_new(aaclip_detector **out, const aaclip_model *model,
-                                  const aaclip_adapters *adapters, const aaclip_text_cache *cache,
-                                  const aaclip_detector_options *options)
-{
-    if (out)
-        *out = NULL;
-    if (!out || !model || !cache)
-        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
-                         "aaclip_detector_new: expected a model and a text cache");
-    aaclip_detector_options own = {.size = sizeof own};
-    aaclip_status status = aac_options_read(&own, sizeof own, options, "aaclip_detector_options");
-    if (!status)
-        status = aac_adapters_check_model(adapters, model);
-    if (!status)
-        status = aac_text_cache_check(cache, model, adapters);
-    if (status)
-        return status;
-    aaclip_detector *detector = aac_calloc(1, sizeof *detector);
-    if (!detector)
-        return aac_error_memory();
-    atomic_flag_clear(&detector->busy);
-    detector->model = aac_model_retain(model);
-    detector->adapters = aac_adapters_retain(adapters);
-    detector->cache = aac_text_cache_retain(cache);
-    detector->options = own;
-    status = prepare(detector);
-    detector->options.config = NULL; /* the caller's; it was copied */
-    if (status)
-        aaclip_detector_close(&detector);
-    *out = detector;
-    return status;
-}
-
-void aaclip_detector_close(aaclip_detector **handle)
-{
-    if (!handle || !*handle)
-        return;
-    aaclip_detector *detector = *handle;
-    *handle = NULL;
-    aac_vision_encoder_free(&detector->encoder);
-    aac_plan_free(&detector->similarity);
-    aac_plan_free(&detector->map);
-    aac_free(detector->memory);
-    aac_free(detector->results);
-    aaclip_text_cache_close(&detector->cache);
-    aaclip_adapters_close(&detector->adapters);
-    aaclip_model_close(&detector->model);
-    aac_free(detector);
-}
-
-uint32_t aaclip_detector_image_size(const aaclip_detector *detector)
-{
-    return detector ? (uint32_t)detector->size : 0;
 }
 
 /* Similarity of every level with the pair, then one smoothed map. */
@@ -236,59 +112,159 @@ static float score_of(const float *detection, const float *abnormal, int64_t emb
 }
 
 static void fill_result(const aaclip_detector *detector, const kept_result *kept,
-                        const detector_memory *memory, aaclip_result *result)
+                        const tile_layout *tiles, aaclip_result *result)
 {
     bool keep = detector->options.keep_features;
-    *result = (aaclip_result){
-        .size = sizeof *result,
-        .score = score_of(kept->detection, memory->pair + detector->embedding, detector->embedding),
-        .map = kept->map,
-        .map_width = (uint32_t)detector->size,
-        .map_height = (uint32_t)detector->size,
-        .level_count = detector->config.level_count,
-        .patch_features = keep ? kept->features : NULL,
-        .patch_rows = (uint32_t)detector->grid,
-        .patch_columns = (uint32_t)detector->grid,
-        .detection_feature = keep ? kept->detection : NULL,
-        .embedding = (uint32_t)detector->embedding,
-    };
+    result->size = sizeof *result;
+    result->map = kept->map;
+    result->map_width = (uint32_t)tiles->columns.map;
+    result->map_height = (uint32_t)tiles->rows.map;
+    result->level_count = detector->config.level_count;
+    result->patch_features = keep ? kept->features : NULL;
+    result->patch_rows = (uint32_t)detector->grid;
+    result->patch_columns = (uint32_t)detector->grid;
+    result->detection_feature = keep ? kept->detection : NULL;
+    result->embedding = (uint32_t)detector->embedding;
+}
+
+/* One picture, or one tile of it, through the network. */
+static aaclip_status detect_view(const aaclip_detector *detector, const aaclip_image_view *view,
+                                 const detector_memory *memory, const kept_result *kept, float *map,
+                                 float *score)
+{
+    float *features = kept->features ? kept->features : memory->features;
+    uint32_t size = (uint32_t)detector->size;
+    aaclip_status status = aaclip_image_resize(view, size, size, memory->rgb);
+    if (!status)
+        status = aac_vision_encoder_run(detector->encoder, memory->rgb, features, kept->detection,
+                                        memory->encoder, NULL);
+    if (!status)
+        status = make_map(detector, memory, features, map);
+    if (!status)
+        *score = score_of(kept->detection, memory->pair + detector->embedding, detector->embedding);
+    return status;
+}
+
+static aaclip_status detect_tiles(const aaclip_detector *detector, const aaclip_image_view *image,
+                                  const tile_layout *tiles, const detector_memory *memory,
+                                  const kept_result *kept, float *score)
+{
+    const aac_tile_axis *columns = &tiles->columns, *rows = &tiles->rows;
+    aaclip_status status = AACLIP_OK;
+    float tile_score;
+    *score = -INFINITY;
+    memset(kept->map, 0, columns->map * rows->map * sizeof *kept->map);
+    for (uint32_t row = 0; !status && row < rows->count; row++) {
+        aac_tile_weights(rows, row, memory->row_weights);
+        for (uint32_t column = 0; !status && column < columns->count; column++) {
+            const aaclip_image_view view = aac_tile_view(image, columns, rows, column, row);
+            status = detect_view(detector, &view, memory, kept, memory->tile_map, &tile_score);
+            if (status)
+                break;
+            aac_tile_weights(columns, column, memory->column_weights);
+            aac_tile_blend(kept->map, columns, rows, column, row, memory->column_weights,
+                           memory->row_weights, memory->tile_map);
+            *score = tile_score > *score ? tile_score : *score;
+        }
+    }
+    return status;
 }
 
 static aaclip_status detect_one(const aaclip_detector *detector, const aaclip_image_view *image,
                                 const char *class_name, const kept_result *kept,
-                                aaclip_result *result, size_t result_size)
+                                aaclip_result *result, aaclip_region **regions)
 {
     aac_workspace workspace = {.base = detector->memory};
     const detector_memory memory = lay_out(detector, &workspace);
-    float *features = kept->features ? kept->features : memory.features;
-    uint32_t size = (uint32_t)detector->size;
+    const tile_layout tiles = lay_out_tiles(detector, image);
     aaclip_status status = aaclip_text_cache_get(detector->cache, class_name, memory.pair,
                                                  memory.pair + detector->embedding);
-    if (!status)
-        status = aaclip_image_resize(image, size, size, memory.rgb);
-    if (!status)
-        status = aac_vision_encoder_run(detector->encoder, memory.rgb, features, kept->detection,
-                                        memory.encoder, NULL);
-    if (!status)
-        status = make_map(detector, &memory, features, kept->map);
     if (status)
         return status;
-    aaclip_result own;
-    fill_result(detector, kept, &memory, &own);
-    return aac_options_write(result, result_size, &own, sizeof own, "aaclip_result");
+    if (tiles.columns.count == 1 && tiles.rows.count == 1)
+        status = detect_view(detector, image, &memory, kept, kept->map, &result->score);
+    else
+        status = detect_tiles(detector, image, &tiles, &memory, kept, &result->score);
+    if (status)
+        return status;
+    fill_result(detector, kept, &tiles, result);
+    return aac_decider_run(&detector->decider, image->width, image->height, result, regions);
+}
+
+#define MOST_MAP_VALUES (1ull << 30)
+
+static aaclip_status check_map(const aaclip_detector *detector, const aaclip_image_view *image,
+                               const tile_layout *tiles)
+{
+    const uint64_t width = tiles->columns.map, height = tiles->rows.map;
+    if (width <= MOST_MAP_VALUES / height)
+        return AACLIP_OK;
+    return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
+                     "aaclip_detector_options.tile: %u pixels a tile give an image of %ux%u a map "
+                     "of %llux%llu; expected at most %llu values",
+                     detector->options.tile, image->width, image->height, (unsigned long long)width,
+                     (unsigned long long)height, MOST_MAP_VALUES);
+}
+
+/* Checks the images and adds up what is kept of them. */
+static aaclip_status measure(const aaclip_detector *detector, const aaclip_image_view *images,
+                             size_t count, size_t *bytes)
+{
+    *bytes = 0;
+    for (size_t i = 0; i < count; i++) {
+        aaclip_status status = aac_view_check(&images[i]);
+        if (status)
+            return status;
+        const tile_layout tiles = lay_out_tiles(detector, &images[i]);
+        status = check_map(detector, &images[i], &tiles);
+        if (status)
+            return status;
+        aac_workspace workspace = {0};
+        lay_out_result(detector, &tiles, &workspace);
+        if (!aac_size_add(bytes, *bytes, workspace.used))
+            return aac_error_memory();
+    }
+    return AACLIP_OK;
 }
 
 /* Results of an earlier, smaller batch end here, as documented. */
-static aaclip_status reserve_results(aaclip_detector *detector, size_t count, size_t bytes)
+static aaclip_status reserve_results(aaclip_detector *detector, size_t bytes)
 {
-    if (count <= detector->result_capacity)
+    if (bytes <= detector->result_bytes)
         return AACLIP_OK;
     aac_free(detector->results);
-    detector->result_capacity = 0;
-    detector->results = aac_alloc_array(count, bytes);
+    detector->result_bytes = 0;
+    detector->results = aac_alloc(bytes);
     if (!detector->results)
         return aac_error_memory();
-    detector->result_capacity = count;
+    detector->result_bytes = bytes;
+    return AACLIP_OK;
+}
+
+static void free_regions(aaclip_detector *detector)
+{
+    for (size_t i = 0; i < detector->region_capacity; i++)
+        aaclip_regions_free(&detector->regions[i]);
+}
+
+void aac_detector_free_results(aaclip_detector *detector)
+{
+    aac_free(detector->results);
+    free_regions(detector);
+    aac_free(detector->regions);
+}
+
+static aaclip_status reserve_regions(aaclip_detector *detector, size_t count)
+{
+    free_regions(detector);
+    if (count <= detector->region_capacity)
+        return AACLIP_OK;
+    aac_free(detector->regions);
+    detector->region_capacity = 0;
+    detector->regions = aac_calloc(count, sizeof *detector->regions);
+    if (!detector->regions)
+        return aac_error_memory();
+    detector->region_capacity = count;
     return AACLIP_OK;
 }
 
@@ -311,15 +287,22 @@ static aaclip_status detect_batch(aaclip_detector *detector, const aaclip_image_
                                   const char *const *class_names, size_t count,
                                   aaclip_result *results)
 {
-    aac_workspace workspace = {0};
-    lay_out_result(detector, &workspace);
-    size_t stride = results[0].size; /* a caller built with another version has its own */
-    aaclip_status status = reserve_results(detector, count, workspace.used);
-    workspace = (aac_workspace){.base = (char *)detector->results};
+    size_t bytes, stride = results[0].size; /* a caller built with another version has its own */
+    aaclip_status status = measure(detector, images, count, &bytes);
+    if (!status)
+        status = reserve_results(detector, bytes);
+    if (!status)
+        status = reserve_regions(detector, count);
+    aac_workspace workspace = {.base = detector->results};
     for (size_t i = 0; !status && i < count; i++) {
-        const kept_result kept = lay_out_result(detector, &workspace);
-        status = detect_one(detector, &images[i], class_names[i], &kept,
-                            (aaclip_result *)((char *)results + i * stride), stride);
+        const tile_layout tiles = lay_out_tiles(detector, &images[i]);
+        const kept_result kept = lay_out_result(detector, &tiles, &workspace);
+        aaclip_result own = {0};
+        status =
+            detect_one(detector, &images[i], class_names[i], &kept, &own, &detector->regions[i]);
+        if (!status)
+            status = aac_options_write((char *)results + i * stride, stride, &own, sizeof own,
+                                       "aaclip_result");
     }
     return status;
 }

@@ -157,6 +157,36 @@ static aaclip_status call_detect_batch(test_scene *scene)
     return status;
 }
 
+/* Everything that a detector can do at once. */
+static aaclip_status call_detect_tiles(test_scene *scene)
+{
+    aaclip_detector *detector = NULL;
+    aaclip_detector_options options;
+    aaclip_calibration calibration;
+    aaclip_result results[2] = {{.size = sizeof results[0]}};
+    const aaclip_image_view view = aaclip_image_get_view(scene->all.image);
+    const aaclip_image_view views[] = {view, view};
+    const uint8_t roi[] = {1, 0, 1, 1};
+    aaclip_calibration_init(&calibration);
+    calibration.map_threshold = 0;
+    aaclip_detector_options_init(&options);
+    options.image_size = IMAGE_SIZE;
+    options.tile = 150;
+    options.calibration = &calibration;
+    options.find_regions = true;
+    aaclip_status status = aaclip_detector_new(&detector, scene->all.model, scene->all.adapters,
+                                               scene->all.cache, &options);
+    if (!status)
+        status = aaclip_detector_set_roi(detector, roi, 2, 2);
+    if (!status)
+        status = aaclip_detector_detect_batch(detector, views, (const char *[]){"cat", "nut"}, 2,
+                                              results);
+    if (!status)
+        assert_true(results[0].region_count == 1 && results[1].region_count == 1);
+    aaclip_detector_close(&detector);
+    return status;
+}
+
 static aaclip_status call_model_save(test_scene *scene)
 {
     return aaclip_model_save(scene->all.model, scene->path, false);
@@ -354,6 +384,7 @@ static void detection(void **state)
         {"new", CACHE, call_detector_new, .every_backend = true},
         {"detect", DETECTOR, call_detect, .every_backend = true},
         {"detect a batch", DETECTOR, call_detect_batch, .file = NULL},
+        {"detect tiles and regions", DETECTOR, call_detect_tiles, .file = NULL},
     };
     run_all(steps);
 }

@@ -121,6 +121,7 @@ static void detectors(void **state)
     aaclip_result result = {.size = sizeof result};
     const aaclip_image_view view = aaclip_image_get_view(shared.image);
     const char *const name[] = {"cat"}, *const no_name[] = {NULL};
+    const uint8_t byte = 1;
     float value = 1;
     refused(aaclip_detector_new(NULL, shared.model, shared.adapters, shared.cache, NULL));
     refused_handle(own, aaclip_detector_new(&own, NULL, shared.adapters, shared.cache, NULL));
@@ -137,6 +138,8 @@ static void detectors(void **state)
     refused(aaclip_bundle_save(NULL, shared.model, shared.adapters, shared.cache, false));
     refused(aaclip_bundle_save("unused", NULL, shared.adapters, shared.cache, false));
     refused(aaclip_bundle_save("unused", shared.model, shared.adapters, NULL, false));
+    refused(aaclip_detector_set_roi(NULL, &byte, 1, 1));
+    must(aaclip_detector_set_roi(detector, NULL, 0, 0));
     assert_int_equal(aaclip_detector_image_size(NULL), 0);
     aaclip_map_probability(NULL, 1, 4, &value);
     aaclip_map_probability(&value, 1, 4, NULL);
@@ -180,6 +183,90 @@ static void images(void **state)
     aaclip_image_close(NULL);
     own = NULL;
     aaclip_image_close(&own);
+}
+
+static void regions(void **state)
+{
+    (void)state;
+    aaclip_region *own;
+    size_t count = 7;
+    uint8_t mask;
+    float map = 1, peak;
+    refused(aaclip_map_threshold(NULL, NULL, 1, 1, 0, &mask));
+    refused(aaclip_map_threshold(&map, NULL, 1, 1, 0, NULL));
+    refused(aaclip_map_peak(NULL, NULL, 1, 1, &peak));
+    refused(aaclip_map_peak(&map, NULL, 1, 1, NULL));
+    refused(aaclip_regions_find(NULL, &count, &map, NULL, 1, 1, 0, 0));
+    refused_handle(own, aaclip_regions_find(&own, NULL, &map, NULL, 1, 1, 0, 0));
+    refused_handle(own, aaclip_regions_find(&own, &count, NULL, NULL, 1, 1, 0, 0));
+    assert_int_equal(count, 0);
+    aaclip_regions_free(NULL);
+    own = NULL;
+    aaclip_regions_free(&own);
+}
+
+static void calibrations(void **state)
+{
+    (void)state;
+    aaclip_calibration own;
+    const float scores[] = {0, 1};
+    const int labels[] = {0, 1};
+    const uint8_t roi = 1;
+    float threshold;
+    bool defective;
+    must(aaclip_calibration_init(&own));
+    refused(aaclip_calibration_init_sized(NULL, sizeof own));
+    refused(aaclip_calibrate_quantile(NULL, 2, 0.5, &threshold));
+    refused(aaclip_calibrate_quantile(scores, 2, 0.5, NULL));
+    refused(aaclip_calibrate_f1(NULL, labels, 2, &threshold, NULL));
+    refused(aaclip_calibrate_f1(scores, NULL, 2, &threshold, NULL));
+    refused(aaclip_calibrate_f1(scores, labels, 2, NULL, NULL));
+    must(aaclip_calibrate_f1(scores, labels, 2, &threshold, NULL));
+    refused(aaclip_decide(NULL, 1, scores, &roi, 1, 1, &defective));
+    refused(aaclip_decide(&own, 1, NULL, &roi, 1, 1, &defective));
+    refused(aaclip_decide(&own, 1, scores, &roi, 1, 1, NULL));
+    must(aaclip_decide(&own, 1, NULL, NULL, 0, 0, &defective));
+    refused(aaclip_calibration_save(NULL, "unused"));
+    refused(aaclip_calibration_save(&own, NULL));
+    refused(aaclip_calibration_open(NULL, "unused"));
+    refused(aaclip_calibration_open(&own, NULL));
+    refused(aaclip_adapters_save_calibrated(NULL, &own, "unused"));
+    refused(aaclip_adapters_save_calibrated(shared.adapters, NULL, "unused"));
+    refused(aaclip_adapters_save_calibrated(shared.adapters, &own, NULL));
+    refused(aaclip_adapters_get_calibration(NULL, &own));
+    refused(aaclip_adapters_get_calibration(shared.adapters, NULL));
+}
+
+static void metrics(void **state)
+{
+    (void)state;
+    aaclip_metrics *own, *other = NULL;
+    aaclip_metric_values values = {.size = sizeof values};
+    aaclip_curve_point points[8];
+    const float map = 1;
+    size_t count;
+    refused(aaclip_metrics_options_init_sized(NULL, sizeof(aaclip_metrics_options)));
+    refused(aaclip_metrics_new(NULL, NULL));
+    must(aaclip_metrics_new(&own, NULL));
+    refused(aaclip_metrics_add(NULL, "nut", &map, NULL, 1, 1, 0, 0));
+    refused(aaclip_metrics_add(own, NULL, &map, NULL, 1, 1, 0, 0));
+    refused(aaclip_metrics_add(own, "nut", NULL, NULL, 1, 1, 0, 0));
+    assert_int_equal(aaclip_metrics_class_count(own), 0); /* nothing was counted */
+    must(aaclip_metrics_add(own, "nut", &map, NULL, 1, 1, 0, 0));
+    refused(aaclip_metrics_merge(NULL, &other));
+    refused(aaclip_metrics_merge(own, NULL));
+    refused(aaclip_metrics_merge(own, &other));
+    refused(aaclip_metrics_compute(NULL, 0, &values));
+    refused(aaclip_metrics_compute(own, 0, NULL));
+    refused(aaclip_metrics_curve(NULL, 0, AACLIP_CURVE_PIXEL_ROC, points, 8, &count));
+    refused(aaclip_metrics_curve(own, 0, AACLIP_CURVE_PIXEL_ROC, NULL, 8, &count));
+    refused(aaclip_metrics_curve(own, 0, AACLIP_CURVE_PIXEL_ROC, points, 8, NULL));
+    assert_int_equal(aaclip_metrics_class_count(NULL), 0);
+    assert_null(aaclip_metrics_class_name(NULL, 0));
+    assert_null(aaclip_metrics_class_name(own, 1));
+    aaclip_metrics_close(&own);
+    aaclip_metrics_close(NULL);
+    aaclip_metrics_close(&own);
 }
 
 static void datasets(void **state)
@@ -318,6 +405,9 @@ int main(void)
         cmocka_unit_test(text_caches),
         cmocka_unit_test(detectors),
         cmocka_unit_test(images),
+        cmocka_unit_test(regions),
+        cmocka_unit_test(calibrations),
+        cmocka_unit_test(metrics),
         cmocka_unit_test(datasets),
         cmocka_unit_test(trainers),
         cmocka_unit_test(names_and_phrases),

@@ -8,12 +8,15 @@
 #include <cmocka.h>
 
 #include "fixture.h"
+#include "scratch.h"
 
 #define TAIL 16 /* bytes that a newer struct has more */
 
 static fixture shared;
 static aaclip_dataset *training_set; /* whose classes are in the cache too */
 static aaclip_trainer *trainer;
+static aaclip_metrics *counted;
+static scratch_file calibration_file;
 
 /* One struct that callers give: how it is filled and a call that reads it. */
 typedef struct given_struct {
@@ -132,6 +135,38 @@ static aaclip_status use_trainer(void *options)
     return status;
 }
 
+static aaclip_status init_metrics(void *options, size_t size)
+{
+    return aaclip_metrics_options_init_sized(options, size);
+}
+
+static aaclip_status use_metrics(void *options)
+{
+    aaclip_metrics *own = NULL;
+    aaclip_status status = aaclip_metrics_new(&own, options);
+    aaclip_metrics_close(&own);
+    return status;
+}
+
+static aaclip_status init_calibration(void *calibration, size_t size)
+{
+    return aaclip_calibration_init_sized(calibration, size);
+}
+
+static aaclip_status use_calibration(void *calibration)
+{
+    bool defective;
+    return aaclip_decide(calibration, 0.5f, NULL, NULL, 0, 0, &defective);
+}
+
+static aaclip_status use_calibration_in_detector(void *calibration)
+{
+    aaclip_detector_options options;
+    aaclip_detector_options_init(&options);
+    options.calibration = calibration;
+    return use_detector(&options);
+}
+
 static const given_struct given[] = {
     {"aaclip_model_options", sizeof(aaclip_model_options), init_model, use_model},
     {"aaclip_text_cache_options", sizeof(aaclip_text_cache_options), init_cache, use_cache},
@@ -141,6 +176,10 @@ static const given_struct given[] = {
     {"aaclip_config", sizeof(aaclip_config), init_config, use_config},
     {"aaclip_config", sizeof(aaclip_config), init_config, use_config_in_cache},
     {"aaclip_config", sizeof(aaclip_config), init_config, use_config_in_detector},
+    {"aaclip_metrics_options", sizeof(aaclip_metrics_options), init_metrics, use_metrics},
+    {"aaclip_calibration", sizeof(aaclip_calibration), init_calibration, use_calibration},
+    {"aaclip_calibration", sizeof(aaclip_calibration), init_calibration,
+     use_calibration_in_detector},
 };
 
 #define GIVEN_COUNT (sizeof given / sizeof *given)
@@ -227,6 +266,19 @@ static void older_structs_keep_what_they_have(void **state)
     const aaclip_result result = detect(detector, &view, "cat");
     assert_int_equal(result.map_width, 140);
     assert_null(result.patch_features);
+    assert_false(result.decided);
+    aaclip_detector_close(&detector);
+
+    detection.size = offsetof(aaclip_detector_options, calibration);
+    detection.config = NULL;
+    detection.keep_features = false;
+    detection.tile = 112;
+    detection.tile_overlap = 0;
+    must(aaclip_detector_new(&detector, shared.model, shared.adapters, shared.cache, &detection));
+    const aaclip_result tiled = detect(detector, &view, "cat");
+    assert_int_equal(tiled.map_width, 281); /* 225 / 112 * 140 */
+    assert_false(tiled.decided);
+    assert_null(tiled.regions);
     aaclip_detector_close(&detector);
 }
 
@@ -311,6 +363,16 @@ static aaclip_status get_losses(void *out)
     return aaclip_trainer_evaluate(trainer, training_set, out);
 }
 
+static aaclip_status get_calibration(void *out)
+{
+    return aaclip_calibration_open(out, calibration_file.path);
+}
+
+static aaclip_status get_values(void *out)
+{
+    return aaclip_metrics_compute(counted, 0, out);
+}
+
 /* A struct that the library fills. */
 typedef struct filled_struct {
     const char *name;
@@ -333,6 +395,11 @@ static const filled_struct filled[] = {
      get_progress,
      {{AFTER(aaclip_training_progress, stage), offsetof(aaclip_training_progress, epoch)}}},
     {"aaclip_losses", sizeof(aaclip_losses), get_losses, {{0, 0}}},
+    {"aaclip_calibration",
+     sizeof(aaclip_calibration),
+     get_calibration,
+     {{AFTER(aaclip_calibration, method), offsetof(aaclip_calibration, images)}}},
+    {"aaclip_metric_values", sizeof(aaclip_metric_values), get_values, {{0, 0}}},
 };
 
 /* Gets a struct of `size` bytes; what lies behind stays 0xff. */
@@ -414,9 +481,28 @@ static void batches_of_results_may_have_another_size(void **state)
     aaclip_detector_close(&detector);
 }
 
+/* One good and one bad image, and thresholds in a file. */
+static void open_evaluation(const char *folder)
+{
+    const float map[] = {0.25f, 0.75f};
+    const uint8_t mask[] = {0, 1};
+    aaclip_calibration calibration;
+    calibration_file = scratch_path(folder, "calibration.json");
+    must(aaclip_calibration_init(&calibration));
+    calibration.map_threshold = 0.75f;
+    calibration.false_alarm_rate = 0.01;
+    calibration.images = 3;
+    must(aaclip_calibration_save(&calibration, calibration_file.path));
+    must(aaclip_metrics_new(&counted, NULL));
+    must(aaclip_metrics_add(counted, "nut", map, mask, 2, 1, 1, 1));
+    must(aaclip_metrics_add(counted, "nut", map, NULL, 2, 1, 0, 0));
+}
+
 static int open_shared(void **state)
 {
-    (void)state;
+    if (scratch_make(state) != 0)
+        return -1;
+    open_evaluation(*state);
     fixture_open(&shared, NULL, 1);
     training_set = open_training_set();
     trainer = make_trainer(&shared, training_set);
@@ -425,11 +511,11 @@ static int open_shared(void **state)
 
 static int close_shared(void **state)
 {
-    (void)state;
     aaclip_trainer_close(&trainer);
     aaclip_dataset_close(&training_set);
+    aaclip_metrics_close(&counted);
     fixture_close(&shared);
-    return 0;
+    return scratch_remove(state);
 }
 
 int main(void)

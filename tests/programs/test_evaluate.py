@@ -36,6 +36,7 @@ ADAPTERS = [
 SIDE = 112
 SIZE = ["--image-size", SIDE]
 WIDTH, HEIGHT = 150, 90  # of the photos: neither a divisor of SIDE nor square
+GAP, SCALE = 6, 10  # between the panels of a picture, and its scale of colours
 
 
 def call(program, *arguments):
@@ -99,25 +100,79 @@ def write_mask(path, seed):
     write(path, mask(seed))
 
 
-def truth(seed):
-    """The mask at the network's size as Pillow's NEAREST gives it: it adds up steps."""
+def truth(seed, width=SIDE, height=SIDE):
+    """The mask at a map's size as Pillow's NEAREST gives it: it adds up steps."""
 
-    def places(length):
-        step = length / SIDE
+    def places(length, size):
+        step = length / size
         at, found = step * 0.5, []
-        for _ in range(SIDE):
+        for _ in range(size):
             found.append(int(at))
             at += step
         return found
 
-    rows, columns = places(HEIGHT), places(WIDTH)
+    rows, columns = places(HEIGHT, height), places(WIDTH, width)
     return [mask_pixel(seed, x, y) != 0 for y in rows for x in columns]
 
 
 def read_npy(path):
+    """Values, width and height."""
     data = Path(path).read_bytes()
     length = struct.unpack("<H", data[8:10])[0]
-    return struct.unpack(f"<{SIDE * SIDE}f", data[10 + length :])
+    head = data[10 : 10 + length].decode()
+    height, width = map(int, re.search(r"'shape': \((\d+), (\d+)\)", head).groups())
+    return struct.unpack(f"<{width * height}f", data[10 + length :]), width, height
+
+
+def neighbour(value, step):
+    """The float32 before (-1) or after (1) a positive one."""
+    bits = struct.unpack("<i", struct.pack("<f", value))[0]
+    return struct.unpack("<f", struct.pack("<i", bits + step))[0]
+
+
+def regions(marks, width):
+    """Sets of pixels that touch, also at corners."""
+    left, found = {i for i, mark in enumerate(marks) if mark}, []
+    while left:
+        waiting, region = [left.pop()], set()
+        while waiting:
+            at = waiting.pop()
+            region.add(at)
+            beside = [dx for dx in (-1, 0, 1) if 0 <= at % width + dx < width]
+            around = {at + dy * width + dx for dy in (-1, 0, 1) for dx in beside} & left
+            left -= around
+            waiting += around
+        found.append(region)
+    return found
+
+
+def aupro(maps, masks, width, limit):
+    """Mean part of the regions found over the false positive rate, threshold by threshold."""
+    pixels, count, normal = [], 0, 0
+    for values, marks in zip(maps, masks):
+        weights = [0.0] * len(values)
+        for region in regions(marks, width):
+            count += 1
+            for at in region:
+                weights[at] = 1 / len(region)
+        normal += len(marks) - sum(marks)
+        pixels += zip(values, weights, marks)
+    pixels.sort(reverse=True)
+    area = fpr = pro = 0.0
+    false, found = 0, 0.0
+    for i, (value, weight, mark) in enumerate(pixels):
+        false += not mark
+        found += weight
+        if i + 1 < len(pixels) and pixels[i + 1][0] == value:
+            continue
+        next_fpr, next_pro = false / normal, found / count
+        if next_fpr >= limit:
+            part = (limit - fpr) / (next_fpr - fpr)
+            area += (limit - fpr) * (2 * pro + part * (next_pro - pro)) / 2
+            return area / limit
+        area += (next_fpr - fpr) * (pro + next_pro) / 2
+        fpr, pro = next_fpr, next_pro
+    raise AssertionError("the rate ends at 1")
 
 
 def auroc(scores, labels):
@@ -146,6 +201,12 @@ def sweep(scores, labels):
         best = max(best, 2 * hits / (total + i + 1))
         before = hits
     return precision_sum, best
+
+
+def f1_at(scores, labels, threshold):
+    """F1 when calling abnormal what reaches the threshold."""
+    called = [label for score, label in zip(scores, labels) if score >= threshold]
+    return 2 * sum(called) / (len(called) + sum(labels))
 
 
 class Outline(html.parser.HTMLParser):
@@ -216,6 +277,25 @@ class Evaluate(unittest.TestCase):
         for words in [says] if isinstance(says, str) else says:
             self.assertIn(words, result.stderr)
 
+    def check_pixels(self, metrics):
+        """Counts again, from the maps that were kept and the masks as they were drawn."""
+        maps, masks = [], []
+        for kind, count in (("bent", 3), ("good", 3)):
+            for i in range(count):
+                (path,) = (self.out / "cache" / "metal_nut").glob(f"{kind}-{i:03}-*.npy")
+                values, width, height = read_npy(path)
+                drawn = truth(i, width, height) if kind == "bent" else [False] * len(values)
+                maps.append(values)
+                masks.append(drawn)
+        values, marks = sum(maps, ()), sum(masks, [])
+        self.assertAlmostEqual(metrics["pixel_auroc"], auroc(values, marks), places=9)
+        precision, f1 = sweep(values, marks)
+        self.assertAlmostEqual(metrics["pixel_ap"], precision, places=9)
+        self.assertAlmostEqual(metrics["pixel_f1_max"], f1, places=9)
+        for name, limit in (("aupro_30", 0.3), ("aupro_05", 0.05)):
+            self.assertAlmostEqual(metrics[name], aupro(maps, masks, width, limit), places=9)
+        return width, height
+
     def test_numbers(self):
         root = self.mvtec()
         result, found, rows = self.evaluate("--dataset", "MVTec", "--out", self.out)
@@ -250,17 +330,7 @@ class Evaluate(unittest.TestCase):
             self.assertAlmostEqual(metrics[f"{name}_ap"], precision, places=9)
             self.assertAlmostEqual(metrics[f"{name}_f1_max"], f1, places=9)
 
-        # pixel metrics, of the maps that were kept and the masks as they were drawn
-        values, marks = [], []
-        for kind, count in (("bent", 3), ("good", 3)):
-            for i in range(count):
-                (path,) = (self.out / "cache" / "metal_nut").glob(f"{kind}-{i:03}-*.npy")
-                values += read_npy(path)
-                marks += truth(i) if kind == "bent" else [False] * (SIDE * SIDE)
-        self.assertAlmostEqual(metrics["pixel_auroc"], auroc(values, marks), places=9)
-        precision, f1 = sweep(values, marks)
-        self.assertAlmostEqual(metrics["pixel_ap"], precision, places=9)
-        self.assertAlmostEqual(metrics["pixel_f1_max"], f1, places=9)
+        self.check_pixels(metrics)
         self.assertEqual(metrics["regions"], 6)
         self.assertEqual((metrics["images"], metrics["abnormal_images"]), (6, 3))
 
@@ -336,24 +406,38 @@ class Evaluate(unittest.TestCase):
         broken.write_bytes(broken.read_bytes()[:-100])
         no_mask = root / "ground_truth" / "bent" / "002_mask.png"
         no_mask.write_bytes(b"no mask")
+        turned = root / "ground_truth" / "bent" / "000_mask.png"
+        write(turned, png(HEIGHT, WIDTH, [[0] * HEIGHT] * WIDTH, colours=1))
         result, found, rows = self.evaluate("--dataset", "MVTec", "--out", self.out, code=1)
         self.assertIn(str(broken), result.stderr)
         self.assertIn(str(no_mask), result.stderr)
-        self.assertIn("2 of 6 images failed", result.stderr)
+        self.assertIn(f"{turned}: expected the proportions of", result.stderr)
+        self.assertIn("150x90, found 90x150", result.stderr)
+        self.assertIn("3 of 6 images failed", result.stderr)
         checkpoint = found["checkpoints"][0]
-        self.assertEqual(checkpoint["computed"], 4)
+        self.assertEqual(checkpoint["computed"], 3)
         failures = [failure["image"] for failure in checkpoint["failed"]]
-        self.assertEqual(failures, [str(broken), str(root / "test" / "bent" / "002.png")])
-        self.assertEqual(checkpoint["classes"][0]["images"], 4)
-        self.assertEqual(len(rows), 4)
+        bent = root / "test" / "bent"
+        self.assertEqual(failures, [str(bent / f"{i:03}.png") for i in range(3)])
+        self.assertEqual(checkpoint["classes"][0]["images"], 3)
+        self.assertEqual(len(rows), 3)
         report = (self.out / "report.html").read_text()
-        self.assertIn("2 of 6 images do not count", report)
+        self.assertIn("3 of 6 images do not count", report)
         self.assertIn(str(broken), report)
 
-        # repaired, only they are computed
+        # repaired, only they are computed; a mask of half the size fits
         write_photo(broken, 51)
         write_mask(no_mask, 2)
-        self.assertEqual(self.computed(), (2, 4))
+        write(turned, png(WIDTH // 2, HEIGHT // 2, [[9] * (WIDTH // 2)] * (HEIGHT // 2), colours=1))
+        self.assertEqual(self.computed(), (3, 3))
+
+    def test_missing_mask_is_named_before_anything_is_computed(self):
+        root = self.mvtec()
+        (root / "ground_truth" / "bent" / "001_mask.png").unlink()
+        data = [*MODEL, *ADAPTERS, *SIZE, "--data-root", self.data]
+        self.fails(*data, "--out", self.out, says=["bent/001.png", "001_mask.png, found none"])
+        self.assertFalse(self.out.exists())
+        self.evaluate("--no-pixels")  # which needs none
 
     def test_one_label_has_no_metrics(self):
         self.mvtec("metal_nut")
@@ -441,16 +525,19 @@ class Evaluate(unittest.TestCase):
         self.assertEqual([p.name.rsplit("-", 1)[0] for p in pictures], ["bent-000", "good-000"])
         for path in pictures:
             size = struct.unpack(">II", path.read_bytes()[16:24])
-            self.assertEqual(size, (3 * WIDTH, HEIGHT))
+            self.assertEqual(size, (3 * (WIDTH + GAP) + SCALE, HEIGHT))
         if Image is None:
             return
         with Image.open(pictures[0]) as drawn:
             pixels = drawn.convert("RGB")
         with Image.open(self.data / "metal_nut" / "test" / "bent" / "000.png") as given:
             self.assertEqual(pixels.crop((0, 0, WIDTH, HEIGHT)).tobytes(), given.tobytes())
-        shown = [pixels.getpixel((WIDTH + x, 20))[0] for x in range(WIDTH)]
-        wanted = [255 * (mask_pixel(0, x, 20) != 0) for x in range(WIDTH)]
-        self.assertLessEqual(sum(a != b for a, b in zip(shown, wanted)), 4)  # edges, resized twice
+        left = WIDTH + GAP
+        shown = [pixels.getpixel((left + x, y))[0] for y in range(HEIGHT) for x in range(WIDTH)]
+        wanted = [255 * (mask_pixel(0, x, y) != 0) for y in range(HEIGHT) for x in range(WIDTH)]
+        self.assertEqual(shown, wanted)
+        scale = [pixels.getpixel((3 * left + 1, y)) for y in range(HEIGHT)]
+        self.assertEqual((scale[0], scale[-1]), ((255, 0, 0), (0, 0, 255)))
 
     def test_histogram_and_scores_alone(self):
         self.mvtec()
@@ -495,7 +582,7 @@ class Evaluate(unittest.TestCase):
         self.assertNotIn("url(", text)
         self.assertNotIn("<script", text)
         self.assertIn('<b>&"x"', outline.texts)
-        self.assertEqual(len(re.findall(r'<path fill="none"', text)), 5)
+        self.assertEqual(len(re.findall(r'<path fill="none"', text)), 6)
 
     def test_report_opens_in_a_browser(self):
         browser = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -540,6 +627,120 @@ class Evaluate(unittest.TestCase):
         _, expected, _ = self.evaluate("--dataset", "MVTec")
         _, found, _ = self.evaluate(weights=["--model", bundle])
         self.assertEqual(found["checkpoints"][0]["mean"], expected["checkpoints"][0]["mean"])
+
+    def detect(self, paths, *options, weights=ADAPTERS):
+        """What aaclip-detect reports of the images."""
+        report = self.folder / "detect.json"
+        result = call(
+            DETECT, *MODEL, *weights, *SIZE, "--class", "metal_nut", "--dataset", "MVTec",
+            "--json", report, *options, *paths,
+        )  # fmt: skip
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return json.loads(report.read_text())["images"]
+
+    def check_decisions(self, images, thresholds):
+        """Decisions and regions of images of which score and peak are known."""
+        for image, alone in zip(images, self.peaks):
+            self.assertEqual(image["score"], alone["score"])
+            self.assertIs(image["decision"], alone["score"] >= thresholds["image_threshold"])
+            reached = alone["regions"][0]["peak"] >= thresholds["map_threshold"]
+            self.assertIs(bool(image["regions"]), reached)
+
+    def calibrated(self, *options, count=(8, 4)):
+        """Thresholds of a new data set; self.peaks has every image's score and highest peak."""
+        self.mvtec(good=count[0], bad=count[1])
+        file = self.folder / "nut.json"
+        result, _, rows = self.evaluate("--dataset", "MVTec", "--calibrate", file, *options)
+        self.paths = [row["image"] for row in rows]
+        self.labels = [int(row["label"]) for row in rows]
+        self.peaks = self.detect(self.paths, "--threshold", 0)
+        return result, file, json.loads(file.read_text())
+
+    def test_calibration_on_good_parts(self):
+        saved = self.folder / "nut.safetensors"
+        options = ["--false-alarm-rate", 0.25, "--save-adapters", saved]
+        result, file, thresholds = self.calibrated(*options)
+        self.assertEqual((thresholds["method"], thresholds["images"]), ("quantile", 8))
+        self.assertEqual(thresholds["false_alarm_rate"], 0.25)
+        self.assertIn(f"metal_nut: image threshold {thresholds['image_threshold']:.6f}",
+                      result.stdout)  # fmt: skip
+        good = [image for image, label in zip(self.peaks, self.labels) if not label]
+        for name, values in (
+            ("image_threshold", [image["score"] for image in good]),
+            ("map_threshold", [image["regions"][0]["peak"] for image in good]),
+        ):
+            reaching = [
+                sum(value >= threshold for value in values)
+                for threshold in (thresholds[name], neighbour(thresholds[name], -1))
+            ]
+            self.assertLessEqual(reaching[0], 2)
+            self.assertGreater(reaching[1], 2)  # the smallest of such thresholds
+        self.check_decisions(self.detect(self.paths, "--calibration", file), thresholds)
+        weights = ["--adapters", saved]
+        self.check_decisions(self.detect(self.paths, weights=weights), thresholds)
+
+    def test_calibration_by_f1(self):
+        _, file, thresholds = self.calibrated("--f1")
+        self.assertEqual((thresholds["method"], thresholds["images"]), ("f1_max", 12))
+        for name, values in (
+            ("image_threshold", [image["score"] for image in self.peaks]),
+            ("map_threshold", [image["regions"][0]["peak"] for image in self.peaks]),
+        ):
+            best = max((f1_at(values, self.labels, value), value) for value in values)
+            self.assertEqual(thresholds[name], best[1])
+        self.check_decisions(self.detect(self.paths, "--calibration", file), thresholds)
+
+    def test_calibration_from_another_split(self):
+        result, _, thresholds = self.calibrated("--split", "train", count=(2, 1))
+        self.assertEqual(thresholds["images"], 1)
+        self.assertEqual(thresholds["false_alarm_rate"], 0.01)
+        self.assertIn("1 normal images are too few", result.stderr)
+        self.assertEqual(thresholds["image_threshold"], neighbour(self.peaks[0]["score"], 1))
+
+    def test_calibration_of_several_classes(self):
+        self.mvtec("metal_nut")
+        self.mvtec("screw", good=2, bad=0, seed=20)
+        folder = self.folder / "thresholds"
+        self.evaluate("--calibrate", folder)
+        self.assertEqual(sorted(p.name for p in folder.iterdir()), ["metal_nut.json", "screw.json"])
+        of_all = json.loads((folder / "screw.json").read_text())
+        self.assertEqual(of_all["images"], 2)
+        self.evaluate("--class", "screw", "--calibrate", self.folder / "one.json")
+        self.assertEqual(json.loads((self.folder / "one.json").read_text()), of_all)
+        data = [*MODEL, *ADAPTERS, *SIZE, "--data-root", self.data]
+        one = ["--calibrate", self.folder / "one.json"]
+        self.fails(*data, *one, says=["one class, found 2", "--class"])
+        self.fails(*data, "--save-adapters", self.folder / "a", says="one class, found 2")
+        self.fails(*data, "--calibrate", folder, "--f1", says=["screw", "2 normal and 0 abnormal"])
+        self.fails(*data, "--calibrate", folder, "--no-pixels", says="--no-pixels")
+        self.fails(*data, "--f1", says="--f1 needs --calibrate")
+        self.fails(*data, *one, "--f1", "--false-alarm-rate", 0, says="exclude each other")
+        self.fails(*data, *one, "--false-alarm-rate", 1, says="below 1")
+        plain = [*MODEL, *SIZE, "--data-root", self.data, "--class", "screw"]
+        self.fails(*plain, "--save-adapters", self.folder / "a", says="there are no adapters")
+
+    def test_tiles(self):
+        self.mvtec()
+        tiles = ["--tile", 70]
+        self.assertEqual(self.computed(*tiles, "--pictures"), (6, 0))
+        found = json.loads((self.folder / "r.json").read_text())
+        self.assertEqual((found["tile"], found["tile_overlap"]), (70, 0.25))
+        width, height = self.check_pixels(found["checkpoints"][0]["classes"][0])
+        self.assertNotEqual((width, height), (SIDE, SIDE))
+        lines = (self.out / "scores.jsonl").read_text().splitlines()
+        paths = [json.loads(line)["image"] for line in lines]
+        alone = self.detect(paths, *tiles)
+        rows = list(csv.DictReader((self.folder / "r.csv").read_text().splitlines()))
+        scores = {row["image"]: (row["score"], row["map_largest"]) for row in rows}
+        for path, image in zip(paths, alone):
+            wanted = (f"{image['score']:.9g}", f"{image['map_maximum']:.9g}")
+            self.assertEqual(tuple(map(float, scores[path])), tuple(map(float, wanted)))
+        self.assertEqual(self.computed(*tiles), (0, 6))
+        self.assertEqual(self.computed(*tiles, "--tile-overlap", 0.5), (6, 0))
+        self.assertEqual(self.computed("--tile", 60), (6, 0))
+        self.assertEqual(self.computed(), (6, 0))
+        data = [*MODEL, *ADAPTERS, *SIZE, "--data-root", self.data]
+        self.fails(*data, "--tile-overlap", 0.5, says="--tile-overlap needs --tile")
 
     def test_json_to_stdout_stands_alone(self):
         self.mvtec(good=1, bad=1)

@@ -1,0 +1,112 @@
+#include "detect.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* A file name may hold any bytes, JSON only UTF-8: what is not becomes '?'. */
+static json_t *path_string(const char *path)
+{
+    json_t *exact = json_string(path);
+    char *copy = exact ? NULL : strdup(path);
+    for (char *c = copy; c && *c; c++)
+        *c = (unsigned char)*c < 0x80 ? *c : '?';
+    json_t *string = exact ? exact : json_string(copy);
+    free(copy);
+    return string;
+}
+
+static json_t *row_to_json(const report_row *row, const region_setup *regions, const char *path)
+{
+    json_t *image = json_pack("{s:o, s:f, s:f, s:i, s:i}", "path", path_string(path), "score",
+                              (double)row->score, "map_maximum", (double)row->map_maximum, "width",
+                              (int)row->width, "height", (int)row->height);
+    region_report_to_json(&row->found, regions, image);
+    return image;
+}
+
+static void tiles_to_json(const command_line *arguments, json_t *root)
+{
+    if (!arguments->tile)
+        return;
+    json_object_set_new(root, "tile", json_integer(arguments->tile));
+    if (arguments->has_overlap)
+        json_object_set_new(root, "tile_overlap", json_real(arguments->tile_overlap));
+}
+
+static bool write_json(const command_line *arguments, const detection *session,
+                       const report_row *rows)
+{
+    json_t *images = json_array();
+    for (size_t i = 0; i < arguments->images.count; i++)
+        if (rows[i].done)
+            json_array_append_new(
+                images, row_to_json(&rows[i], &session->regions, arguments->images.items[i]));
+    aaclip_model_info info = {.size = sizeof info};
+    aaclip_model_get_info(session->model, &info);
+    json_t *root = json_pack("{s:s, s:o, s:s, s:s, s:o, s:i, s:o}", "version",
+                             aaclip_version_string(), "model", path_string(info.path), "backend",
+                             info.backend, "precision", aaclip_precision_name(info.precision),
+                             "class", path_string(session->class_name), "image_size",
+                             (int)aaclip_detector_image_size(session->detector), "images", images);
+    tiles_to_json(arguments, root);
+    region_setup_to_json(&session->regions, root);
+    text_output output;
+    bool opened = open_text_file(&output, arguments->json, PROGRAM);
+    bool written = opened && root && json_dumpf(root, output.file, JSON_INDENT(2)) == 0 &&
+                   fputc('\n', output.file) != EOF;
+    json_decref(root);
+    return opened && finish_text_file(&output, written, PROGRAM) && written;
+}
+
+/* A field in quotes, with quotes inside doubled. */
+static void write_quoted(FILE *file, const char *text)
+{
+    fputc('"', file);
+    for (; *text; text++) {
+        if (*text == '"')
+            fputc('"', file);
+        fputc(*text, file);
+    }
+    fputc('"', file);
+}
+
+static bool write_csv(const command_line *arguments, const detection *session,
+                      const report_row *rows)
+{
+    text_output output;
+    const bool calibrated = session->regions.calibrated;
+    if (!open_text_file(&output, arguments->csv, PROGRAM))
+        return false;
+    fprintf(output.file, "path,score,map_maximum,width,height%s\n", calibrated ? ",decision" : "");
+    for (size_t i = 0; i < arguments->images.count; i++)
+        if (rows[i].done) {
+            write_quoted(output.file, arguments->images.items[i]);
+            fprintf(output.file, ",%.9g,%.9g,%u,%u", (double)rows[i].score,
+                    (double)rows[i].map_maximum, rows[i].width, rows[i].height);
+            fputs(!calibrated ? "\n" : rows[i].found.defective ? ",1\n" : ",0\n", output.file);
+        }
+    return finish_text_file(&output, true, PROGRAM);
+}
+
+static bool to_stdout(const char *path)
+{
+    return path && strcmp(path, "-") == 0;
+}
+
+bool write_report(const command_line *arguments, const detection *session, const report_row *rows)
+{
+    bool table = !to_stdout(arguments->json) && !to_stdout(arguments->csv);
+    const bool calibrated = session->regions.calibrated;
+    if (table)
+        printf("%-10s %-10s %s%s\n", "score", "map max", calibrated ? "decision " : "", "image");
+    for (size_t i = 0; table && i < arguments->images.count; i++)
+        if (rows[i].done)
+            printf("%-10.6f %-10.4f %s%s\n", (double)rows[i].score, (double)rows[i].map_maximum,
+                   !calibrated               ? ""
+                   : rows[i].found.defective ? "defect   "
+                                             : "good     ",
+                   arguments->images.items[i]);
+    bool json = !arguments->json || write_json(arguments, session, rows);
+    bool csv = !arguments->csv || write_csv(arguments, session, rows);
+    return json && csv;
+}

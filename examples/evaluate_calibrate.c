@@ -1,0 +1,161 @@
+/* Thresholds for a deployed detector, from the images that were evaluated. */
+#include "evaluate_session.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* What is known of a class's images: their scores, the peaks of their maps, their labels. */
+typedef struct class_images {
+    float *scores, *peaks;
+    int *labels;
+    size_t count;
+} class_images;
+
+static bool is_file(const char *path)
+{
+    static const char ending[] = ".json";
+    const size_t length = strlen(path), size = sizeof ending - 1;
+    return length > size && strcmp(path + length - size, ending) == 0;
+}
+
+/* FOLDER/CLASS.json must be a file of that folder. */
+static bool names_a_file(const char *name)
+{
+    return name[0] != '.' && !strchr(name, '/');
+}
+
+static bool class_can_calibrate(const session *state, size_t index)
+{
+    const command_line *arguments = state->arguments;
+    const char *name = aaclip_dataset_class_name(state->dataset, index);
+    const size_t normal = aaclip_dataset_class_size(state->dataset, index, 0);
+    const size_t abnormal = aaclip_dataset_class_size(state->dataset, index, 1);
+    if (!normal || (arguments->f1 && !abnormal))
+        return !complain(PROGRAM,
+                         "class \"%s\": thresholds need normal %simages, found %zu normal and %zu "
+                         "abnormal ones",
+                         name, arguments->f1 ? "and abnormal " : "", normal, abnormal);
+    if (arguments->calibrate && !is_file(arguments->calibrate) && !names_a_file(name))
+        return !complain(PROGRAM,
+                         "class \"%s\": expected a name that a file can have; calibrate it alone, "
+                         "with --class and --calibrate FILE.json",
+                         name);
+    return true;
+}
+
+bool can_calibrate(const session *state)
+{
+    const command_line *arguments = state->arguments;
+    const size_t classes = aaclip_dataset_class_count(state->dataset);
+    const bool one = arguments->save_adapters || is_file(arguments->calibrate);
+    if (state->count > 1)
+        return !complain(PROGRAM, "thresholds belong to one checkpoint, found %zu", state->count);
+    if (arguments->save_adapters && !state->results[0].files.count)
+        return !complain(PROGRAM, "--save-adapters: there are no adapters");
+    if (one && classes > 1)
+        return !complain(PROGRAM,
+                         "thresholds belong to one class, found %zu: choose one with --class, or "
+                         "give a folder to --calibrate",
+                         classes);
+    bool good = true;
+    for (size_t i = 0; good && i < classes; i++)
+        good = class_can_calibrate(state, i);
+    return good;
+}
+
+static void free_images(class_images *images)
+{
+    free(images->scores);
+    free(images->peaks);
+    free(images->labels);
+}
+
+/* Normal images, and with `both` abnormal ones. */
+static bool collect(class_images *images, const evaluation *result, size_t class_index, bool both)
+{
+    *images = (class_images){malloc(result->count * sizeof *images->scores),
+                             malloc(result->count * sizeof *images->peaks),
+                             malloc(result->count * sizeof *images->labels), 0};
+    if (!images->scores || !images->peaks || !images->labels)
+        return !complain(PROGRAM, "out of memory");
+    for (size_t i = 0; i < result->count; i++) {
+        const image_row *row = &result->rows[i];
+        const int label = row->sample->label;
+        if (!row->done || row->sample->class_index != class_index ||
+            (label != 0 && (label != 1 || !both)))
+            continue;
+        images->scores[images->count] = row->scores.score;
+        images->peaks[images->count] = row->peak;
+        images->labels[images->count++] = label;
+    }
+    return true;
+}
+
+static aaclip_status choose_thresholds(aaclip_calibration *calibration, const class_images *images,
+                                       const command_line *arguments)
+{
+    const double rate = arguments->false_alarm_rate;
+    aaclip_calibration_init(calibration);
+    calibration->images = images->count;
+    calibration->method = arguments->f1 ? AACLIP_CALIBRATION_F1_MAX : AACLIP_CALIBRATION_QUANTILE;
+    calibration->false_alarm_rate = arguments->f1 ? 0 : rate;
+    float *image = &calibration->image_threshold, *map = &calibration->map_threshold;
+    if (arguments->f1) {
+        aaclip_status status =
+            aaclip_calibrate_f1(images->scores, images->labels, images->count, image, NULL);
+        return status
+                   ? status
+                   : aaclip_calibrate_f1(images->peaks, images->labels, images->count, map, NULL);
+    }
+    aaclip_status status = aaclip_calibrate_quantile(images->scores, images->count, rate, image);
+    return status ? status : aaclip_calibrate_quantile(images->peaks, images->count, rate, map);
+}
+
+static bool write_calibration(const session *state, const char *class_name,
+                              const aaclip_calibration *calibration,
+                              const aaclip_adapters *adapters)
+{
+    const command_line *arguments = state->arguments;
+    const char *given = arguments->calibrate;
+    if (given) {
+        char *path = is_file(given) ? strdup(given) : format_text("%s/%s.json", given, class_name);
+        bool written = path && (is_file(given) || make_folders(given)) &&
+                       !failed(aaclip_calibration_save(calibration, path));
+        free(path);
+        if (!written)
+            return false;
+    }
+    return !arguments->save_adapters || !failed(aaclip_adapters_save_calibrated(
+                                            adapters, calibration, arguments->save_adapters));
+}
+
+static void tell(const session *state, const char *name, const aaclip_calibration *calibration)
+{
+    const command_line *arguments = state->arguments;
+    const double images = (double)calibration->images;
+    if (!to_stdout(arguments->json) && !to_stdout(arguments->csv))
+        printf("%s: image threshold %.6f, map threshold %.6f, from %.0f images\n", name,
+               (double)calibration->image_threshold, (double)calibration->map_threshold, images);
+    if (!arguments->f1 && images * arguments->false_alarm_rate < 1)
+        complain(PROGRAM,
+                 "class \"%s\": %.0f normal images are too few to promise a false alarm rate of "
+                 "%g; the thresholds are just above the largest of them",
+                 name, images, arguments->false_alarm_rate);
+}
+
+bool calibrate(const session *state, const evaluation *result, const aaclip_adapters *adapters)
+{
+    bool good = true;
+    for (size_t i = 0; good && i < aaclip_dataset_class_count(state->dataset); i++) {
+        const char *name = aaclip_dataset_class_name(state->dataset, i);
+        class_images images;
+        aaclip_calibration calibration;
+        good = collect(&images, result, i, state->arguments->f1) &&
+               !failed(choose_thresholds(&calibration, &images, state->arguments)) &&
+               write_calibration(state, name, &calibration, adapters);
+        if (good)
+            tell(state, name, &calibration);
+        free_images(&images);
+    }
+    return good;
+}

@@ -1,0 +1,46 @@
+/* Everything that aaclip-evaluate has open, and how it is opened. */
+#ifndef EXAMPLES_EVALUATE_SESSION_H
+#define EXAMPLES_EVALUATE_SESSION_H
+
+#include "evaluate.h"
+#include "evaluate_options.h"
+
+typedef struct session {
+    const command_line *arguments;
+    aaclip_model *model;
+    aaclip_dataset *dataset;
+    aaclip_text_cache *cache;
+    aaclip_domain domain;
+    aaclip_config config;
+    result_store store;
+    evaluation *results;
+    char **sections; /* of the report */
+    size_t count;
+    uint32_t image_size;
+    float tile_overlap; /* 0 without tiles */
+    bool uncalibrated;  /* thresholds were asked for, but could not be made */
+    progress_bar bar;
+} session;
+
+/* Opens data set, model and store, and lists the checkpoints; false with a message. */
+bool open_session(session *state);
+void close_session(session *state);
+
+/*
+ * Text vectors of all classes, once for all checkpoints: they have the text adapters in common.
+ * Kept in the output folder under the data set's name, which chooses the phrases.
+ */
+bool open_cache(session *state, const aaclip_adapters *adapters);
+
+/*
+ * For each class a number that stands for everything but the image that decides what an image
+ * gives. Free it; NULL with a message on failure.
+ */
+uint64_t *class_keys(const session *state, const evaluation *result);
+
+/* Whether thresholds can be made of the data set; false with a message. */
+bool can_calibrate(const session *state);
+/* Makes and writes the thresholds that the command line asks for. */
+bool calibrate(const session *state, const evaluation *result, const aaclip_adapters *adapters);
+
+#endif

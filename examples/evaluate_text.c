@@ -1,0 +1,121 @@
+/* Text vectors of the classes, and the keys of results that depend on them. */
+#include "evaluate_session.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static bool build_progress(size_t done, size_t total, void *user)
+{
+    progress_update(user, done, total);
+    return true;
+}
+
+static bool build_missing(session *state, size_t *built)
+{
+    const char *dataset = state->arguments->dataset;
+    aaclip_status status = AACLIP_OK;
+    *built = 0;
+    for (size_t i = 0; !status && i < aaclip_dataset_class_count(state->dataset); i++) {
+        char phrase[512];
+        const char *name = aaclip_dataset_class_name(state->dataset, i), *words = phrase;
+        if (aaclip_text_cache_get(state->cache, name, NULL, NULL) == AACLIP_OK)
+            continue;
+        status = aaclip_class_phrase(dataset, name, phrase, sizeof phrase);
+        if (!status)
+            status = aaclip_text_cache_build(state->cache, &name, &words, 1);
+        *built += 1;
+    }
+    return !failed(status);
+}
+
+bool open_cache(session *state, const aaclip_adapters *adapters)
+{
+    const command_line *arguments = state->arguments;
+    aaclip_text_cache_options options;
+    aaclip_text_cache_options_init(&options);
+    options.vocabulary = arguments->vocabulary;
+    options.prompts = arguments->prompts;
+    options.config = &state->config;
+    options.progress = build_progress;
+    options.progress_user = &state->bar;
+    aaclip_model_info info = {.size = sizeof info};
+    aaclip_model_get_info(state->model, &info);
+    char *kept = !arguments->out ? NULL
+                                 : format_text("%s/text-%s.safetensors", arguments->out,
+                                               arguments->dataset ? arguments->dataset : "any");
+    const char *stored = info.has_text ? kept : arguments->model;
+    struct stat file;
+    aaclip_status status = AACLIP_ERROR_NOT_FOUND;
+    if (stored && stat(stored, &file) == 0)
+        status = aaclip_text_cache_open(&state->cache, stored, state->model, adapters, &options);
+    if (status && info.has_text) /* none, or of other weights: made anew */
+        status = aaclip_text_cache_new(&state->cache, state->model, adapters, &options);
+    size_t built = 0;
+    progress_start(&state->bar, "text");
+    bool good = !failed(status) && build_missing(state, &built);
+    progress_end(&state->bar);
+    if (good && kept && built)
+        good = !failed(aaclip_text_cache_save(state->cache, kept));
+    free(kept);
+    return good;
+}
+
+static bool hash_file(uint64_t *hash, const char *path)
+{
+    uint8_t bytes[65536];
+    FILE *file = fopen(path, "rb");
+    if (!file)
+        return !complain(PROGRAM, "%s: %s", path, strerror(errno));
+    for (size_t count; (count = fread(bytes, 1, sizeof bytes, file)) > 0;)
+        *hash = hash_bytes(*hash, bytes, count);
+    bool whole = !ferror(file);
+    fclose(file);
+    return whole || !complain(PROGRAM, "%s: cannot read", path);
+}
+
+/* Everything but image and class that decides what an image gives. */
+static bool checkpoint_key(const session *state, const evaluation *result, uint64_t *key)
+{
+    aaclip_model_info info = {.size = sizeof info};
+    aaclip_model_get_info(state->model, &info);
+    uint64_t hash = hash_text(HASH_START, aaclip_version_string());
+    hash = hash_text(hash, info.fingerprint);
+    hash = hash_text(hash, info.backend);
+    hash = hash_text(hash, aaclip_precision_name(info.precision));
+    hash = hash_text(hash, aaclip_domain_name(state->domain));
+    hash = hash_bytes(hash, &state->image_size, sizeof state->image_size);
+    hash = hash_bytes(hash, &state->arguments->tile, sizeof state->arguments->tile);
+    hash = hash_bytes(hash, &state->tile_overlap, sizeof state->tile_overlap);
+    hash = hash_text(hash, state->arguments->has_profile || !result->files.count
+                               ? aaclip_profile_name(state->config.profile)
+                               : "");
+    bool good = true;
+    for (size_t i = 0; good && i < result->files.count; i++)
+        good = hash_file(&hash, result->files.items[i]);
+    *key = hash;
+    return good;
+}
+
+/* The text vectors stand for prompts, phrases and text adapters. */
+uint64_t *class_keys(const session *state, const evaluation *result)
+{
+    const size_t count = aaclip_dataset_class_count(state->dataset);
+    aaclip_model_info info = {.size = sizeof info};
+    aaclip_model_get_info(state->model, &info);
+    uint64_t *keys = malloc(count * sizeof *keys), start = 0;
+    float *pair = malloc(2 * sizeof *pair * info.embedding);
+    bool good = keys && pair && checkpoint_key(state, result, &start);
+    for (size_t i = 0; good && i < count; i++) {
+        const char *name = aaclip_dataset_class_name(state->dataset, i);
+        good = !failed(aaclip_text_cache_get(state->cache, name, pair, pair + info.embedding));
+        keys[i] = hash_bytes(hash_text(start, name), pair, 2 * sizeof *pair * info.embedding);
+    }
+    free(pair);
+    if (!good) {
+        free(keys);
+        return NULL;
+    }
+    return keys;
+}

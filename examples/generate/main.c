@@ -1,0 +1,166 @@
+/*
+ * aaclip-generate: draws data sets for inspection, with exact masks.
+ *
+ * A tree is laid out as MVTec AD's. Defective pictures for training go to CLASS/train/DEFECT, which
+ * MVTec AD does not have: their masks lie in ground_truth/DEFECT with those of the test pictures,
+ * so their numbers begin after these. aaclip_dataset_open reads them as abnormal pictures of the
+ * split "train". The same pictures are listed in train.jsonl, test.jsonl and, all of them,
+ * manifest.jsonl.
+ *
+ * The bytes depend on the arguments alone: every picture has random numbers of its own, made from
+ * the seed, its class, split, kind and number.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "options.h"
+#include "output.h"
+
+typedef struct command_line {
+    const char *out;
+    string_list classes;
+    unsigned train, good, defective, train_defective, captions, side, seed;
+    bool pairs, list, has_captions, has_tree;
+} command_line;
+
+static const char usage[] =
+    "usage: " PROGRAM
+    " --out FOLDER [options]\n"
+    "       " PROGRAM
+    " --list\n"
+    "\n"
+    "Draws pictures of surfaces and parts as an inspection camera would see them, good ones and\n"
+    "defective ones with masks, as a tree in MVTec AD's layout. The same arguments give the same\n"
+    "pictures.\n"
+    "\n"
+    "  --out FOLDER             where they go; must not hold generated pictures yet\n"
+    "  --class NAME             only this class; repeatable [all]\n"
+    "  --train N                good pictures for training, of each class [20]\n"
+    "  --good N                 good pictures for testing [10]\n"
+    "  --defective N            defective pictures for testing, of all kinds together [20]\n"
+    "  --train-defective N      defective pictures for training, in train/DEFECT [0]\n"
+    "  --pairs                  also write what each defective picture would be without the\n"
+    "                           defect, to undamaged/DEFECT\n"
+    "  --captions N             write N pictures with captions in place of a tree: captions.jsonl\n"
+    "  --size N                 side of the pictures in pixels, 64 to 2048 [256]\n"
+    "  --seed N                 [0]\n"
+    "  --list                   show the classes and their defects\n"
+    "  --help, --version\n";
+
+static parse_result parse(command_line *arguments, int argc, char **argv)
+{
+    bool *tree = &arguments->has_tree;
+    const program_option options[] = {
+        {"out", OPTION_TEXT, &arguments->out, 0, NULL},
+        {"class", OPTION_LIST, &arguments->classes, 0, NULL},
+        {"train", OPTION_NUMBER, &arguments->train, 100000, tree},
+        {"good", OPTION_NUMBER, &arguments->good, 100000, tree},
+        {"defective", OPTION_NUMBER, &arguments->defective, 100000, tree},
+        {"train-defective", OPTION_NUMBER, &arguments->train_defective, 100000, tree},
+        {"pairs", OPTION_FLAG, &arguments->pairs, 0, tree},
+        {"captions", OPTION_NUMBER, &arguments->captions, 1000000, &arguments->has_captions},
+        {"size", OPTION_NUMBER, &arguments->side, 2048, NULL},
+        {"seed", OPTION_NUMBER, &arguments->seed, 4294967295u, NULL},
+        {"list", OPTION_FLAG, &arguments->list, 0, NULL},
+        {0},
+    };
+    program_arguments rest;
+    parse_result result = parse_options(options, PROGRAM, usage, argc, argv, &rest);
+    if (result == PARSE_RUN && rest.count) {
+        complain(PROGRAM, "'%s' is no option; --help shows how to call this program",
+                 rest.items[0]);
+        return PARSE_WRONG;
+    }
+    return result;
+}
+
+static bool check(const command_line *arguments)
+{
+    if (!arguments->out || !*arguments->out)
+        return !complain(PROGRAM, "--out is missing; --help shows how to call this program");
+    if (arguments->side < 64)
+        return !complain(PROGRAM, "--size: expected 64 to 2048, found %u", arguments->side);
+    if (arguments->has_captions && arguments->has_tree)
+        return !complain(PROGRAM,
+                         "--captions: expected none of --train, --good, --defective, "
+                         "--train-defective and --pairs with it");
+    if (arguments->has_captions && !arguments->captions)
+        return !complain(PROGRAM, "--captions: expected 1 or more, found 0");
+    if (!arguments->has_captions && !arguments->train && !arguments->good &&
+        !arguments->defective && !arguments->train_defective)
+        return !complain(PROGRAM, "expected pictures to draw, found 0 of every sort");
+    return true;
+}
+
+static bool is_new(const char *folder)
+{
+    static const char *const names[] = {"manifest.jsonl", "captions.jsonl"};
+    struct stat info;
+    char path[4096];
+    for (int i = 0; i < 2; i++)
+        if (snprintf(path, sizeof path, "%s/%s", folder, names[i]) < (int)sizeof path &&
+            stat(path, &info) == 0)
+            return !complain(PROGRAM, "%s is there already; choose another folder", path);
+    return true;
+}
+
+static void show_list(void)
+{
+    const class_recipe *recipe;
+    for (unsigned i = 0; (recipe = recipe_of(i)); i++) {
+        printf("%s:", recipe->name);
+        for (unsigned kind = 0; kind < MOST_KINDS && recipe->defects[kind]; kind++)
+            printf(" %s", recipe->defects[kind]);
+        putchar('\n');
+    }
+}
+
+/* The classes asked for, each once, or all of them. */
+static bool choose(output_order *order, const string_list *names)
+{
+    unsigned known = 0;
+    while (recipe_of(known))
+        known++;
+    order->recipes = malloc((known + names->count) * sizeof *order->recipes);
+    if (!order->recipes)
+        return !complain(PROGRAM, "out of memory");
+    for (unsigned i = 0; !names->count && i < known; i++)
+        order->recipes[order->recipe_count++] = recipe_of(i);
+    for (size_t i = 0; i < names->count; i++) {
+        const class_recipe *recipe = recipe_named(names->items[i]);
+        if (!recipe)
+            return !complain(PROGRAM, "--class: no class '%s'; --list shows them", names->items[i]);
+        for (unsigned k = 0; recipe && k < order->recipe_count; k++)
+            recipe = order->recipes[k] == recipe ? NULL : recipe;
+        if (recipe)
+            order->recipes[order->recipe_count++] = recipe;
+    }
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    command_line arguments = {.train = 20, .good = 10, .defective = 20, .side = 256};
+    parse_result parsed = parse(&arguments, argc, argv);
+    bool done = parsed == PARSE_DONE;
+    if (parsed == PARSE_RUN && arguments.list) {
+        show_list();
+        done = true;
+    } else if (parsed == PARSE_RUN) {
+        output_order order = {.folder = arguments.out,
+                              .train = arguments.train,
+                              .good = arguments.good,
+                              .defective = arguments.defective,
+                              .train_defective = arguments.train_defective,
+                              .captions = arguments.captions,
+                              .side = arguments.side,
+                              .seed = arguments.seed,
+                              .pairs = arguments.pairs};
+        done = check(&arguments) && is_new(arguments.out) && choose(&order, &arguments.classes) &&
+               (arguments.has_captions ? write_captions(&order) : write_tree(&order));
+        free(order.recipes);
+    }
+    list_clear(&arguments.classes);
+    return done ? 0 : 1;
+}

@@ -1,0 +1,122 @@
+#include "detect/decision.h"
+
+#include <string.h>
+
+#include "core/error.h"
+#include "core/memory.h"
+#include "detect/calibration.h"
+#include "images/resize.h"
+#include "images/view.h"
+#include "model/adapters.h"
+
+aaclip_status aac_decider_open(aac_decider *decider, const aaclip_detector_options *options,
+                               const aaclip_adapters *adapters)
+{
+    const char *path;
+    aaclip_status status = aaclip_calibration_init(&decider->calibration);
+    decider->calibrated = true;
+    if (options->calibration)
+        status = aac_calibration_read(&decider->calibration, options->calibration);
+    else if (adapters && aac_adapters_calibration(adapters, &path))
+        status = aaclip_adapters_get_calibration(adapters, &decider->calibration);
+    else
+        decider->calibrated = false;
+    decider->find_regions = options->find_regions;
+    decider->min_area = options->min_area;
+    if (!status && decider->find_regions && !decider->calibrated)
+        status = aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
+                           "aaclip_detector_options.find_regions: needs a calibration, and these "
+                           "adapters carry none; give one that aaclip_calibration_open or "
+                           "aaclip_calibration_init made");
+    return status;
+}
+
+void aac_decider_close(aac_decider *decider)
+{
+    aac_free(decider->roi);
+    decider->roi = NULL;
+}
+
+static bool has_pixel(const uint8_t *roi, size_t pixels)
+{
+    size_t i = 0;
+    while (i < pixels && !roi[i])
+        i++;
+    return i < pixels;
+}
+
+aaclip_status aac_decider_set_roi(aac_decider *decider, const uint8_t *roi, uint32_t width,
+                                  uint32_t height)
+{
+    uint8_t *copy = NULL;
+    if (roi) {
+        const size_t pixels = (size_t)width * height;
+        aaclip_status status = aac_size_check(width, height);
+        if (status)
+            return aac_error_prefix(status, "aaclip_detector_set_roi");
+        if (!has_pixel(roi, pixels))
+            return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
+                             "aaclip_detector_set_roi: expected a pixel to look at, found none in "
+                             "%ux%u",
+                             width, height);
+        copy = aac_alloc(pixels);
+        if (!copy)
+            return aac_error_memory();
+        memcpy(copy, roi, pixels);
+    }
+    aac_free(decider->roi);
+    decider->roi = copy;
+    decider->roi_width = width;
+    decider->roi_height = height;
+    return AACLIP_OK;
+}
+
+/* What is needed at the size of the photograph. */
+typedef struct photo_maps {
+    uint32_t width, height;
+    float *probability;
+    uint8_t *roi; /* NULL: everywhere */
+} photo_maps;
+
+static aaclip_status stretch(const aac_decider *decider, const aaclip_result *result,
+                             photo_maps *photo)
+{
+    const size_t pixels = (size_t)photo->width * photo->height;
+    const aaclip_image_view roi = {decider->roi, decider->roi_width, decider->roi_height, 0,
+                                   AACLIP_PIXEL_GRAY8};
+    photo->probability = aac_alloc_array(pixels, sizeof *photo->probability);
+    photo->roi = decider->roi ? aac_alloc(pixels) : NULL;
+    if (!photo->probability || (decider->roi && !photo->roi))
+        return aac_error_memory();
+    aaclip_status status = aaclip_map_resize(result->map, result->map_width, result->map_height,
+                                             photo->probability, photo->width, photo->height);
+    if (!status && decider->roi)
+        status = aac_resize_mask(&roi, photo->width, photo->height, photo->roi);
+    if (!status)
+        aaclip_map_probability(photo->probability, pixels, result->level_count, photo->probability);
+    return status;
+}
+
+aaclip_status aac_decider_run(const aac_decider *decider, uint32_t width, uint32_t height,
+                              aaclip_result *result, aaclip_region **regions)
+{
+    photo_maps photo = {.width = width, .height = height};
+    const aaclip_calibration *calibration = &decider->calibration;
+    aaclip_status status = AACLIP_OK;
+    *regions = NULL;
+    if (!decider->calibrated)
+        return AACLIP_OK;
+    if (decider->roi || decider->find_regions)
+        status = stretch(decider, result, &photo);
+    if (!status)
+        status = aaclip_decide(calibration, result->score, photo.probability, photo.roi, width,
+                               height, &result->defective);
+    if (!status && decider->find_regions)
+        status = aaclip_regions_find(regions, &result->region_count, photo.probability, photo.roi,
+                                     width, height, calibration->map_threshold, decider->min_area);
+    result->decided = !status;
+    result->regions = *regions;
+    aac_free(photo.probability);
+    aac_free(photo.roi);
+    return status;
+}

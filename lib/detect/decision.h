@@ -1,0 +1,32 @@
+/* What follows from a finished map: whether the picture is defective, and its regions. */
+#ifndef AAC_DETECT_DECISION_H
+#define AAC_DETECT_DECISION_H
+
+#include <aaclip/detector.h>
+
+/* The same for all pictures. */
+typedef struct aac_decider {
+    bool calibrated, find_regions;
+    aaclip_calibration calibration;
+    uint32_t min_area;
+    uint8_t *roi; /* NULL: everywhere */
+    uint32_t roi_width, roi_height;
+} aac_decider;
+
+/* Takes the calibration of the options or else of the adapters, which may be NULL. */
+aaclip_status aac_decider_open(aac_decider *decider, const aaclip_detector_options *options,
+                               const aaclip_adapters *adapters);
+void aac_decider_close(aac_decider *decider);
+
+/* Copies; NULL removes. On failure the one before stays. */
+aaclip_status aac_decider_set_roi(aac_decider *decider, const uint8_t *roi, uint32_t width,
+                                  uint32_t height);
+
+/*
+ * Completes a result that has score and map, of a photograph of width x height. *regions becomes
+ * the array that the result then points to, NULL where there is none or on failure.
+ */
+aaclip_status aac_decider_run(const aac_decider *decider, uint32_t width, uint32_t height,
+                              aaclip_result *result, aaclip_region **regions);
+
+#endif

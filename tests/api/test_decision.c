@@ -1,0 +1,350 @@
+/* Decisions and regions of a detector against the functions that make them from its map. */
+#include <stdarg.h>
+#include <setjmp.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "fixture.h"
+#include "scratch.h"
+
+static fixture shared;
+static aaclip_image_view photo;
+
+static aaclip_detector_options plain_options(void)
+{
+    aaclip_detector_options options;
+    must(aaclip_detector_options_init(&options));
+    options.image_size = IMAGE_SIZE;
+    return options;
+}
+
+static aaclip_detector *make(const aaclip_detector_options *options)
+{
+    aaclip_detector *detector = NULL;
+    must(aaclip_detector_new(&detector, shared.model, shared.adapters, shared.cache, options));
+    return detector;
+}
+
+/* The map at the size of the photograph; the caller frees it. */
+static float *photo_map(const aaclip_result *result, const aaclip_image_view *image)
+{
+    const size_t pixels = (size_t)image->width * image->height;
+    float *map = malloc(pixels * sizeof *map);
+    must(aaclip_map_resize(result->map, result->map_width, result->map_height, map, image->width,
+                           image->height));
+    aaclip_map_probability(map, pixels, result->level_count, map);
+    return map;
+}
+
+static int compare_floats(const void *left, const void *right)
+{
+    const float a = *(const float *)left, b = *(const float *)right;
+    return (a > b) - (a < b);
+}
+
+/* Thresholds that this picture does not reach in most pixels, but in some. */
+static aaclip_calibration calibrate(aaclip_detector_options options)
+{
+    aaclip_calibration calibration;
+    must(aaclip_calibration_init(&calibration));
+    options.calibration = NULL;
+    options.find_regions = false;
+    aaclip_detector *detector = make(&options);
+    const aaclip_result result = detect(detector, &photo, "cat");
+    float *map = photo_map(&result, &photo);
+    const size_t pixels = (size_t)photo.width * photo.height;
+    qsort(map, pixels, sizeof *map, compare_floats);
+    calibration.image_threshold = result.score;
+    calibration.map_threshold = map[pixels * 9 / 10];
+    free(map);
+    aaclip_detector_close(&detector);
+    return calibration;
+}
+
+/* `roi` has the size of the image. */
+static void compare(const aaclip_result *found, const aaclip_image_view *image,
+                    const aaclip_detector_options *options, const uint8_t *roi)
+{
+    aaclip_region *regions;
+    size_t count;
+    bool defective;
+    float *map = photo_map(found, image);
+    must(aaclip_regions_find(&regions, &count, map, roi, image->width, image->height,
+                             options->calibration->map_threshold, options->min_area));
+    must(aaclip_decide(options->calibration, found->score, map, roi, image->width, image->height,
+                       &defective));
+    assert_true(found->decided);
+    assert_int_equal(found->defective, defective);
+    assert_int_equal(found->region_count, count);
+    assert_int_equal(found->regions == NULL, count == 0);
+    if (count)
+        assert_memory_equal(found->regions, regions, count * sizeof *regions);
+    aaclip_regions_free(&regions);
+    free(map);
+}
+
+static void regions_are_those_of_the_map(void **state)
+{
+    (void)state;
+    aaclip_detector_options options = plain_options();
+    const aaclip_calibration calibration = calibrate(options);
+    options.calibration = &calibration;
+    options.find_regions = true;
+    aaclip_detector *detector = make(&options);
+    aaclip_result result = detect(detector, &photo, "cat");
+    compare(&result, &photo, &options, NULL);
+    assert_true(result.region_count >= 2);
+    options.min_area = 0;
+    for (size_t i = 0; i < result.region_count; i++)
+        if (result.regions[i].area > options.min_area)
+            options.min_area = result.regions[i].area;
+    const size_t all = result.region_count;
+    aaclip_detector_close(&detector);
+    detector = make(&options);
+    result = detect(detector, &photo, "cat");
+    compare(&result, &photo, &options, NULL);
+    assert_true(result.region_count >= 1 && result.region_count < all);
+    aaclip_detector_close(&detector);
+}
+
+static void tiles_have_regions_too(void **state)
+{
+    (void)state;
+    aaclip_detector_options options = plain_options();
+    options.tile = 112;
+    const aaclip_calibration calibration = calibrate(options);
+    options.calibration = &calibration;
+    options.find_regions = true;
+    aaclip_detector *detector = make(&options);
+    const aaclip_result result = detect(detector, &photo, "cat");
+    assert_int_equal(result.map_width, 225);
+    compare(&result, &photo, &options, NULL);
+    assert_non_null(result.regions);
+    aaclip_detector_close(&detector);
+}
+
+static bool decides(const aaclip_detector_options *options)
+{
+    aaclip_detector *detector = make(options);
+    const aaclip_result result = detect(detector, &photo, "cat");
+    assert_true(result.decided);
+    assert_null(result.regions);
+    assert_int_equal(result.region_count, 0);
+    aaclip_detector_close(&detector);
+    return result.defective;
+}
+
+static void scores_decide(void **state)
+{
+    (void)state;
+    aaclip_detector_options options = plain_options();
+    aaclip_calibration calibration = calibrate(options);
+    options.calibration = &calibration;
+    assert_true(decides(&options));
+    calibration.image_threshold = nextafterf(calibration.image_threshold, INFINITY);
+    assert_false(decides(&options));
+}
+
+static void the_calibration_is_copied(void **state)
+{
+    (void)state;
+    aaclip_detector_options options = plain_options();
+    aaclip_calibration calibration = calibrate(options);
+    options.calibration = &calibration;
+    aaclip_detector *detector = make(&options);
+    memset(&calibration, 0xff, sizeof calibration);
+    const aaclip_result result = detect(detector, &photo, "cat");
+    assert_true(result.decided && result.defective);
+    aaclip_detector_close(&detector);
+}
+
+static aaclip_adapters *with_calibration(const aaclip_calibration *calibration, const char *folder)
+{
+    aaclip_adapters *adapters = NULL;
+    const scratch_file file = scratch_path(folder, "adapters.safetensors");
+    const char *const path[] = {file.path};
+    must(aaclip_adapters_save_calibrated(shared.adapters, calibration, file.path));
+    must(aaclip_adapters_open(&adapters, shared.model, path, 1, NULL));
+    return adapters;
+}
+
+static void adapters_bring_their_calibration(void **state)
+{
+    aaclip_detector_options options = plain_options();
+    aaclip_calibration carried = calibrate(options), other = carried;
+    other.image_threshold = nextafterf(other.image_threshold, INFINITY);
+    aaclip_adapters *own = shared.adapters;
+    shared.adapters = with_calibration(&carried, *state);
+    assert_true(decides(&options));
+    options.find_regions = true;
+    aaclip_detector *detector = make(&options);
+    const aaclip_result result = detect(detector, &photo, "cat");
+    options.calibration = &carried;
+    compare(&result, &photo, &options, NULL);
+    aaclip_detector_close(&detector);
+    options.find_regions = false;
+    options.calibration = &other; /* goes before theirs */
+    assert_false(decides(&options));
+    aaclip_adapters_close(&shared.adapters);
+    shared.adapters = own;
+}
+
+static void nothing_is_decided_without_calibration(void **state)
+{
+    (void)state;
+    aaclip_detector_options options = plain_options();
+    const uint8_t roi = 1;
+    aaclip_detector *detector = make(&options);
+    must(aaclip_detector_set_roi(detector, &roi, 1, 1));
+    const aaclip_result result = detect(detector, &photo, "cat");
+    assert_false(result.decided);
+    assert_false(result.defective);
+    assert_null(result.regions);
+    aaclip_detector_close(&detector);
+    options.find_regions = true;
+    detector = (aaclip_detector *)&options;
+    must_fail(aaclip_detector_new(&detector, shared.model, shared.adapters, shared.cache, &options),
+              AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_calibration_open");
+    assert_null(detector);
+}
+
+static void wrong_calibrations_are_refused(void **state)
+{
+    (void)state;
+    aaclip_detector_options options = plain_options();
+    aaclip_calibration calibration = calibrate(options);
+    calibration.map_threshold = NAN;
+    options.calibration = &calibration;
+    aaclip_detector *detector = (aaclip_detector *)&options;
+    must_fail(aaclip_detector_new(&detector, shared.model, shared.adapters, shared.cache, &options),
+              AACLIP_ERROR_INVALID_ARGUMENT, "map_threshold");
+    assert_null(detector);
+}
+
+/* The centre of a pixel says which one of `roi` it shows. */
+static uint8_t *stretch(const uint8_t *roi, uint32_t width, uint32_t height,
+                        const aaclip_image_view *image)
+{
+    uint8_t *all = malloc((size_t)image->width * image->height);
+    for (uint32_t y = 0; y < image->height; y++)
+        for (uint32_t x = 0; x < image->width; x++) {
+            const uint32_t row = (2 * y + 1) * height / (2 * image->height);
+            const uint32_t column = (2 * x + 1) * width / (2 * image->width);
+            all[(size_t)y * image->width + x] = roi[row * width + column];
+        }
+    return all;
+}
+
+static void regions_of_interest_limit_both(void **state)
+{
+    (void)state;
+    aaclip_detector_options options = plain_options();
+    const aaclip_calibration calibration = calibrate(options);
+    options.calibration = &calibration;
+    options.find_regions = true;
+    aaclip_detector *detector = make(&options);
+    const kept_result before = {.score = detect(detector, &photo, "cat").score};
+    int good = 0, bad = 0;
+    for (uint32_t side = 1; side <= 9; side += 2)
+        for (uint32_t pixel = 0; pixel < side * side; pixel++) {
+            uint8_t *roi = calloc(side * side, 1);
+            roi[pixel] = (uint8_t)(1 + pixel);
+            uint8_t *stretched = stretch(roi, side, side, &photo);
+            must(aaclip_detector_set_roi(detector, roi, side, side));
+            free(roi); /* it was copied */
+            const aaclip_result result = detect(detector, &photo, "cat");
+            compare(&result, &photo, &options, stretched);
+            assert_true(result.score == before.score);
+            assert_int_equal(result.defective, result.region_count > 0);
+            good += !result.defective;
+            bad += result.defective;
+            free(stretched);
+        }
+    assert_true(good && bad);
+    must(aaclip_detector_set_roi(detector, NULL, 0, 0));
+    const aaclip_result result = detect(detector, &photo, "cat");
+    compare(&result, &photo, &options, NULL);
+    aaclip_detector_close(&detector);
+}
+
+static void impossible_regions_of_interest_are_refused(void **state)
+{
+    (void)state;
+    const aaclip_status invalid = AACLIP_ERROR_INVALID_ARGUMENT;
+    aaclip_detector_options options = plain_options();
+    const aaclip_calibration calibration = calibrate(options);
+    const uint8_t empty[4] = {0}, left[] = {1, 0};
+    static uint8_t fine[1000 * 2];
+    options.calibration = &calibration;
+    options.find_regions = true;
+    aaclip_detector *detector = make(&options);
+    uint8_t *stretched = stretch(left, 2, 1, &photo);
+    must(aaclip_detector_set_roi(detector, left, 2, 1));
+    must_fail(aaclip_detector_set_roi(detector, empty, 2, 2), invalid, "found none in 2x2");
+    must_fail(aaclip_detector_set_roi(detector, left, 0, 1), invalid, "aaclip_detector_set_roi");
+    must_fail(aaclip_detector_set_roi(detector, left, 2, 0), invalid, "found 2x0");
+    must_fail(aaclip_detector_set_roi(NULL, left, 2, 1), invalid, "NULL");
+    aaclip_result result = detect(detector, &photo, "cat");
+    compare(&result, &photo, &options, stretched); /* the one before is still there */
+    fine[0] = 1; /* too small a part for the photograph's 225 columns */
+    must(aaclip_detector_set_roi(detector, fine, 1000, 2));
+    must_fail(aaclip_detector_detect(detector, &photo, "cat", &result), invalid,
+              "expected a pixel to look at");
+    free(stretched);
+    aaclip_detector_close(&detector);
+}
+
+static void regions_of_a_batch_stay_together(void **state)
+{
+    (void)state;
+    aaclip_detector_options options = plain_options();
+    const aaclip_calibration calibration = calibrate(options);
+    const char *const names[] = {"cat", "cat", "nut", "cat"};
+    aaclip_image_view views[] = {photo, photo, photo, photo};
+    aaclip_result results[4] = {{.size = sizeof results[0]}};
+    options.calibration = &calibration;
+    options.find_regions = true;
+    views[1].width = 100;
+    views[1].stride = (size_t)photo.width * 3;
+    aaclip_detector *detector = make(&options);
+    for (size_t count = 4; count > 0; count--) {
+        must(aaclip_detector_detect_batch(detector, views, names, count, results));
+        for (size_t i = 0; i < count; i++)
+            compare(&results[i], &views[i], &options, NULL);
+    }
+    aaclip_detector_close(&detector);
+}
+
+static int open_shared(void **state)
+{
+    fixture_open(&shared, NULL, 2);
+    photo = aaclip_image_get_view(shared.image);
+    return scratch_make(state);
+}
+
+static int close_shared(void **state)
+{
+    fixture_close(&shared);
+    return scratch_remove(state);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(regions_are_those_of_the_map),
+        cmocka_unit_test(tiles_have_regions_too),
+        cmocka_unit_test(scores_decide),
+        cmocka_unit_test(the_calibration_is_copied),
+        cmocka_unit_test(adapters_bring_their_calibration),
+        cmocka_unit_test(nothing_is_decided_without_calibration),
+        cmocka_unit_test(wrong_calibrations_are_refused),
+        cmocka_unit_test(regions_of_interest_limit_both),
+        cmocka_unit_test(impossible_regions_of_interest_are_refused),
+        cmocka_unit_test(regions_of_a_batch_stay_together),
+    };
+    return cmocka_run_group_tests_name("decision", tests, open_shared, close_shared);
+}
