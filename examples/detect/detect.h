@@ -2,7 +2,7 @@
 #ifndef EXAMPLES_DETECT_H
 #define EXAMPLES_DETECT_H
 
-#include "detect_regions.h"
+#include "regions.h"
 #include "options.h"
 
 #define PROGRAM "aaclip-detect"

@@ -3,7 +3,7 @@
 #define EXAMPLES_EVALUATE_SESSION_H
 
 #include "evaluate.h"
-#include "evaluate_options.h"
+#include "command_line.h"
 
 typedef struct session {
     const command_line *arguments;

@@ -1,4 +1,4 @@
-#include "evaluate_options.h"
+#include "command_line.h"
 
 #include <limits.h>
 

@@ -1,5 +1,5 @@
 /* Text vectors of the classes, and the keys of results that depend on them. */
-#include "evaluate_session.h"
+#include "session.h"
 
 #include <errno.h>
 #include <stdlib.h>

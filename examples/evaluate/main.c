@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-#include "evaluate_session.h"
+#include "session.h"
 #include "report.h"
 
 static bool compute_values(session *state, evaluation *result)

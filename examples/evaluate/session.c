@@ -1,5 +1,5 @@
 /* Opening: data set, model, checkpoints. */
-#include "evaluate_session.h"
+#include "session.h"
 
 #include <dirent.h>
 #include <errno.h>

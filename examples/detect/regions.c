@@ -1,4 +1,4 @@
-#include "detect_regions.h"
+#include "regions.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* The command line of aaclip-evaluate. */
-#ifndef EXAMPLES_EVALUATE_OPTIONS_H
-#define EXAMPLES_EVALUATE_OPTIONS_H
+#ifndef EXAMPLES_EVALUATE_COMMAND_LINE_H
+#define EXAMPLES_EVALUATE_COMMAND_LINE_H
 
 #include "common.h"
 #include "options.h"

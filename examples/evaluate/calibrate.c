@@ -1,5 +1,5 @@
 /* Thresholds for a deployed detector, from the images that were evaluated. */
-#include "evaluate_session.h"
+#include "session.h"
 
 #include <stdlib.h>
 #include <string.h>
