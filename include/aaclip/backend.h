@@ -11,7 +11,9 @@ AACLIP_BEGIN_DECLS
 
 /** Arithmetic of the transformer towers. Maps and scores are float32 in either case. */
 typedef enum aaclip_precision {
-    AACLIP_PRECISION_F32 = 0,  /**< the same numbers everywhere */
+    /** float32 products and sums. The same bits for the same processor, backend and number of
+     * threads; elsewhere the same numbers but for rounding. */
+    AACLIP_PRECISION_F32 = 0,
     AACLIP_PRECISION_BF16 = 1, /**< bfloat16 products, float32 sums; needs processor support */
     AACLIP_PRECISION_AUTO = 2  /**< BF16 where the processor multiplies it natively, else F32 */
 } aaclip_precision;

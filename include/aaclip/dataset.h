@@ -102,10 +102,11 @@ AACLIP_API const char *aaclip_dataset_class_name(const aaclip_dataset *dataset, 
 AACLIP_API size_t aaclip_dataset_class_size(const aaclip_dataset *dataset, size_t index, int label);
 
 /**
- * Few-shot: draws `shots` normal and `shots` abnormal samples of each class, as N-shot lists in the
- * published release's form have them (N-shot is 2 N images a class; unlabelled samples count as a
- * third kind). Where there are fewer, all are taken and a warning is logged. The draw depends
- * on the seed, the class's index and the label; the order of samples stays.
+ * Few-shot: draws `shots` normal and `shots` abnormal samples of each class, 2 * shots images in
+ * all; unlabelled samples count as a third kind. The paper counts both kinds together: its 2-shot
+ * is one normal and one abnormal image, shots = 1 here, its 64-shot shots = 32. Where there are
+ * fewer, all are taken and a warning is logged. The draw depends on the seed, the class's index and
+ * the label; the order of samples stays.
  * Errors: INVALID_ARGUMENT (no shots), OUT_OF_MEMORY. On failure *sampled is NULL.
  */
 AACLIP_API aaclip_status aaclip_dataset_sample(aaclip_dataset **sampled,

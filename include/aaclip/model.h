@@ -20,7 +20,9 @@ typedef struct aaclip_model_options {
     size_t size;
     const char *backend;        /**< NULL or "auto": the best available */
     aaclip_precision precision; /**< default AACLIP_PRECISION_F32 */
-    /** Of each call; 0: the processors this process may use. At most OpenMP's own limit. */
+    /** Of each call; 0: the processors this process may use. At most OpenMP's own limit. Work too
+     * small to share is done by one. Matrix products of backend "blas" have OpenBLAS's own number,
+     * one for the whole process: OPENBLAS_NUM_THREADS. */
     unsigned threads;
 } aaclip_model_options;
 
@@ -63,8 +65,10 @@ AACLIP_API aaclip_status aaclip_model_get_info(const aaclip_model *model, aaclip
 
 /**
  * Name of the backend that runs an operation of the image tower ("linear", "attention",
- * "layer_norm", "blend", "normalize", "convert", "patches", "similarity", "anomaly_map"): what the
- * chosen backend lacks falls to the next one. NULL for an unknown operation. Static text.
+ * "layer_norm", "blend", "normalize", "convert", "patches", "similarity", "anomaly_map", and those
+ * of training) at the default image size. What the chosen backend lacks is done by "simd", the
+ * library's vectorised loops, and what these lack by "reference". NULL for an unknown operation.
+ * Static text.
  */
 AACLIP_API const char *aaclip_model_operation_backend(const aaclip_model *model,
                                                       const char *operation);

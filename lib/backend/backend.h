@@ -1,6 +1,7 @@
 /*
  * The vtable behind every heavy step. A backend is one folder, one row in dispatch.c and one build
- * option. It says which operations it supports; dispatch.c gives the rest to the next in the chain.
+ * option. It says which operations it supports; dispatch.c gives the rest to `simd`, and what that
+ * lacks to `reference`.
  *
  * Work is split in plan (may allocate, compile, choose algorithms; once) and run (does neither, any
  * number of times). Plans and packed weights are immutable and shared by threads; the scratch
@@ -214,8 +215,13 @@ typedef struct aac_plan {
 
 struct aac_backend {
     const char *name;
-    /* false when the processor or the installed library cannot run it; says why in the error. */
+    /* false when the processor or the installed library cannot run it. Sets no error. */
     bool (*available)(void);
+    /*
+     * Asked only of an available backend. For AAC_OP_LINEAR the answer depends on inputs, outputs
+     * and the type of x alone, not on rows, bias, activation, accumulate, nor on whether y has that
+     * type or is float32: a matrix is packed once and multiplied under any of them.
+     */
     bool (*supports)(const aac_op_desc *desc);
     /* *plan is NULL on failure. */
     aaclip_status (*plan)(aac_plan **plan, const aac_op_desc *desc, int threads);
@@ -241,11 +247,11 @@ size_t aac_backend_count(void);
 const aac_backend *aac_backend_at(size_t index);
 const char *aac_op_name(aac_op op);
 
-/* A chosen backend and those behind it, tried in order. */
+/* The chosen backend, then `simd`, then `reference`: tried in this order. */
 typedef struct aac_dispatch {
     const aac_backend *chain[4];
     int chain_length;
-    int threads;
+    int threads; /* at most; what is too small to share gets one */
 } aac_dispatch;
 
 /* `name` NULL or "auto": the best available. NOT_FOUND lists the names that this build has. */
@@ -265,7 +271,7 @@ void aac_weight_free(aac_weight **weight);
 /* Bytes that suffice for each of the plans; those that are NULL need none. */
 size_t aac_largest_scratch(const aac_plan *const *plans, size_t count);
 
-/* Runs a plan with the plan's number of threads. */
+/* Runs a plan with the plan's number of threads; attention that is too small to share with one. */
 aaclip_status aac_run(const aac_plan *plan, const aac_op_args *args, void *scratch);
 
 #endif

@@ -5,10 +5,11 @@
 #include <aaclip/backend.h>
 
 #include "backend/backend.h"
+#include "backend/work.h"
 #include "core/error.h"
 #include "core/threads.h"
 
-/* A backend and the one that takes over what it lacks. `simd` has no matrix products of its own. */
+/* Best first. `simd` has no matrix products of its own, so it only stands behind the others. */
 static const struct {
     const aac_backend *backend;
     bool selectable;
@@ -138,12 +139,25 @@ const aac_backend *aac_dispatch_choose(const aac_dispatch *dispatch, const aac_o
     return dispatch->chain[i];
 }
 
+static bool is_attention(const aac_op_desc *desc)
+{
+    return desc->op == AAC_OP_ATTENTION || desc->op == AAC_OP_ATTENTION_BACKWARD;
+}
+
+/*
+ * One thread does what is small: threads await each other by spinning, which for a few microseconds
+ * of work costs as much as it saves, and where other programs keep the processors busy a thousand
+ * times more. A product must run with the number of threads that it was planned for; how many
+ * sequences attention has is known when it runs.
+ */
 aaclip_status aac_dispatch_plan(const aac_dispatch *dispatch, aac_plan **plan,
                                 const aac_op_desc *desc)
 {
     const aac_backend *backend = aac_dispatch_choose(dispatch, desc);
-    aac_team previous = aac_threads_set(dispatch->threads);
-    aaclip_status status = backend->plan(plan, desc, dispatch->threads);
+    bool alone = !is_attention(desc) && aac_op_is_small(desc, 1);
+    int threads = alone ? 1 : dispatch->threads;
+    aac_team previous = aac_threads_set(threads);
+    aaclip_status status = backend->plan(plan, desc, threads);
     aac_threads_restore(previous);
     return status;
 }
@@ -160,10 +174,10 @@ aaclip_status aac_dispatch_pack(const aac_dispatch *dispatch, aac_weight **weigh
                                    .bias = bias_parts != NULL}};
     for (int i = 0; i < part_count; i++)
         desc.linear.outputs += parts[i].shape[0];
-    aac_team previous = aac_threads_set(dispatch->threads);
-    aaclip_status status =
-        aac_dispatch_choose(dispatch, &desc)
-            ->pack(weight, parts, bias_parts, part_count, type, dispatch->threads);
+    int threads = aac_op_is_small(&desc, 1) ? 1 : dispatch->threads;
+    aac_team previous = aac_threads_set(threads);
+    aaclip_status status = aac_dispatch_choose(dispatch, &desc)
+                               ->pack(weight, parts, bias_parts, part_count, type, threads);
     aac_threads_restore(previous);
     return status;
 }
@@ -193,7 +207,8 @@ size_t aac_largest_scratch(const aac_plan *const *plans, size_t count)
 
 aaclip_status aac_run(const aac_plan *plan, const aac_op_args *args, void *scratch)
 {
-    aac_team previous = aac_threads_set(plan->threads);
+    bool alone = is_attention(&plan->desc) && aac_op_is_small(&plan->desc, args->sequences);
+    aac_team previous = aac_threads_set(alone ? 1 : plan->threads);
     aaclip_status status = plan->run(plan, args, scratch);
     aac_threads_restore(previous);
     return status;

@@ -406,6 +406,23 @@ static void set_text_fingerprint(aaclip_adapters *adapters)
                      &adapters->text_fingerprint);
 }
 
+/* Image adapters say which text adapters they were trained with; published files say nothing. */
+static void warn_of_other_text(const aaclip_adapters *adapters)
+{
+    for (size_t i = 0; i < adapters->file_count && adapters->text.present; i++) {
+        const aac_tensor_file *image = adapters->files[i];
+        const aac_tensor_file *text = adapters->files[adapters->file_count - 1 - i];
+        uint64_t key = 0;
+        if (!has_prefix(image, "text_adapter.") &&
+            aac_load_key(image, "aaclip.text_adapter_fingerprint", &key) && key &&
+            key != adapters->text_fingerprint)
+            aac_log(AACLIP_LOG_WARNING,
+                    "%s: trained with text adapters %016llx, but %s holds %016llx",
+                    aac_tensor_file_path(image), (unsigned long long)key,
+                    aac_tensor_file_path(text), (unsigned long long)adapters->text_fingerprint);
+    }
+}
+
 static aaclip_status open_files(aaclip_adapters *adapters, const char *const *paths, size_t count,
                                 const aaclip_config *config)
 {
@@ -421,8 +438,10 @@ static aaclip_status open_files(aaclip_adapters *adapters, const char *const *pa
         status = aac_adapter_tower_pack(&adapters->text, adapters->model);
     if (!status)
         status = aac_adapter_tower_pack(&adapters->image, adapters->model);
-    if (!status)
+    if (!status) {
         set_text_fingerprint(adapters);
+        warn_of_other_text(adapters);
+    }
     return status;
 }
 

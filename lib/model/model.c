@@ -273,14 +273,18 @@ aac_activation aac_model_activation(const aaclip_model *model, aaclip_activation
     return activation == AACLIP_ACTIVATION_GELU ? AAC_ACTIVATION_GELU : AAC_ACTIVATION_QUICK_GELU;
 }
 
+static int64_t default_image_size(const aaclip_model *model)
+{
+    int64_t patch = model->checkpoint->patch, trained = patch * model->checkpoint->grid;
+    return trained == 336 ? 518 / patch * patch : trained;
+}
+
 aaclip_status aac_model_image_size(const aaclip_model *model, uint32_t asked, const char *what,
                                    int64_t *size)
 {
-    int64_t patch = model->checkpoint->patch, trained = patch * model->checkpoint->grid;
+    int64_t patch = model->checkpoint->patch;
     const int64_t largest = 8192; /* cost grows with the fourth power */
-    *size = asked;
-    if (!asked)
-        *size = trained == 336 ? 518 / patch * patch : trained;
+    *size = asked ? asked : default_image_size(model);
     if (*size % patch == 0 && *size <= largest)
         return AACLIP_OK;
     return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
@@ -330,22 +334,99 @@ aaclip_status aaclip_model_get_info(const aaclip_model *model, aaclip_model_info
     return aac_options_write(info, info->size, &own, sizeof own, "aaclip_model_info");
 }
 
-/* The image tower's operations with the sizes that matter for the choice. */
-static aac_op_desc typical(const aaclip_model *model, aac_op op)
+/* The operations on matrices and sequences that the image tower has at `rows` tokens. */
+static aac_op_desc typical_product(const aaclip_model *model, aac_op op, int64_t rows)
 {
     const aac_tower_shape *vision = &model->checkpoint->vision;
+    if (op == AAC_OP_LINEAR)
+        return (aac_op_desc){.op = op,
+                             .linear = {.rows = rows,
+                                        .inputs = vision->width,
+                                        .outputs = vision->width,
+                                        .x = model->type,
+                                        .y = model->type,
+                                        .bias = true}};
+    if (op == AAC_OP_LINEAR_GRADIENT)
+        return (aac_op_desc){.op = op,
+                             .linear_gradient = {rows, vision->width, vision->width, model->type}};
+    return (aac_op_desc){.op = op,
+                         .attention = {.longest = rows,
+                                       .uniform = true,
+                                       .heads = vision->heads,
+                                       .head_size = vision->width / vision->heads,
+                                       .kind = AAC_ATTENTION_FULL,
+                                       .type = model->type}};
+}
+
+/* Sizes and types of an operation at the default image size: what the choice may depend on. */
+static aac_op_desc typical(const aaclip_model *model, aac_op op)
+{
+    const aac_checkpoint *checkpoint = model->checkpoint;
+    int64_t size = default_image_size(model), grid = size / checkpoint->patch;
+    int64_t patches = grid * grid, rows = patches + 1, width = checkpoint->vision.width;
+    int64_t embedding = checkpoint->embedding;
+    aac_dtype type = model->type;
     aac_op_desc desc = {.op = op};
-    if (op == AAC_OP_LINEAR) {
-        desc.linear.rows = 1;
-        desc.linear.inputs = desc.linear.outputs = vision->width;
-        desc.linear.x = desc.linear.y = model->type;
-        desc.linear.bias = true;
-    } else if (op == AAC_OP_ATTENTION) {
-        desc.attention.longest = model->checkpoint->grid * model->checkpoint->grid + 1;
-        desc.attention.uniform = true;
-        desc.attention.heads = vision->heads;
-        desc.attention.head_size = vision->width / vision->heads;
-        desc.attention.type = model->type;
+    switch (op) {
+    case AAC_OP_LINEAR:
+    case AAC_OP_LINEAR_GRADIENT:
+    case AAC_OP_ATTENTION:
+    case AAC_OP_ATTENTION_BACKWARD:
+        return typical_product(model, op, rows);
+    case AAC_OP_LAYER_NORM:
+    case AAC_OP_LAYER_NORM_BACKWARD:
+        desc.layer_norm.rows = rows;
+        desc.layer_norm.columns = width;
+        desc.layer_norm.y = op == AAC_OP_LAYER_NORM ? type : AAC_F32;
+        break;
+    case AAC_OP_BLEND:
+    case AAC_OP_BLEND_BACKWARD:
+        desc.blend.rows = rows;
+        desc.blend.columns = width;
+        break;
+    case AAC_OP_NORMALIZE:
+    case AAC_OP_NORMALIZE_BACKWARD:
+        desc.normalize.rows = patches;
+        desc.normalize.columns = embedding;
+        break;
+    case AAC_OP_CONVERT:
+        desc.convert.rows = rows;
+        desc.convert.columns = width;
+        desc.convert.x = AAC_F32;
+        desc.convert.y = AAC_BF16;
+        break;
+    case AAC_OP_PATCHES:
+        desc.patches.size = size;
+        desc.patches.patch = checkpoint->patch;
+        desc.patches.y = type;
+        break;
+    case AAC_OP_SIMILARITY:
+    case AAC_OP_SIMILARITY_BACKWARD:
+        desc.similarity.rows = patches;
+        desc.similarity.columns = embedding;
+        break;
+    case AAC_OP_ANOMALY_MAP:
+        desc.anomaly_map.levels = 4;
+        desc.anomaly_map.grid = grid;
+        desc.anomaly_map.size = size;
+        desc.anomaly_map.kernel = 7;
+        break;
+    case AAC_OP_ACTIVATE:
+    case AAC_OP_ACTIVATE_BACKWARD:
+        desc.activate.rows = rows;
+        desc.activate.columns = checkpoint->vision.mlp;
+        desc.activate.activation = aac_model_activation(model, AACLIP_ACTIVATION_CHECKPOINT);
+        desc.activate.type = type;
+        break;
+    case AAC_OP_SEGMENTATION_LOSS:
+        desc.segmentation_loss.grid = grid;
+        desc.segmentation_loss.size = size;
+        break;
+    case AAC_OP_ADAM:
+        desc.adam.count = width * width;
+        break;
+    case AAC_OP_COUNT:
+        break;
     }
     return desc;
 }

@@ -1,7 +1,7 @@
 /*
  * Every operation of every backend against `reference`.
  *
- *     test_backends           compare (also with 1, 2 and 3 threads)
+ *     test_backends           compare (also with 1, 2 and 3 threads), and the rules of backend.h
  *     test_backends --list    what each backend supports
  */
 #include <math.h>
@@ -13,6 +13,7 @@
 
 #include "cases.h"
 #include "core/memory.h"
+#include "core/threads.h"
 
 #define GUARD 64 /* bytes behind every output that must stay as they are */
 #define FILL  0xa5
@@ -494,17 +495,131 @@ static int test_failing_memory(void)
     for (size_t d = 0; d < 2; d++) {
         operands op;
         make_operands(&op, &descs[d]);
-        for (size_t i = 0; i < aac_backend_count(); i++)
+        for (size_t i = 0; i < aac_backend_count(); i++) {
+            const aac_backend *backend = aac_backend_at(i);
+            if (!backend->available() || !backend->supports(&descs[d]))
+                continue;
             for (int allowed = 0; allowed < 8; allowed++)
-                if (aac_backend_at(i)->supports(&descs[d]) &&
-                    !survives(&op, aac_backend_at(i), allowed)) {
-                    printf("%s %s: allocation %d failed and was not handled\n",
-                           aac_backend_at(i)->name, aac_op_name(descs[d].op), allowed);
+                if (!survives(&op, backend, allowed)) {
+                    printf("%s %s: allocation %d failed and was not handled\n", backend->name,
+                           aac_op_name(descs[d].op), allowed);
                     failed++;
                 }
+        }
         clear_operands(&op);
     }
     aaclip_set_allocator(NULL);
+    return failed;
+}
+
+/* Whether every description under which a packed matrix may be multiplied gets the same answer. */
+static bool answers_alike(const aac_backend *backend, const aac_op_desc *packed)
+{
+    static const int64_t rows[] = {1, 2, 16, 77, 128, 1370, 100000};
+    bool answer = backend->supports(packed);
+    for (size_t r = 0; r < sizeof rows / sizeof *rows; r++)
+        for (int variant = 0; variant < 8; variant++)
+            for (int kind = AAC_ACTIVATION_NONE; kind <= AAC_ACTIVATION_LEAKY_RELU; kind++) {
+                aac_op_desc desc = *packed;
+                desc.linear.rows = rows[r];
+                desc.linear.activation = (aac_activation)kind;
+                desc.linear.bias = variant & 1;
+                desc.linear.y = variant & 2 ? AAC_F32 : desc.linear.x;
+                desc.linear.accumulate = variant & 4;
+                bool valid = !desc.linear.accumulate ||
+                             (desc.linear.y == AAC_F32 && kind == AAC_ACTIVATION_NONE);
+                if (valid && backend->supports(&desc) != answer)
+                    return false;
+            }
+    return true;
+}
+
+/* Whoever packs a matrix must multiply it under any number of rows and any epilogue. */
+static int test_linear_support(void)
+{
+    static const int64_t shapes[][2] = {{1, 1}, {7, 13}, {588, 64}, {1024, 4096}, {4096, 1024}};
+    int failed = 0;
+    for (size_t i = 0; i < aac_backend_count(); i++)
+        for (size_t s = 0; s < 2 * sizeof shapes / sizeof *shapes; s++) {
+            const aac_backend *backend = aac_backend_at(i);
+            aac_dtype type = s % 2 ? AAC_BF16 : AAC_F32;
+            const aac_op_desc packed = {.op = AAC_OP_LINEAR,
+                                        .linear = {.rows = 1,
+                                                   .inputs = shapes[s / 2][0],
+                                                   .outputs = shapes[s / 2][1],
+                                                   .x = type,
+                                                   .y = type}};
+            if (!backend->available() || answers_alike(backend, &packed))
+                continue;
+            printf("%s: supports() of a linear layer %lldx%lld depends on rows or epilogue\n",
+                   backend->name, (long long)packed.linear.outputs,
+                   (long long)packed.linear.inputs);
+            failed++;
+        }
+    return failed;
+}
+
+/* The number of threads that the last run of record_threads had. */
+static int threads_seen;
+
+static aaclip_status record_threads(const aac_plan *plan, const aac_op_args *args, void *scratch)
+{
+    (void)plan, (void)args, (void)scratch;
+    aac_team team = aac_threads_keep();
+    threads_seen = team.threads;
+    aac_threads_restore(team);
+    return AACLIP_OK;
+}
+
+static int threads_of_attention(int64_t longest, int64_t sequences)
+{
+    const aac_plan plan = {
+        .desc = {.op = AAC_OP_ATTENTION,
+                 .attention = {.longest = longest, .heads = 12, .head_size = 64, .type = AAC_F32}},
+        .threads = 3,
+        .run = record_threads};
+    const aac_op_args args = {.sequences = sequences};
+    return aac_run(&plan, &args, NULL) ? 0 : threads_seen;
+}
+
+static int threads_of_plan(const aac_dispatch *dispatch, const aac_op_desc *desc)
+{
+    aac_plan *plan = NULL;
+    int threads = aac_dispatch_plan(dispatch, &plan, desc) ? 0 : plan->threads;
+    aac_plan_free(&plan);
+    return threads;
+}
+
+/* What is small is done by one thread: small products, rows, and attention by its sequences. */
+static int test_small_work(void)
+{
+    aac_dispatch dispatch;
+    if (aac_dispatch_open(&dispatch, NULL, 3))
+        abort();
+    const aac_op_desc products[] = {
+        {.op = AAC_OP_LINEAR, .linear = {.rows = 26, .inputs = 64, .outputs = 256}},
+        {.op = AAC_OP_LINEAR, .linear = {.rows = 50, .inputs = 768, .outputs = 768}},
+        {.op = AAC_OP_LINEAR, .linear = {.rows = 1, .inputs = 1024, .outputs = 768}},
+    };
+    const aac_op_desc norms[] = {
+        {.op = AAC_OP_LAYER_NORM, .layer_norm = {26, 64, AAC_F32, 1e-5f}},
+        {.op = AAC_OP_LAYER_NORM, .layer_norm = {257, 1024, AAC_F32, 1e-5f}}};
+    const int found[] = {threads_of_plan(&dispatch, &products[0]),
+                         threads_of_plan(&dispatch, &products[1]),
+                         threads_of_plan(&dispatch, &products[2]),
+                         threads_of_plan(&dispatch, &norms[0]),
+                         threads_of_plan(&dispatch, &norms[1]),
+                         threads_of_attention(10, 1),
+                         threads_of_attention(10, 112),
+                         threads_of_attention(257, 1)};
+    static const int expected[] = {1, 3, 3, 1, 3, 1, 3, 3};
+    int failed = 0;
+    for (size_t i = 0; i < sizeof found / sizeof *found; i++)
+        if (found[i] != expected[i]) {
+            printf("small work, case %zu: expected %d threads, found %d\n", i, expected[i],
+                   found[i]);
+            failed++;
+        }
     return failed;
 }
 
@@ -515,7 +630,7 @@ int main(int argc, char **argv)
         return 0;
     }
     comparison_totals totals = {0};
-    int failed = test_failing_memory();
+    int failed = test_failing_memory() + test_linear_support() + test_small_work();
     visit_cases(compare, &totals);
     for (int op = 0; op < AAC_OP_COUNT; op++)
         printf("%-20s largest difference %.1e\n", aac_op_name((aac_op)op), totals.worst[op]);

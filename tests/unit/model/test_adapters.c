@@ -473,6 +473,74 @@ static void adapters_of_another_model_are_refused(void **state)
     aac_free(saved);
 }
 
+typedef struct journal {
+    int warnings;
+    char last[1024];
+} journal;
+
+static void record(aaclip_log_level level, const char *message, void *user)
+{
+    journal *own = user;
+    own->warnings += level == AACLIP_LOG_WARNING;
+    snprintf(own->last, sizeof own->last, "%s", message);
+}
+
+static journal open_and_listen(const fixture *own, const char *first, const char *second)
+{
+    const char *paths[] = {first, second};
+    journal heard = {0};
+    aaclip_set_log(record, AACLIP_LOG_WARNING, &heard);
+    aaclip_adapters *adapters = open_well(own, paths, 2);
+    aaclip_set_log(NULL, AACLIP_LOG_WARNING, NULL);
+    aaclip_adapters_close(&adapters);
+    return heard;
+}
+
+/* The key that the library writes for text adapters; for aac_free. */
+static char *text_key(const fixture *own, const char *text)
+{
+    aaclip_adapters *adapters = open_well(own, &text, 1);
+    char *saved = aac_format("%s/saved.safetensors", own->folder);
+    aac_tensor_file *file;
+    assert_int_equal(aaclip_adapters_save(adapters, saved), AACLIP_OK);
+    assert_int_equal(aac_tensor_file_open(&file, saved), AACLIP_OK);
+    char *key = aac_strdup(aac_tensor_file_string(file, "aaclip.text_adapter_fingerprint"));
+    aac_tensor_file_close(&file);
+    aaclip_adapters_close(&adapters);
+    aac_free(saved);
+    return key;
+}
+
+static void image_adapters_of_other_text_adapters_are_told(void **state)
+{
+    const fixture *own = *state;
+    const tensor_list image = image_adapters(true), text = text_adapters(true);
+    tensor_list changed = text;
+    changed.value = 0.75f;
+    char *own_text = tensor_list_write(&text, own->folder, "text.safetensors", NULL, 0);
+    char *other_text = tensor_list_write(&changed, own->folder, "other.safetensors", NULL, 0);
+    char *key = text_key(own, own_text);
+    const aac_metadata trained = {"aaclip.text_adapter_fingerprint", key};
+    const aac_metadata unknown = {"aaclip.text_adapter_fingerprint", "0000000000000000"};
+    char *keyed = tensor_list_write(&image, own->folder, "keyed.safetensors", &trained, 1);
+    char *zero = tensor_list_write(&image, own->folder, "zero.safetensors", &unknown, 1);
+    char *plain = tensor_list_write(&image, own->folder, "plain.safetensors", NULL, 0);
+    const char *const silent[][2] = {
+        {own_text, keyed}, {keyed, own_text}, {other_text, plain}, {other_text, zero}};
+    for (size_t i = 0; i < sizeof silent / sizeof *silent; i++)
+        assert_int_equal(open_and_listen(own, silent[i][0], silent[i][1]).warnings, 0);
+    for (int i = 0; i < 2; i++) {
+        const journal told = open_and_listen(own, i ? other_text : keyed, i ? keyed : other_text);
+        assert_int_equal(told.warnings, 1);
+        assert_non_null(strstr(told.last, keyed));
+        assert_non_null(strstr(told.last, other_text));
+        assert_non_null(strstr(told.last, key));
+    }
+    char *const all[] = {own_text, other_text, key, keyed, zero, plain};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        aac_free(all[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -487,6 +555,7 @@ int main(void)
         cmocka_unit_test(absurd_configurations_are_refused),
         cmocka_unit_test(a_configuration_tells_what_is_missing),
         cmocka_unit_test(adapters_of_another_model_are_refused),
+        cmocka_unit_test(image_adapters_of_other_text_adapters_are_told),
     };
     return cmocka_run_group_tests_name("adapters", tests, set_up, tear_down);
 }

@@ -15,6 +15,7 @@
 
 #include <aaclip/aaclip.h>
 
+#include "backend/backend.h"
 #include "core/config.h"
 #include "core/memory.h"
 #include "files/tensor_file.h"
@@ -250,10 +251,17 @@ static void float32_equals_pytorch(void **state)
             every_case(aaclip_backend_name(i), AACLIP_PRECISION_F32, threads[j]);
 }
 
-static bool has_bf16(const char *backend)
+static bool has_bf16(const char *name)
 {
-    return strcmp(backend, "reference") == 0 ||
-           (strcmp(backend, "onednn") == 0 && aac_processor_has_bf16());
+    const aac_op_desc product = {
+        .op = AAC_OP_LINEAR,
+        .linear = {.rows = 1, .inputs = 64, .outputs = 64, .x = AAC_BF16, .y = AAC_BF16}};
+    for (size_t i = 0; i < aac_backend_count(); i++) {
+        const aac_backend *backend = aac_backend_at(i);
+        if (strcmp(name, backend->name) == 0)
+            return backend->available() && backend->supports(&product);
+    }
+    return false;
 }
 
 static void bfloat16_stays_close(void **state)
