@@ -104,7 +104,7 @@ void print_table(const evaluation *result)
             printf("  %*s", (int)strlen(column_names[c]), texts[c]);
         putchar('\n');
     }
-    printf("%zu images computed, %zu taken from an earlier run, %zu failed; %.2f images/s\n\n",
+    printf("%zu images computed, %zu taken from an earlier run, %zu failed; %.3g images/s\n\n",
            result->computed, result->reused, result->failed,
            (double)result->count / result->seconds);
 }

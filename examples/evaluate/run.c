@@ -331,7 +331,7 @@ static void compute_all(pipeline *work)
         if (!queue_put(&work->computed, item))
             free_job(item);
         done++;
-        snprintf(bar->detail, sizeof bar->detail, "%.2f images/s",
+        snprintf(bar->detail, sizeof bar->detail, "%.3g images/s",
                  (double)done / (seconds_now() - bar->started));
         progress_update(bar, done, work->result->count);
     }
