@@ -85,7 +85,7 @@ static bool damage(photo_studio *studio, const char *defect, chance *stream,
 bool studio_photograph(photo_studio *studio, const class_recipe *recipe, const char *defect,
                        uint64_t seed, const char *series, unsigned number)
 {
-    enum { INDIVIDUALS = 40, TRIALS = 6 };
+    enum { INDIVIDUALS = 1000, TRIALS = 6 };
     chance stream = chance_of(seed, series, number);
     for (int individual = 0; individual < INDIVIDUALS; individual++) {
         recipe_paint(&studio->whole, recipe, &stream);
