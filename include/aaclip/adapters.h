@@ -20,7 +20,10 @@ typedef struct aaclip_adapters aaclip_adapters;
  * Reads adapters for `model` from `count` files, usually a text and an image one: published `.pth`
  * (`text_adapter`, `image_adapter`), the document's, the library's safetensors, or a bundle.
  * Names and shapes select the kind of adapter and the profile; `config`, when not NULL, overrides
- * all fields that the files do not fix. Every shape is checked against the model.
+ * all fields that the files do not fix. Where files of the library carry configurations that differ,
+ * each tower has that of its own file. Every shape is checked against the model. Image adapters
+ * beside other text adapters than those that they were trained with are told in the log, as a
+ * warning.
  * The adapters keep a reference to the model.
  * Errors: NOT_FOUND, IO, FORMAT, MISMATCH (shapes, another model's fingerprint, two files that
  * disagree), INVALID_ARGUMENT (two text or two image adapters), OUT_OF_MEMORY.

@@ -152,6 +152,41 @@ aaclip_status aac_config_resolve(aaclip_config *config, int64_t image_layers, in
     return AACLIP_OK;
 }
 
+void aac_config_take_image(aaclip_config *config, const aaclip_config *other)
+{
+    memcpy(config->image_mean, other->image_mean, sizeof config->image_mean);
+    memcpy(config->image_deviation, other->image_deviation, sizeof config->image_deviation);
+    config->image_projection_activation = other->image_projection_activation;
+    config->image_adapter_weight = other->image_adapter_weight;
+    config->image_adapter_layers = other->image_adapter_layers;
+    config->level_count = other->level_count;
+    memcpy(config->levels, other->levels, sizeof config->levels);
+}
+
+void aac_config_take_text(aaclip_config *config, const aaclip_config *other)
+{
+    config->text_projection_activation = other->text_projection_activation;
+    config->text_adapter_weight = other->text_adapter_weight;
+    config->text_adapter_layers = other->text_adapter_layers;
+    config->normalize_class_vector = other->normalize_class_vector;
+}
+
+static bool differ(float a, float b)
+{
+    return a < b || a > b;
+}
+
+const char *aac_config_difference(const aaclip_config *a, const aaclip_config *b)
+{
+    if (a->activation != b->activation)
+        return "activation";
+    if (a->layer_adapter != b->layer_adapter)
+        return "layer_adapter";
+    if (differ(a->layer_adapter_slope, b->layer_adapter_slope))
+        return "layer_adapter_slope";
+    return differ(a->projection_slope, b->projection_slope) ? "projection_slope" : NULL;
+}
+
 static json_t *number_list(const float *values, size_t count)
 {
     json_t *list = json_array();

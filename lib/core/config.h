@@ -12,6 +12,12 @@ aaclip_status aac_config_read(aaclip_config *config, const aaclip_config *caller
 /* Replaces the zeros that mean "a quarter of the tower" and checks the rest against the towers. */
 aaclip_status aac_config_resolve(aaclip_config *config, int64_t image_layers, int64_t text_layers);
 
+/* Takes what concerns one tower alone from `other`. */
+void aac_config_take_image(aaclip_config *config, const aaclip_config *other);
+void aac_config_take_text(aaclip_config *config, const aaclip_config *other);
+/* The first field of both towers in which they differ; NULL when there is none. */
+const char *aac_config_difference(const aaclip_config *a, const aaclip_config *b);
+
 /* JSON text of every field; free with aac_free; NULL when out of memory. */
 char *aac_config_to_json(const aaclip_config *config);
 /* `name` stands for the file in error texts. */

@@ -147,6 +147,13 @@ static aaclip_status read_projection(aac_projection *projection, const adapter_s
     return check_shape(source, tensor, source->embedding, source->width);
 }
 
+/* How much of the configuration is known while files are read. */
+typedef enum config_origin {
+    CONFIG_OPEN,  /* nothing yet */
+    CONFIG_FILES, /* what an earlier file said, or its kind of adapters */
+    CONFIG_CALLER /* all: it was given */
+} config_origin;
+
 /* What the kind of adapter tells by itself; without layer adapters the configuration stays. */
 static aaclip_status adopt_kind(aaclip_config *config, const adapter_source *source,
                                 uint32_t layers, bool bottleneck, bool fixed)
@@ -165,7 +172,8 @@ static aaclip_status adopt_kind(aaclip_config *config, const adapter_source *sou
     return AACLIP_OK;
 }
 
-static aaclip_status read_text(aaclip_adapters *adapters, const aac_tensor_file *file, bool *fixed)
+static aaclip_status read_text(aaclip_adapters *adapters, const aac_tensor_file *file,
+                               config_origin *origin)
 {
     const aac_checkpoint *checkpoint = aac_model_checkpoint(adapters->model);
     const adapter_source source = {file, "text_adapter", "text_adapter", checkpoint->text.width,
@@ -176,14 +184,15 @@ static aaclip_status read_text(aaclip_adapters *adapters, const aac_tensor_file 
                          aac_tensor_file_path(file));
     if (!checkpoint->has_text)
         return AACLIP_OK; /* a bundle needs no text side */
+    const bool known = *origin != CONFIG_OPEN;
     bool bottleneck, activation;
     uint32_t layers = count_layers(&source, &bottleneck);
     if (!bottleneck && layers && !find(&source, source.layers, (int)layers, "fc.weight"))
         layers--; /* the last `N.fc.0.weight` is the projection */
-    aaclip_status status = adopt_kind(&adapters->config, &source, layers, bottleneck, *fixed);
+    aaclip_status status = adopt_kind(&adapters->config, &source, layers, bottleneck, known);
     if (!status)
         status = read_layers(&adapters->text, &source, layers, bottleneck,
-                             *fixed ? adapters->config.text_adapter_layers : 0);
+                             known ? adapters->config.text_adapter_layers : 0);
     if (!status)
         status = read_projection(&adapters->text.projections[0], &source, source.layers,
                                  (int)layers, &activation);
@@ -194,9 +203,10 @@ static aaclip_status read_text(aaclip_adapters *adapters, const aac_tensor_file 
     adapters->text.projection_count = 1;
     adapters->text.present = true;
     adapters->config.text_adapter_layers = layers;
-    if (!bottleneck && !*fixed)
+    if (!bottleneck && !known)
         adapters->config.text_projection_activation = activation;
-    *fixed = *fixed || layers;
+    if (!known && layers)
+        *origin = CONFIG_FILES;
     return AACLIP_OK;
 }
 
@@ -253,7 +263,8 @@ static aaclip_status check_levels(const aaclip_adapters *adapters, const aac_ten
     return AACLIP_OK;
 }
 
-static aaclip_status read_image(aaclip_adapters *adapters, const aac_tensor_file *file, bool *fixed)
+static aaclip_status read_image(aaclip_adapters *adapters, const aac_tensor_file *file,
+                                config_origin *origin)
 {
     const aac_checkpoint *checkpoint = aac_model_checkpoint(adapters->model);
     const adapter_source source = {file, "image_adapter", "image_adapter.layer_adapters",
@@ -262,12 +273,13 @@ static aaclip_status read_image(aaclip_adapters *adapters, const aac_tensor_file
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
                          "%s: image_adapter: another file gave image adapters already",
                          aac_tensor_file_path(file));
-    bool bottleneck, activation, first = !*fixed;
+    const bool known = *origin != CONFIG_OPEN;
+    bool bottleneck, activation;
     uint32_t layers = count_layers(&source, &bottleneck);
-    aaclip_status status = adopt_kind(&adapters->config, &source, layers, bottleneck, *fixed);
+    aaclip_status status = adopt_kind(&adapters->config, &source, layers, bottleneck, known);
     if (!status)
         status = read_layers(&adapters->image, &source, layers, bottleneck,
-                             *fixed ? adapters->config.image_adapter_layers : 0);
+                             known ? adapters->config.image_adapter_layers : 0);
     if (!status)
         status = check_numbering(&source, source.layers, layers,
                                  bottleneck ? "fc1.weight" : "fc.0.weight");
@@ -277,9 +289,10 @@ static aaclip_status read_image(aaclip_adapters *adapters, const aac_tensor_file
         return status;
     adapters->image.present = true;
     adapters->config.image_adapter_layers = layers;
-    if (!bottleneck && (first || adapters->config.profile == AACLIP_PROFILE_PUBLISHED))
+    if (!bottleneck && (!known || adapters->config.profile == AACLIP_PROFILE_PUBLISHED))
         adapters->config.image_projection_activation = activation;
-    *fixed = *fixed || layers;
+    if (!known && layers)
+        *origin = CONFIG_FILES;
     return check_levels(adapters, file);
 }
 
@@ -295,9 +308,42 @@ static aaclip_status check_layers(const aaclip_config *config, const aaclip_mode
                   : AACLIP_OK;
 }
 
+/* Each tower's part is that of the file that holds the tower; what both use must agree. */
+static aaclip_status merge_config(aaclip_config *config, const aaclip_config *other,
+                                  const aac_tensor_file *file)
+{
+    const char *path = aac_tensor_file_path(file), *field = aac_config_difference(config, other);
+    if (field)
+        return aac_error(AACLIP_ERROR_MISMATCH,
+                         "%s: metadata aaclip.config: %s differs from the other adapters'", path,
+                         field);
+    if (has_prefix(file, "image_adapter."))
+        aac_config_take_image(config, other);
+    if (has_prefix(file, "text_adapter."))
+        aac_config_take_text(config, other);
+    return AACLIP_OK;
+}
+
+static aaclip_status read_config(aaclip_adapters *adapters, const aac_tensor_file *file,
+                                 const char *json, config_origin *origin)
+{
+    const char *path = aac_tensor_file_path(file);
+    aaclip_config own = {.size = sizeof own};
+    aaclip_status status = aac_config_from_json(&own, json, path);
+    if (!status)
+        status = check_layers(&own, adapters->model, path);
+    if (status)
+        return status;
+    if (*origin == CONFIG_FILES)
+        return merge_config(&adapters->config, &own, file);
+    adapters->config = own;
+    *origin = CONFIG_FILES;
+    return AACLIP_OK;
+}
+
 /* Our own files say for which model they were trained and with which configuration. */
 static aaclip_status read_metadata(aaclip_adapters *adapters, const aac_tensor_file *file,
-                                   bool *fixed)
+                                   config_origin *origin)
 {
     const char *path = aac_tensor_file_path(file);
     const char *config = aac_tensor_file_string(file, "aaclip.config");
@@ -313,14 +359,12 @@ static aaclip_status read_metadata(aaclip_adapters *adapters, const aac_tensor_f
                          "%s: trained for a model with fingerprint %016llx, found %016llx", path,
                          (unsigned long long)vision,
                          (unsigned long long)aac_model_vision_fingerprint(adapters->model));
-    if (!config || *fixed)
+    if (!config || *origin == CONFIG_CALLER)
         return AACLIP_OK;
-    *fixed = true;
-    aaclip_status status = aac_config_from_json(&adapters->config, config, path);
-    return status ? status : check_layers(&adapters->config, adapters->model, path);
+    return read_config(adapters, file, config, origin);
 }
 
-static aaclip_status read_file(aaclip_adapters *adapters, const char *path, bool *fixed)
+static aaclip_status read_file(aaclip_adapters *adapters, const char *path, config_origin *origin)
 {
     aac_tensor_file **file = &adapters->files[adapters->file_count];
     aaclip_status status = aac_tensor_file_open(file, path);
@@ -332,11 +376,11 @@ static aaclip_status read_file(aaclip_adapters *adapters, const char *path, bool
         return aac_error(AACLIP_ERROR_FORMAT,
                          "%s: expected text_adapter.* or image_adapter.* tensors, found none",
                          path);
-    status = read_metadata(adapters, *file, fixed);
+    status = read_metadata(adapters, *file, origin);
     if (!status && text)
-        status = read_text(adapters, *file, fixed);
+        status = read_text(adapters, *file, origin);
     if (!status && image)
-        status = read_image(adapters, *file, fixed);
+        status = read_image(adapters, *file, origin);
     return status;
 }
 
@@ -427,10 +471,10 @@ static aaclip_status open_files(aaclip_adapters *adapters, const char *const *pa
                                 const aaclip_config *config)
 {
     const aac_checkpoint *checkpoint = aac_model_checkpoint(adapters->model);
-    bool fixed = config != NULL;
+    config_origin origin = config ? CONFIG_CALLER : CONFIG_OPEN;
     aaclip_status status = aac_config_read(&adapters->config, config);
     for (size_t i = 0; !status && i < count; i++)
-        status = read_file(adapters, paths[i], &fixed);
+        status = read_file(adapters, paths[i], &origin);
     if (!status)
         status = aac_config_resolve(&adapters->config, checkpoint->vision.layers,
                                     checkpoint->text.layers);

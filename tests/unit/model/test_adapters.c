@@ -360,6 +360,41 @@ static char *config_with(const char *key, const char *value)
     return copy;
 }
 
+static char *write_configured(const fixture *own, const tensor_list *list, const char *name,
+                              const char *key, const char *value)
+{
+    char *config = config_with(key, value);
+    const aac_metadata metadata = {"aaclip.config", config};
+    char *path = tensor_list_write(list, own->folder, name, &metadata, 1);
+    aac_free(config);
+    return path;
+}
+
+static void each_tower_has_the_configuration_of_its_file(void **state)
+{
+    const fixture *own = *state;
+    const tensor_list image = image_adapters(true), text = text_adapters(true);
+    char *paths[] = {
+        write_configured(own, &text, "text.safetensors", "text_adapter_weight", "0.25"),
+        write_configured(own, &image, "image.safetensors", "image_adapter_weight", "0.5")};
+    for (int i = 0; i < 2; i++) {
+        const char *const order[] = {paths[i], paths[1 - i]};
+        aaclip_adapters *adapters = open_well(own, order, 2);
+        aaclip_config config = {.size = sizeof config};
+        assert_int_equal(aaclip_adapters_get_config(adapters, &config), AACLIP_OK);
+        assert_float_equal(config.text_adapter_weight, 0.25, 0);
+        assert_float_equal(config.image_adapter_weight, 0.5, 0);
+        aaclip_adapters_close(&adapters);
+    }
+    char *other = write_configured(own, &image, "image.safetensors", "layer_adapter_slope", "0.5");
+    const char *const pair[] = {paths[0], other};
+    refuse(own, pair, 2, AACLIP_ERROR_MISMATCH,
+           "metadata aaclip.config: layer_adapter_slope differs from the other adapters'");
+    aac_free(paths[0]);
+    aac_free(paths[1]);
+    aac_free(other);
+}
+
 static void refuse_metadata(const fixture *own, const tensor_list *list, const char *key,
                             const char *value, aaclip_status expected, const char *text)
 {
@@ -552,6 +587,7 @@ int main(void)
         cmocka_unit_test(projections_must_be_of_one_kind_and_at_most_eight),
         cmocka_unit_test(swapped_towers_are_told),
         cmocka_unit_test(files_must_complement_each_other),
+        cmocka_unit_test(each_tower_has_the_configuration_of_its_file),
         cmocka_unit_test(absurd_configurations_are_refused),
         cmocka_unit_test(a_configuration_tells_what_is_missing),
         cmocka_unit_test(adapters_of_another_model_are_refused),
