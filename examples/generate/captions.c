@@ -1,30 +1,18 @@
-/* Pictures with captions. They name what is there and say nothing about its state. */
+/*
+ * Pictures with captions. They name what is there, the small things too, and say nothing about its
+ * state.
+ */
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
 #include <jansson.h>
 
+#include "extras.h"
 #include "output.h"
 #include "studio.h"
 
-enum { PATH_SIZE = 4096, TEXT_SIZE = 256 };
-
-static void append(char text[TEXT_SIZE], const char *more)
-{
-    size_t length = strlen(text), added = strlen(more);
-    if (length + added + 2 > TEXT_SIZE)
-        return; /* no caption is nearly as long */
-    if (length)
-        text[length++] = ' ';
-    memcpy(text + length, more, added + 1);
-}
-
-static void append_with_article(char text[TEXT_SIZE], const char *words)
-{
-    append(text, strchr("aeiou", words[0]) ? "an" : "a");
-    append(text, words);
-}
+enum { PATH_SIZE = 4096 };
 
 /* The class's name in words, or what the recipe calls it. */
 static const char *pick_noun(char noun[TEXT_SIZE], const class_recipe *recipe,
@@ -71,8 +59,24 @@ static void describe_texture(char *text, const class_recipe *recipe, const pictu
         append(text, kind);
 }
 
+/* What is on the thing follows it, what is beside it comes after the ground. */
+static void describe_extras(char caption[TEXT_SIZE], const picture_extras *extras, bool beside,
+                            chance *stream)
+{
+    static const char *const joins[] = {"next to", "beside", "and"};
+    bool is_first = true;
+    for (unsigned i = 0; i < extras->count; i++) {
+        if (extras->items[i].is_beside != beside)
+            continue;
+        const char *join = beside ? joins[chance_below(stream, 3)] : "with";
+        append(caption, is_first ? join : "and");
+        append(caption, extras->items[i].words);
+        is_first = false;
+    }
+}
+
 static void write_caption(char caption[TEXT_SIZE], const class_recipe *recipe,
-                          const picture_words *words, chance *stream)
+                          const picture_words *words, const picture_extras *extras, chance *stream)
 {
     static const char *const openings[] = {
         "a photo of",
@@ -96,11 +100,13 @@ static void write_caption(char caption[TEXT_SIZE], const class_recipe *recipe,
         append(caption, opening);
     (recipe->is_part ? describe_part : describe_texture)(thing, recipe, words, stream);
     append_with_article(caption, thing);
+    describe_extras(caption, extras, false, stream);
     if (words->ground && chance_happens(stream, 0.75f)) {
         append(caption, places[chance_below(stream, 5)]);
         snprintf(ground, sizeof ground, "%s %s", words->ground_colour, words->ground);
         append_with_article(caption, ground);
     }
+    describe_extras(caption, extras, true, stream);
     if (chance_happens(stream, 0.6f)) {
         append(caption, lights[chance_below(stream, 4)]);
         append(caption, words->light);
@@ -126,7 +132,7 @@ static bool add_captioned(const output_order *order, photo_studio *studio, FILE 
         return !complain(PROGRAM, "%s: no visible defect of the kind %s was found", recipe->name,
                          defect);
     char path[PATH_SIZE], name[TEXT_SIZE], caption[TEXT_SIZE];
-    write_caption(caption, recipe, &studio->words, &stream);
+    write_caption(caption, recipe, &studio->words, &studio->extras, &stream);
     snprintf(name, sizeof name, "images/%05u.png", number);
     if (snprintf(path, sizeof path, "%s/%s", order->folder, name) >= PATH_SIZE)
         return !complain(PROGRAM, "%s: the path is too long", order->folder);
@@ -153,6 +159,7 @@ bool write_captions(const output_order *order)
     if (!open_text_file(&list, path, PROGRAM))
         return false;
     bool written = studio_open(&studio, order->side) || !complain(PROGRAM, "out of memory");
+    studio.has_extras = true;
     progress_start(&bar, "generating");
     for (unsigned i = 0; written && i < order->captions; i++) {
         written = add_captioned(order, &studio, list.file, i);

@@ -89,6 +89,8 @@ bool studio_photograph(photo_studio *studio, const class_recipe *recipe, const c
     chance stream = chance_of(seed, series, number);
     for (int individual = 0; individual < INDIVIDUALS; individual++) {
         recipe_paint(&studio->whole, recipe, &stream);
+        if (studio->has_extras)
+            extras_add(&studio->whole, &stream, &studio->extras);
         light_setting lighting = light_draw(&stream);
         camera_setting camera = camera_draw(&stream);
         studio->words = studio->whole.words;

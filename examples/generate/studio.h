@@ -2,6 +2,7 @@
 #ifndef GENERATE_STUDIO_H
 #define GENERATE_STUDIO_H
 
+#include "extras.h"
 #include "recipes.h"
 
 typedef struct photo_studio {
@@ -11,6 +12,8 @@ typedef struct photo_studio {
     /* The latest photograph, what it would be without its defect, and where that is (255). */
     uint8_t *pixels, *undamaged, *mask;
     picture_words words;
+    bool has_extras; /* whether the individuals get some; false unless set */
+    picture_extras extras;
 } photo_studio;
 
 bool studio_open(photo_studio *studio, unsigned side);

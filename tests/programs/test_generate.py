@@ -26,6 +26,10 @@ DAMAGE = """abnormal anomal bad bent blemish blot broken bump chip clean contami
     cut damag defect deform dent dirt discolo fault fibre flaw flawless fold good hole imperfect
     intact irregular mark misprint missing normal perfect rip rust scrape scratch smear spot stain
     tear thread torn undamaged unusual whole worn""".split()
+EXTRA = r" with | (and|beside|next to) an? "  # patterns, prints, small things
+COLOURS = {"red": (1, -0.5, -0.5), "green": (-0.5, 1, -0.5), "blue": (-0.5, -0.5, 1),
+           "yellow": (0.5, 0.5, -1), "turquoise": (-1, 0.5, 0.5), "purple": (0.5, -1, 0.5),
+           "orange": (1, 0, -1), "pink": (1, -0.8, -0.2)}  # fmt: skip
 LIMIT = 300  # seconds
 
 
@@ -223,8 +227,39 @@ class Generate(unittest.TestCase):
             for vowel in re.findall(r"\ba [aeiou]\w*|\ban [^aeiou]\w*", row["caption"]):
                 self.fail(f"article: {vowel}")
         self.assertGreater(len({row["caption"] for row in rows}), 250)
+        extras = sum(bool(re.search(EXTRA, row["caption"])) for row in rows)
+        self.assertTrue(0.3 < extras / len(rows) < 0.7, extras)
         again = self.generates("again", "--size", "64", "--captions", "300", "--seed", "2")
         self.assertEqual(contents(again), contents(out))
+
+    def check_place(self, path, colour, place):
+        """What stands out most in that colour's channels has its middle at that place."""
+        image = pixels(path).astype(float)
+        strength = (image @ COLOURS[colour]) / image.sum(axis=2).clip(1)
+        strength -= numpy.median(strength)
+        down, right = numpy.nonzero(strength > 0.6 * strength.max())
+        x, y = numpy.median(right) / image.shape[1], numpy.median(down) / image.shape[0]
+        return all(
+            (0.3 < x < 0.7 and 0.3 < y < 0.7) if word == "middle"
+            else x < 0.5 if word == "left" else x > 0.5 if word == "right"
+            else y < 0.5 if word in ("upper", "top") else y > 0.5
+            for word in re.findall(r"\b(middle|left|right|upper|lower|top|bottom)\b", place)
+        )  # fmt: skip
+
+    @unittest.skipUnless(Image, "needs NumPy and Pillow")
+    def test_captions_tell_where_and_which_colour(self):
+        """Of single prints on plain surfaces; the unnamed defects can be stronger, but seldom."""
+        out = self.generates("out", "--size", "64", "--captions", "2000", "--class", "concrete",
+                             "--class", "metal_sheet", "--seed", "3")  # fmt: skip
+        extra = rf" with an? [a-z ]*?({'|'.join(COLOURS)}) \w+ ((?:in|on|at|near) the .*)"
+        agree = []
+        for row in rows_of(out / "captions.jsonl"):
+            caption = row["caption"]
+            found = re.search(extra, caption)
+            if found and " and " not in caption:
+                agree.append(self.check_place(out / row["image_path"], found[1], found[2]))
+        self.assertGreater(len(agree), 20)
+        self.assertGreater(sum(agree) / len(agree), 0.85, len(agree))
 
     def test_folders_are_not_mixed(self):
         small = [*SIZE, "--class", "wood", "--train", "1", "--good", "0", "--defective", "0"]
