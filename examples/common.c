@@ -68,6 +68,13 @@ void progress_end(progress_bar *bar)
     bar->visible = false;
 }
 
+const char *only_class(const char *dataset)
+{
+    return dataset && aaclip_known_dataset_class_count(dataset) == 1
+               ? aaclip_known_dataset_class_name(dataset, 0)
+               : NULL;
+}
+
 bool list_add(string_list *list, const char *text)
 {
     if (list->count == list->capacity) {

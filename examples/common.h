@@ -30,6 +30,10 @@ void progress_end(progress_bar *bar);
 
 double seconds_now(void);
 
+/* The class of a known data set that has only one, whatever its folder is called (Brain_AD,
+ * Kvasir-SEG): by this name its phrase is found. NULL: another, or none. */
+const char *only_class(const char *dataset);
+
 typedef struct string_list {
     char **items;
     size_t count, capacity;

@@ -273,6 +273,7 @@ static bool open_dataset(training *session)
     if (arguments->data_root || arguments->dataset) /* else the manifest stands for its folder */
         options.manifest = arguments->manifest;
     options.masks = AACLIP_MASKS_REQUIRED;
+    options.class_name = only_class(arguments->dataset);
     char *standard = arguments->data_root ? strdup(arguments->data_root)
                      : arguments->dataset ? join("data", arguments->dataset)
                                           : strdup(arguments->manifest);

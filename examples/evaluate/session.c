@@ -20,19 +20,6 @@ static int find_word(const char *option, const char *word, const char *const *na
     return -1;
 }
 
-/*
- * The name of the class if the root is the folder of one: a data set with a single class is found
- * by its phrase whatever its folder is called (Brain_AD, Kvasir-SEG).
- */
-static const char *class_of_root(const command_line *arguments)
-{
-    if (arguments->classes.count == 1)
-        return arguments->classes.items[0];
-    return arguments->dataset && aaclip_known_dataset_class_count(arguments->dataset) == 1
-               ? aaclip_known_dataset_class_name(arguments->dataset, 0)
-               : NULL;
-}
-
 static bool open_dataset(session *state)
 {
     static const char *const layouts[] = {"auto", "manifest", "mvtec",         "btad",
@@ -50,7 +37,8 @@ static bool open_dataset(session *state)
     options.manifest = arguments->manifest;
     options.classes = (const char *const *)arguments->classes.items;
     options.class_count = arguments->classes.count;
-    options.class_name = class_of_root(arguments);
+    options.class_name = arguments->classes.count == 1 ? arguments->classes.items[0]
+                                                       : only_class(arguments->dataset);
     if (arguments->no_pixels)
         options.masks = AACLIP_MASKS_IGNORED;
     char *root = arguments->data_root ? strdup(arguments->data_root)

@@ -388,6 +388,16 @@ class Train(unittest.TestCase):
             says=["1-metal_nut-scratch.png: 104x104 pixels", f"{wrong_mask} has 112x100"],
         )  # fmt: skip
 
+    def test_a_set_of_one_class_has_its_name(self):
+        out, arguments = self.started()
+        good = self.folder / "Brain_AD" / "train" / "good"
+        good.mkdir(parents=True)
+        shutil.copy(SAMPLES / "images" / "3-metal_nut-good.png", good / "000.png")
+        self.fails(
+            *arguments, "--dataset", "Brain", "--data-root", self.folder / "Brain_AD",
+            says=['class "Brain"', "found 1 normal, 0 abnormal"], out=out,
+        )  # fmt: skip
+
     def test_full_disk(self):
         out, arguments = self.started()
 
