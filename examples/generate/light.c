@@ -116,7 +116,8 @@ static void shade_layer(float *light, const drawn_picture *picture, const surfac
             float share = is_part ? picture->cover[i] : 1;
             for (int c = 0; c < 3; c++) {
                 float *target = light + (size_t)c * picture->count + i;
-                *target = mix(*target, level * seen[c], share);
+                /* what lies wholly under it was not drawn, and must not round what is */
+                *target = share < 1 ? mix(*target, level * seen[c], share) : level * seen[c];
             }
         }
 }
