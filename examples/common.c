@@ -200,3 +200,14 @@ bool finish_text_file(text_output *output, bool keep, const char *program)
     *output = (text_output){0};
     return !keep || written;
 }
+
+void write_quoted(FILE *file, const char *text)
+{
+    fputc('"', file);
+    for (; *text; text++) {
+        if (*text == '"')
+            fputc('"', file);
+        fputc(*text, file);
+    }
+    fputc('"', file);
+}

@@ -54,5 +54,7 @@ typedef struct text_output {
 bool open_text_file(text_output *output, const char *path, const char *program);
 /* With keep = false the file is removed. */
 bool finish_text_file(text_output *output, bool keep, const char *program);
+/* A field of CSV in quotes, with quotes inside doubled. */
+void write_quoted(FILE *file, const char *text);
 
 #endif

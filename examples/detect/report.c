@@ -58,18 +58,6 @@ static bool write_json(const command_line *arguments, const detection *session,
     return opened && finish_text_file(&output, written, PROGRAM) && written;
 }
 
-/* A field in quotes, with quotes inside doubled. */
-static void write_quoted(FILE *file, const char *text)
-{
-    fputc('"', file);
-    for (; *text; text++) {
-        if (*text == '"')
-            fputc('"', file);
-        fputc(*text, file);
-    }
-    fputc('"', file);
-}
-
 static bool write_csv(const command_line *arguments, const detection *session,
                       const report_row *rows)
 {

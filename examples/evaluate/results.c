@@ -202,18 +202,6 @@ bool write_results_json(const char *path, json_t *settings, const evaluation *re
     return opened && finish_text_file(&output, written, PROGRAM) && written;
 }
 
-/* A field in quotes, with quotes inside doubled. */
-static void write_quoted(FILE *file, const char *text)
-{
-    fputc('"', file);
-    for (; *text; text++) {
-        if (*text == '"')
-            fputc('"', file);
-        fputc(*text, file);
-    }
-    fputc('"', file);
-}
-
 static void write_rows(FILE *file, const evaluation *result)
 {
     for (size_t i = 0; i < result->count; i++) {

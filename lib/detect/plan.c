@@ -112,8 +112,10 @@ aaclip_status aaclip_detector_new(aaclip_detector **out, const aaclip_model *mod
     if (!out || !model || !cache)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
                          "aaclip_detector_new: expected a model and a text cache");
-    aaclip_detector_options own = {.size = sizeof own, .tile_overlap = 0.25f};
-    aaclip_status status = aac_options_read(&own, sizeof own, options, "aaclip_detector_options");
+    aaclip_detector_options own;
+    aaclip_status status = aaclip_detector_options_init(&own);
+    if (!status)
+        status = aac_options_read(&own, sizeof own, options, "aaclip_detector_options");
     if (!status)
         status = aac_adapters_check_model(adapters, model);
     if (!status)
