@@ -48,7 +48,11 @@ IMAGE = ["--image-epoch", 8, "--image-lr", 1e-3]
 
 MARGIN = 0.2
 LEAST = 0.8
-FALL = {"text": 0.985, "image": 0.9}  # the last epoch's loss over the first one's
+# The last epoch's loss over the first one's; the published stage 1 looks at the last level alone.
+FALL = {
+    "document": {"text": 0.97, "image": 0.9},
+    "published": {"text": 0.985, "image": 0.9},
+}
 
 
 def call(*command):
@@ -148,7 +152,7 @@ def run(setting):
     before = detect(setting, setting.initial, "before")
     after = detect(setting, train(setting), "after")
     checks = []
-    for stage, most in FALL.items():
+    for stage, most in FALL[setting.arguments.profile].items():
         first, last = epoch_losses(setting, stage)
         checks.append((last <= most * first, f"{stage} loss {first:.3f} -> {last:.3f}"))
     words = f"pixel AUROC {before:.3f} -> {after:.3f} (CLIP without adapters: {plain:.3f})"
