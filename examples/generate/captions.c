@@ -1,6 +1,7 @@
 /*
  * Pictures with captions. They name what is there, the small things too, and say nothing about its
- * state.
+ * state. Some pictures in a row show one scene, the same thing in the same light, with other small
+ * things: what tells them apart is small.
  */
 #include <ctype.h>
 #include <stdio.h>
@@ -12,7 +13,7 @@
 #include "output.h"
 #include "studio.h"
 
-enum { PATH_SIZE = 4096 };
+enum { PATH_SIZE = 4096, SCENE_PICTURES = 4 };
 
 /* The class's name in words, or what the recipe calls it. */
 static const char *pick_noun(char noun[TEXT_SIZE], const class_recipe *recipe,
@@ -119,16 +120,20 @@ static const char *pick_defect(const class_recipe *recipe, chance *stream)
     while (kinds < MOST_KINDS && recipe->defects[kinds])
         kinds++;
     const char *defect = recipe->defects[chance_below(stream, kinds)];
-    return chance_happens(stream, 0.4f) ? defect : NULL;
+    return chance_happens(stream, 0.1f) ? defect : NULL;
 }
 
 static bool add_captioned(const output_order *order, photo_studio *studio, FILE *list,
                           unsigned number)
 {
+    const unsigned scene = number / SCENE_PICTURES;
     chance stream = chance_of(order->seed, "captions", number);
-    const class_recipe *recipe = order->recipes[number % order->recipe_count];
-    const char *defect = pick_defect(recipe, &stream);
-    if (!studio_photograph(studio, recipe, defect, order->seed, "captions/picture", number))
+    chance extras_stream = chance_of(order->seed, "captions/extras", number);
+    chance scene_stream = chance_of(order->seed, "captions/scene", scene);
+    const class_recipe *recipe = order->recipes[scene % order->recipe_count];
+    const char *defect = pick_defect(recipe, &scene_stream);
+    studio->extras_stream = &extras_stream;
+    if (!studio_photograph(studio, recipe, defect, order->seed, "captions/picture", scene))
         return !complain(PROGRAM, "%s: no visible defect of the kind %s was found", recipe->name,
                          defect);
     char path[PATH_SIZE], name[TEXT_SIZE], caption[TEXT_SIZE];
@@ -138,8 +143,8 @@ static bool add_captioned(const output_order *order, photo_studio *studio, FILE 
         return !complain(PROGRAM, "%s: the path is too long", order->folder);
     if (!picture_write(path, studio->pixels, order->side, false))
         return false;
-    json_t *row = json_pack("{s:s, s:s, s:s}", "image_path", name, "caption", caption, "class_name",
-                            recipe->name);
+    json_t *row = json_pack("{s:s, s:s, s:s, s:i}", "image_path", name, "caption", caption,
+                            "class_name", recipe->name, "scene", (int)scene);
     bool written = row && json_dumpf(row, list, 0) == 0 && fputc('\n', list) != EOF;
     json_decref(row);
     return written || !complain(PROGRAM, "%s/captions.jsonl: cannot write", order->folder);
@@ -159,7 +164,6 @@ bool write_captions(const output_order *order)
     if (!open_text_file(&list, path, PROGRAM))
         return false;
     bool written = studio_open(&studio, order->side) || !complain(PROGRAM, "out of memory");
-    studio.has_extras = true;
     progress_start(&bar, "generating");
     for (unsigned i = 0; written && i < order->captions; i++) {
         written = add_captioned(order, &studio, list.file, i);

@@ -49,7 +49,7 @@ static rgb_colour foreign_colour(drawn_picture *picture, const surface_flaw *fla
     static const rgb_colour things[] = {BLACK, WHITE, RED, BLUE, GREEN, YELLOW, BROWN, STEEL};
     rgb_colour around = colour_at(picture, flaw->x, flaw->y), found;
     float apart = 0;
-    for (int i = 0; i < 8 && apart < 0.25f; i++) {
+    for (int i = 0; i < 8 && apart < 0.6f; i++) {
         found = colour_varied(things[chance_below(stream, 8)], stream, 0.2f);
         apart = fabsf(found.red - around.red) + fabsf(found.green - around.green) +
                 fabsf(found.blue - around.blue);
@@ -59,7 +59,7 @@ static rgb_colour foreign_colour(drawn_picture *picture, const surface_flaw *fla
 
 static bool make_contamination(drawn_picture *picture, chance *stream)
 {
-    surface_flaw flaw = {.width = chance_between(stream, 0.008f, 0.014f),
+    surface_flaw flaw = {.width = chance_between(stream, 0.013f, 0.022f),
                          .depth = chance_between(stream, 0.015f, 0.03f)};
     if (!find_inside(picture, stream, 0.12f, &flaw))
         return false;
@@ -74,7 +74,7 @@ static bool make_contamination(drawn_picture *picture, chance *stream)
         flaw.x = x + (i ? chance_between(stream, -0.16f, 0.16f) : 0);
         flaw.y = y + (i ? chance_between(stream, -0.16f, 0.16f) : 0);
         float less = 1 / (1 + 0.3f * (float)i);
-        shape_blob(&flaw, stream, (range){0.035f * less, 0.085f * less}, 1.6f,
+        shape_blob(&flaw, stream, (range){0.06f * less, 0.11f * less}, 1.6f,
                    (range){0.25f, 0.25f});
         visit(picture, &flaw, particle_at);
     }
@@ -83,7 +83,7 @@ static bool make_contamination(drawn_picture *picture, chance *stream)
 
 static bool make_thread(drawn_picture *picture, chance *stream)
 {
-    surface_flaw flaw = {.width = chance_between(stream, 0.014f, 0.022f), .depth = 0.03f};
+    surface_flaw flaw = {.width = chance_between(stream, 0.019f, 0.03f), .depth = 0.03f};
     if (!find_inside(picture, stream, 0.12f, &flaw))
         return false;
     flaw.colour = contrasting(colour_at(picture, flaw.x, flaw.y), stream);

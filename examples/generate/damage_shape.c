@@ -27,7 +27,7 @@ static bool make_hole(drawn_picture *picture, chance *stream)
     surface_flaw flaw = {.strength = chance_between(stream, 0.75f, 0.96f)};
     if (!find_inside(picture, stream, 0.16f, &flaw))
         return false;
-    shape_blob(&flaw, stream, (range){0.05f, 0.13f}, 1.5f, (range){0.12f, 0.3f});
+    shape_blob(&flaw, stream, (range){0.07f, 0.15f}, 1.5f, (range){0.12f, 0.3f});
     flaw.colour = contrasting(colour_at(picture, flaw.x, flaw.y), stream);
     visit(picture, &flaw, hole_at);
     return true;
@@ -53,7 +53,7 @@ static bool make_broken(drawn_picture *picture, chance *stream)
     surface_flaw flaw = {0};
     if (!find_place(picture, stream, -0.05f, 0.01f, &flaw))
         return false;
-    shape_blob(&flaw, stream, (range){0.1f, 0.19f}, 1.5f, (range){0.2f, 0.35f});
+    shape_blob(&flaw, stream, (range){0.12f, 0.22f}, 1.5f, (range){0.2f, 0.35f});
     flaw.colour = contrasting(colour_at(picture, flaw.x, flaw.y), stream);
     visit(picture, &flaw, broken_at);
     return true;
@@ -79,8 +79,8 @@ static bool make_dent(drawn_picture *picture, chance *stream)
     surface_flaw flaw = {0};
     if (!find_inside(picture, stream, 0.16f, &flaw))
         return false;
-    shape_blob(&flaw, stream, (range){0.09f, 0.18f}, 1.6f, (range){0, 0});
-    flaw.depth = flaw.size * chance_between(stream, 0.35f, 0.6f);
+    shape_blob(&flaw, stream, (range){0.12f, 0.22f}, 1.6f, (range){0, 0});
+    flaw.depth = flaw.size * chance_between(stream, 0.45f, 0.7f);
     visit(picture, &flaw, dent_at);
     return true;
 }
@@ -101,13 +101,13 @@ static void cut_at(drawn_picture *picture, const surface_flaw *flaw, size_t i, f
 
 static bool make_cut(drawn_picture *picture, chance *stream)
 {
-    surface_flaw flaw = {.width = chance_between(stream, 0.014f, 0.03f),
+    surface_flaw flaw = {.width = chance_between(stream, 0.022f, 0.04f),
                          .depth = chance_between(stream, 0.02f, 0.03f)};
     if (!find_inside(picture, stream, 0.18f, &flaw))
         return false;
     rgb_colour pale = {NULL, 0.7f, 0.65f, 0.55f};
     flaw.colour = colour_mix(colour_at(picture, flaw.x, flaw.y), pale, 0.5f);
-    float turns = chance_between(stream, 0, 1), length = chance_between(stream, 0.35f, 0.75f);
+    float turns = chance_between(stream, 0, 1), length = chance_between(stream, 0.45f, 0.9f);
     add_path(&flaw, stream, flaw.x - 0.5f * length * cosine(turns),
              flaw.y - 0.5f * length * sine(turns), turns, length, 0.012f, 0.08f);
     visit(picture, &flaw, cut_at);

@@ -24,9 +24,9 @@ static void scratch_at(drawn_picture *picture, const surface_flaw *flaw, size_t 
 
 static bool make_scratch(drawn_picture *picture, chance *stream)
 {
-    surface_flaw flaw = {.width = chance_between(stream, 0.007f, 0.013f),
+    surface_flaw flaw = {.width = chance_between(stream, 0.013f, 0.024f),
                          .depth = chance_between(stream, 0.005f, 0.012f),
-                         .strength = chance_between(stream, 0.7f, 0.95f)};
+                         .strength = chance_between(stream, 0.8f, 1)};
     if (!find_inside(picture, stream, 0.12f, &flaw))
         return false;
     flaw.seed = (uint32_t)chance_bits(stream);
@@ -35,7 +35,7 @@ static bool make_scratch(drawn_picture *picture, chance *stream)
     unsigned count = 1 + chance_below(stream, 3);
     for (unsigned i = 0; i < count; i++) {
         float from = chance_between(stream, 0.3f, 0.7f) * length;
-        float aside = 0.06f * (float)i;
+        float aside = 0.075f * (float)i;
         add_path(&flaw, stream, flaw.x - from * cosine(turns) - aside * sine(turns),
                  flaw.y - from * sine(turns) + aside * cosine(turns),
                  turns + chance_between(stream, -0.01f, 0.01f), length, 0.01f, 0.05f);
@@ -60,7 +60,7 @@ static void crack_at(drawn_picture *picture, const surface_flaw *flaw, size_t i,
 
 static bool make_crack(drawn_picture *picture, chance *stream)
 {
-    surface_flaw flaw = {.width = chance_between(stream, 0.008f, 0.015f), .depth = 0.02f};
+    surface_flaw flaw = {.width = chance_between(stream, 0.013f, 0.024f), .depth = 0.02f};
     if (!find_inside(picture, stream, 0.15f, &flaw))
         return false;
     rgb_colour around = colour_at(picture, flaw.x, flaw.y);
@@ -105,10 +105,10 @@ static bool make_stain(drawn_picture *picture, chance *stream)
                                          {NULL, 0.45f, 0.16f, 0.04f},
                                          {NULL, 0.06f, 0.09f, 0.30f},
                                          {NULL, 0.70f, 0.70f, 0.66f}};
-    surface_flaw flaw = {.strength = chance_between(stream, 0.7f, 0.95f)};
+    surface_flaw flaw = {.strength = chance_between(stream, 0.8f, 1)};
     if (!find_inside(picture, stream, 0.14f, &flaw))
         return false;
-    shape_blob(&flaw, stream, (range){0.1f, 0.2f}, 1.6f, (range){0.3f, 0.5f});
+    shape_blob(&flaw, stream, (range){0.13f, 0.24f}, 1.6f, (range){0.3f, 0.5f});
     rgb_colour around = colour_at(picture, flaw.x, flaw.y);
     float light = around.red + around.green + around.blue;
     unsigned kind = light < 0.3f ? 2 + 2 * chance_below(stream, 2) : chance_below(stream, 4);
@@ -131,10 +131,10 @@ static void recolour_at(drawn_picture *picture, const surface_flaw *flaw, size_t
 static bool make_colour_fault(drawn_picture *picture, chance *stream)
 {
     static const rgb_colour dyes[] = {RED, BLUE, YELLOW, GREEN, PURPLE, DARK_BROWN, WHITE, BLACK};
-    surface_flaw flaw = {.strength = chance_between(stream, 0.4f, 0.75f)};
+    surface_flaw flaw = {.strength = chance_between(stream, 0.65f, 0.9f)};
     if (!find_inside(picture, stream, 0.14f, &flaw))
         return false;
-    shape_blob(&flaw, stream, (range){0.1f, 0.19f}, 1.8f, (range){0.1f, 0.35f});
+    shape_blob(&flaw, stream, (range){0.12f, 0.22f}, 1.8f, (range){0.1f, 0.35f});
     flaw.colour = dyes[chance_below(stream, sizeof dyes / sizeof *dyes)];
     visit(picture, &flaw, recolour_at);
     return true;

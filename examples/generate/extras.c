@@ -85,9 +85,9 @@ void extras_add(drawn_picture *picture, chance *stream, picture_extras *extras)
     static const extra_kind *const tables[] = {pattern_extras, print_extras, thing_extras,
                                                thing_extras};
     extras->count = 0;
-    if (chance_happens(stream, 0.45f))
+    if (chance_happens(stream, 0.1f))
         return;
-    unsigned wanted = chance_happens(stream, 0.3f) ? 2 : 1, first = 0;
+    unsigned wanted = chance_happens(stream, 0.4f) ? 2 : 1, first = 0;
     for (int i = 0; i < TRIALS && extras->count < wanted && first < 4; i++) {
         unsigned table = first + chance_below(stream, 4 - first);
         if (add_one(picture, stream, extras, tables[table]))

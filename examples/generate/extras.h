@@ -18,7 +18,7 @@ typedef struct picture_extras {
     picture_extra items[MOST_EXTRAS];
 } picture_extras;
 
-/* To about half of the pictures one or two. */
+/* To most pictures one or two. */
 void extras_add(drawn_picture *picture, chance *stream, picture_extras *extras);
 
 /* Shared by the kinds of extras; `shape` is where it is and what its kind has drawn for it. */

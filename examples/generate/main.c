@@ -42,7 +42,7 @@ static const char usage[] =
     "  --train-defective N      defective pictures for training, in train/DEFECT [0]\n"
     "  --pairs                  also write what each defective picture would be without the\n"
     "                           defect, to undamaged/DEFECT\n"
-    "  --captions N             write N pictures with captions in place of a tree, half of them\n"
+    "  --captions N             write N pictures with captions in place of a tree, most of them\n"
     "                           with patterns or small things, named: captions.jsonl\n"
     "  --size N                 side of the pictures in pixels, 64 to 2048 [256]\n"
     "  --seed N                 [0]\n"

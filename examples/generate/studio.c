@@ -57,7 +57,7 @@ static int apart(const uint8_t *a, const uint8_t *b)
  */
 static bool is_visible(const photo_studio *studio)
 {
-    const double smallest = 0.0018, largest = 0.065, small = 0.01, faint = 16, clear = 30;
+    const double smallest = 0.003, largest = 0.08, small = 0.01, faint = 26, clear = 40;
     double area = 0, difference = 0;
     for (size_t i = 0; i < studio->whole.count; i++)
         if (studio->mask[i]) {
@@ -89,8 +89,8 @@ bool studio_photograph(photo_studio *studio, const class_recipe *recipe, const c
     chance stream = chance_of(seed, series, number);
     for (int individual = 0; individual < INDIVIDUALS; individual++) {
         recipe_paint(&studio->whole, recipe, &stream);
-        if (studio->has_extras)
-            extras_add(&studio->whole, &stream, &studio->extras);
+        if (studio->extras_stream)
+            extras_add(&studio->whole, studio->extras_stream, &studio->extras);
         light_setting lighting = light_draw(&stream);
         camera_setting camera = camera_draw(&stream);
         studio->words = studio->whole.words;

@@ -12,7 +12,7 @@ typedef struct photo_studio {
     /* The latest photograph, what it would be without its defect, and where that is (255). */
     uint8_t *pixels, *undamaged, *mask;
     picture_words words;
-    bool has_extras; /* whether the individuals get some; false unless set */
+    chance *extras_stream; /* what decides about extras; NULL, as opened: there are none */
     picture_extras extras;
 } photo_studio;
 
