@@ -1,0 +1,675 @@
+/*
+ * libaaclip for C++11 and later, header only, over the C headers, which say what is computed, in
+ * which shapes and units, and which errors there are:
+ *
+ *     aaclip::model model("ViT-L-14-336px.pt");
+ *     aaclip::adapters adapters(model, {"text_adapter.pth", "image_adapter_20.pth"});
+ *     aaclip::text_cache cache(model, adapters);
+ *     cache.build("nut", "metal nut");
+ *     aaclip::detector detector(model, adapters, cache);
+ *     aaclip::image image("part.png");
+ *     aaclip::detection found = detector.detect(image, "nut");
+ *     // found.score, found.heat()(x, y)
+ *
+ * Owners are move-only and may be closed in any order. A default-made or moved-from one is empty;
+ * get() is then null, which the library answers with INVALID_ARGUMENT, or with "none" where the C
+ * function takes NULL (no adapters). Threads: as the C handle of the same name.
+ *
+ * Options are the C structs, filled by the library itself:
+ *
+ *     auto options = aaclip::defaults(aaclip_detector_options_init_sized);
+ *     options.tile = 512;
+ *     aaclip::detector detector(model, adapters, cache, &options);
+ *
+ * Errors. What can fail ends with `aaclip_status *status`. Left out, a failure is thrown as
+ * aaclip::error. Given, *status becomes the outcome, nothing is thrown for it and what is returned
+ * is empty; aaclip_last_error() has the text, unless this header itself refused sizes that disagree
+ * (INVALID_ARGUMENT). What std::vector throws is thrown in either case. With -fno-exceptions no
+ * argument has a default, and `status` must point somewhere.
+ *
+ * The C functions take get(), and out() where they make a handle; they return their status, which
+ * check() throws. What needs no handle is called so:
+ *
+ *     aaclip::check(aaclip_write_png("map.png", &view));
+ *
+ * Callbacks may throw: the call is stopped and the exception comes out of it, as it was.
+ */
+#ifndef AACLIP_HPP
+#define AACLIP_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <initializer_list>
+#include <memory>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <aaclip/aaclip.h>
+
+#if __cplusplus >= 202002L
+#include <span>
+#endif
+
+#if defined(__cpp_exceptions) || defined(__EXCEPTIONS) || defined(_CPPUNWIND)
+#include <exception>
+#include <stdexcept>
+#define AACLIP_THROWS        1
+#define AACLIP_OR(otherwise) = otherwise
+#else
+#define AACLIP_THROWS 0
+#define AACLIP_OR(otherwise)
+#endif
+#define AACLIP_STATUS aaclip_status *status AACLIP_OR(nullptr)
+
+namespace aaclip {
+#if !AACLIP_THROWS
+inline namespace status_only // other functions than those that throw, in a program that has both
+{
+#endif
+
+#if AACLIP_THROWS
+/** A failed call; what() is the library's text, which names file, tensor, expected and found. */
+class error : public std::runtime_error {
+  public:
+    error(aaclip_status status, const char *text)
+        : std::runtime_error(*text ? text : aaclip_status_string(status)), status_(status) {}
+    aaclip_status status() const noexcept { return status_; }
+
+  private:
+    aaclip_status status_;
+};
+#endif
+
+namespace detail {
+
+#if AACLIP_THROWS
+/* What a callback threw in this thread, until the call that it stopped has returned. */
+inline std::exception_ptr &thrown() noexcept {
+    static thread_local std::exception_ptr exception;
+    return exception;
+}
+#endif
+
+/* Tells `found` as the caller wants to hear it; true when the call succeeded. */
+inline bool ok(aaclip_status found, aaclip_status *status, const char *text = nullptr) {
+    if (status)
+        *status = found;
+#if AACLIP_THROWS
+    if (found == AACLIP_ERROR_CANCELLED && thrown()) {
+        std::exception_ptr exception;
+        std::swap(exception, thrown());
+        std::rethrow_exception(exception);
+    }
+    if (found && !status)
+        throw error(found, text ? text : aaclip_last_error());
+#endif
+    (void)text;
+    return found == AACLIP_OK;
+}
+
+/* Arguments that do not fit together are refused before the library, which sees pointers only. */
+inline bool fits(bool condition, aaclip_status *status, const char *text) {
+    return condition || ok(AACLIP_ERROR_INVALID_ARGUMENT, status, text);
+}
+
+/* Runs a callback; an exception must not cross the library's frames, so it waits for ok(). */
+template <typename Function, typename... Arguments>
+bool call(const Function &function, const Arguments &...arguments) noexcept {
+#if AACLIP_THROWS
+    thrown() = nullptr;
+    try {
+        return function(arguments...);
+    } catch (...) {
+        thrown() = std::current_exception();
+        return false;
+    }
+#else
+    return function(arguments...);
+#endif
+}
+
+/* Elements of width x height pixels, 0 when they are more than memory can have. */
+inline std::size_t volume(std::uint32_t width, std::uint32_t height, std::size_t channels) {
+    const std::size_t limit = static_cast<std::size_t>(-1) / 8 / channels;
+    return height && width > limit / height ? 0 : std::size_t{width} * height * channels;
+}
+
+/* A struct that the library fills: zero but for its size. */
+template <typename Struct> Struct sized() noexcept {
+    Struct made = Struct();
+    made.size = sizeof made;
+    return made;
+}
+
+/* What a C function writes to its last argument. */
+template <typename Struct, typename Function, typename... Arguments>
+Struct filled(aaclip_status *status, Function function, const Arguments &...arguments) {
+    Struct made = sized<Struct>();
+    ok(function(arguments..., &made), status);
+    return made;
+}
+
+} // namespace detail
+
+#if AACLIP_THROWS
+/** Throws what a C function returned, unless it is AACLIP_OK. */
+inline void check(aaclip_status status) { detail::ok(status, nullptr); }
+
+/**
+ * Options, a configuration or a calibration as the library itself fills them: `init` is the C
+ * function ..._init_sized, `choices` what it takes more (profile, stage). Without exceptions, call
+ * the C macro ..._init.
+ */
+template <typename Options, typename... Choices>
+Options defaults(aaclip_status (*init)(Options *, std::size_t, Choices...), Choices... choices) {
+    Options options = Options();
+    check(init(&options, sizeof options, choices...));
+    return options;
+}
+#endif
+
+/** A C string that the caller keeps: from text in C or a std::string. */
+class c_string {
+  public:
+    c_string(const char *text) noexcept : text_(text) {}
+    c_string(const std::string &text) noexcept : text_(text.c_str()) {}
+    operator const char *() const noexcept { return text_; }
+
+  private:
+    const char *text_;
+};
+
+/** Several: one, a braced list or a vector of strings. They live at least as long as the call. */
+class c_strings {
+  public:
+    c_strings(const char *text) : texts_(1, text) {}
+    c_strings(const std::string &text) : texts_(1, text.c_str()) {}
+    c_strings(std::initializer_list<c_string> texts) : texts_(texts.begin(), texts.end()) {}
+    template <typename Text> c_strings(const std::vector<Text> &texts) {
+        for (const c_string text : texts)
+            texts_.push_back(text);
+    }
+    const char *const *data() const noexcept { return texts_.data(); }
+    std::size_t size() const noexcept { return texts_.size(); }
+
+  private:
+    std::vector<const char *> texts_;
+};
+
+/** Elements that someone else owns, of an array, a vector, a std::span; becomes a std::span too. */
+template <typename T> class view {
+  public:
+    constexpr view() noexcept = default;
+    constexpr view(T *data, std::size_t size) noexcept : data_(data), size_(size) {}
+    template <std::size_t count>
+    constexpr view(T (&array)[count]) noexcept : data_(array), size_(count) {}
+    template <typename Container,
+              typename Element =
+                  typename std::remove_pointer<decltype(std::declval<Container &>().data())>::type,
+              typename =
+                  typename std::enable_if<std::is_convertible<Element (*)[], T (*)[]>::value>::type>
+    view(Container &&container) noexcept : data_(container.data()), size_(container.size()) {}
+    constexpr T *data() const noexcept { return data_; }
+    constexpr std::size_t size() const noexcept { return size_; }
+    constexpr T *begin() const noexcept { return data_; }
+    constexpr T *end() const noexcept { return data_ + size_; }
+    constexpr T &operator[](std::size_t index) const noexcept { return data_[index]; }
+#if __cplusplus >= 202002L
+    constexpr std::span<T> span() const noexcept { return {data_, size_}; }
+#endif
+
+  private:
+    T *data_ = nullptr;
+    std::size_t size_ = 0;
+};
+
+/** A map or mask that someone else owns: width x height, row-major, no padding. */
+template <typename T> class grid : public view<T> {
+  public:
+    constexpr grid() noexcept = default;
+    /** An empty size when `values` is null. */
+    constexpr grid(T *values, std::uint32_t width, std::uint32_t height) noexcept
+        : view<T>(values, values ? std::size_t{width} * height : 0), width_(values ? width : 0),
+          height_(values ? height : 0) {}
+    /** Reads what may be written. */
+    template <typename U, typename = typename std::enable_if<std::is_same<const U, T>::value &&
+                                                             !std::is_same<U, T>::value>::type>
+    constexpr grid(const grid<U> &other) noexcept
+        : grid(other.data(), other.width(), other.height()) {}
+    constexpr std::uint32_t width() const noexcept { return width_; }
+    constexpr std::uint32_t height() const noexcept { return height_; }
+    constexpr T &operator()(std::uint32_t x, std::uint32_t y) const noexcept {
+        return this->data()[std::size_t{y} * width_ + x];
+    }
+
+  private:
+    std::uint32_t width_ = 0, height_ = 0;
+};
+
+namespace detail {
+template <typename T, typename U>
+bool same_size(const grid<T> &map, const grid<U> &mask, aaclip_status *status, const char *text) {
+    return fits(!mask.data() || (mask.width() == map.width() && mask.height() == map.height()),
+                status, text);
+}
+} // namespace detail
+
+/** Owns a C handle. Base of the classes below. */
+template <typename Handle, void (*close)(Handle **)> class owner {
+  public:
+    owner(const owner &) = delete;
+    owner &operator=(const owner &) = delete;
+
+    explicit operator bool() const noexcept { return handle_ != nullptr; }
+    /** For the C functions; still owned. */
+    Handle *get() const noexcept { return handle_; }
+    /** Closes it; what a C function writes there is owned from then on. */
+    Handle **out() noexcept {
+        close(&handle_);
+        return &handle_;
+    }
+    /** Closes it now. */
+    void reset() noexcept { close(&handle_); }
+
+  protected:
+    static bool ok(aaclip_status found, aaclip_status *status) { return detail::ok(found, status); }
+    owner() noexcept = default;
+    owner(owner &&other) noexcept : handle_(other.handle_) { other.handle_ = nullptr; }
+    owner &operator=(owner &&other) noexcept {
+        if (this != &other) {
+            close(&handle_);
+            std::swap(handle_, other.handle_);
+        }
+        return *this;
+    }
+    ~owner() { close(&handle_); }
+    Handle *handle_ = nullptr;
+};
+
+/** See model.h. */
+class model : public owner<aaclip_model, aaclip_model_close> {
+  public:
+    model() noexcept = default;
+    explicit model(c_string path, const aaclip_model_options *options AACLIP_OR(nullptr),
+                   AACLIP_STATUS) {
+        ok(aaclip_model_open(&handle_, path, options), status);
+    }
+    aaclip_model_info info(AACLIP_STATUS) const {
+        return detail::filled<aaclip_model_info>(status, aaclip_model_get_info, handle_);
+    }
+    void save(c_string path, bool float16 AACLIP_OR(false), AACLIP_STATUS) const {
+        ok(aaclip_model_save(handle_, path, float16), status);
+    }
+};
+
+/** See adapters.h; an empty one stands for plain CLIP. */
+class adapters : public owner<aaclip_adapters, aaclip_adapters_close> {
+  public:
+    adapters() noexcept = default;
+    adapters(const model &model, const c_strings &paths,
+             const aaclip_config *config AACLIP_OR(nullptr), AACLIP_STATUS) {
+        ok(aaclip_adapters_open(&handle_, model.get(), paths.data(), paths.size(), config), status);
+    }
+    aaclip_config config(AACLIP_STATUS) const {
+        return detail::filled<aaclip_config>(status, aaclip_adapters_get_config, handle_);
+    }
+    aaclip_calibration calibration(AACLIP_STATUS) const {
+        return detail::filled<aaclip_calibration>(status, aaclip_adapters_get_calibration, handle_);
+    }
+    /** With `calibration` in the file unless it is null. */
+    void save(c_string path, const aaclip_calibration *calibration AACLIP_OR(nullptr),
+              AACLIP_STATUS) const {
+        ok(calibration ? aaclip_adapters_save_calibrated(handle_, calibration, path)
+                       : aaclip_adapters_save(handle_, path),
+           status);
+    }
+};
+
+/** Done and total prompts; false cancels. */
+using progress_callback = std::function<bool(std::size_t done, std::size_t total)>;
+
+/** See text_cache.h. */
+class text_cache : public owner<aaclip_text_cache, aaclip_text_cache_close> {
+  public:
+    text_cache() noexcept = default;
+    /* The embedding must be known, for vectors to have that size. */
+    aaclip_text_cache **out() = delete;
+    /** `progress`, unless empty, takes the place of that in the options. */
+    text_cache(const model &model, const adapters &adapters,
+               const aaclip_text_cache_options *options AACLIP_OR(nullptr),
+               progress_callback progress AACLIP_OR(nullptr), AACLIP_STATUS)
+        : text_cache(nullptr, model, adapters, options, std::move(progress), status) {}
+    /** Opens a saved one when `path` is not null. */
+    text_cache(c_string path, const model &model, const adapters &adapters,
+               const aaclip_text_cache_options *options AACLIP_OR(nullptr),
+               progress_callback progress AACLIP_OR(nullptr), AACLIP_STATUS) {
+        auto own = detail::sized<aaclip_text_cache_options>();
+        auto info = detail::sized<aaclip_model_info>();
+        aaclip_status found = aaclip_model_get_info(model.get(), &info);
+        if (!found && progress) {
+            progress_.reset(new progress_callback(std::move(progress)));
+            found = options ? AACLIP_OK : aaclip_text_cache_options_init(&own);
+            own = options ? *options : own;
+            own.progress = report;
+            own.progress_user = progress_.get();
+            options = &own;
+        }
+        embedding_ = info.embedding;
+        if (!found && path)
+            found = aaclip_text_cache_open(&handle_, path, model.get(), adapters.get(), options);
+        else if (!found)
+            found = aaclip_text_cache_new(&handle_, model.get(), adapters.get(), options);
+        ok(found, status);
+    }
+    void build(c_string name, c_string phrase, AACLIP_STATUS) {
+        const char *names[] = {name}, *phrases[] = {phrase};
+        ok(aaclip_text_cache_build(handle_, names, phrases, 1), status);
+    }
+    /** All of these classes or none. */
+    void build_all(const c_strings &names, const c_strings &phrases, AACLIP_STATUS) {
+        if (detail::fits(names.size() == phrases.size(), status,
+                         "text_cache.build_all: as many phrases as names expected"))
+            ok(aaclip_text_cache_build(handle_, names.data(), phrases.data(), names.size()),
+               status);
+    }
+    void add(c_string name, view<const float> normal, view<const float> abnormal, AACLIP_STATUS) {
+        if (detail::fits(normal.size() == embedding_ && abnormal.size() == embedding_, status,
+                         "text_cache.add: vectors of the model's embedding expected"))
+            ok(aaclip_text_cache_add(handle_, name, normal.data(), abnormal.data()), status);
+    }
+    /** The normal and the abnormal vector. */
+    std::pair<std::vector<float>, std::vector<float>> pair(c_string name, AACLIP_STATUS) const {
+        std::vector<float> normal(embedding_), abnormal(embedding_);
+        if (!ok(aaclip_text_cache_get(handle_, name, normal.data(), abnormal.data()), status))
+            return {};
+        return {std::move(normal), std::move(abnormal)};
+    }
+    /** One row of the embedding a prompt. */
+    std::vector<float> encode(const c_strings &prompts, AACLIP_STATUS) {
+        std::vector<float> vectors(prompts.size() * embedding_);
+        if (!ok(aaclip_text_cache_encode(handle_, prompts.data(), prompts.size(), vectors.data()),
+                status))
+            vectors.clear();
+        return vectors;
+    }
+    std::size_t size() const noexcept { return aaclip_text_cache_count(handle_); }
+    /** Null past the end. */
+    const char *name(std::size_t index) const noexcept {
+        return aaclip_text_cache_name(handle_, index);
+    }
+    void save(c_string path, AACLIP_STATUS) const {
+        ok(aaclip_text_cache_save(handle_, path), status);
+    }
+
+  private:
+    static bool report(std::size_t done, std::size_t total, void *user) {
+        return detail::call(*static_cast<const progress_callback *>(user), done, total);
+    }
+    std::unique_ptr<progress_callback> progress_;
+    std::size_t embedding_ = 0;
+};
+
+/** See image.h. Serves as the view of its pixels. */
+class image : public owner<aaclip_image, aaclip_image_close> {
+  public:
+    image() noexcept = default;
+    explicit image(c_string path, AACLIP_STATUS) { ok(aaclip_image_open(&handle_, path), status); }
+    /** Decodes bytes in memory; `name` stands for the path in error texts. */
+    image(view<const unsigned char> bytes, c_string name, AACLIP_STATUS) {
+        ok(aaclip_image_decode(&handle_, bytes.data(), bytes.size(), name), status);
+    }
+    aaclip_image_view pixels() const noexcept { return aaclip_image_get_view(handle_); }
+    operator aaclip_image_view() const noexcept { return pixels(); }
+};
+
+/** What one image gives, as in detector.h. Its pointers live until the detector detects again. */
+struct detection : aaclip_result {
+    detection() noexcept : aaclip_result(detail::sized<aaclip_result>()) {}
+    grid<const float> heat() const noexcept { return {map, map_width, map_height}; }
+    view<const aaclip_region> defects() const noexcept { return {regions, region_count}; }
+    /** With keep_features: (level_count, patches, embedding). */
+    view<const float> patches() const noexcept {
+        const std::size_t count = std::size_t{patch_rows} * patch_columns;
+        return {patch_features, patch_features ? level_count * count * embedding : 0};
+    }
+    view<const float> feature() const noexcept {
+        return {detection_feature, detection_feature ? std::size_t{embedding} : 0};
+    }
+};
+static_assert(sizeof(detection) == sizeof(aaclip_result), "a batch is an array of aaclip_result");
+
+/** See detector.h. */
+class detector : public owner<aaclip_detector, aaclip_detector_close> {
+  public:
+    detector() noexcept = default;
+    detector(const model &model, const adapters &adapters, const text_cache &cache,
+             const aaclip_detector_options *options AACLIP_OR(nullptr), AACLIP_STATUS) {
+        ok(aaclip_detector_new(&handle_, model.get(), adapters.get(), cache.get(), options),
+           status);
+    }
+    /** An empty one is everywhere. */
+    void set_roi(grid<const std::uint8_t> roi, AACLIP_STATUS) {
+        ok(aaclip_detector_set_roi(handle_, roi.data(), roi.width(), roi.height()), status);
+    }
+    detection detect(const aaclip_image_view &image, c_string class_name, AACLIP_STATUS) {
+        detection result;
+        if (!ok(aaclip_detector_detect(handle_, &image, class_name, &result), status))
+            result = detection();
+        return result;
+    }
+    /** One image after the other; all results stay valid together. */
+    std::vector<detection> detect_all(view<const aaclip_image_view> images, const c_strings &names,
+                                      AACLIP_STATUS) {
+        std::vector<detection> results(images.size());
+        if (!detail::fits(images.size() == names.size(), status,
+                          "detector.detect_all: as many class names as images expected") ||
+            !detail::ok(aaclip_detector_detect_batch(handle_, images.data(), names.data(),
+                                                     images.size(), results.data()),
+                        status))
+            results.clear();
+        return results;
+    }
+    std::uint32_t image_size() const noexcept { return aaclip_detector_image_size(handle_); }
+};
+
+/** Bilinear, as aaclip_map_resize. */
+inline std::vector<float> resize(grid<const float> map, std::uint32_t width, std::uint32_t height,
+                                 AACLIP_STATUS) {
+    std::vector<float> resized(detail::volume(width, height, 1));
+    if (!detail::fits(!resized.empty(), status, "resize: a size in memory expected") ||
+        !detail::ok(
+            aaclip_map_resize(map.data(), map.width(), map.height(), resized.data(), width, height),
+            status))
+        resized.clear();
+    return resized;
+}
+
+/** A map of that many levels on a fixed scale in [0, 1], as aaclip_map_probability. */
+inline std::vector<float> probability(view<const float> map, std::uint32_t level_count) {
+    std::vector<float> values(map.size());
+    aaclip_map_probability(map.data(), map.size(), level_count, values.data());
+    return values;
+}
+
+/** RGB8 of the image's size; `values` in [0, 1] have that size too. */
+inline std::vector<std::uint8_t> overlay(const aaclip_image_view &image, grid<const float> values,
+                                         float opacity, AACLIP_STATUS) {
+    std::vector<std::uint8_t> rgb(detail::volume(image.width, image.height, 3));
+    if (!detail::fits(values.width() == image.width && values.height() == image.height, status,
+                      "overlay: a map of the image's size expected") ||
+        !detail::ok(aaclip_overlay(&image, values.data(), opacity, rgb.data()), status))
+        rgb.clear();
+    return rgb;
+}
+
+/** See regions.h; `roi` has the map's size or is empty. */
+inline std::vector<aaclip_region> find_regions(grid<const float> map, float threshold,
+                                               std::uint32_t min_area AACLIP_OR(0),
+                                               grid<const std::uint8_t> roi AACLIP_OR({}),
+                                               AACLIP_STATUS) {
+    struct array : owner<aaclip_region, aaclip_regions_free> {
+    } regions;
+    std::size_t count = 0;
+    if (!detail::same_size(map, roi, status, "find_regions: a roi of the map's size expected") ||
+        !detail::ok(aaclip_regions_find(regions.out(), &count, map.data(), roi.data(), map.width(),
+                                        map.height(), threshold, min_area),
+                    status))
+        count = 0;
+    return {regions.get(), regions.get() + count};
+}
+
+/** See dataset.h. */
+class dataset : public owner<aaclip_dataset, aaclip_dataset_close> {
+  public:
+    dataset() noexcept = default;
+    explicit dataset(c_string root, const aaclip_dataset_options *options AACLIP_OR(nullptr),
+                     AACLIP_STATUS) {
+        ok(aaclip_dataset_open(&handle_, root, options), status);
+    }
+    std::size_t size() const noexcept { return aaclip_dataset_count(handle_); }
+    /** Below size(). */
+    const aaclip_sample &operator[](std::size_t index) const noexcept {
+        return *aaclip_dataset_get(handle_, index);
+    }
+    /** Few of them; see aaclip_dataset_sample. */
+    dataset sample(std::size_t shots, std::uint64_t seed, AACLIP_STATUS) const {
+        dataset sampled;
+        ok(aaclip_dataset_sample(&sampled.handle_, handle_, shots, seed), status);
+        return sampled;
+    }
+    void save_manifest(c_string path, AACLIP_STATUS) const {
+        ok(aaclip_dataset_save_manifest(handle_, path), status);
+    }
+};
+
+/** See metrics.h. A default-made one is empty: take an `options` argument, which may be null. */
+class metrics : public owner<aaclip_metrics, aaclip_metrics_close> {
+  public:
+    metrics() noexcept = default;
+    explicit metrics(const aaclip_metrics_options *options, AACLIP_STATUS) {
+        ok(aaclip_metrics_new(&handle_, options), status);
+    }
+    /** Map and mask may be empty. */
+    void add(c_string class_name, grid<const float> map, grid<const std::uint8_t> mask, float score,
+             int label, AACLIP_STATUS) {
+        if (detail::same_size(map, mask, status, "metrics.add: a mask of the map's size expected"))
+            ok(aaclip_metrics_add(handle_, class_name, map.data(), mask.data(), map.width(),
+                                  map.height(), score, label),
+               status);
+    }
+    /** Takes all of `other`, which is empty then; on failure both stay. */
+    void merge(metrics &&other, AACLIP_STATUS) {
+        ok(aaclip_metrics_merge(handle_, &other.handle_), status);
+    }
+    aaclip_metric_values compute(std::size_t class_index AACLIP_OR(AACLIP_METRICS_MEAN),
+                                 AACLIP_STATUS) {
+        return detail::filled<aaclip_metric_values>(status, aaclip_metrics_compute, handle_,
+                                                    class_index);
+    }
+    /** At most `capacity` points. */
+    std::vector<aaclip_curve_point> curve(std::size_t class_index, aaclip_curve curve,
+                                          std::size_t capacity AACLIP_OR(1000), AACLIP_STATUS) {
+        std::vector<aaclip_curve_point> points(capacity);
+        std::size_t count = 0;
+        ok(aaclip_metrics_curve(handle_, class_index, curve, points.data(), capacity, &count),
+           status);
+        points.resize(count);
+        return points;
+    }
+};
+
+/** After each step, in the thread that trains; false stops. */
+using training_callback = std::function<bool(const aaclip_training_progress &progress)>;
+
+/** See trainer.h. */
+class trainer : public owner<aaclip_trainer, aaclip_trainer_close> {
+  public:
+    trainer() noexcept = default;
+    /** Stage 1 takes an empty cache. `callback`, unless empty, replaces that in the options. */
+    trainer(const model &model, const dataset &dataset, const text_cache &cache,
+            const aaclip_trainer_options &options, training_callback callback AACLIP_OR(nullptr),
+            AACLIP_STATUS) {
+        aaclip_trainer_options own = options;
+        if (callback) {
+            callback_.reset(new training_callback(std::move(callback)));
+            own.callback = report;
+            own.callback_user = callback_.get();
+        }
+        ok(aaclip_trainer_new(&handle_, model.get(), dataset.get(), cache.get(), &own), status);
+    }
+    aaclip_losses step(AACLIP_STATUS) {
+        return detail::filled<aaclip_losses>(status, aaclip_trainer_step, handle_);
+    }
+    aaclip_losses epoch(AACLIP_STATUS) {
+        return detail::filled<aaclip_losses>(status, aaclip_trainer_epoch, handle_);
+    }
+    aaclip_losses evaluate(const dataset &dataset, AACLIP_STATUS) {
+        return detail::filled<aaclip_losses>(status, aaclip_trainer_evaluate, handle_,
+                                             dataset.get());
+    }
+    aaclip_training_progress progress(AACLIP_STATUS) const {
+        return detail::filled<aaclip_training_progress>(status, aaclip_trainer_get_progress,
+                                                        handle_);
+    }
+    /** A copy of the adapters as they are now. */
+    adapters copy(AACLIP_STATUS) const {
+        adapters made;
+        ok(aaclip_trainer_adapters(handle_, made.out()), status);
+        return made;
+    }
+    void save(c_string path, AACLIP_STATUS) const {
+        ok(aaclip_trainer_save(handle_, path), status);
+    }
+    void load(c_string path, AACLIP_STATUS) { ok(aaclip_trainer_load(handle_, path), status); }
+
+  private:
+    static bool report(const aaclip_training_progress *progress, void *user) {
+        return detail::call(*static_cast<const training_callback *>(user), *progress);
+    }
+    std::unique_ptr<training_callback> callback_;
+};
+
+using log_callback = std::function<void(aaclip_log_level level, const char *message)>;
+
+/**
+ * As aaclip_set_log: call it before other threads use the library; empty turns logging off. Any
+ * thread may log, so there is no call to stop: an exception of `callback` is dropped.
+ */
+inline void set_log(log_callback callback, aaclip_log_level level) {
+    static log_callback *kept; // never freed at exit: threads may still log
+    std::unique_ptr<log_callback> next(callback ? new log_callback(std::move(callback)) : nullptr);
+    const aaclip_log_function forward = [](aaclip_log_level of, const char *message, void *user) {
+#if AACLIP_THROWS
+        try {
+            (*static_cast<const log_callback *>(user))(of, message);
+        } catch (...) {
+        }
+#else
+        (*static_cast<const log_callback *>(user))(of, message);
+#endif
+    };
+    aaclip_set_log(next ? forward : nullptr, level, next.get());
+    delete kept;
+    kept = next.release();
+}
+
+#if !AACLIP_THROWS
+} // namespace status_only
+#endif
+} // namespace aaclip
+
+#if __cplusplus >= 202002L
+template <typename T>
+inline constexpr bool std::ranges::enable_borrowed_range<aaclip::view<T>> = true;
+template <typename T>
+inline constexpr bool std::ranges::enable_borrowed_range<aaclip::grid<T>> = true;
+#endif
+
+#undef AACLIP_OR
+#undef AACLIP_STATUS
+#undef AACLIP_THROWS
+
+#endif

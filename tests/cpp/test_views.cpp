@@ -1,0 +1,147 @@
+/* Views of pixels, maps and vectors: nothing is copied, and all of them mean the same. */
+#include <array>
+#include <cmath>
+
+#include <aaclip/aaclip.hpp>
+
+#include "expect.hpp"
+
+static float sum(aaclip::view<const float> values)
+{
+    float total = 0;
+    for (const float value : values)
+        total += value;
+    return total;
+}
+
+static void views_take_what_is_contiguous()
+{
+    const float array[] = {1, 2, 3};
+    std::vector<float> vector = {1, 2, 3};
+    const std::array<float, 3> standard = {{1, 2, 3}};
+    EXPECT(sum(array) == 6 && sum(vector) == 6 && sum(standard) == 6 && sum({array, 2}) == 3);
+    aaclip::view<float> written(vector);
+    written[1] = 7;
+    EXPECT(vector[1] == 7 && written.data() == vector.data() && sum(written) == 11);
+    static_assert(!std::is_constructible<aaclip::view<float>, const std::vector<float> &>::value,
+                  "a const vector may not be written");
+    static_assert(!std::is_constructible<aaclip::view<const float>, std::vector<double> &>::value,
+                  "doubles are no floats");
+}
+
+static void grids_know_their_rows()
+{
+    std::vector<float> values = {0, 1, 2, 3, 4, 5};
+    const aaclip::grid<float> grid(values.data(), 3, 2);
+    EXPECT(grid(2, 1) == 5 && grid(0, 1) == 3 && grid.size() == 6);
+    grid(1, 1) = 9;
+    EXPECT(aaclip::grid<const float>(grid)(1, 1) == 9 && values[4] == 9);
+    const aaclip::grid<const float> none(nullptr, 3, 2);
+    EXPECT(none.size() == 0 && none.width() == 0);
+    const auto regions = aaclip::find_regions(grid, 4);
+    EXPECT(regions.size() == 1 && regions[0].area == 2 && regions[0].peak == 9);
+    const std::uint8_t roi[] = {0, 0, 0, 0, 0, 1};
+    EXPECT(aaclip::find_regions(grid, 4, 0, {roi, 3, 2})[0].area == 1);
+    EXPECT(aaclip::find_regions(grid, 10).empty());
+    const auto larger = aaclip::resize(grid, 5, 3); /* corners stay */
+    EXPECT(larger.size() == 15 && larger[0] == 0 && larger[4] == 2 && larger[14] == 5);
+}
+
+#if __cplusplus >= 202002L
+static_assert(std::is_convertible_v<std::span<const float>, aaclip::view<const float>>);
+static_assert(std::is_convertible_v<aaclip::view<const float>, std::span<const float>>);
+static_assert(std::is_convertible_v<aaclip::grid<const float>, std::span<const float>>);
+static_assert(!std::is_convertible_v<aaclip::view<const float>, std::span<float>>);
+
+static void spans_and_views_are_one()
+{
+    const std::vector<float> vector = {1, 2, 3};
+    const std::span<const float> span(vector);
+    const aaclip::view<const float> view = span;
+    EXPECT(view.data() == vector.data() && view.size() == 3);
+    const std::span<const float> back = view;
+    EXPECT(back.data() == vector.data() && view.span().size() == 3);
+    EXPECT(sum(span.subspan(1)) == 5);
+}
+#endif
+
+/* One photograph in the memory layouts that cameras give; rows are padded. */
+static std::vector<std::uint8_t> rearrange(const aaclip_image_view &rgb, const int *channels,
+                                           std::size_t count, std::size_t stride)
+{
+    std::vector<std::uint8_t> pixels(stride * rgb.height, 0xaa);
+    const auto *from = static_cast<const std::uint8_t *>(rgb.pixels);
+    for (std::size_t y = 0; y < rgb.height; y++)
+        for (std::size_t x = 0; x < rgb.width; x++)
+            for (std::size_t c = 0; c < count; c++)
+                pixels[y * stride + x * count + c] =
+                    channels[c] < 0 ? 77 : from[(y * rgb.width + x) * 3 + std::size_t(channels[c])];
+    return pixels;
+}
+
+static void every_layout_gives_the_same_map()
+{
+    const aaclip::model model(NANO_MODEL);
+    aaclip::text_cache cache(model, aaclip::adapters());
+    cache.build("cat", "cat");
+    auto options = aaclip::defaults(aaclip_detector_options_init_sized);
+    options.keep_features = true;
+    aaclip::detector detector(model, aaclip::adapters(), cache, &options);
+    const aaclip::image image(PHOTO);
+    const aaclip_image_view rgb = image;
+    const std::size_t width = rgb.width;
+    const int bgr_order[] = {2, 1, 0}, bgra_order[] = {2, 1, 0, -1};
+    const auto bgr = rearrange(rgb, bgr_order, 3, width * 3 + 5);
+    const auto bgra = rearrange(rgb, bgra_order, 4, width * 4 + 12);
+    const aaclip_image_view views[] = {
+        rgb,
+        {bgr.data(), rgb.width, rgb.height, width * 3 + 5, AACLIP_PIXEL_BGR8},
+        {bgra.data(), rgb.width, rgb.height, width * 4 + 12, AACLIP_PIXEL_BGRA8},
+    };
+    const auto all = detector.detect_all(views, {"cat", "cat", "cat"});
+    EXPECT(all.size() == 3);
+    for (const aaclip::detection &one : all) {
+        EXPECT(one.score == all[0].score && std::isfinite(one.score));
+        EXPECT(one.heat().width() == detector.image_size() && one.heat().size() > 0);
+        EXPECT(std::vector<float>(one.heat().begin(), one.heat().end()) ==
+               std::vector<float>(all[0].heat().begin(), all[0].heat().end()));
+        EXPECT(one.feature().size() == model.info().embedding);
+        EXPECT(one.patches().size() ==
+               std::size_t{one.level_count} * one.patch_rows * one.patch_columns * one.embedding);
+    }
+    const float score = all[0].score;
+    EXPECT(detector.detect(image, std::string("cat")).score == score);
+
+    const auto one = detector.detect(image, "cat");
+    const auto large =
+        aaclip::probability(aaclip::resize(one.heat(), rgb.width, rgb.height), one.level_count);
+    for (const float value : large)
+        EXPECT(value >= 0 && value <= 1);
+    const auto picture = aaclip::overlay(rgb, {large.data(), rgb.width, rgb.height}, 0.5F);
+    EXPECT(picture.size() == width * rgb.height * 3);
+}
+
+static void images_decode_from_memory()
+{
+    std::vector<unsigned char> bytes;
+    std::FILE *file = std::fopen(PHOTO, "rb");
+    EXPECT(file != nullptr);
+    for (int byte = 0; file && (byte = std::fgetc(file)) != EOF;)
+        bytes.push_back(static_cast<unsigned char>(byte));
+    if (file)
+        std::fclose(file);
+    const aaclip::image decoded(bytes, "chelsea"), opened(PHOTO);
+    EXPECT(decoded.pixels().width == opened.pixels().width && decoded.pixels().height > 0);
+}
+
+int main()
+{
+    views_take_what_is_contiguous();
+    grids_know_their_rows();
+#if __cplusplus >= 202002L
+    spans_and_views_are_one();
+#endif
+    every_layout_gives_the_same_map();
+    images_decode_from_memory();
+    return failures != 0;
+}
