@@ -1,5 +1,7 @@
-/*
- * libaaclip: zero-shot anomaly detection with Anomaly-Aware CLIP (CVPR 2025) in C.
+/**
+ * @mainpage libaaclip
+ *
+ * Zero-shot anomaly detection with Anomaly-Aware CLIP (CVPR 2025) in C.
  *
  * From files to a heat map; every call returns an aaclip_status, checked as the first one is:
  *
@@ -19,6 +21,26 @@
  *
  * Handles are closed by aaclip_..._close(&handle), in any order. The library never prints, exits
  * or aborts. examples/hello.c is this text as a program.
+ *
+ * The method is that of AA-CLIP (arXiv 2503.06661); docs/method.md has each of its steps with the
+ * function that does it, docs/profiles.md where the two profiles differ.
+ *
+ * What holds where nothing else is said:
+ *
+ * - Errors: a call returns AACLIP_OK or what its text lists, and INVALID_ARGUMENT for NULL where it
+ *   is not allowed. aaclip_last_error() has the text. A call that makes a handle sets it to NULL on
+ *   failure; other outputs then hold nothing of use.
+ * - Ownership: what is given stays the caller's and is not needed after the call, options and their
+ *   strings included; handles that a new one needs are retained by it. What is returned as a const
+ *   pointer belongs to its handle and lives as long.
+ * - Threads: functions without a handle may be called from any thread; each handle says who may use
+ *   it. A handle is closed once, when no call with that variable is running.
+ * - Text is UTF-8, except for paths, which go to the operating system as they are.
+ * - Maps and masks are width x height values, row-major, without padding.
+ */
+/**
+ * @file
+ * Includes all other headers of the C interface.
  */
 #ifndef AACLIP_H
 #define AACLIP_H

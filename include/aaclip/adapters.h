@@ -1,4 +1,7 @@
-/* Trained adapters of the text and image towers. */
+/**
+ * @file
+ * Trained adapters of the text and image towers.
+ */
 #ifndef AACLIP_ADAPTERS_H
 #define AACLIP_ADAPTERS_H
 
@@ -20,11 +23,11 @@ typedef struct aaclip_adapters aaclip_adapters;
  * Reads adapters for `model` from `count` files, usually a text and an image one: published `.pth`
  * (`text_adapter`, `image_adapter`), the document's, the library's safetensors, or a bundle.
  * Names and shapes select the kind of adapter and the profile; `config`, when not NULL, overrides
- * all fields that the files do not fix. Where files of the library carry configurations that differ,
- * each tower has that of its own file. Every shape is checked against the model. Image adapters
- * beside other text adapters than those that they were trained with are told in the log, as a
- * warning.
- * The adapters keep a reference to the model.
+ * all fields that the files do not fix. Where files of the library carry configurations that
+ * differ, each tower has that of its own file. Every shape is checked against the model. Image
+ * adapters beside other text adapters than those that they were trained with are told in the log,
+ * as a warning.
+ * The adapters keep a reference to the model. Close with aaclip_adapters_close.
  * Errors: NOT_FOUND, IO, FORMAT, MISMATCH (shapes, another model's fingerprint, two files that
  * disagree), INVALID_ARGUMENT (two text or two image adapters), OUT_OF_MEMORY.
  */
@@ -35,13 +38,21 @@ AACLIP_API aaclip_status aaclip_adapters_open(aaclip_adapters **adapters, const 
 /** Gives the handle up and sets *adapters to NULL; accepts NULL and a pointer to NULL. */
 AACLIP_API void aaclip_adapters_close(aaclip_adapters **adapters);
 
-/** The configuration that these adapters were made for. Set config->size first, or use _init. */
+/**
+ * The configuration that these adapters were made for. Set config->size first, or use _init.
+ * Errors: INVALID_ARGUMENT.
+ */
 AACLIP_API aaclip_status aaclip_adapters_get_config(const aaclip_adapters *adapters,
                                                     aaclip_config *config);
+/** Whether they have text adapters; false for NULL. */
 AACLIP_API bool aaclip_adapters_has_text(const aaclip_adapters *adapters);
+/** Whether they have image adapters; false for NULL. */
 AACLIP_API bool aaclip_adapters_has_image(const aaclip_adapters *adapters);
 
-/** Writes both towers' adapters as one safetensors file, whole or not at all. */
+/**
+ * Writes both towers' adapters as one safetensors file, whole or not at all; docs/formats.md has
+ * its tensors. Errors: IO, INVALID_ARGUMENT, OUT_OF_MEMORY.
+ */
 AACLIP_API aaclip_status aaclip_adapters_save(const aaclip_adapters *adapters, const char *path);
 
 AACLIP_END_DECLS

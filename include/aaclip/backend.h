@@ -1,4 +1,7 @@
-/* Which compute backends this build has. */
+/**
+ * @file
+ * Which compute backends this build has.
+ */
 #ifndef AACLIP_BACKEND_H
 #define AACLIP_BACKEND_H
 
@@ -27,7 +30,7 @@ AACLIP_API const char *aaclip_backend_name(size_t index);
 /** Whether this processor and the installed libraries can run a backend; false if unknown. */
 AACLIP_API bool aaclip_backend_available(const char *name);
 
-/** "f32", "bf16" or "auto". Static text. */
+/** "f32", "bf16" or "auto"; "unknown" for another number. Static text. */
 AACLIP_API const char *aaclip_precision_name(aaclip_precision precision);
 
 AACLIP_END_DECLS

@@ -1,4 +1,7 @@
-/* Thresholds from calibration images, kept in a file or with the adapters, and the decision. */
+/**
+ * @file
+ * Thresholds from calibration images, kept in a file or with the adapters, and the decision.
+ */
 #ifndef AACLIP_CALIBRATION_H
 #define AACLIP_CALIBRATION_H
 
@@ -12,7 +15,9 @@
 
 AACLIP_BEGIN_DECLS
 
-/*
+/**
+ * @file
+ *
  * From good parts to a decision:
  *
  *     for (each good part) {
@@ -39,18 +44,21 @@ typedef enum aaclip_calibration_method {
     AACLIP_CALIBRATION_F1_MAX = 1    /**< aaclip_calibrate_f1 */
 } aaclip_calibration_method;
 
+/** Thresholds and how they were chosen. */
 typedef struct aaclip_calibration {
-    size_t size;
+    size_t size;           /**< set by _init */
     float image_threshold; /**< of aaclip_result.score; 0.5 */
     float map_threshold;   /**< of the map as aaclip_map_probability gives it; 0.5 */
     /** Aimed at, 0 or more and below 1; 0 with AACLIP_CALIBRATION_F1_MAX. */
     double false_alarm_rate;
-    aaclip_calibration_method method;
-    uint64_t images; /**< that were used, at most 2^53; 0 */
+    aaclip_calibration_method method; /**< AACLIP_CALIBRATION_QUANTILE */
+    uint64_t images;                  /**< that were used, at most 2^53; 0 */
 } aaclip_calibration;
 
+/** Thresholds of 0.5 from no images. `struct_size` is the caller's sizeof; use the macro. */
 AACLIP_API aaclip_status aaclip_calibration_init_sized(aaclip_calibration *calibration,
                                                        size_t struct_size);
+/** aaclip_calibration_init_sized of this version's struct. */
 #define aaclip_calibration_init(calibration)                                                       \
     aaclip_calibration_init_sized((calibration), sizeof *(calibration))
 
@@ -101,7 +109,10 @@ AACLIP_API aaclip_status aaclip_calibration_save(const aaclip_calibration *calib
  */
 AACLIP_API aaclip_status aaclip_calibration_open(aaclip_calibration *calibration, const char *path);
 
-/** aaclip_adapters_save with this calibration in the file; one that they had is replaced. */
+/**
+ * aaclip_adapters_save with this calibration in the file; one that they had is replaced.
+ * Errors: IO, INVALID_ARGUMENT, OUT_OF_MEMORY.
+ */
 AACLIP_API aaclip_status aaclip_adapters_save_calibrated(const aaclip_adapters *adapters,
                                                          const aaclip_calibration *calibration,
                                                          const char *path);

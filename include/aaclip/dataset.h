@@ -1,4 +1,6 @@
-/* Data sets on disk: which images there are, of what class, normal or not, and where the masks are.
+/**
+ * @file
+ * Data sets on disk: which images there are, of what class, normal or not, and where the masks are.
  */
 #ifndef AACLIP_DATASET_H
 #define AACLIP_DATASET_H
@@ -31,10 +33,10 @@ typedef enum aaclip_dataset_layout {
 
 /** Which part. A manifest, masked folders and a plain folder have no parts: they count whole. */
 typedef enum aaclip_dataset_split {
-    AACLIP_SPLIT_ALL = 0,
-    AACLIP_SPLIT_TRAIN = 1,
-    AACLIP_SPLIT_VALIDATION = 2,
-    AACLIP_SPLIT_TEST = 3
+    AACLIP_SPLIT_ALL = 0,        /**< every part there is */
+    AACLIP_SPLIT_TRAIN = 1,      /**< for training */
+    AACLIP_SPLIT_VALIDATION = 2, /**< for choosing (BMAD) */
+    AACLIP_SPLIT_TEST = 3        /**< for testing */
 } aaclip_dataset_split;
 
 /** What becomes of the masks of abnormal images. */
@@ -45,10 +47,11 @@ typedef enum aaclip_dataset_masks {
     AACLIP_MASKS_IGNORED = 2   /**< none is looked for */
 } aaclip_dataset_masks;
 
+/** Which samples are listed. */
 typedef struct aaclip_dataset_options {
-    size_t size;
-    aaclip_dataset_layout layout;
-    aaclip_dataset_split split;
+    size_t size;                  /**< set by _init */
+    aaclip_dataset_layout layout; /**< AACLIP_LAYOUT_AUTO */
+    aaclip_dataset_split split;   /**< AACLIP_SPLIT_ALL */
     /**
      * The list of samples: JSON lines, or with the ending .csv a table in VisA's form (columns
      * object, split, label, image, mask). Paths in it are relative to the root. NULL:
@@ -56,23 +59,25 @@ typedef struct aaclip_dataset_options {
      */
     const char *manifest;
     const char *const *classes; /**< only these; NULL: all */
-    size_t class_count;
-    aaclip_dataset_masks masks;
+    size_t class_count;         /**< of `classes` */
+    aaclip_dataset_masks masks; /**< AACLIP_MASKS_WHERE_GIVEN */
     /** Name of the class when the root is the folder of one class; NULL: the folder's name. */
     const char *class_name;
 } aaclip_dataset_options;
 
+/** Everything under the root. `struct_size` is the caller's sizeof; use the macro. */
 AACLIP_API aaclip_status aaclip_dataset_options_init_sized(aaclip_dataset_options *options,
                                                            size_t struct_size);
+/** aaclip_dataset_options_init_sized of this version's struct. */
 #define aaclip_dataset_options_init(options)                                                       \
     aaclip_dataset_options_init_sized((options), sizeof *(options))
 
 /** One image. Belongs to the data set and lives as long; later versions append members. */
 typedef struct aaclip_sample {
-    const char *image_path;
-    const char *mask_path; /**< NULL when there is none; always NULL for normal images */
-    const char *class_name;
-    size_t class_index; /**< of the data set's classes */
+    const char *image_path; /**< to be opened as it is */
+    const char *mask_path;  /**< NULL when there is none; always NULL for normal images */
+    const char *class_name; /**< of the object, for prompts and metrics */
+    size_t class_index;     /**< of the data set's classes */
     const char *defect; /**< folder that tells the kind of defect ("scratch", "good"); else NULL */
     int label;          /**< 0 normal, 1 abnormal, -1 unknown */
 } aaclip_sample;
@@ -91,12 +96,14 @@ AACLIP_API aaclip_status aaclip_dataset_open(aaclip_dataset **dataset, const cha
 /** Gives the handle up and sets *dataset to NULL; accepts NULL and a pointer to NULL. */
 AACLIP_API void aaclip_dataset_close(aaclip_dataset **dataset);
 
-/** Number of samples, and one of them; NULL past the end. */
+/** Number of samples; 0 for NULL. */
 AACLIP_API size_t aaclip_dataset_count(const aaclip_dataset *dataset);
+/** A sample, which belongs to the data set; NULL past the end. */
 AACLIP_API const aaclip_sample *aaclip_dataset_get(const aaclip_dataset *dataset, size_t index);
 
-/** Number of classes, and their names in the order of their first samples; NULL past the end. */
+/** Number of classes; 0 for NULL. */
 AACLIP_API size_t aaclip_dataset_class_count(const aaclip_dataset *dataset);
+/** Name of a class, in the order of their first samples; NULL past the end. */
 AACLIP_API const char *aaclip_dataset_class_name(const aaclip_dataset *dataset, size_t index);
 /** Number of a class's samples with a label (0, 1 or -1); 0 past the end. */
 AACLIP_API size_t aaclip_dataset_class_size(const aaclip_dataset *dataset, size_t index, int label);

@@ -1,4 +1,7 @@
-/* From an image to its anomaly map and score. */
+/**
+ * @file
+ * From an image to its anomaly map and score.
+ */
 #ifndef AACLIP_DETECTOR_H
 #define AACLIP_DETECTOR_H
 
@@ -24,9 +27,10 @@ AACLIP_BEGIN_DECLS
  */
 typedef struct aaclip_detector aaclip_detector;
 
+/** How it is detected and what results carry. */
 typedef struct aaclip_detector_options {
-    size_t size;
-    aaclip_domain domain;
+    size_t size;          /**< set by _init */
+    aaclip_domain domain; /**< smoothing of the map: AACLIP_DOMAIN_INDUSTRIAL */
     /** Side of the network's input in pixels, a multiple of the patch. 0: 518 for a checkpoint
      * trained at 336, else the size it was trained at. */
     uint32_t image_size;
@@ -47,15 +51,18 @@ typedef struct aaclip_detector_options {
     bool find_regions; /**< results carry regions; needs a calibration for its map_threshold */
 } aaclip_detector_options;
 
+/** All 0, false or NULL but for tile_overlap. `struct_size` is the caller's sizeof; use the macro.
+ */
 AACLIP_API aaclip_status aaclip_detector_options_init_sized(aaclip_detector_options *options,
                                                             size_t struct_size);
+/** aaclip_detector_options_init_sized of this version's struct. */
 #define aaclip_detector_options_init(options)                                                      \
     aaclip_detector_options_init_sized((options), sizeof *(options))
 
 /** What one image gives. Pointers belong to the detector and live until it detects again or closes.
  */
 typedef struct aaclip_result {
-    size_t size;
+    size_t size; /**< sizeof the struct, set by the caller */
     float score; /**< (detection feature . abnormal + 1) / 2; with tiles their largest */
     /**
      * Anomaly map, image_size x image_size, row-major, unnormalised: the sum over levels of
@@ -66,14 +73,16 @@ typedef struct aaclip_result {
      * each tile's border; where there is one, it is that tile's.
      */
     const float *map;
-    uint32_t map_width, map_height;
-    uint32_t level_count;
+    uint32_t map_width,   /**< values in a row of `map` */
+        map_height;       /**< rows of `map` */
+    uint32_t level_count; /**< that `map` is the sum of */
     /** With keep_features: (level_count, patches, embedding), rows L2-normalised; else NULL. */
     const float *patch_features;
-    uint32_t patch_rows, patch_columns;
+    uint32_t patch_rows,            /**< rows of the grid of patches */
+        patch_columns;              /**< patches in one of them */
     const float *detection_feature; /**< with keep_features: (embedding); else NULL */
-    uint32_t embedding;
-    bool decided;   /**< there was a calibration */
+    uint32_t embedding;             /**< floats of a feature */
+    bool decided;                   /**< there was a calibration */
     bool defective; /**< if decided: what aaclip_decide says, with a region of interest of the map
                        at the size of the photograph */
     /**
@@ -81,7 +90,7 @@ typedef struct aaclip_result {
      * (aaclip_map_resize, then aaclip_map_probability); NULL when there is none.
      */
     const aaclip_region *regions;
-    size_t region_count;
+    size_t region_count; /**< of `regions` */
 } aaclip_result;
 
 /**
@@ -124,20 +133,20 @@ AACLIP_API aaclip_status aaclip_detector_detect(aaclip_detector *detector,
 /**
  * The same for `count` images, each with its class; `results` points to `count` structs of which
  * the first has its size set. Maps and regions stay valid together. The bits are the same as one by
- * one.
+ * one. Errors as of aaclip_detector_detect.
  */
 AACLIP_API aaclip_status aaclip_detector_detect_batch(aaclip_detector *detector,
                                                       const aaclip_image_view *images,
                                                       const char *const *class_names, size_t count,
                                                       aaclip_result *results);
 
-/** Side of the network's input in pixels. */
+/** Side of the network's input in pixels; 0 for NULL. */
 AACLIP_API uint32_t aaclip_detector_image_size(const aaclip_detector *detector);
 
 /**
  * Rescales a map for display: the probability of "abnormal" that training uses, sigmoid of the
  * difference of similarities averaged over levels, in [0, 1]. A fixed scale: 0.5 is undecided in
- * every picture. `out` may be `map`.
+ * every picture. `map` and `out` have `count` values; `out` may be `map`.
  */
 AACLIP_API void aaclip_map_probability(const float *map, size_t count, uint32_t level_count,
                                        float *out);
@@ -145,7 +154,9 @@ AACLIP_API void aaclip_map_probability(const float *map, size_t count, uint32_t 
 /**
  * Writes a deployment bundle: image tower, adapters and all pairs of the cache in one safetensors
  * file, whole or not at all. It opens as a model, as adapters and as a cache, and needs neither
- * text tower nor vocabulary. `adapters` may be NULL.
+ * text tower nor vocabulary. `adapters` may be NULL; float16 as in aaclip_model_save.
+ * Errors: MISMATCH (adapters or cache of another model), INVALID_ARGUMENT (a cache without a
+ * class), IO, OUT_OF_MEMORY.
  */
 AACLIP_API aaclip_status aaclip_bundle_save(const char *path, const aaclip_model *model,
                                             const aaclip_adapters *adapters,

@@ -1,7 +1,14 @@
-/* Visibility and attribute helpers shared by every public header. */
+/**
+ * @file
+ * Visibility and attribute helpers shared by every public header.
+ */
 #ifndef AACLIP_EXPORT_H
 #define AACLIP_EXPORT_H
 
+/**
+ * Marks what the library exports. On Windows a program that links the static library defines
+ * AACLIP_STATIC before it includes a header.
+ */
 #if defined(AACLIP_STATIC)
 #define AACLIP_API
 #elif defined(_WIN32)
@@ -16,6 +23,7 @@
 #define AACLIP_API
 #endif
 
+/** Makes the compiler check a format, argument number `format_index` from 1, as printf's. */
 #if defined(__GNUC__)
 #define AACLIP_PRINTF(format_index, first_argument)                                                \
     __attribute__((format(printf, format_index, first_argument)))
@@ -23,6 +31,23 @@
 #define AACLIP_PRINTF(format_index, first_argument)
 #endif
 
+/**
+ * What the next soversion takes away still works, with a warning where it is used:
+ *
+ *     AACLIP_DEPRECATED_SINCE("1.2", "use aaclip_other")
+ *     AACLIP_API aaclip_status aaclip_old(void);
+ *
+ * Members and enumerators have it behind their names. A program that defines
+ * AACLIP_NO_DEPRECATION_WARNINGS before it includes a header is not warned.
+ */
+#if defined(AACLIP_NO_DEPRECATION_WARNINGS) || defined(AACLIP_BUILD) || !defined(__GNUC__)
+#define AACLIP_DEPRECATED_SINCE(version, instead)
+#else
+#define AACLIP_DEPRECATED_SINCE(version, instead)                                                  \
+    __attribute__((deprecated("since " version ": " instead)))
+#endif
+
+/** @cond for the headers alone */
 #ifdef __cplusplus
 #define AACLIP_BEGIN_DECLS extern "C" {
 #define AACLIP_END_DECLS   }
@@ -30,5 +55,6 @@
 #define AACLIP_BEGIN_DECLS
 #define AACLIP_END_DECLS
 #endif
+/** @endcond */
 
 #endif

@@ -1,4 +1,7 @@
-/* Images: decode files, describe pixels in memory, write maps and overlays. */
+/**
+ * @file
+ * Images: decode files, describe pixels in memory, write maps and overlays.
+ */
 #ifndef AACLIP_IMAGE_H
 #define AACLIP_IMAGE_H
 
@@ -12,22 +15,23 @@ AACLIP_BEGIN_DECLS
 
 /** Layout of one pixel, in memory order. 16-bit samples are in the machine's byte order. */
 typedef enum aaclip_pixel_format {
-    AACLIP_PIXEL_RGB8 = 0,
-    AACLIP_PIXEL_BGR8 = 1,
-    AACLIP_PIXEL_RGBA8 = 2, /**< alpha is dropped, as Pillow's convert("RGB") does */
-    AACLIP_PIXEL_BGRA8 = 3,
-    AACLIP_PIXEL_GRAY8 = 4,
+    AACLIP_PIXEL_RGB8 = 0,   /**< as Pillow has it */
+    AACLIP_PIXEL_BGR8 = 1,   /**< as OpenCV has it */
+    AACLIP_PIXEL_RGBA8 = 2,  /**< alpha is dropped, as Pillow's convert("RGB") does */
+    AACLIP_PIXEL_BGRA8 = 3,  /**< alpha is dropped */
+    AACLIP_PIXEL_GRAY8 = 4,  /**< counts as R, G and B */
     AACLIP_PIXEL_GRAY16 = 5, /**< the high byte is used */
     AACLIP_PIXEL_RGB16 = 6,  /**< the high byte is used */
-    AACLIP_PIXEL_BGR16 = 7
+    AACLIP_PIXEL_BGR16 = 7   /**< the high byte is used */
 } aaclip_pixel_format;
 
-/** Pixels that the caller owns. `stride` is the distance between rows in bytes, 0 = no padding. */
+/** Pixels that the caller owns; the library does not keep them after a call. */
 typedef struct aaclip_image_view {
-    const void *pixels;
-    uint32_t width, height;
-    size_t stride;
-    aaclip_pixel_format format;
+    const void *pixels;         /**< from the first of the first row on */
+    uint32_t width,             /**< pixels in a row */
+        height;                 /**< rows */
+    size_t stride;              /**< bytes from one row to the next, 0: no padding */
+    aaclip_pixel_format format; /**< of one pixel */
 } aaclip_image_view;
 
 /** A decoded image, RGB8. Immutable; may be read from several threads. */
@@ -47,11 +51,14 @@ typedef struct aaclip_image aaclip_image;
  */
 AACLIP_API aaclip_status aaclip_image_open(aaclip_image **image, const char *path);
 
-/** The same from `size` bytes in memory; `name` stands for the path in error texts. */
+/**
+ * aaclip_image_open from `size` bytes in memory; `name` stands for the path in error texts. Errors
+ * as there, but for NOT_FOUND and IO.
+ */
 AACLIP_API aaclip_status aaclip_image_decode(aaclip_image **image, const void *bytes, size_t size,
                                              const char *name);
 
-/** The pixels; they live as long as the image. NULL has none. */
+/** The pixels, RGB8; they live as long as the image. NULL has none: all members are 0. */
 AACLIP_API aaclip_image_view aaclip_image_get_view(const aaclip_image *image);
 
 /** Frees the image and sets *image to NULL; accepts NULL and a pointer to NULL. */
@@ -67,19 +74,30 @@ AACLIP_API void aaclip_image_close(aaclip_image **image);
 AACLIP_API aaclip_status aaclip_image_resize(const aaclip_image_view *image, uint32_t width,
                                              uint32_t height, uint8_t *rgb);
 
-/*
+/**
+ * @file
+ *
  * Writers. Each file appears whole or not at all; existing files are replaced. Errors: IO,
  * INVALID_ARGUMENT, OUT_OF_MEMORY.
  */
 
-/** Writes an 8-bit PNG: grey for GRAY8, RGB for everything else. */
+/**
+ * Writes an 8-bit PNG: grey for GRAY8, RGB for everything else. Errors: IO, INVALID_ARGUMENT,
+ * OUT_OF_MEMORY.
+ */
 AACLIP_API aaclip_status aaclip_write_png(const char *path, const aaclip_image_view *image);
 
-/** Writes a 16-bit grey PNG of values in [0, 1] (clamped; NaN is 0), 65535 = 1. No padding. */
+/**
+ * Writes a 16-bit grey PNG of width x height values in [0, 1] (clamped; NaN is 0), 65535 = 1. No
+ * padding. Errors: IO, INVALID_ARGUMENT, OUT_OF_MEMORY.
+ */
 AACLIP_API aaclip_status aaclip_write_png16(const char *path, const float *values, uint32_t width,
                                             uint32_t height);
 
-/** Writes a NumPy array of float32, `rank` 1 to 8, row-major. */
+/**
+ * Writes a NumPy array of float32, row-major: shape[0] * ... * shape[rank - 1] values, `rank` 1
+ * to 8. Errors: IO, INVALID_ARGUMENT, OUT_OF_MEMORY.
+ */
 AACLIP_API aaclip_status aaclip_write_npy(const char *path, const float *values,
                                           const size_t *shape, unsigned rank);
 
@@ -94,12 +112,16 @@ AACLIP_API void aaclip_colour_map(const float *values, size_t count, uint8_t *rg
 /**
  * Blends a heat map over an image of the same size: (1 - opacity) * image + opacity * colour.
  * `values` in [0, 1], width * height of the image; `opacity` in [0, 1]; `rgb` holds
- * width * height * 3 bytes.
+ * width * height * 3 bytes. Errors: INVALID_ARGUMENT.
  */
 AACLIP_API aaclip_status aaclip_overlay(const aaclip_image_view *image, const float *values,
                                         float opacity, uint8_t *rgb);
 
-/** Bilinear resize of a float map, corners aligned (the interpolation of the anomaly map). */
+/**
+ * Bilinear resize of a float map, corners aligned (the interpolation of the anomaly map), from
+ * width x height values to new_width x new_height in `resized`, which is other memory.
+ * Errors: INVALID_ARGUMENT, OUT_OF_MEMORY.
+ */
 AACLIP_API aaclip_status aaclip_map_resize(const float *map, uint32_t width, uint32_t height,
                                            float *resized, uint32_t new_width, uint32_t new_height);
 

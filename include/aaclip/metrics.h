@@ -1,4 +1,7 @@
-/* How good maps and scores are: AUROC, AP, F1-max and AUPRO, over a class and over classes. */
+/**
+ * @file
+ * How good maps and scores are: AUROC, AP, F1-max and AUPRO, over a class and over classes.
+ */
 #ifndef AACLIP_METRICS_H
 #define AACLIP_METRICS_H
 
@@ -11,7 +14,9 @@
 
 AACLIP_BEGIN_DECLS
 
-/*
+/**
+ * @file
+ *
  * Images are added one by one and need not be kept:
  *
  *     aaclip_metrics_new(&metrics, NULL);
@@ -70,21 +75,24 @@ typedef enum aaclip_metrics_mode {
 typedef enum aaclip_metrics_wanted {
     AACLIP_METRICS_PIXELS = 1, /**< AUROC, AP, F1-max and AUPRO of maps */
     AACLIP_METRICS_IMAGES = 2, /**< AUROC, AP and F1-max of both scores */
-    AACLIP_METRICS_ALL = 3
+    AACLIP_METRICS_ALL = 3     /**< both */
 } aaclip_metrics_wanted;
 
+/** What is computed, and in how much memory. */
 typedef struct aaclip_metrics_options {
-    size_t size;
-    aaclip_metrics_mode mode;
-    aaclip_domain domain; /**< of the data-set score */
-    uint32_t wanted;      /**< bits of aaclip_metrics_wanted; all */
-    uint32_t bins;        /**< of a histogram, 2 to 2^24; 65536 */
+    size_t size;              /**< set by _init */
+    aaclip_metrics_mode mode; /**< AACLIP_METRICS_EXACT */
+    aaclip_domain domain;     /**< of the data-set score */
+    uint32_t wanted;          /**< bits of aaclip_metrics_wanted; all */
+    uint32_t bins;            /**< of a histogram, 2 to 2^24; 65536 */
     /** Bytes that exact mode may keep of pixels, over all classes; 4 GiB. */
     uint64_t memory_limit;
 } aaclip_metrics_options;
 
+/** The values named with the members. `struct_size` is the caller's sizeof; use the macro. */
 AACLIP_API aaclip_status aaclip_metrics_options_init_sized(aaclip_metrics_options *options,
                                                            size_t struct_size);
+/** aaclip_metrics_options_init_sized of this version's struct. */
 #define aaclip_metrics_options_init(options)                                                       \
     aaclip_metrics_options_init_sized((options), sizeof *(options))
 
@@ -118,8 +126,9 @@ AACLIP_API aaclip_status aaclip_metrics_add(aaclip_metrics *metrics, const char 
  */
 AACLIP_API aaclip_status aaclip_metrics_merge(aaclip_metrics *metrics, aaclip_metrics **other);
 
-/** Number of classes, and their names in the order of their first images; NULL past the end. */
+/** Number of classes; 0 for NULL. */
 AACLIP_API size_t aaclip_metrics_class_count(const aaclip_metrics *metrics);
+/** Name of a class, in the order of their first images; NULL past the end. */
 AACLIP_API const char *aaclip_metrics_class_name(const aaclip_metrics *metrics, size_t index);
 
 /** Stands for a class's index: the mean over all classes. */
@@ -127,20 +136,32 @@ AACLIP_API const char *aaclip_metrics_class_name(const aaclip_metrics *metrics, 
 
 /** All metrics are in [0, 1], or NaN where not available. */
 typedef struct aaclip_metric_values {
-    size_t size;
-    double pixel_auroc, pixel_ap, pixel_f1_max;
-    double pixel_f1_threshold;
-    double aupro_30, aupro_05;                  /**< up to a false positive rate of 0.3, 0.05 */
-    double image_auroc, image_ap, image_f1_max; /**< of scores as given */
-    double image_f1_threshold;
-    double dataset_auroc, dataset_ap, dataset_f1_max; /**< of data-set scores */
-    double dataset_f1_threshold;
-    /** How far the value above may be from the exact one; 0 in exact mode. */
-    double pixel_auroc_error, pixel_ap_error, pixel_f1_max_error;
-    double aupro_30_error, aupro_05_error;
-    uint64_t images, normal_images, abnormal_images;
-    uint64_t normal_pixels, abnormal_pixels; /**< of images whose pixels are known */
-    uint64_t regions;
+    size_t size;                 /**< sizeof the struct, set by the caller */
+    double pixel_auroc,          /**< AUROC of pixels */
+        pixel_ap,                /**< AP of pixels */
+        pixel_f1_max;            /**< F1-max of pixels */
+    double pixel_f1_threshold;   /**< of the map, where pixel_f1_max is reached */
+    double aupro_30,             /**< AUPRO up to a false positive rate of 0.3 */
+        aupro_05;                /**< AUPRO up to a false positive rate of 0.05 */
+    double image_auroc,          /**< AUROC of scores as given */
+        image_ap,                /**< AP of scores as given */
+        image_f1_max;            /**< F1-max of scores as given */
+    double image_f1_threshold;   /**< of the score, where image_f1_max is reached */
+    double dataset_auroc,        /**< AUROC of data-set scores */
+        dataset_ap,              /**< AP of data-set scores */
+        dataset_f1_max;          /**< F1-max of data-set scores */
+    double dataset_f1_threshold; /**< of the data-set score, where dataset_f1_max is reached */
+    double pixel_auroc_error, /**< how far pixel_auroc may be from the exact one; 0 in exact mode */
+        pixel_ap_error,       /**< the same of pixel_ap */
+        pixel_f1_max_error;   /**< the same of pixel_f1_max */
+    double aupro_30_error,    /**< the same of aupro_30 */
+        aupro_05_error;       /**< the same of aupro_05 */
+    uint64_t images,          /**< that were added */
+        normal_images,        /**< with label 0 */
+        abnormal_images;      /**< with label 1 */
+    uint64_t normal_pixels,   /**< of images whose pixels are known */
+        abnormal_pixels;      /**< of images whose pixels are known */
+    uint64_t regions;         /**< of the masks */
 } aaclip_metric_values;
 
 /**
@@ -152,18 +173,21 @@ typedef struct aaclip_metric_values {
 AACLIP_API aaclip_status aaclip_metrics_compute(aaclip_metrics *metrics, size_t class_index,
                                                 aaclip_metric_values *values);
 
+/** What a curve is drawn of; AUROC, AUPRO and AP are areas under them. */
 typedef enum aaclip_curve {
-    AACLIP_CURVE_PIXEL_ROC = 0, /**< x: false positive rate, y: true positive rate */
-    AACLIP_CURVE_PIXEL_PR = 1,  /**< x: recall, y: precision */
-    AACLIP_CURVE_PIXEL_PRO = 2, /**< x: false positive rate, y: mean overlap with regions */
-    AACLIP_CURVE_IMAGE_ROC = 3,
-    AACLIP_CURVE_IMAGE_PR = 4,
-    AACLIP_CURVE_DATASET_ROC = 5,
-    AACLIP_CURVE_DATASET_PR = 6
+    AACLIP_CURVE_PIXEL_ROC = 0,   /**< x: false positive rate, y: true positive rate */
+    AACLIP_CURVE_PIXEL_PR = 1,    /**< x: recall, y: precision */
+    AACLIP_CURVE_PIXEL_PRO = 2,   /**< x: false positive rate, y: mean overlap with regions */
+    AACLIP_CURVE_IMAGE_ROC = 3,   /**< as of pixels, of scores as given */
+    AACLIP_CURVE_IMAGE_PR = 4,    /**< as of pixels, of scores as given */
+    AACLIP_CURVE_DATASET_ROC = 5, /**< as of pixels, of data-set scores */
+    AACLIP_CURVE_DATASET_PR = 6   /**< as of pixels, of data-set scores */
 } aaclip_curve;
 
+/** One threshold's point, as aaclip_curve names its axes. */
 typedef struct aaclip_curve_point {
-    double x, y;
+    double x,         /**< in [0, 1] */
+        y;            /**< in [0, 1] */
     double threshold; /**< infinity at the first point of ROC and PRO */
 } aaclip_curve_point;
 

@@ -1,4 +1,7 @@
-/* The frozen CLIP: weights, shapes, and the backend that computes with them. */
+/**
+ * @file
+ * The frozen CLIP: weights, shapes, and the backend that computes with them.
+ */
 #ifndef AACLIP_MODEL_H
 #define AACLIP_MODEL_H
 
@@ -16,8 +19,9 @@ AACLIP_BEGIN_DECLS
 /** Immutable after open; reference counted inside, so handles may be closed in any order. */
 typedef struct aaclip_model aaclip_model;
 
+/** What computes, and how. */
 typedef struct aaclip_model_options {
-    size_t size;
+    size_t size;                /**< set by _init */
     const char *backend;        /**< NULL or "auto": the best available */
     aaclip_precision precision; /**< default AACLIP_PRECISION_F32 */
     /** Of each call; 0: the processors this process may use. At most OpenMP's own limit. Work too
@@ -26,8 +30,10 @@ typedef struct aaclip_model_options {
     unsigned threads;
 } aaclip_model_options;
 
+/** All 0 or NULL. `struct_size` is the caller's sizeof; use the macro. */
 AACLIP_API aaclip_status aaclip_model_options_init_sized(aaclip_model_options *options,
                                                          size_t struct_size);
+/** aaclip_model_options_init_sized of this version's struct. */
 #define aaclip_model_options_init(options)                                                         \
     aaclip_model_options_init_sized((options), sizeof *(options))
 
@@ -44,23 +50,37 @@ AACLIP_API aaclip_status aaclip_model_open(aaclip_model **model, const char *pat
 /** Gives the handle up and sets *model to NULL; accepts NULL and a pointer to NULL. */
 AACLIP_API void aaclip_model_close(aaclip_model **model);
 
+/** What was opened and what computes with it. Strings belong to the model. */
 typedef struct aaclip_model_info {
-    size_t size;
-    const char *path, *layout;  /**< owned by the model */
-    const char *backend;        /**< static */
-    aaclip_precision precision; /**< F32 or BF16, never AUTO */
-    uint32_t threads;
+    size_t size;                  /**< sizeof the struct, set by the caller */
+    const char *path,             /**< as it was given */
+        *layout;                  /**< of the checkpoint; for people to read */
+    const char *backend;          /**< static */
+    aaclip_precision precision;   /**< F32 or BF16, never AUTO */
+    uint32_t threads;             /**< of each call */
     aaclip_activation activation; /**< of the checkpoint; never CHECKPOINT */
-    uint32_t image_layers, image_width, image_heads, image_mlp, patch_size;
-    uint32_t trained_image_size; /**< pixels a side of the checkpoint's positional grid */
-    uint32_t embedding;          /**< size of the joint space */
-    bool has_text;               /**< false for a deployment bundle */
-    uint32_t text_layers, text_width, text_heads, text_mlp, context, vocabulary;
+    uint32_t image_layers,        /**< blocks of the image tower */
+        image_width,              /**< floats of one of its tokens */
+        image_heads,              /**< of its attention */
+        image_mlp,                /**< width inside its MLPs */
+        patch_size;               /**< pixels a side */
+    uint32_t trained_image_size;  /**< pixels a side of the checkpoint's positional grid */
+    uint32_t embedding;           /**< size of the joint space */
+    bool has_text;                /**< false for a deployment bundle */
+    uint32_t text_layers,         /**< blocks of the text tower */
+        text_width,               /**< floats of one of its tokens */
+        text_heads,               /**< of its attention */
+        text_mlp,                 /**< width inside its MLPs */
+        context,                  /**< tokens of a prompt at most */
+        vocabulary;               /**< tokens that there are */
     /** Ties caches and adapters to these weights; equal for the same weights in any layout. */
     const char *fingerprint;
 } aaclip_model_info;
 
-/** Set info->size first (aaclip_model_info info = {.size = sizeof info}). Any thread. */
+/**
+ * Describes a model. Set info->size first (aaclip_model_info info = {.size = sizeof info}). Any
+ * thread. Errors: INVALID_ARGUMENT.
+ */
 AACLIP_API aaclip_status aaclip_model_get_info(const aaclip_model *model, aaclip_model_info *info);
 
 /**
@@ -76,6 +96,7 @@ AACLIP_API const char *aaclip_model_operation_backend(const aaclip_model *model,
 /**
  * Writes the model as safetensors with OpenAI's names: opens faster and anywhere. float16 = true
  * stores matrices in 16 bits (exact for OpenAI's weights). The file appears whole or not at all.
+ * Errors: UNSUPPORTED (a bundle has no text tower), IO, INVALID_ARGUMENT, OUT_OF_MEMORY.
  */
 AACLIP_API aaclip_status aaclip_model_save(const aaclip_model *model, const char *path,
                                            bool float16);

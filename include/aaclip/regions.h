@@ -1,4 +1,7 @@
-/* Where a map is anomalous: its mask above a threshold, and the connected regions of that. */
+/**
+ * @file
+ * Where a map is anomalous: its mask above a threshold, and the connected regions of that.
+ */
 #ifndef AACLIP_REGIONS_H
 #define AACLIP_REGIONS_H
 
@@ -10,7 +13,9 @@
 
 AACLIP_BEGIN_DECLS
 
-/*
+/**
+ * @file
+ *
  * Maps are width x height, row-major, of any size and scale; the threshold is on the map's scale.
  * What is wanted at the size of the photograph takes the map from aaclip_map_resize first, and a
  * threshold between 0 and 1 takes aaclip_map_probability. A pixel counts when its value is the
@@ -26,17 +31,28 @@ AACLIP_BEGIN_DECLS
 
 /** An 8-connected region of pixels at or above a threshold. */
 typedef struct aaclip_region {
-    uint32_t x, y, width, height; /**< the box around it; x, y is its upper left pixel */
-    uint32_t area;                /**< its pixels */
-    uint32_t peak_x, peak_y;      /**< the first pixel by rows that has the peak */
-    float peak, mean;             /**< the largest value and the mean of its pixels */
+    uint32_t x,      /**< column of the upper left pixel of the box around it */
+        y,           /**< row of that pixel */
+        width,       /**< of the box, in pixels */
+        height;      /**< of the box, in pixels */
+    uint32_t area;   /**< its pixels */
+    uint32_t peak_x, /**< column of the first pixel by rows that has the peak */
+        peak_y;      /**< row of that pixel */
+    float peak,      /**< the largest value of its pixels */
+        mean;        /**< the mean of its pixels */
 } aaclip_region;
 
-/** Writes 255 where the map reaches the threshold inside the region of interest, else 0. */
+/**
+ * Writes 255 where the map reaches the threshold inside the region of interest, else 0; `mask` has
+ * the map's size. Errors: INVALID_ARGUMENT; see regions.h.
+ */
 AACLIP_API aaclip_status aaclip_map_threshold(const float *map, const uint8_t *roi, uint32_t width,
                                               uint32_t height, float threshold, uint8_t *mask);
 
-/** The largest value inside the region of interest, which must have a pixel. */
+/**
+ * The largest value inside the region of interest, which must have a pixel.
+ * Errors: INVALID_ARGUMENT; see regions.h.
+ */
 AACLIP_API aaclip_status aaclip_map_peak(const float *map, const uint8_t *roi, uint32_t width,
                                          uint32_t height, float *peak);
 
@@ -44,6 +60,7 @@ AACLIP_API aaclip_status aaclip_map_peak(const float *map, const uint8_t *roi, u
  * Finds the regions of that mask that have `min_area` pixels or more, the highest peak first;
  * equal peaks stand in the order of their pixels by rows. *regions becomes an array of *count,
  * NULL when there are none or on failure; free it with aaclip_regions_free.
+ * Errors: INVALID_ARGUMENT, OUT_OF_MEMORY; see regions.h.
  */
 AACLIP_API aaclip_status aaclip_regions_find(aaclip_region **regions, size_t *count,
                                              const float *map, const uint8_t *roi, uint32_t width,

@@ -1,4 +1,7 @@
-/* Status codes, the error text of a thread, logging and memory hooks. */
+/**
+ * @file
+ * Status codes, the error text of a thread, logging and memory hooks.
+ */
 #ifndef AACLIP_STATUS_H
 #define AACLIP_STATUS_H
 
@@ -10,16 +13,16 @@ AACLIP_BEGIN_DECLS
 
 /** What a call returns. Values are part of the ABI: new codes are appended. */
 typedef enum aaclip_status {
-    AACLIP_OK = 0,
+    AACLIP_OK = 0,                     /**< done */
     AACLIP_ERROR_INVALID_ARGUMENT = 1, /**< the caller broke the contract of the call */
-    AACLIP_ERROR_OUT_OF_MEMORY = 2,
-    AACLIP_ERROR_IO = 3,          /**< the operating system refused: open, read, write, map */
-    AACLIP_ERROR_FORMAT = 4,      /**< a file is damaged, truncated or lies about itself */
-    AACLIP_ERROR_UNSUPPORTED = 5, /**< valid, but outside what the library or backend does */
-    AACLIP_ERROR_MISMATCH = 6,    /**< two inputs do not belong together (shapes, fingerprints) */
-    AACLIP_ERROR_NOT_FOUND = 7,   /**< no such file, tensor, class or backend */
-    AACLIP_ERROR_CANCELLED = 8,   /**< a callback asked to stop */
-    AACLIP_ERROR_BACKEND = 9      /**< a compute library failed */
+    AACLIP_ERROR_OUT_OF_MEMORY = 2,    /**< an allocation failed, or a size has no room in memory */
+    AACLIP_ERROR_IO = 3,               /**< the operating system refused: open, read, write, map */
+    AACLIP_ERROR_FORMAT = 4,           /**< a file is damaged, truncated or lies about itself */
+    AACLIP_ERROR_UNSUPPORTED = 5,      /**< valid, but outside what the library or backend does */
+    AACLIP_ERROR_MISMATCH = 6,  /**< two inputs do not belong together (shapes, fingerprints) */
+    AACLIP_ERROR_NOT_FOUND = 7, /**< no such file, tensor, class or backend */
+    AACLIP_ERROR_CANCELLED = 8, /**< a callback asked to stop */
+    AACLIP_ERROR_BACKEND = 9    /**< a compute library failed */
 } aaclip_status;
 
 /** Short name of a status, for example "out of memory". Static text; any thread. */
@@ -32,11 +35,12 @@ AACLIP_API const char *aaclip_status_string(aaclip_status status);
  */
 AACLIP_API const char *aaclip_last_error(void);
 
+/** How much a message matters; what is less than the level that was set is not told. */
 typedef enum aaclip_log_level {
-    AACLIP_LOG_ERROR = 0,
-    AACLIP_LOG_WARNING = 1,
-    AACLIP_LOG_INFO = 2,
-    AACLIP_LOG_DEBUG = 3
+    AACLIP_LOG_ERROR = 0,   /**< none in this version: a call returns what failed */
+    AACLIP_LOG_WARNING = 1, /**< it goes on, but perhaps not as was meant */
+    AACLIP_LOG_INFO = 2,    /**< none in this version */
+    AACLIP_LOG_DEBUG = 3    /**< what runs where, and remarks of libraries below */
 } aaclip_log_level;
 
 /** Receives one message without a trailing newline. May be called from any thread. */
@@ -50,9 +54,9 @@ AACLIP_API void aaclip_set_log(aaclip_log_function function, aaclip_log_level le
 
 /** Memory hooks. All members are required; each must be callable from any thread. */
 typedef struct aaclip_allocator {
-    void *(*allocate)(size_t size, void *user); /**< like malloc; NULL when out of memory */
-    void (*deallocate)(void *pointer, void *user);
-    void *user;
+    void *(*allocate)(size_t size, void *user);    /**< like malloc; NULL when out of memory */
+    void (*deallocate)(void *pointer, void *user); /**< like free; never gets NULL */
+    void *user;                                    /**< given to both */
 } aaclip_allocator;
 
 /**

@@ -1,4 +1,7 @@
-/* One [normal, abnormal] pair of text vectors a class, computed once and kept. */
+/**
+ * @file
+ * One [normal, abnormal] pair of text vectors a class, computed once and kept.
+ */
 #ifndef AACLIP_TEXT_CACHE_H
 #define AACLIP_TEXT_CACHE_H
 
@@ -23,8 +26,9 @@ typedef struct aaclip_text_cache aaclip_text_cache;
  */
 typedef bool (*aaclip_progress)(size_t done, size_t total, void *user);
 
+/** Which prompts are computed, and from which vocabulary. */
 typedef struct aaclip_text_cache_options {
-    size_t size;
+    size_t size; /**< set by _init */
     /**
      * CLIP's vocabulary: `bpe_simple_vocab_16e6.txt.gz`, `merges.txt`, or a folder with one of
      * them. NULL: looked for beside the model's file.
@@ -34,17 +38,21 @@ typedef struct aaclip_text_cache_options {
     const aaclip_config *config; /**< used without adapters; NULL: the document profile */
     bool truncate;               /**< cut long prompts instead of failing */
     aaclip_progress progress;    /**< may be NULL */
-    void *progress_user;
+    void *progress_user;         /**< given to `progress`; must live as long as the cache */
 } aaclip_text_cache_options;
 
+/** All NULL or false. `struct_size` is the caller's sizeof; use the macro. */
 AACLIP_API aaclip_status aaclip_text_cache_options_init_sized(aaclip_text_cache_options *options,
                                                               size_t struct_size);
+/** aaclip_text_cache_options_init_sized of this version's struct. */
 #define aaclip_text_cache_options_init(options)                                                    \
     aaclip_text_cache_options_init_sized((options), sizeof *(options))
 
 /**
  * Makes an empty cache for a model and, when not NULL, its adapters (both are retained). Files are
- * opened when the first class is built. `options` may be NULL.
+ * opened when the first class is built. `options` may be NULL. Close with aaclip_text_cache_close.
+ * Errors: MISMATCH (adapters of another model), NOT_FOUND, IO, FORMAT (prompts), INVALID_ARGUMENT,
+ * OUT_OF_MEMORY.
  */
 AACLIP_API aaclip_status aaclip_text_cache_new(aaclip_text_cache **cache, const aaclip_model *model,
                                                const aaclip_adapters *adapters,
@@ -52,7 +60,8 @@ AACLIP_API aaclip_status aaclip_text_cache_new(aaclip_text_cache **cache, const 
 
 /**
  * Reads a saved cache or a bundle. MISMATCH when it was made with other weights, text adapters or
- * prompts than `model`, `adapters` and `options` give.
+ * prompts than `model`, `adapters` and `options` give. Other errors: NOT_FOUND, IO, FORMAT,
+ * INVALID_ARGUMENT, OUT_OF_MEMORY. Close with aaclip_text_cache_close.
  */
 AACLIP_API aaclip_status aaclip_text_cache_open(aaclip_text_cache **cache, const char *path,
                                                 const aaclip_model *model,
@@ -71,7 +80,10 @@ AACLIP_API void aaclip_text_cache_close(aaclip_text_cache **cache);
 AACLIP_API aaclip_status aaclip_text_cache_build(aaclip_text_cache *cache, const char *const *names,
                                                  const char *const *phrases, size_t count);
 
-/** Adds or replaces one pair of vectors (embedding floats each; copied). Names are UTF-8. */
+/**
+ * Adds or replaces one pair of vectors (embedding floats each; copied). Names are UTF-8.
+ * Errors: INVALID_ARGUMENT (name), OUT_OF_MEMORY.
+ */
 AACLIP_API aaclip_status aaclip_text_cache_add(aaclip_text_cache *cache, const char *name,
                                                const float *normal, const float *abnormal);
 
@@ -79,17 +91,22 @@ AACLIP_API aaclip_status aaclip_text_cache_add(aaclip_text_cache *cache, const c
 AACLIP_API aaclip_status aaclip_text_cache_get(const aaclip_text_cache *cache, const char *name,
                                                float *normal, float *abnormal);
 
-/** Number of classes, and their names in the order of adding; NULL past the end. A name lives until
- * the cache is closed. */
+/** Number of classes; 0 for NULL. */
 AACLIP_API size_t aaclip_text_cache_count(const aaclip_text_cache *cache);
+/** Name of a class, in the order of adding; NULL past the end. It lives until the cache is closed.
+ */
 AACLIP_API const char *aaclip_text_cache_name(const aaclip_text_cache *cache, size_t index);
 
-/** Writes all pairs as safetensors, whole or not at all. */
+/**
+ * Writes all pairs as safetensors, whole or not at all; docs/formats.md has its tensors. Errors:
+ * IO, INVALID_ARGUMENT, OUT_OF_MEMORY.
+ */
 AACLIP_API aaclip_status aaclip_text_cache_save(const aaclip_text_cache *cache, const char *path);
 
 /**
  * Encodes `count` prompts as they stand: `vectors` receives count * embedding floats, each row
- * L2-normalised. For users who combine prompts in their own way.
+ * L2-normalised. For users who combine prompts in their own way. Errors as of
+ * aaclip_text_cache_build.
  */
 AACLIP_API aaclip_status aaclip_text_cache_encode(aaclip_text_cache *cache,
                                                   const char *const *prompts, size_t count,
@@ -97,7 +114,10 @@ AACLIP_API aaclip_status aaclip_text_cache_encode(aaclip_text_cache *cache,
 
 /**
  * Tokenizes one prompt with the cache's vocabulary: writes at most `capacity` ids, from
- * <|startoftext|> to <|endoftext|>, and their number to *count.
+ * `<|startoftext|>` to `<|endoftext|>`, and their number to *count. `capacity` is 2 or more; a
+ * prompt that does not fit is an error, or cut with the option `truncate`.
+ * Errors: NOT_FOUND, IO, FORMAT (vocabulary), INVALID_ARGUMENT (too long, not UTF-8),
+ * OUT_OF_MEMORY.
  */
 AACLIP_API aaclip_status aaclip_text_cache_tokenize(aaclip_text_cache *cache, const char *prompt,
                                                     int32_t *ids, size_t capacity, size_t *count);

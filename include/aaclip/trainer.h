@@ -1,4 +1,7 @@
-/* Training the adapters, in two stages, with checkpoints that Python reads and resumes from. */
+/**
+ * @file
+ * Training the adapters, in two stages, with checkpoints that Python reads and resumes from.
+ */
 #ifndef AACLIP_TRAINER_H
 #define AACLIP_TRAINER_H
 
@@ -16,7 +19,9 @@
 
 AACLIP_BEGIN_DECLS
 
-/*
+/**
+ * @file
+ *
  * Stage 1 trains the text adapters against features of the frozen image tower; stage 2 trains the
  * image adapters against the finished text vectors:
  *
@@ -34,6 +39,7 @@ AACLIP_BEGIN_DECLS
 /** One thread at a time may use a trainer. It retains what it was made with. */
 typedef struct aaclip_trainer aaclip_trainer;
 
+/** What is trained. */
 typedef enum aaclip_stage {
     AACLIP_STAGE_TEXT = 1, /**< text adapters */
     AACLIP_STAGE_IMAGE = 2 /**< image adapters */
@@ -47,9 +53,11 @@ typedef enum aaclip_scales {
 
 /** Parts of a loss, each averaged over the images. */
 typedef struct aaclip_losses {
-    size_t size;
-    double total;
-    double focal, dice_normal, dice_abnormal; /**< of the maps, summed over the levels counted */
+    size_t size;           /**< sizeof the struct, set by the caller */
+    double total;          /**< what is minimised */
+    double focal,          /**< focal loss of the maps, summed over the levels counted */
+        dice_normal,       /**< dice loss of the normal map, summed likewise */
+        dice_abnormal;     /**< dice loss of the abnormal map, summed likewise */
     double orthogonal;     /**< stage 1: (mean of normal . abnormal)^2, before its weight */
     double classification; /**< stage 2: cross entropy of the detection feature */
     uint64_t images;       /**< how many they were averaged over */
@@ -57,8 +65,8 @@ typedef struct aaclip_losses {
 
 /** Where training stands, for callbacks and logs. */
 typedef struct aaclip_training_progress {
-    size_t size;
-    aaclip_stage stage;
+    size_t size;                 /**< sizeof the struct, set by the caller */
+    aaclip_stage stage;          /**< of the trainer */
     uint64_t epoch;              /**< running, counted from 1 */
     uint64_t step;               /**< optimizer steps done since the beginning */
     uint64_t epoch_step;         /**< of them in this epoch */
@@ -71,13 +79,15 @@ typedef struct aaclip_training_progress {
 /** Called after every optimizer step in the training thread; false stops with CANCELLED. */
 typedef bool (*aaclip_training_callback)(const aaclip_training_progress *progress, void *user);
 
+/** Milestones that options have room for. */
 #define AACLIP_MAX_MILESTONES 8
 
+/** How it is trained. */
 typedef struct aaclip_trainer_options {
-    size_t size;
-    aaclip_stage stage;
+    size_t size;                 /**< set by _init */
+    aaclip_stage stage;          /**< as given to _init */
     const aaclip_config *config; /**< without `initial`; NULL: the profile given to _init */
-    aaclip_profile profile;
+    aaclip_profile profile;      /**< as given to _init */
     /** Adapters to start from, with a fresh optimizer; NULL: Xavier uniform from the seed. */
     const aaclip_adapters *initial;
 
@@ -86,11 +96,14 @@ typedef struct aaclip_trainer_options {
     /** Batches that make one optimizer step. Images are computed one by one, so that a step of
      * `accumulate` batches equals one of a batch so many times larger, and needs no more memory. */
     uint32_t accumulate;
-    double learning_rate, beta1, beta2, epsilon; /**< Adam; no weight decay */
+    double learning_rate, /**< of Adam, without weight decay; before any milestone */
+        beta1,            /**< of Adam: decay of the mean gradient */
+        beta2,            /**< of Adam: decay of the mean square */
+        epsilon;          /**< of Adam: added to the root */
     /** Steps at which the learning rate is multiplied by gamma. */
     uint64_t milestones[AACLIP_MAX_MILESTONES];
-    uint32_t milestone_count;
-    double gamma;
+    uint32_t milestone_count; /**< of `milestones` */
+    double gamma;             /**< 0.5 */
 
     aaclip_scales scales;     /**< stage 1 */
     double orthogonal_weight; /**< stage 1 */
@@ -104,23 +117,26 @@ typedef struct aaclip_trainer_options {
     bool recompute;          /**< stage 2: less memory, a third more time */
     uint32_t loader_threads; /**< that decode and augment in the background; 0: one or two */
 
-    const char *log; /**< appended: one JSON object a line and step; NULL: none */
-    aaclip_training_callback callback;
-    void *callback_user;
+    const char *log;                   /**< appended: one JSON object a line and step; NULL: none */
+    aaclip_training_callback callback; /**< may be NULL */
+    void *callback_user;               /**< given to `callback`; must live as long */
 
-    /* Stage 1 only: as in aaclip_text_cache_options. */
-    const char *vocabulary, *prompts;
-    bool truncate;
-    const char *phrases; /**< known data set whose phrases name the classes; NULL: plain names */
+    /* Stage 1 only. */
+    const char *vocabulary, /**< as in aaclip_text_cache_options */
+        *prompts;           /**< as there */
+    bool truncate;          /**< as there */
+    const char *phrases;    /**< known data set whose phrases name the classes; NULL: plain names */
 } aaclip_trainer_options;
 
 /**
  * Defaults of a stage and profile: batches of 16 images and a learning rate of 1e-5 in stage 1, of
- * 2 and 5e-4 in stage 2, halved after 16000 and 32000 steps; scales of the profile.
+ * 2 and 5e-4 in stage 2, halved after 16000 and 32000 steps; scales of the profile. `struct_size`
+ * is the caller's sizeof; use the macro. Errors: INVALID_ARGUMENT.
  */
 AACLIP_API aaclip_status aaclip_trainer_options_init_sized(aaclip_trainer_options *options,
                                                            size_t struct_size, aaclip_stage stage,
                                                            aaclip_profile profile);
+/** aaclip_trainer_options_init_sized of this version's struct. */
 #define aaclip_trainer_options_init(options, stage, profile)                                       \
     aaclip_trainer_options_init_sized((options), sizeof *(options), (stage), (profile))
 
@@ -145,25 +161,38 @@ AACLIP_API void aaclip_trainer_close(aaclip_trainer **trainer);
  */
 AACLIP_API aaclip_status aaclip_trainer_step(aaclip_trainer *trainer, aaclip_losses *losses);
 
-/** Steps to the end of the running epoch; `losses` (may be NULL) are averages over them. */
+/**
+ * Steps to the end of the running epoch; `losses` (may be NULL) are averages over them. Errors as
+ * of aaclip_trainer_step; then `losses` are not filled in.
+ */
 AACLIP_API aaclip_status aaclip_trainer_epoch(aaclip_trainer *trainer, aaclip_losses *losses);
 
-/** Losses on a data set as it is: no augmentation, nothing is trained. */
+/**
+ * Losses on a data set as it is: no augmentation, nothing is trained. Set losses->size first.
+ * Errors: as of aaclip_trainer_new for the data set, and of its files.
+ */
 AACLIP_API aaclip_status aaclip_trainer_evaluate(aaclip_trainer *trainer,
                                                  const aaclip_dataset *dataset,
                                                  aaclip_losses *losses);
 
-/** Where training stands. Set progress->size first; `losses` and the speed are not filled in. */
+/**
+ * Where training stands. Set progress->size first; `losses` and the speed are not filled in.
+ * Errors: INVALID_ARGUMENT.
+ */
 AACLIP_API aaclip_status aaclip_trainer_get_progress(const aaclip_trainer *trainer,
                                                      aaclip_training_progress *progress);
 
-/** A copy of the adapters as they are now. Close it with aaclip_adapters_close. */
+/**
+ * A copy of the adapters as they are now. Close it with aaclip_adapters_close.
+ * Errors: INVALID_ARGUMENT, OUT_OF_MEMORY.
+ */
 AACLIP_API aaclip_status aaclip_trainer_adapters(const aaclip_trainer *trainer,
                                                  aaclip_adapters **adapters);
 
 /**
  * Writes adapters, optimizer and position, whole or not at all: as PyTorch's format when the name
  * ends with .pth or .pt, which torch.load(weights_only=True) reads, else as safetensors.
+ * Errors: IO, INVALID_ARGUMENT, OUT_OF_MEMORY.
  */
 AACLIP_API aaclip_status aaclip_trainer_save(const aaclip_trainer *trainer, const char *path);
 
