@@ -1,0 +1,44 @@
+"""
+Everything is in pyproject.toml, but for a wheel that carries the library: AACLIP_BUNDLE_LIBRARY
+names the shared library that is copied into it, and the wheel is then for this platform only.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+from setuptools import Distribution, setup
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build_py import build_py
+
+LIBRARY = os.environ.get("AACLIP_BUNDLE_LIBRARY")
+
+
+class BuildWithLibrary(build_py):
+    def run(self):
+        super().run()
+        folder = Path(self.build_lib) / "aaclip" / "_lib"
+        shutil.rmtree(folder, ignore_errors=True)  # of an earlier build
+        if LIBRARY and not self.editable_mode:
+            library = Path(LIBRARY)
+            if not library.is_file():
+                raise SystemExit(f"AACLIP_BUNDLE_LIBRARY: {library}: no such file")
+            folder.mkdir(parents=True)
+            shutil.copy(library, folder / library.name)  # follows links: one file
+
+
+class PlatformDistribution(Distribution):
+    def has_ext_modules(self):
+        return bool(LIBRARY)
+
+
+class AnyPythonWheel(bdist_wheel):
+    def get_tag(self):
+        python, abi, platform = super().get_tag()
+        return ("py3", "none", platform) if LIBRARY else (python, abi, platform)
+
+
+setup(
+    cmdclass={"build_py": BuildWithLibrary, "bdist_wheel": AnyPythonWheel},
+    distclass=PlatformDistribution,
+)

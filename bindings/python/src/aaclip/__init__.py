@@ -1,0 +1,140 @@
+"""
+Zero-shot anomaly detection with Anomaly-Aware CLIP: the Python bindings of libaaclip.
+
+    import aaclip
+
+    model = aaclip.Model.open("ViT-L-14-336px.pt")
+    adapters = model.adapters("text_adapter.pth", "image_adapter_20.pth")
+    texts = aaclip.TextCache(model, adapters)
+    texts.build(["metal_nut"], dataset="MVTec")
+    detector = aaclip.Detector(model, texts, adapters)
+    result = detector.detect("part.png")
+    result.score, result.map
+    result.save_overlay("overlay.png")
+
+Everything that is opened can be closed, in any order, and closes itself. Threads share a model,
+adapters and texts; each has its own detector.
+"""
+
+from . import _check as _check  # raises ImportError
+from ._enums import (
+    Activation,
+    CalibrationMethod,
+    Curve,
+    Domain,
+    LayerAdapter,
+    Layout,
+    LogLevel,
+    Masks,
+    MetricsMode,
+    MetricsWanted,
+    Precision,
+    Profile,
+    Scales,
+    Split,
+    Stage,
+    Status,
+)
+from ._version import __version__
+from .calibration import Calibration, f1_threshold, quantile_threshold
+from .config import (
+    Config,
+    backends,
+    class_phrase,
+    dataset_domain,
+    known_datasets,
+    library_path,
+    version,
+)
+from .datasets import Dataset, Sample
+from .detector import Detector
+from .errors import (
+    BackendError,
+    CancelledError,
+    Error,
+    FormatError,
+    InputOutputError,
+    InvalidArgumentError,
+    MismatchError,
+    NotFoundError,
+    OutOfMemoryError,
+    UnsupportedError,
+)
+from .images import Image, ImageLike, colour_map, overlay, resize, write_png, write_png16
+from .log import log_to, set_log
+from .maps import Region, find_regions, map_peak, probability, resize_map, threshold_map
+from .metrics import Metrics, MetricValues
+from .model import Adapters, Model, ModelInfo, save_bundle
+from .result import Result
+from .text import TextCache, TextPair
+from .training import Losses, Trainer, TrainingProgress
+
+__all__ = [
+    "Activation",
+    "Adapters",
+    "BackendError",
+    "Calibration",
+    "CalibrationMethod",
+    "CancelledError",
+    "Config",
+    "Curve",
+    "Dataset",
+    "Detector",
+    "Domain",
+    "Error",
+    "FormatError",
+    "Image",
+    "ImageLike",
+    "InputOutputError",
+    "InvalidArgumentError",
+    "LayerAdapter",
+    "Layout",
+    "LogLevel",
+    "Losses",
+    "Masks",
+    "MetricValues",
+    "Metrics",
+    "MetricsMode",
+    "MetricsWanted",
+    "MismatchError",
+    "Model",
+    "ModelInfo",
+    "NotFoundError",
+    "OutOfMemoryError",
+    "Precision",
+    "Profile",
+    "Region",
+    "Result",
+    "Sample",
+    "Scales",
+    "Split",
+    "Stage",
+    "Status",
+    "TextCache",
+    "TextPair",
+    "Trainer",
+    "TrainingProgress",
+    "UnsupportedError",
+    "__version__",
+    "backends",
+    "class_phrase",
+    "colour_map",
+    "dataset_domain",
+    "f1_threshold",
+    "find_regions",
+    "known_datasets",
+    "library_path",
+    "log_to",
+    "map_peak",
+    "overlay",
+    "probability",
+    "quantile_threshold",
+    "resize",
+    "resize_map",
+    "save_bundle",
+    "set_log",
+    "threshold_map",
+    "version",
+    "write_png",
+    "write_png16",
+]

@@ -1,0 +1,94 @@
+"""Between Python's values and those of the C interface."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from typing import Any, Iterable, Optional, Tuple, Union
+
+import numpy as np
+import numpy.typing as npt
+
+Path = Union[str, "os.PathLike[str]"]
+FloatMap = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.uint8]
+
+
+def _no_nul(encoded: bytes, what: str) -> bytes:
+    if b"\0" in encoded:
+        raise ValueError(f"{what}: expected no null character, found one in {encoded!r}")
+    return encoded
+
+
+def encode_path(path: Path) -> bytes:
+    return _no_nul(os.fsencode(path), "path")
+
+
+def encode_optional_path(path: Optional[Path]) -> Optional[bytes]:
+    return None if path is None else encode_path(path)
+
+
+def encode(text: str, what: str = "text") -> bytes:
+    if not isinstance(text, str):
+        raise TypeError(f"{what}: expected a str, found {type(text).__name__}")
+    return _no_nul(text.encode("utf-8", "surrogateescape"), what)
+
+
+def encode_optional(text: Optional[str], what: str = "text") -> Optional[bytes]:
+    return None if text is None else encode(text, what)
+
+
+def decode(text: bytes) -> str:
+    return text.decode("utf-8", "surrogateescape")
+
+
+def decode_optional(text: Optional[bytes]) -> Optional[str]:
+    return None if text is None else decode(text)
+
+
+def text_array(texts: Iterable[bytes]) -> "ctypes.Array[ctypes.c_char_p]":
+    listed = list(texts)
+    return (ctypes.c_char_p * len(listed))(*listed)
+
+
+def float_map(values: npt.ArrayLike, what: str = "map") -> FloatMap:
+    """`values` itself when it is a float32 array without gaps, else a copy of that kind."""
+    array = np.asarray(values)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{what}: expected numbers, found {array.dtype}")
+    if array.ndim != 2:
+        raise ValueError(f"{what}: expected height x width, found shape {array.shape}")
+    return np.ascontiguousarray(array, dtype=np.float32)
+
+
+def mask(values: npt.ArrayLike, what: str = "mask", shape: Optional[Tuple[int, ...]] = None) -> Mask:
+    """Nonzero where it counts. bool and uint8 arrays without gaps are taken as they are."""
+    array = np.asarray(values)
+    if array.ndim != 2:
+        raise ValueError(f"{what}: expected height x width, found shape {array.shape}")
+    if shape is not None and array.shape != shape:
+        raise ValueError(f"{what}: expected shape {shape}, found {array.shape}")
+    if array.dtype not in (np.bool_, np.uint8):
+        array = array != 0
+    return np.ascontiguousarray(array).view(np.uint8)
+
+
+def address(array: Optional[npt.NDArray[Any]]) -> Optional[int]:
+    """Of the first value; None for no array. The caller keeps the array."""
+    return None if array is None else array.ctypes.data
+
+
+def set_options(options: ctypes.Structure, values: "dict[str, Any]") -> None:
+    """Sets the fields whose value is not None; the others keep what the library put there."""
+    for name, value in values.items():
+        if value is not None:
+            setattr(options, name, value)
+            if isinstance(value, int) and getattr(options, name) != value:  # ctypes cuts bits off
+                raise ValueError(f"{name}: {value} is outside what the library takes")
+
+
+def unsigned(value: int, bits: int, what: str) -> int:
+    """For arguments, whose high bits ctypes would cut off."""
+    if not 0 <= value < 1 << bits:
+        raise ValueError(f"{what}: expected 0 to 2^{bits} - 1, found {value}")
+    return value

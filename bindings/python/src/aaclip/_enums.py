@@ -1,0 +1,158 @@
+"""The library's enumerations. Values are part of its ABI and checked when it is loaded."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TypeVar, Union
+
+
+class Status(IntEnum):
+    """What a call of the library returns."""
+
+    OK = 0
+    INVALID_ARGUMENT = 1
+    OUT_OF_MEMORY = 2
+    IO = 3
+    FORMAT = 4
+    UNSUPPORTED = 5
+    MISMATCH = 6
+    NOT_FOUND = 7
+    CANCELLED = 8
+    BACKEND = 9
+
+
+class LogLevel(IntEnum):
+    ERROR = 0
+    WARNING = 1
+    INFO = 2
+    DEBUG = 3
+
+
+class Precision(IntEnum):
+    """Arithmetic of the transformer towers; maps and scores are float32 in either case."""
+
+    F32 = 0
+    BF16 = 1
+    AUTO = 2
+
+
+class Profile(IntEnum):
+    """Whose numbers are computed: the architecture reference's or the CVPR 2025 release's."""
+
+    DOCUMENT = 0
+    PUBLISHED = 1
+
+
+class LayerAdapter(IntEnum):
+    BOTTLENECK = 0
+    LINEAR = 1
+
+
+class Activation(IntEnum):
+    CHECKPOINT = 0
+    QUICK_GELU = 1
+    GELU = 2
+
+
+class Domain(IntEnum):
+    """Chooses the smoothing of the map."""
+
+    INDUSTRIAL = 0
+    MEDICAL = 1
+
+
+class PixelFormat(IntEnum):
+    RGB8 = 0
+    BGR8 = 1
+    RGBA8 = 2
+    BGRA8 = 3
+    GRAY8 = 4
+    GRAY16 = 5
+    RGB16 = 6
+    BGR16 = 7
+
+
+class CalibrationMethod(IntEnum):
+    QUANTILE = 0
+    F1_MAX = 1
+
+
+class Layout(IntEnum):
+    """How the files of a data set are laid out."""
+
+    AUTO = 0
+    MANIFEST = 1
+    MVTEC = 2
+    BTAD = 3
+    VISA = 4
+    BMAD = 5
+    MASKED_FOLDER = 6
+    FOLDER = 7
+
+
+class Split(IntEnum):
+    ALL = 0
+    TRAIN = 1
+    VALIDATION = 2
+    TEST = 3
+
+
+class Masks(IntEnum):
+    """What becomes of the masks of abnormal images."""
+
+    WHERE_GIVEN = 0
+    REQUIRED = 1
+    IGNORED = 2
+
+
+class MetricsMode(IntEnum):
+    EXACT = 0
+    HISTOGRAM = 1
+
+
+class MetricsWanted(IntEnum):
+    PIXELS = 1
+    IMAGES = 2
+    ALL = 3
+
+
+class Curve(IntEnum):
+    PIXEL_ROC = 0
+    PIXEL_PR = 1
+    PIXEL_PRO = 2
+    IMAGE_ROC = 3
+    IMAGE_PR = 4
+    DATASET_ROC = 5
+    DATASET_PR = 6
+
+
+class Stage(IntEnum):
+    """What is trained: text adapters, then image adapters."""
+
+    TEXT = 1
+    IMAGE = 2
+
+
+class Scales(IntEnum):
+    """Which levels' maps the loss of stage 1 counts."""
+
+    SUM = 0
+    LAST = 1
+
+
+Kind = TypeVar("Kind", bound=IntEnum)
+
+
+def member(kind: type[Kind], value: Union[Kind, str, int], what: str) -> Kind:
+    """The member that `value` is, numbers or names in any case: "bf16" is Precision.BF16."""
+    if isinstance(value, str):
+        found = kind.__members__.get(value.upper().replace("-", "_"))
+        if found is not None:
+            return found
+    elif not isinstance(value, IntEnum) or isinstance(value, kind):
+        try:
+            return kind(value)
+        except ValueError:
+            pass
+    names = ", ".join(name.lower() for name in kind.__members__)
+    raise ValueError(f"{what}: expected one of {names}, found {value!r}")

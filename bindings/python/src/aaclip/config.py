@@ -1,0 +1,152 @@
+"""What is computed, what backends there are, and the published release's data sets."""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass, replace
+from typing import Any, Optional, Union
+
+from . import _structs as s
+from ._convert import decode, encode, encode_optional, set_options, unsigned
+from ._enums import Activation, Domain, LayerAdapter, Profile, member
+from ._functions import lib
+
+_PHRASE_BYTES = 4096
+
+
+def version() -> str:
+    """Of the library that runs."""
+    return decode(lib.version_string())
+
+
+def library_path() -> str:
+    """The file (or the name given to the system's loader) that the library came from."""
+    return lib.file
+
+
+def backends() -> dict[str, bool]:
+    """The backends of this build, best first, and whether they can run on this machine."""
+    found: dict[str, bool] = {}
+    while (name := lib.backend_name(len(found))) is not None:
+        found[decode(name)] = bool(lib.backend_available(name))
+    return found
+
+
+@dataclass(frozen=True)
+class Config:
+    """
+    Every choice of the method. Made by `Config.of_profile` or taken from adapters; changed by
+    `replace`. Numbers of layers that are 0 and no levels stand for the library's own choice.
+    """
+
+    profile: Profile
+    activation: Activation
+    image_mean: tuple[float, ...]  # of RGB in [0, 1]
+    image_deviation: tuple[float, ...]
+    layer_adapter: LayerAdapter
+    layer_adapter_slope: float
+    image_projection_activation: bool
+    text_projection_activation: bool
+    projection_slope: float
+    image_adapter_weight: float
+    text_adapter_weight: float
+    image_adapter_layers: int
+    text_adapter_layers: int
+    levels: tuple[int, ...]  # blocks, counted from 1
+    normalize_class_vector: bool
+
+    @staticmethod
+    def of_profile(profile: Union[Profile, str]) -> Config:
+        """The library's values of a profile."""
+        own = s.Config()
+        lib.config_init_sized(
+            ctypes.byref(own), ctypes.sizeof(own), member(Profile, profile, "profile")
+        )
+        return Config._read(own)
+
+    def replace(self, **changes: Any) -> Config:
+        """A copy with other values: `config.replace(levels=(6, 12))`."""
+        return replace(self, **changes)
+
+    @staticmethod
+    def _read(own: s.Config) -> Config:
+        return Config(
+            profile=Profile(own.profile),
+            activation=Activation(own.activation),
+            image_mean=tuple(own.image_mean),
+            image_deviation=tuple(own.image_deviation),
+            layer_adapter=LayerAdapter(own.layer_adapter),
+            layer_adapter_slope=own.layer_adapter_slope,
+            image_projection_activation=own.image_projection_activation,
+            text_projection_activation=own.text_projection_activation,
+            projection_slope=own.projection_slope,
+            image_adapter_weight=own.image_adapter_weight,
+            text_adapter_weight=own.text_adapter_weight,
+            image_adapter_layers=own.image_adapter_layers,
+            text_adapter_layers=own.text_adapter_layers,
+            levels=tuple(own.levels[: own.level_count]),
+            normalize_class_vector=own.normalize_class_vector,
+        )
+
+    def _write(self) -> s.Config:
+        own = s.Config()
+        lib.config_init_sized(ctypes.byref(own), ctypes.sizeof(own), self.profile)
+        if len(self.levels) > s.MAX_LEVELS:
+            raise ValueError(f"levels: expected at most {s.MAX_LEVELS}, found {len(self.levels)}")
+        for name in ("image_mean", "image_deviation"):
+            if len(getattr(self, name)) != 3:
+                raise ValueError(f"{name}: expected 3 numbers, found {getattr(self, name)!r}")
+        own.activation = member(Activation, self.activation, "activation")
+        own.layer_adapter = member(LayerAdapter, self.layer_adapter, "layer_adapter")
+        own.image_mean[:] = self.image_mean
+        own.image_deviation[:] = self.image_deviation
+        own.level_count = len(self.levels)
+        own.levels[: len(self.levels)] = [unsigned(level, 32, "levels") for level in self.levels]
+        set_options(own, {name: getattr(self, name) for name in _PLAIN})
+        return own
+
+
+_PLAIN = (
+    "layer_adapter_slope",
+    "image_projection_activation",
+    "text_projection_activation",
+    "projection_slope",
+    "image_adapter_weight",
+    "text_adapter_weight",
+    "image_adapter_layers",
+    "text_adapter_layers",
+    "normalize_class_vector",
+)
+
+
+def config_pointer(config: Optional[Config]) -> Any:
+    """For an options struct; None stays None."""
+    return None if config is None else ctypes.pointer(config._write())
+
+
+def known_datasets() -> dict[str, tuple[str, ...]]:
+    """The data sets that the published release has phrases for, and their classes."""
+    found = {}
+    for index in range(lib.known_dataset_count()):
+        name = lib.known_dataset_name(index)
+        count = lib.known_dataset_class_count(name)
+        found[decode(name)] = tuple(
+            decode(lib.known_dataset_class_name(name, i)) for i in range(count)
+        )
+    return found
+
+
+def dataset_domain(dataset: str) -> Domain:
+    """Industrial or medical; raises NotFoundError, which lists the known data sets."""
+    domain = ctypes.c_int()
+    lib.known_dataset_domain(encode(dataset, "dataset"), ctypes.byref(domain))
+    return Domain(domain.value)
+
+
+def class_phrase(class_name: str, dataset: Optional[str] = None) -> str:
+    """What a class is called in prompts: "metal_nut" is "metal nut", of "MVTec" something longer."""
+    room = ctypes.create_string_buffer(_PHRASE_BYTES)
+    lib.class_phrase(
+        encode_optional(dataset, "dataset"), encode(class_name, "class name"), room, len(room)
+    )
+    return decode(room.value)

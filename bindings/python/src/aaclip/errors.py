@@ -1,0 +1,85 @@
+"""Exceptions: one for each status of the library, with the library's text."""
+
+from __future__ import annotations
+
+from ._enums import Status
+
+
+class Error(Exception):
+    """What the library refused; `str(error)` is its text, `error.status` the code."""
+
+    status: Status = Status.OK
+
+    def __init__(self, message: str = "", status: Status | None = None) -> None:
+        super().__init__(message)
+        if status is not None:
+            self.status = status
+
+
+class InvalidArgumentError(Error, ValueError):
+    status = Status.INVALID_ARGUMENT
+
+
+class OutOfMemoryError(Error, MemoryError):
+    status = Status.OUT_OF_MEMORY
+
+
+class InputOutputError(Error, OSError):
+    """The operating system refused: open, read, write, map."""
+
+    status = Status.IO
+
+
+class FormatError(Error, ValueError):
+    """A file is damaged, truncated or lies about itself."""
+
+    status = Status.FORMAT
+
+
+class UnsupportedError(Error):
+    status = Status.UNSUPPORTED
+
+
+class MismatchError(Error, ValueError):
+    """Two inputs do not belong together."""
+
+    status = Status.MISMATCH
+
+
+class NotFoundError(Error, LookupError):
+    """No such file, tensor, class or backend."""
+
+    status = Status.NOT_FOUND
+
+
+class CancelledError(Error):
+    """A callback returned False."""
+
+    status = Status.CANCELLED
+
+
+class BackendError(Error, RuntimeError):
+    """A compute library failed."""
+
+    status = Status.BACKEND
+
+
+_KINDS: dict[int, type[Error]] = {
+    kind.status: kind
+    for kind in (
+        InvalidArgumentError,
+        OutOfMemoryError,
+        InputOutputError,
+        FormatError,
+        UnsupportedError,
+        MismatchError,
+        NotFoundError,
+        CancelledError,
+        BackendError,
+    )
+}
+
+
+def make(status: int, text: str) -> Error:
+    """The exception of a status; one that a newer library added becomes a plain Error."""
+    return _KINDS.get(status, Error)(text or f"status {status}")

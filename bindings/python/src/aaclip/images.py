@@ -1,0 +1,260 @@
+"""Images: files, NumPy arrays and Pillow's images, and what is drawn on them."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import tempfile
+from contextlib import ExitStack, contextmanager
+from ctypes import byref, c_void_p
+from typing import Any, Iterator, Optional, Protocol, Tuple, Union
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _structs as s
+from ._convert import FloatMap, Path, address, encode, encode_path, float_map
+from ._enums import PixelFormat
+from ._functions import lib
+from ._handle import Handle
+
+Rgb = npt.NDArray[np.uint8]  # (height, width, 3)
+
+
+class PillowImage(Protocol):
+    """What is used of a PIL.Image.Image."""
+
+    @property
+    def mode(self) -> str: ...
+
+    @property
+    def size(self) -> Tuple[int, int]: ...
+
+    def convert(self, mode: str) -> Any: ...
+
+
+ImageLike = Union[Path, "npt.NDArray[Any]", "Image", PillowImage]
+
+
+class Image(Handle):
+    """
+    A decoded PNG, JPEG or BMP file: the pixels of Pillow's `Image.open(path).convert("RGB")`.
+    `array` shows them without a copy.
+    """
+
+    _noun = "image"
+    _closer = "image_close"
+
+    def __init__(self, path: Path) -> None:
+        handle = c_void_p()
+        lib.image_open(byref(handle), encode_path(path))
+        self._adopt(handle)
+
+    @classmethod
+    def open(cls, path: Path) -> Image:
+        """Decodes a file; its type is taken from the content."""
+        return cls(path)
+
+    @classmethod
+    def decode(cls, data: Union[bytes, bytearray, memoryview], name: str = "image") -> Image:
+        """The same from bytes; `name` stands for the path in error texts."""
+        image, handle, own = cls.__new__(cls), c_void_p(), bytes(data)  # bytes are not copied
+        lib.image_decode(byref(handle), own, len(own), encode(name, "name"))
+        image._adopt(handle)
+        return image
+
+    @property
+    def array(self) -> Rgb:
+        """
+        The pixels as a read-only array (height, width, 3) in the library's memory, which stays as
+        long as the array or a view of it does, also after `close`.
+        """
+        with self._use() as pointer:
+            view = lib.image_get_view(pointer)
+            array: Rgb = borrow(self, view.pixels, (view.height, view.width, 3), np.uint8)
+            return array
+
+    @property
+    def size(self) -> Tuple[int, int]:
+        """Width and height, as Pillow has it."""
+        with self._use() as pointer:
+            view = lib.image_get_view(pointer)
+            return view.width, view.height
+
+    def __array__(self, dtype: Any = None, copy: Optional[bool] = None) -> npt.NDArray[Any]:
+        array = self.array if dtype is None else self.array.astype(dtype, copy=False)
+        return array.copy() if copy else array
+
+    def _repr_png_(self) -> bytes:
+        return png(self.array)
+
+    def __repr__(self) -> str:
+        if self.closed:
+            return "<aaclip.Image, closed>"
+        return "<aaclip.Image {} x {}>".format(*self.size)
+
+
+class Lease:
+    """Keeps a handle's memory for as long as an array shows it."""
+
+    def __init__(self, owner: Handle, interface: "dict[str, Any]") -> None:
+        self._state = owner._state
+        self._state.show()
+        self.__array_interface__ = interface
+
+    def __del__(self) -> None:
+        self._state.hide()
+
+
+def borrow(owner: Handle, pointer: int, shape: Tuple[int, ...], kind: Any) -> Any:
+    """A read-only array over memory of a handle, whose base keeps it."""
+    lease = Lease(
+        owner,
+        {
+            "version": 3,
+            "data": (pointer, True),
+            "shape": tuple(shape),
+            "typestr": np.dtype(kind).str,
+        },
+    )
+    return np.asarray(lease)
+
+
+_FORMATS = {
+    ("RGB", 1, 1): PixelFormat.GRAY8,
+    ("RGB", 1, 3): PixelFormat.RGB8,
+    ("RGB", 1, 4): PixelFormat.RGBA8,
+    ("RGB", 2, 1): PixelFormat.GRAY16,
+    ("RGB", 2, 3): PixelFormat.RGB16,
+    ("BGR", 1, 1): PixelFormat.GRAY8,
+    ("BGR", 1, 3): PixelFormat.BGR8,
+    ("BGR", 1, 4): PixelFormat.BGRA8,
+    ("BGR", 2, 1): PixelFormat.GRAY16,
+    ("BGR", 2, 3): PixelFormat.BGR16,
+}
+
+
+def _is_packed(array: npt.NDArray[Any]) -> bool:
+    """Whether pixels lie side by side; rows may have gaps between them."""
+    height, width, channels = array.shape
+    row, pixel, sample = array.strides
+    return (
+        (channels == 1 or sample == array.itemsize)
+        and (width == 1 or pixel == channels * array.itemsize)
+        and (height == 1 or row >= width * channels * array.itemsize)
+    )
+
+
+def view_of_array(array: npt.NDArray[Any], order: str) -> Tuple[s.ImageView, npt.NDArray[Any]]:
+    """A view, and the array that it looks at: `array` itself where the library can read it."""
+    if order not in ("RGB", "BGR"):
+        raise ValueError(f"order: expected 'RGB' or 'BGR', found {order!r}")
+    if array.dtype.kind != "u" or array.itemsize > 2:
+        raise TypeError(f"image: expected samples of uint8 or uint16, found {array.dtype}")
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
+        raise ValueError(
+            "image: expected shape (height, width) or (height, width, 1, 3 or 4), found "
+            f"{array.shape}"
+        )
+    if 0 in array.shape:
+        raise ValueError(f"image: expected pixels, found shape {array.shape}")
+    pixels = array if array.ndim == 3 else array[:, :, np.newaxis]
+    if pixels.shape[2] == 4 and pixels.itemsize == 2:
+        pixels = pixels[:, :, :3]  # alpha is dropped anyway
+    pixels = pixels if pixels.dtype.isnative else pixels.astype(pixels.dtype.newbyteorder("="))
+    if not _is_packed(pixels):
+        pixels = np.ascontiguousarray(pixels)
+    height, width, channels = pixels.shape
+    stride = pixels.strides[0] if height > 1 else 0
+    form = _FORMATS[order, pixels.itemsize, channels]
+    return s.ImageView(pixels.ctypes.data, width, height, stride, form), pixels
+
+
+def _pillow_array(image: PillowImage) -> npt.NDArray[Any]:
+    return np.asarray(image if image.mode in ("RGB", "RGBA", "L") else image.convert("RGB"))
+
+
+def hold(source: ImageLike, order: str, stack: ExitStack) -> s.ImageView:
+    """A view of any image; what it looks at lives until `stack` is closed."""
+    if isinstance(source, (str, os.PathLike)):
+        source = stack.enter_context(Image(source))
+    if isinstance(source, Image):
+        pointer = stack.enter_context(source._use())
+        view: s.ImageView = lib.image_get_view(pointer)
+        return view
+    if isinstance(source, np.ndarray):
+        array = source
+    elif hasattr(source, "convert") and hasattr(source, "mode"):
+        array, order = _pillow_array(source), "RGB"
+    else:
+        raise TypeError(
+            "image: expected a path, a NumPy array, an aaclip.Image or a Pillow image, found "
+            f"{type(source).__name__}"
+        )
+    view, kept = view_of_array(array, order)
+    stack.callback(lambda: kept)
+    return view
+
+
+@contextmanager
+def viewed(source: ImageLike, order: str) -> Iterator[s.ImageView]:
+    with ExitStack() as stack:
+        yield hold(source, order, stack)
+
+
+def resize(image: ImageLike, width: int, height: int, *, order: str = "RGB") -> Rgb:
+    """Bit for bit Pillow's bicubic resize of the RGB image."""
+    _check_side(width, height)
+    rgb = np.empty((height, width, 3), np.uint8)
+    with viewed(image, order) as view:
+        lib.image_resize(byref(view), width, height, address(rgb))
+    return rgb
+
+
+def _check_side(width: int, height: int) -> None:
+    if width < 1 or height < 1:
+        raise ValueError(f"size: expected at least 1 x 1, found {width} x {height}")
+
+
+def colour_map(values: npt.ArrayLike) -> Rgb:
+    """Colours of values in [0, 1], blue over green to red: shape (..., 3)."""
+    array = np.ascontiguousarray(values, dtype=np.float32)
+    rgb = np.empty((*array.shape, 3), np.uint8)
+    lib.colour_map(address(array), array.size, address(rgb))
+    return rgb
+
+
+def overlay(
+    image: ImageLike, values: npt.ArrayLike, opacity: float = 0.5, *, order: str = "RGB"
+) -> Rgb:
+    """Blends colours of `values` in [0, 1], of the image's size, over an image."""
+    heat: FloatMap = float_map(values, "values")
+    with viewed(image, order) as view:
+        if heat.shape != (view.height, view.width):
+            raise ValueError(
+                f"values: expected the image's {view.height} x {view.width}, found shape {heat.shape}"
+            )
+        rgb = np.empty((*heat.shape, 3), np.uint8)
+        lib.overlay(byref(view), address(heat), opacity, address(rgb))
+    return rgb
+
+
+def write_png(path: Path, image: ImageLike, *, order: str = "RGB") -> None:
+    """An 8-bit PNG, grey or RGB; it appears whole or not at all."""
+    with viewed(image, order) as view:
+        lib.write_png(encode_path(path), byref(view))
+
+
+def write_png16(path: Path, values: npt.ArrayLike) -> None:
+    """A 16-bit grey PNG of values in [0, 1]."""
+    array = float_map(values, "values")
+    lib.write_png16(encode_path(path), address(array), array.shape[1], array.shape[0])
+
+
+def png(image: ImageLike) -> bytes:
+    """The bytes of an 8-bit PNG file."""
+    with tempfile.TemporaryDirectory(prefix="aaclip-") as folder:
+        path = os.path.join(folder, "image.png")
+        write_png(path, image)
+        with open(path, "rb") as file:
+            return file.read()

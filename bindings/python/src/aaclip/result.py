@@ -1,0 +1,114 @@
+"""What detection gives for one image."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Any, Optional, Tuple
+
+import numpy as np
+
+from . import images, maps
+from ._convert import FloatMap, Path, encode_path
+from .images import ImageLike, Rgb
+from .maps import Region
+
+_NOTEBOOK_SIDE = 800  # pixels; a photograph of full size makes a notebook heavy
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """
+    Score, map and regions of one image. Arrays are the result's own, unless it was detected with
+    `copy=False`. In a notebook it shows the heat map over the photograph.
+    """
+
+    score: float
+    """(detection feature . abnormal + 1) / 2; with tiles their largest."""
+    map: FloatMap
+    """(height, width), unnormalised; stretch it over the image. Larger is more anomalous."""
+    regions: Tuple[Region, ...]
+    """Of the probability map at the size of the photograph; empty without `find_regions`."""
+    defective: Optional[bool]
+    """The decision; None when there was no calibration."""
+    class_name: str
+    size: Tuple[int, int]
+    """Width and height of the photograph."""
+    level_count: int
+    patch_features: Optional[FloatMap] = field(default=None, repr=False)
+    """With `keep_features`: (levels, rows, columns, embedding), rows of unit length."""
+    detection_feature: Optional[FloatMap] = field(default=None, repr=False)
+    """With `keep_features`: (embedding,)."""
+    source: Optional[ImageLike] = field(default=None, repr=False)
+    """What was detected: the path or the object itself, not a copy, for the overlay."""
+    order: str = field(default="RGB", repr=False)
+
+    @property
+    def path(self) -> Optional[str]:
+        """Of the image, when it was given as a path."""
+        return os.fspath(self.source) if isinstance(self.source, (str, os.PathLike)) else None
+
+    @property
+    def probability(self) -> FloatMap:
+        """The map on a fixed scale: 0 to 1, 0.5 is undecided in every picture."""
+        return maps.probability(self.map, self.level_count)
+
+    def heat_map(self, width: Optional[int] = None, height: Optional[int] = None) -> FloatMap:
+        """The probability at the size of the photograph, or another."""
+        wide, high = self.size
+        resized = maps.resize_map(self.map, width or wide, height or high)
+        return maps.probability(resized, self.level_count)
+
+    def overlay(self, opacity: float = 0.5, *, longest_side: Optional[int] = None) -> Rgb:
+        """
+        The heat map over the photograph: RGB of its size, or smaller with `longest_side`. Reads a
+        path again; where there is no photograph any more, over grey.
+        """
+        width, height = self.size
+        photo: ImageLike
+        if self.source is None:
+            photo = np.full((height, width), 128, np.uint8)
+        else:
+            photo = self.source
+        order = self.order
+        if longest_side is not None and max(width, height) > longest_side:
+            scale = longest_side / max(width, height)
+            width, height = max(1, round(width * scale)), max(1, round(height * scale))
+            photo, order = images.resize(photo, width, height, order=order), "RGB"
+        return images.overlay(photo, self.heat_map(width, height), opacity, order=order)
+
+    def save_overlay(self, path: Path, opacity: float = 0.5) -> None:
+        """Writes the overlay as PNG."""
+        images.write_png(path, self.overlay(opacity))
+
+    def save_map(self, path: Path) -> None:
+        """
+        A name that ends with .npy: the map as it is. With .png: 16-bit grey of the probability at
+        the size of the photograph. As `aaclip-detect --raw` does.
+        """
+        ending = os.path.splitext(os.fsdecode(path))[1].lower()
+        if ending == ".npy":
+            encode_path(path)
+            with open(path, "wb") as file:
+                np.save(file, self.map)
+        elif ending == ".png":
+            images.write_png16(path, self.heat_map())
+        else:
+            raise ValueError(f"{path}: expected a name that ends with .npy or .png")
+
+    def _repr_png_(self) -> bytes:
+        return images.png(self.overlay(longest_side=_NOTEBOOK_SIDE))
+
+    def __getstate__(self) -> "dict[str, Any]":
+        """For another process: with the path of the photograph, without its pixels."""
+        return {**self.__dict__, "source": self.path}
+
+    def __repr__(self) -> str:
+        height, width = self.map.shape
+        verdict = {None: "", True: ", defective", False: ", good"}[self.defective]
+        found = f", {len(self.regions)} regions" if self.regions else ""
+        of = f" of {self.path!r}" if self.path else ""
+        return (
+            f"<aaclip.Result{of} as {self.class_name!r}: score {self.score:.6f}{verdict}{found}, "
+            f"map {width} x {height}>"
+        )

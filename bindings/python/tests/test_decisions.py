@@ -1,0 +1,227 @@
+"""Calibration, regions of interest, regions, tiles, and the maps that they are made of."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import ADAPTERS, NANO, PHOTO, SIZE, run_program
+from PIL import Image as Pillow
+
+import aaclip
+
+
+def options(adapters: Path | None = None) -> list[Any]:
+    files = [adapters] if adapters else ADAPTERS
+    named = [word for path in files for word in ("--adapters", path)]
+    return ["--model", NANO / "clip.pt", *named, "--class", "metal_nut", "--dataset", "MVTec",
+            "--image-size", SIZE, "--threads", 2]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def calibration(
+    model: aaclip.Model, adapters: aaclip.Adapters, texts: aaclip.TextCache
+) -> aaclip.Calibration:
+    """With a map threshold that a tenth of the photograph reaches."""
+    heat = aaclip.Detector(model, texts, adapters, image_size=SIZE).detect(PHOTO).heat_map()
+    return aaclip.Calibration.new(
+        image_threshold=0.9, map_threshold=float(np.quantile(heat, 0.9)), images=3
+    )
+
+
+def test_regions_and_decision_are_the_program_s(
+    model: aaclip.Model, adapters: aaclip.Adapters, texts: aaclip.TextCache,
+    calibration: aaclip.Calibration, tmp_path: Path,
+) -> None:  # fmt: skip
+    calibration.save(tmp_path / "c.json")
+    look = np.zeros((150, 225), np.uint8)
+    look[20:110, 30:200] = 1
+    Pillow.fromarray(look).save(tmp_path / "roi.png")
+    for roi in (None, look):
+        given = [] if roi is None else ["--roi", tmp_path / "roi.png"]
+        run_program(
+            "aaclip-detect", *options(), "--calibration", tmp_path / "c.json", "--min-area", 3,
+            *given, "--json", tmp_path / "r.json", PHOTO,
+        )  # fmt: skip
+        expected = json.loads((tmp_path / "r.json").read_text())["images"][0]
+        detector = aaclip.Detector(
+            model, texts, adapters, image_size=SIZE, calibration=calibration, find_regions=True,
+            min_area=3, roi=roi,
+        )  # fmt: skip
+        result = detector.detect(PHOTO)
+        assert result.defective is expected["decision"]
+        assert len(result.regions) == len(expected["regions"]) > 0
+        for region, other in zip(result.regions, expected["regions"]):
+            for name in ("x", "y", "width", "height", "area", "peak_x", "peak_y"):
+                assert getattr(region, name) == other[name]
+            assert np.float32(other["peak"]) == region.peak
+            assert np.float32(other["mean"]) == region.mean
+            left, top, right, bottom = region.box
+            assert result.heat_map()[top:bottom, left:right].max() == region.peak
+    assert result.defective != detector_without_roi(detector)
+
+
+def detector_without_roi(detector: aaclip.Detector) -> bool | None:
+    detector.set_roi(None)
+    return detector.detect(PHOTO).defective
+
+
+def test_regions_from_the_map(detector: aaclip.Detector, calibration: aaclip.Calibration) -> None:
+    heat = detector.detect(PHOTO).heat_map()
+    threshold = calibration.map_threshold
+    mask = aaclip.threshold_map(heat, threshold)
+    assert np.array_equal(mask == 255, heat >= np.float32(threshold))
+    regions = aaclip.find_regions(heat, threshold)
+    assert sum(region.area for region in regions) == (mask == 255).sum() > 0
+    assert aaclip.map_peak(heat) == regions[0].peak == heat.max()
+    roi = np.zeros(heat.shape, bool)
+    roi[:20] = True
+    assert aaclip.map_peak(heat, roi) == heat[:20].max()
+    assert all(r.y + r.height <= 20 for r in aaclip.find_regions(heat, 0.0, roi=roi))
+    assert aaclip.find_regions(heat, 2.0) == ()
+    with pytest.raises(ValueError, match="min_area: expected 0"):
+        aaclip.find_regions(heat, 0.5, min_area=-1)
+    largest = max(region.area for region in regions)
+    few = aaclip.find_regions(heat, threshold, min_area=largest)
+    assert few and all(region.area == largest for region in few)
+    with pytest.raises(ValueError, match=r"roi: expected shape \(150, 225\), found \(2, 2\)"):
+        aaclip.map_peak(heat, np.ones((2, 2)))
+    with pytest.raises(aaclip.InvalidArgumentError):
+        aaclip.map_peak(heat, np.zeros(heat.shape, bool))
+
+
+def test_map_scales(detector: aaclip.Detector) -> None:
+    result = detector.detect(PHOTO)
+    expected = 1 / (1 + np.exp(1 - 2 * result.map.astype(float) / result.level_count))
+    assert np.allclose(result.probability, expected, atol=1e-6)
+    assert result.heat_map().shape == (150, 225)
+    assert result.heat_map(30, 20).shape == (20, 30)
+    same = aaclip.resize_map(result.map, SIZE, SIZE)
+    assert np.allclose(same, result.map, atol=1e-6)
+    grown = aaclip.resize_map([[0.0, 1.0]], 3, 1)
+    assert np.allclose(grown, [[0, 0.5, 1]])
+    with pytest.raises(ValueError, match="at least 1 x 1"):
+        aaclip.resize_map(result.map, 0, 3)
+    with pytest.raises(ValueError, match="height x width"):
+        aaclip.resize_map([1.0], 3, 3)
+
+
+def test_tiles_are_the_program_s(
+    model: aaclip.Model, adapters: aaclip.Adapters, texts: aaclip.TextCache, tmp_path: Path
+) -> None:
+    run_program("aaclip-detect", *options(), "--tile", 100, "--raw", "--out", tmp_path, PHOTO)
+    detector = aaclip.Detector(model, texts, adapters, image_size=SIZE, tile=100)
+    result = detector.detect(PHOTO)
+    assert np.array_equal(result.map, np.load(tmp_path / "chelsea_map.npy"))
+    assert result.map.shape == (168, 252)
+    with pytest.raises(aaclip.UnsupportedError):
+        aaclip.Detector(model, texts, adapters, tile=100, keep_features=True)
+
+
+def test_calibrate_and_keep_with_the_adapters(
+    model: aaclip.Model, adapters: aaclip.Adapters, texts: aaclip.TextCache,
+    detector: aaclip.Detector, tmp_path: Path,
+) -> None:  # fmt: skip
+    photo = np.asarray(Pillow.open(PHOTO).convert("RGB"))
+    good = [photo[i : i + 100, i : i + 150] for i in range(0, 50, 10)]
+    calibration = detector.calibrate(good, 0.3)
+    scores = sorted((r.score for r in detector.detect_many(good)), reverse=True)
+    assert calibration.images == 5 and calibration.false_alarm_rate == 0.3
+    assert scores[1] < calibration.image_threshold <= scores[0]
+    with pytest.raises(aaclip.NotFoundError):
+        adapters.calibration
+    adapters.save(tmp_path / "a.safetensors", calibration=calibration)
+    kept = model.adapters(tmp_path / "a.safetensors")
+    assert kept.calibration == calibration
+    deciding = aaclip.Detector(model, texts, kept, image_size=SIZE)
+    verdicts = [deciding.detect(image).defective for image in good]
+    assert sum(verdict is True for verdict in verdicts) == 1
+    assert detector.detect(good[0]).defective is None
+    with pytest.raises(ValueError, match="roi: expected shape"):
+        detector.set_roi(np.ones((10, 10)))
+        detector.calibrate(good, 0.3)
+
+
+def test_thresholds() -> None:
+    threshold = aaclip.quantile_threshold([0.1, 0.2, 0.3, 0.4], 0.25)
+    assert 0.3 < threshold <= np.nextafter(np.float32(0.3), np.float32(1))
+    best = aaclip.f1_threshold([0.1, 0.4, 0.2, 0.8], [0, 1, 0, 1])
+    assert best == (float(np.float32(0.4)), 1.0)
+    for labels in ([0], [0, 0.5]):
+        with pytest.raises(ValueError, match="labels"):
+            aaclip.f1_threshold([0.1, 0.4], labels)
+    with pytest.raises(aaclip.InvalidArgumentError, match="normal and abnormal"):
+        aaclip.f1_threshold([0.1, 0.4], [0, 0])
+    with pytest.raises(aaclip.InvalidArgumentError):
+        aaclip.quantile_threshold([], 0.1)
+
+
+def test_calibration_files_and_decisions(tmp_path: Path) -> None:
+    new = aaclip.Calibration.new(image_threshold=0.625, method=aaclip.CalibrationMethod.F1_MAX)
+    new.save(tmp_path / "c.json")
+    assert aaclip.Calibration.open(tmp_path / "c.json") == new
+    assert new.decide(0.625) and not new.decide(0.6)
+    heat = np.array([[0.2, 0.7]], np.float32)
+    assert new.decide(0.0, heat, np.array([[0, 1]]))
+    assert not new.decide(0.9, heat, np.array([[1, 0]]))
+    (tmp_path / "c.json").write_text("{}")
+    with pytest.raises(aaclip.FormatError, match="c.json"):
+        aaclip.Calibration.open(tmp_path / "c.json")
+    with pytest.raises(ValueError, match="needs the map"):
+        new.decide(0.5, roi=np.ones((1, 1)))
+
+
+def test_overlay_and_notebook(detector: aaclip.Detector, tmp_path: Path) -> None:
+    from io import BytesIO
+
+    result = detector.detect(PHOTO)
+    photo = np.asarray(Pillow.open(PHOTO).convert("RGB"))
+    assert np.array_equal(result.overlay(0.0), photo)
+    assert np.array_equal(result.overlay(1.0), aaclip.colour_map(result.heat_map()))
+    half = (photo.astype(int) + aaclip.colour_map(result.heat_map())) / 2
+    assert np.abs(result.overlay() - half).max() <= 1
+    shown = Pillow.open(BytesIO(result._repr_png_()))
+    assert shown.size == (225, 150)
+    assert np.array_equal(np.asarray(shown), result.overlay())
+    assert result.overlay(longest_side=90).shape == (60, 90, 3)
+    large = detector.detect(np.zeros((900, 1200, 3), np.uint8))
+    assert Pillow.open(BytesIO(large._repr_png_())).size == (800, 600)
+    blue = detector.detect(np.ascontiguousarray(photo[:, :, ::-1]), order="BGR")
+    assert np.array_equal(blue.overlay(), result.overlay())
+    assert np.array_equal(blue.overlay(longest_side=90), result.overlay(longest_side=90))
+    assert "score 0." in repr(result) and str(PHOTO) in repr(result)
+    for other in (blue, result):
+        sent = pickle.loads(pickle.dumps(other))
+        assert np.array_equal(sent.map, other.map)
+        assert sent.path == other.path
+    assert pickle.loads(pickle.dumps(blue)).overlay(0.0).max() == 128
+    with pytest.raises(ValueError, match="expected the image's 150 x 225"):
+        aaclip.overlay(PHOTO, np.zeros((3, 3)))
+
+
+def test_image_files(tmp_path: Path) -> None:
+    image = aaclip.Image.open(PHOTO)
+    photo = np.asarray(Pillow.open(PHOTO).convert("RGB"))
+    assert np.array_equal(image.array, photo) and image.size == (225, 150)
+    data = PHOTO.read_bytes()
+    for source in (data, bytearray(data), memoryview(data)):
+        assert np.array_equal(aaclip.Image.decode(source).array, photo)
+    assert np.array_equal(np.asarray(image), photo)
+    assert np.asarray(image, dtype=np.float64).dtype == np.float64
+    with pytest.raises(aaclip.FormatError, match="upload 7"):
+        aaclip.Image.decode(PHOTO.read_bytes()[:5000], "upload 7")
+    resized = aaclip.resize(photo, 50, 40)
+    expected = Pillow.fromarray(photo).resize((50, 40), Pillow.Resampling.BICUBIC)
+    assert np.array_equal(resized, np.asarray(expected))
+    aaclip.write_png(tmp_path / "a.png", photo[:, ::-1])
+    assert np.array_equal(np.asarray(Pillow.open(tmp_path / "a.png")), photo[:, ::-1])
+    aaclip.write_png16(tmp_path / "b.png", [[0.0, 0.5, 1.0]])
+    assert np.asarray(Pillow.open(tmp_path / "b.png")).tolist() == [[0, 32768, 65535]]
+    with pytest.raises(aaclip.InputOutputError, match="nowhere"):
+        aaclip.write_png("/nowhere/a.png", photo)
+    assert repr(image) == "<aaclip.Image 225 x 150>"
+    assert image._repr_png_().startswith(b"\x89PNG")
