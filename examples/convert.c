@@ -18,7 +18,7 @@ static const char usage[] =
     "needs\n"
     "neither text tower nor vocabulary) as safetensors.\n"
     "\n"
-    "  --model FILE     CLIP checkpoint of any layout\n"
+    "  --model FILE     CLIP checkpoint of any layout, or the name aaclip-mini\n"
     "  --adapters FILE  trained adapters; give text and image ones\n"
     "  --bundle         write a deployment bundle\n"
     "  --class NAME     class of the bundle; repeatable\n"
@@ -71,7 +71,7 @@ static bool check_arguments(const command_line *arguments)
 static parse_result parse(command_line *arguments, int argc, char **argv)
 {
     const program_option options[] = {
-        {"model", OPTION_TEXT, &arguments->model, 0, NULL},
+        {"model", OPTION_MODEL, &arguments->model, 0, NULL},
         {"adapters", OPTION_LIST, &arguments->adapters, 0, NULL},
         {"bundle", OPTION_FLAG, &arguments->bundle, 0, NULL},
         {"class", OPTION_LIST, &arguments->classes, 0, NULL},

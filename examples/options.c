@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { MOST_OPTIONS = 60, FIRST_CODE = 256 };
 
@@ -53,6 +54,22 @@ static bool parse_real(const program_option *option, const char *text, const cha
                      option->name, text);
 }
 
+/* A name that is no file here: what AACLIP_MODELS or the installation has under it. */
+static bool find_model(const program_option *option, const char *text, const char *program)
+{
+    static char path[4096]; /* of the one model that a program opens */
+    const char *named = getenv("AACLIP_MODELS");
+    const char *folder = named && *named ? named : INSTALLED_MODELS;
+    *(const char **)option->value = text;
+    if (!*text || strpbrk(text, "/.") || access(text, F_OK) == 0)
+        return true;
+    snprintf(path, sizeof path, "%s/%s/clip.safetensors", folder, text);
+    *(const char **)option->value = path;
+    return access(path, R_OK) == 0 ||
+           !complain(program, "--model: no file '%s', and no model of that name: %s not found",
+                     text, path);
+}
+
 static bool set_option(const program_option *option, const char *text, const char *program)
 {
     if (option->given)
@@ -61,6 +78,8 @@ static bool set_option(const program_option *option, const char *text, const cha
     case OPTION_TEXT:
         *(const char **)option->value = text;
         return true;
+    case OPTION_MODEL:
+        return find_model(option, text, program);
     case OPTION_LIST:
         return list_add(option->value, text) || !complain(program, "out of memory");
     case OPTION_FLAG:

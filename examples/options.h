@@ -6,6 +6,7 @@
 
 typedef enum option_kind {
     OPTION_TEXT,      /* const char * */
+    OPTION_MODEL,     /* const char *: a path, or the name of an installed model */
     OPTION_LIST,      /* string_list; repeatable */
     OPTION_FLAG,      /* bool */
     OPTION_NUMBER,    /* unsigned */

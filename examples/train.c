@@ -20,7 +20,8 @@ typedef struct command_line {
     const char *model, *vocabulary, *prompts, *backend, *dataset, *data_root, *manifest;
     const char *training_mode, *save_path, *log, *levels, *scales;
     string_list initial;
-    bool has_profile, has_config, resume, no_augmentation, no_shuffle, recompute, balanced, verbose;
+    bool has_profile, has_config, resume, no_augmentation, no_shuffle, recompute, balanced,
+        plain_text, verbose;
     aaclip_profile profile;
     aaclip_precision precision;
     unsigned threads, image_size, shot, accumulate, max_steps, save_steps, seed;
@@ -58,7 +59,8 @@ static const char usage[] =
     "the\n"
     "folder holds finished is not trained again. Names may be written with underscores.\n"
     "\n"
-    "  --model FILE             CLIP checkpoint (OpenAI, Hugging Face, open_clip)\n"
+    "  --model FILE             CLIP checkpoint (OpenAI, Hugging Face, open_clip), or the name\n"
+    "                           aaclip-mini for the one that comes along\n"
     "  --vocab FILE             bpe_simple_vocab_16e6.txt.gz or merges.txt [beside the model]\n"
     "  --dataset NAME           known data set: phrases of its classes\n"
     "  --data-root FOLDER       where the images are [data/NAME]\n"
@@ -79,6 +81,7 @@ static const char usage[] =
     "  --surgery-blocks N       last blocks with value-value attention in stage 1 [19 of 24]\n"
     "  --balanced-focal         weigh pixels by the other kind's share\n"
     "  --img-size N             side of the network's input in pixels [518 for a 336 checkpoint]\n"
+    "  --plain-text             no stage 1: stage 2 with the text vectors of plain CLIP\n"
     "  --prompts FILE           JSON prompt set in place of the profile's\n"
     "  --init FILE              start from these adapters, with a fresh optimizer; repeatable\n"
     "  --resume                 go on from an unfinished run in the folder\n"
@@ -124,7 +127,7 @@ static parse_result parse(command_line *arguments, int argc, char **argv)
 {
     bool *config = &arguments->has_config;
     const program_option options[] = {
-        {"model", OPTION_TEXT, &arguments->model, 0, NULL},
+        {"model", OPTION_MODEL, &arguments->model, 0, NULL},
         {"vocab", OPTION_TEXT, &arguments->vocabulary, 0, NULL},
         {"prompts", OPTION_TEXT, &arguments->prompts, 0, NULL},
         {"dataset", OPTION_TEXT, &arguments->dataset, 0, NULL},
@@ -149,6 +152,7 @@ static parse_result parse(command_line *arguments, int argc, char **argv)
         {"stage1-scales", OPTION_TEXT, &arguments->scales, 0, NULL},
         {"surgery-blocks", OPTION_NUMBER, &arguments->surgery_blocks, 4096, NULL},
         {"balanced-focal", OPTION_FLAG, &arguments->balanced, 0, NULL},
+        {"plain-text", OPTION_FLAG, &arguments->plain_text, 0, NULL},
         {"img-size", OPTION_NUMBER, &arguments->image_size, 8192, NULL},
         {"image-size", OPTION_NUMBER, &arguments->image_size, 8192, NULL},
         {"init", OPTION_LIST, &arguments->initial, 0, NULL},
@@ -497,6 +501,8 @@ static bool run_stage(training *session, aaclip_stage stage, const stage_line *l
 static bool text_stage(training *session)
 {
     const command_line *arguments = session->arguments;
+    if (arguments->plain_text)
+        return true;
     char *latest = join(arguments->save_path, "text_adapter.pth");
     const char *const paths[] = {latest};
     bool done = latest != NULL;
@@ -524,9 +530,11 @@ static bool build_cache(training *session)
     const command_line *arguments = session->arguments;
     const aaclip_adapters *trained =
         session->text_adapters ? session->text_adapters : session->initial;
-    if (!aaclip_adapters_has_text(trained))
+    if (arguments->plain_text)
+        trained = NULL;
+    else if (!aaclip_adapters_has_text(trained))
         return !complain(PROGRAM,
-                         "stage 2 needs text adapters: --text-epoch, --init, or a "
+                         "stage 2 needs text adapters: --text-epoch, --init, --plain-text, or a "
                          "text_adapter.pth in %s",
                          arguments->save_path);
     aaclip_text_cache_options options;

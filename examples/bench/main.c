@@ -21,7 +21,7 @@ static const char usage[] =
     "matrix products (1370 x 1024 x 4096) of the same precision and number of threads. The last\n"
     "lines are the figures.\n"
     "\n"
-    "  --model FILE       CLIP checkpoint or bundle\n"
+    "  --model FILE       CLIP checkpoint or bundle, or the name aaclip-mini\n"
     "  --vocab FILE       vocabulary; without it (and without a bundle) text vectors are made up\n"
     "  --adapters FILE    trained adapters; give text and image ones\n"
     "  --image FILE       picture to detect in [a generated one of 1024 x 768]\n"
@@ -57,7 +57,7 @@ typedef struct bench_figures {
 static parse_result parse(command_line *arguments, int argc, char **argv)
 {
     const program_option options[] = {
-        {"model", OPTION_TEXT, &arguments->model, 0, NULL},
+        {"model", OPTION_MODEL, &arguments->model, 0, NULL},
         {"vocab", OPTION_TEXT, &arguments->vocabulary, 0, NULL},
         {"adapters", OPTION_LIST, &arguments->adapters, 0, NULL},
         {"image", OPTION_TEXT, &arguments->image, 0, NULL},

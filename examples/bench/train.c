@@ -19,7 +19,7 @@ static const char usage[] =
     "products; with a vocabulary also the prompts of one class against as many prompts padded to\n"
     "the full context. The last lines are the figures.\n"
     "\n"
-    "  --model FILE       CLIP checkpoint\n"
+    "  --model FILE       CLIP checkpoint, or the name aaclip-mini\n"
     "  --vocab FILE       vocabulary\n"
     "  --profile P        document or published [document]\n"
     "  --batch-size N     [2]\n"
@@ -58,7 +58,7 @@ typedef struct bench_figures {
 static parse_result parse(command_line *arguments, int argc, char **argv)
 {
     const program_option options[] = {
-        {"model", OPTION_TEXT, &arguments->model, 0, NULL},
+        {"model", OPTION_MODEL, &arguments->model, 0, NULL},
         {"vocab", OPTION_TEXT, &arguments->vocabulary, 0, NULL},
         {"profile", OPTION_PROFILE, &arguments->profile, 0, NULL},
         {"batch-size", OPTION_NUMBER, &arguments->batch_size, 1024, NULL},

@@ -13,7 +13,8 @@ static const char usage[] =
     "\n"
     "Scores images for anomalies and draws where they are.\n"
     "\n"
-    "  --model FILE       CLIP checkpoint (OpenAI, Hugging Face, open_clip) or bundle\n"
+    "  --model FILE       CLIP checkpoint (OpenAI, Hugging Face, open_clip), bundle, or the\n"
+    "                     name aaclip-mini for the small one that comes along\n"
     "  --vocab FILE       bpe_simple_vocab_16e6.txt.gz or merges.txt [beside the model]\n"
     "  --adapters FILE    trained adapters; give text and image ones\n"
     "  --class NAME       what the images show\n"
@@ -70,7 +71,7 @@ static bool check_arguments(const command_line *arguments)
 static parse_result parse(command_line *arguments, int argc, char **argv)
 {
     const program_option options[] = {
-        {"model", OPTION_TEXT, &arguments->model, 0, NULL},
+        {"model", OPTION_MODEL, &arguments->model, 0, NULL},
         {"vocab", OPTION_TEXT, &arguments->vocabulary, 0, NULL},
         {"adapters", OPTION_LIST, &arguments->adapters, 0, NULL},
         {"class", OPTION_TEXT, &arguments->class_name, 0, NULL},

@@ -11,7 +11,8 @@ static const char usage[] =
     "\n"
     "Evaluates one checkpoint, or all epochs of a training, on a data set.\n"
     "\n"
-    "  --model FILE          CLIP checkpoint (OpenAI, Hugging Face, open_clip) or bundle\n"
+    "  --model FILE          CLIP checkpoint (OpenAI, Hugging Face, open_clip), bundle, or the\n"
+    "                        name aaclip-mini for the small one that comes along\n"
     "  --vocab FILE          bpe_simple_vocab_16e6.txt.gz or merges.txt [beside the model]\n"
     "  --adapters FILE       trained adapters; give text and image ones [none: plain CLIP]\n"
     "  --checkpoints FOLDER  every image_adapter_N.pth in it, with its text_adapter.pth\n"
@@ -89,7 +90,7 @@ static bool check_arguments(const command_line *arguments)
 parse_result parse_command_line(command_line *arguments, int argc, char **argv)
 {
     const program_option options[] = {
-        {"model", OPTION_TEXT, &arguments->model, 0, NULL},
+        {"model", OPTION_MODEL, &arguments->model, 0, NULL},
         {"vocab", OPTION_TEXT, &arguments->vocabulary, 0, NULL},
         {"adapters", OPTION_LIST, &arguments->adapters, 0, NULL},
         {"checkpoints", OPTION_TEXT, &arguments->checkpoints, 0, NULL},

@@ -27,12 +27,18 @@ typedef struct image_scores {
     uint32_t levels, width, height; /* the photograph's size */
 } image_scores;
 
+/* Values of maps that become the first and the last colour. */
+typedef struct map_scale {
+    float least, largest;
+} map_scale;
+
 typedef struct image_row {
     const aaclip_sample *sample;
     uint64_t id; /* of image, checkpoint and settings together */
     bool done, reused;
     image_scores scores;
     float dataset_score;
+    map_scale scale; /* of its class */
     float peak;    /* of the map as a probability at the photograph's size, when calibrating */
     char *failure; /* NULL, or why this image does not count */
 } image_row;
@@ -89,32 +95,28 @@ bool store_read_map(const result_store *store, const image_row *row, map_image *
 /* `map` may be NULL: then scores alone are kept. False with a message. */
 bool store_add(result_store *store, const image_row *row, const map_image *map);
 
-/* An image with its map and what is known of its truth; either may be NULL. */
-typedef struct picture {
-    aaclip_image_view photo;
-    const mask_image *truth;
-    const map_image *map;
-    uint32_t levels;
-    int label;
-} picture;
-
 /* Reads a mask at its own size: abnormal is what Pillow's convert("L") does not make black. */
 aaclip_status mask_open(mask_image *mask, const char *path);
 /* Pillow's NEAREST. */
 bool mask_resize(const mask_image *mask, uint8_t *resized, uint32_t width, uint32_t height);
 /*
  * Writes photo, mask and heat map side by side, each at most `most` pixels wide and high, and the
- * scale of colours with 1 at the top and 0 at the bottom.
+ * scale of colours with the largest value at the top. The map comes from the store; without one, and
+ * for a mask that is not known, the panel is grey.
  */
-aaclip_status write_panels(const char *path, const picture *panels, uint32_t most);
+aaclip_status write_panels(const char *path, const image_row *row, const result_store *store,
+                           uint32_t most);
+/* Panels of all images to FOLDER/CLASS/, when score_dataset has found the scales. False with a
+ * message. */
+bool draw_pictures(const evaluation *result, const result_store *store, const char *folder,
+                   progress_bar *bar);
 
 /* How a checkpoint is run over the data set. */
 typedef struct evaluation_plan {
     aaclip_detector *detector;
     result_store *store; /* NULL: nothing is kept */
     const uint64_t *class_keys;
-    const char *pictures; /* folder; NULL: none are drawn */
-    bool pixels, peaks;   /* what is wanted of the maps */
+    bool pixels, peaks, pictures; /* what is wanted of the maps */
     progress_bar *bar;
 } evaluation_plan;
 
@@ -122,7 +124,11 @@ typedef struct evaluation_plan {
  */
 bool evaluate_images(evaluation *result, const evaluation_plan *plan);
 
-/* Fills in dataset_score of all rows, as the metrics define it. */
+/*
+ * Fills in dataset_score of all rows, as the metrics define it, and their scale: from the smallest
+ * value of the class to the largest as in the published evaluation, but at least up to "undecided",
+ * so that good parts alone stay blue.
+ */
 void score_dataset(evaluation *result, aaclip_domain domain);
 
 /* Columns of the table: percent, "n/a" for what is not available. */

@@ -29,10 +29,8 @@ static bool make_section(session *state, size_t index)
         return true;
     const size_t many = 3, most = 12; /* images shown of each of several checkpoints, of one */
     char *scratch = format_text("%s/cache/thumbnail.png", arguments->out);
-    const report_sources sources = {.store = &state->store,
-                                    .scratch = scratch,
-                                    .pixels = !arguments->no_pixels,
-                                    .worst = state->count > 1 ? many : most};
+    const report_sources sources = {
+        .store = &state->store, .scratch = scratch, .worst = state->count > 1 ? many : most};
     size_t size;
     FILE *file = scratch ? open_memstream(&state->sections[index], &size) : NULL;
     if (file)
@@ -53,11 +51,18 @@ static bool open_metrics(const session *state, evaluation *result)
     return !failed(aaclip_metrics_new(&result->metrics, &options));
 }
 
-/* FOLDER/pictures, with a folder for each of several checkpoints. */
-static char *pictures_folder(const session *state, const evaluation *result)
+/* To FOLDER/pictures, with a folder for each of several checkpoints. */
+static bool make_pictures(session *state, const evaluation *result)
 {
-    return state->count > 1 ? format_text("%s/pictures/%s", state->arguments->out, result->name)
-                            : format_text("%s/pictures", state->arguments->out);
+    const command_line *arguments = state->arguments;
+    if (!arguments->pictures)
+        return true;
+    char *folder = state->count > 1 ? format_text("%s/pictures/%s", arguments->out, result->name)
+                                    : format_text("%s/pictures", arguments->out);
+    bool drawn = folder ? draw_pictures(result, &state->store, folder, &state->bar)
+                        : !complain(PROGRAM, "out of memory");
+    free(folder);
+    return drawn;
 }
 
 static bool run_checkpoint(session *state, size_t index, aaclip_detector *detector)
@@ -66,20 +71,19 @@ static bool run_checkpoint(session *state, size_t index, aaclip_detector *detect
     evaluation *result = &state->results[index];
     state->image_size = aaclip_detector_image_size(detector);
     uint64_t *keys = class_keys(state, result);
-    char *pictures = arguments->pictures ? pictures_folder(state, result) : NULL;
     const evaluation_plan plan = {.detector = detector,
                                   .store = arguments->out ? &state->store : NULL,
                                   .class_keys = keys,
-                                  .pictures = pictures,
+                                  .pictures = arguments->pictures,
                                   .pixels = !arguments->no_pixels,
                                   .peaks = wants_calibration(arguments),
                                   .bar = &state->bar};
     progress_start(&state->bar, result->name);
     bool good = keys && open_metrics(state, result) && evaluate_images(result, &plan);
     progress_end(&state->bar);
-    free(pictures);
     free(keys);
-    good = good && compute_values(state, result) && make_section(state, index);
+    good = good && compute_values(state, result) && make_section(state, index) &&
+           make_pictures(state, result);
     aaclip_metrics_close(&result->metrics);
     return good;
 }

@@ -3,7 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { GAP = 6, SCALE_WIDTH = 10 }; /* white between panels; the scale of colours */
+enum {
+    GAP = 6,          /* white between panels */
+    SCALE_WIDTH = 10, /* of the scale of colours */
+    PICTURE_SIDE = 512
+};
 
 /* Where Pillow's NEAREST looks for each of `size` places among `from`: it adds up steps. */
 static void nearest_places(uint32_t *places, uint32_t size, uint32_t from)
@@ -58,34 +62,63 @@ aaclip_status mask_open(mask_image *mask, const char *path)
     return mask->marks ? AACLIP_OK : AACLIP_ERROR_OUT_OF_MEMORY;
 }
 
-/* White where abnormal; grey where nothing is known. */
-static bool draw_truth(const picture *panels, uint32_t width, uint32_t height, uint8_t *rgb)
+/* What a row's panels show, while it is open. */
+typedef struct sources {
+    const image_row *row;
+    aaclip_image *photo;
+    mask_image truth; /* without marks, and without values, where there is none */
+    map_image map;
+} sources;
+
+static aaclip_status open_sources(sources *open, const image_row *row, const result_store *store)
 {
-    const uint8_t unknown = panels->label == 0 ? 0 : 128;
+    *open = (sources){.row = row};
+    aaclip_status status = aaclip_image_open(&open->photo, row->sample->image_path);
+    if (!status && row->sample->mask_path)
+        status = mask_open(&open->truth, row->sample->mask_path);
+    if (!status)
+        store_read_map(store, row, &open->map);
+    return status;
+}
+
+static void close_sources(sources *open)
+{
+    aaclip_image_close(&open->photo);
+    free(open->truth.marks);
+    free(open->map.values);
+}
+
+/* White where abnormal; grey where nothing is known. */
+static bool draw_truth(const sources *open, uint32_t width, uint32_t height, uint8_t *rgb)
+{
+    const bool known = open->truth.marks != NULL;
+    const uint8_t unknown = open->row->sample->label == 0 ? 0 : 128;
     uint8_t *marks = malloc((size_t)width * height);
-    bool drawn = marks && (!panels->truth || mask_resize(panels->truth, marks, width, height));
+    bool drawn = marks && (!known || mask_resize(&open->truth, marks, width, height));
     for (size_t i = 0; drawn && i < (size_t)width * height; i++)
-        memset(rgb + 3 * i, panels->truth ? 255 * marks[i] : unknown, 3);
+        memset(rgb + 3 * i, known ? 255 * marks[i] : unknown, 3);
     free(marks);
     return drawn;
 }
 
-/* The probability on the fixed scale of aaclip_colour_map: a good part stays blue. */
-static aaclip_status draw_heat(const picture *panels, const aaclip_image_view *photo, uint8_t *rgb)
+static aaclip_status draw_heat(const sources *open, const aaclip_image_view *photo, uint8_t *rgb)
 {
     const float opacity = 0.5f;
+    const map_scale *scale = &open->row->scale;
+    const float width = scale->largest - scale->least;
     const size_t pixels = (size_t)photo->width * photo->height;
-    if (!panels->map) {
+    if (!open->map.values) {
         memset(rgb, 128, pixels * 3);
         return AACLIP_OK;
     }
     float *values = malloc(pixels * sizeof *values);
     aaclip_status status = AACLIP_ERROR_OUT_OF_MEMORY;
     if (values)
-        status = aaclip_map_resize(panels->map->values, panels->map->width, panels->map->height,
-                                   values, photo->width, photo->height);
+        status = aaclip_map_resize(open->map.values, open->map.width, open->map.height, values,
+                                   photo->width, photo->height);
     if (!status) {
-        aaclip_map_probability(values, pixels, panels->levels, values);
+        for (size_t i = 0; i < pixels; i++)
+            values[i] = width > 0 ? (values[i] - scale->least) / width : 0;
         status = aaclip_overlay(photo, values, opacity, rgb);
     }
     free(values);
@@ -132,24 +165,58 @@ static uint32_t scaled(uint32_t length, uint32_t longest, uint32_t most)
     return smaller ? smaller : 1;
 }
 
-aaclip_status write_panels(const char *path, const picture *panels, uint32_t most)
+static aaclip_status draw_panels(const char *path, const sources *open, uint32_t most)
 {
-    const aaclip_image_view *photo = &panels->photo;
-    const uint32_t longest = photo->width > photo->height ? photo->width : photo->height;
-    const uint32_t width = scaled(photo->width, longest, most);
-    const uint32_t height = scaled(photo->height, longest, most);
+    const aaclip_image_view photo = aaclip_image_get_view(open->photo);
+    const uint32_t longest = photo.width > photo.height ? photo.width : photo.height;
+    const uint32_t width = scaled(photo.width, longest, most);
+    const uint32_t height = scaled(photo.height, longest, most);
     const size_t panel = (size_t)width * height * 3;
     uint8_t *rgb = malloc(3 * panel);
     aaclip_status status = AACLIP_ERROR_OUT_OF_MEMORY;
     if (rgb)
-        status = aaclip_image_resize(photo, width, height, rgb);
+        status = aaclip_image_resize(&photo, width, height, rgb);
     const aaclip_image_view small = {rgb, width, height, 0, AACLIP_PIXEL_RGB8};
     if (!status)
-        status = draw_heat(panels, &small, rgb + 2 * panel);
-    if (!status && !draw_truth(panels, width, height, rgb + panel))
+        status = draw_heat(open, &small, rgb + 2 * panel);
+    if (!status && !draw_truth(open, width, height, rgb + panel))
         status = AACLIP_ERROR_OUT_OF_MEMORY;
     if (!status)
         status = write_beside(path, rgb, width, height);
     free(rgb);
     return status;
+}
+
+aaclip_status write_panels(const char *path, const image_row *row, const result_store *store,
+                           uint32_t most)
+{
+    sources open;
+    aaclip_status status = open_sources(&open, row, store);
+    if (!status)
+        status = draw_panels(path, &open, most);
+    close_sources(&open);
+    return status;
+}
+
+static bool draw_picture(const image_row *row, const result_store *store, const char *folder)
+{
+    char *path =
+        image_file(folder, row->sample, hash_text(HASH_START, row->sample->image_path), ".png");
+    bool drawn = path || !complain(PROGRAM, "out of memory");
+    drawn = drawn && make_folder_of(path) && !failed(write_panels(path, row, store, PICTURE_SIDE));
+    free(path);
+    return drawn;
+}
+
+bool draw_pictures(const evaluation *result, const result_store *store, const char *folder,
+                   progress_bar *bar)
+{
+    bool drawn = true;
+    progress_start(bar, "pictures");
+    for (size_t i = 0; drawn && i < result->count; i++) {
+        drawn = !result->rows[i].done || draw_picture(&result->rows[i], store, folder);
+        progress_update(bar, i + 1, result->count);
+    }
+    progress_end(bar);
+    return drawn;
 }

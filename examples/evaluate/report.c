@@ -199,7 +199,7 @@ static void write_scale(FILE *file)
 {
     const int width = SCALE_STEPS * SCALE_STEP_WIDTH, margin = 10;
     fprintf(file,
-            "<p>Maps show the probability of a defect, on one scale in all pictures:</p>\n"
+            "<p>Colours of a map go from the smallest value of its class to the largest:</p>\n"
             "<svg width=\"%d\" height=\"34\" role=\"img\" aria-label=\"scale of colours\">\n",
             width + 2 * margin);
     for (int i = 0; i < SCALE_STEPS; i++) {
@@ -209,9 +209,8 @@ static void write_scale(FILE *file)
         fprintf(file, "<rect x=\"%d\" width=\"%d\" height=\"16\" fill=\"#%02x%02x%02x\"/>\n",
                 margin + i * SCALE_STEP_WIDTH, SCALE_STEP_WIDTH, rgb[0], rgb[1], rgb[2]);
     }
-    for (int i = 0; i <= 4; i++)
-        fprintf(file, "<text x=\"%d\" y=\"30\" text-anchor=\"middle\">%g</text>\n",
-                margin + i * width / 4, i / 4.0);
+    fprintf(file, "<text x=\"%d\" y=\"30\">normal</text>\n", margin);
+    fprintf(file, "<text x=\"%d\" y=\"30\" text-anchor=\"end\">abnormal</text>\n", margin + width);
     fputs("</svg>\n", file);
 }
 
@@ -227,29 +226,9 @@ static void write_base64(FILE *file, FILE *bytes)
     }
 }
 
-static aaclip_status make_thumbnail(const image_row *row, const report_sources *sources)
-{
-    const aaclip_sample *sample = row->sample;
-    mask_image truth = {0};
-    map_image map = {0};
-    aaclip_image *photo = NULL;
-    aaclip_status status = aaclip_image_open(&photo, sample->image_path);
-    if (!status && sample->mask_path)
-        status = mask_open(&truth, sample->mask_path);
-    const bool mapped = !status && sources->pixels && store_read_map(sources->store, row, &map);
-    const picture panels = {aaclip_image_get_view(photo), truth.marks ? &truth : NULL,
-                            mapped ? &map : NULL, row->scores.levels, sample->label};
-    if (!status)
-        status = write_panels(sources->scratch, &panels, THUMBNAIL_SIDE);
-    aaclip_image_close(&photo);
-    free(truth.marks);
-    free(map.values);
-    return status;
-}
-
 static void write_thumbnail(FILE *file, const image_row *row, const report_sources *sources)
 {
-    aaclip_status status = make_thumbnail(row, sources);
+    aaclip_status status = write_panels(sources->scratch, row, sources->store, THUMBNAIL_SIDE);
     FILE *bytes = status ? NULL : fopen(sources->scratch, "rb");
     fputs("<figure>", file);
     if (bytes) {

@@ -8,7 +8,6 @@
 typedef struct report_sources {
     const result_store *store;
     const char *scratch; /* file for thumbnails; removed after use */
-    bool pixels;         /* the store has maps */
     size_t worst;        /* false alarms and misses shown, each */
 } report_sources;
 

@@ -27,17 +27,13 @@ const char *values_name(const evaluation *result, size_t index)
     return index < result->classes.count ? result->classes.items[index] : "mean";
 }
 
-typedef struct value_range {
-    float least, largest;
-} value_range;
-
-static void widen(value_range *range, float least, float largest)
+static void widen(map_scale *range, float least, float largest)
 {
     range->least = fminf(range->least, least);
     range->largest = fmaxf(range->largest, largest);
 }
 
-static float stretch(const value_range *range, float value)
+static float stretch(const map_scale *range, float value)
 {
     const float width = range->largest - range->least;
     if (range->largest == 1)
@@ -47,7 +43,7 @@ static float stretch(const value_range *range, float value)
 
 static void score_class(evaluation *result, size_t class_index, aaclip_domain domain)
 {
-    value_range maps = {FLT_MAX, -FLT_MAX}, scores = maps;
+    map_scale maps = {FLT_MAX, -FLT_MAX}, scores = maps;
     for (size_t i = 0; i < result->count; i++) {
         const image_row *row = &result->rows[i];
         if (!row->done || row->sample->class_index != class_index)
@@ -60,6 +56,8 @@ static void score_class(evaluation *result, size_t class_index, aaclip_domain do
         if (!row->done || row->sample->class_index != class_index)
             continue;
         const float map = stretch(&maps, row->scores.map_largest);
+        const float undecided = 0.5f * (float)row->scores.levels;
+        row->scale = (map_scale){maps.least, fmaxf(maps.largest, undecided)};
         row->dataset_score = domain == AACLIP_DOMAIN_MEDICAL
                                  ? map
                                  : 0.5f * map + 0.5f * stretch(&scores, row->scores.score);

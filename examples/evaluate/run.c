@@ -14,7 +14,7 @@ typedef struct job {
     map_image map;
 } job;
 
-enum { QUEUE_ROOM = 3, PICTURE_SIDE = 512 };
+enum { QUEUE_ROOM = 3 };
 
 typedef struct queue {
     pthread_mutex_t mutex;
@@ -152,7 +152,7 @@ static void read_job(const pipeline *work, job *item)
     const bool whole = plan->pixels || plan->peaks || plan->pictures;
     row->reused = plan->store && store_find(plan->store, row->id, &row->scores) &&
                   (!whole || store_read_map(plan->store, row, &item->map));
-    if (!row->reused || plan->pictures)
+    if (!row->reused)
         read_photo(item);
     if (row->failure || !row->sample->mask_path)
         return;
@@ -204,23 +204,6 @@ static void compute(const pipeline *work, job *item)
         scores->map_least = fminf(scores->map_least, found.map[i]);
         scores->map_largest = fmaxf(scores->map_largest, found.map[i]);
     }
-}
-
-static void draw(const pipeline *work, const job *item)
-{
-    const aaclip_sample *sample = item->row->sample;
-    const picture panels = {aaclip_image_get_view(item->photo),
-                            item->truth.marks ? &item->truth : NULL, &item->map,
-                            item->row->scores.levels, sample->label};
-    char *path =
-        image_file(work->plan->pictures, sample, hash_text(HASH_START, sample->image_path), ".png");
-    if (!path)
-        fail(item->row, AACLIP_ERROR_OUT_OF_MEMORY);
-    else if (!make_folder_of(path))
-        fail_with(item->row, "its picture cannot be written");
-    else
-        fail(item->row, write_panels(path, &panels, PICTURE_SIDE));
-    free(path);
 }
 
 /* As aaclip-detect takes it, so that a threshold means the same there. */
@@ -278,8 +261,6 @@ static void write_job(pipeline *work, const job *item)
 {
     image_row *row = item->row;
     const evaluation_plan *plan = work->plan;
-    if (!row->failure && plan->pictures)
-        draw(work, item);
     if (!row->failure && plan->peaks)
         fail(row, find_peak(item));
     uint8_t *truth = !row->failure && plan->pixels ? fit_truth(item) : NULL;
@@ -292,7 +273,7 @@ static void write_job(pipeline *work, const job *item)
         complain(PROGRAM, "%s; --histogram needs less memory", aaclip_last_error());
     fail(row, status);
     if (!status && plan->store && !row->reused &&
-        !store_add(plan->store, row, plan->pixels ? &item->map : NULL)) {
+        !store_add(plan->store, row, plan->pixels || plan->pictures ? &item->map : NULL)) {
         work->broken = true;
         fail_with(row, "its result cannot be kept");
     }

@@ -210,8 +210,29 @@ programs() {
         "$bin/aaclip-$name" --help >/dev/null
     done
     links_to_copy "$bin/aaclip-detect"
+    for name in bench convert detect evaluate generate train; do
+        for file in man/man1/aaclip-$name.1 bash-completion/completions/aaclip-$name \
+            fish/vendor_completions.d/aaclip-$name.fish zsh/site-functions/_aaclip; do
+            [ -s "$(dirname "$bin")/share/$file" ] || {
+                echo "$file is not installed"
+                return 1
+            }
+        done
+    done
     # path,score,...
     awk -F, 'NR == 2 { print "score", $2 }' table.csv >out
+}
+
+# By its name; a copy below a DESTDIR is told where it is.
+small_model() {
+    bin=$(find "$copy" -type d -name bin)
+    [ "$copy" != "$staged" ] || export AACLIP_MODELS="$(dirname "$bin")/share/aaclip/models"
+    "$bin/aaclip-generate" --out . --class wood --size 96 --train 0 --good 1 --defective 0
+    "$bin/aaclip-detect" --model aaclip-mini --class wood --out maps wood/test/good/000.png
+    [ -s maps/000_overlay.png ]
+    if AACLIP_MODELS=/nowhere "$bin/aaclip-detect" --model aaclip-mini --class wood x.png; then
+        return 1
+    fi
 }
 
 # ---- running them
@@ -264,6 +285,8 @@ consumer c-destdir "$CC" "$staged" c exact c_program
 consumer c-prefix "$CC" "$elsewhere" c exact c_program
 consumer programs-destdir "" "$staged" none exact programs
 consumer programs-prefix "" "$elsewhere" none exact programs
+consumer model-destdir "" "$staged" none silent small_model
+consumer model-prefix "" "$elsewhere" none silent small_model
 consumer cpp-cmake "cmake $CXX" "$elsewhere" cpp-cmake exact cpp_cmake
 consumer opencv "opencv4 $CXX" "$elsewhere" opencv exact opencv
 consumer meson-installed "meson $CC" "$elsewhere" meson-subproject exact meson_installed

@@ -538,6 +538,30 @@ class Evaluate(unittest.TestCase):
         self.assertEqual(shown, wanted)
         scale = [pixels.getpixel((3 * left + 1, y)) for y in range(HEIGHT)]
         self.assertEqual((scale[0], scale[-1]), ((255, 0, 0), (0, 0, 255)))
+        self.check_colours(pictures)
+
+    def check_colours(self, pictures):
+        """The corners of the maps, where resizing changes nothing, on the scale of their class."""
+        lines = [json.loads(line) for line in (self.out / "scores.jsonl").read_text().splitlines()]
+        least = min(line["map_least"] for line in lines)
+        largest = max([line["map_largest"] for line in lines] + [lines[0]["levels"] / 2])
+        for path in pictures:
+            defect, number, _ = path.name.split("-")
+            (cached,) = (self.out / "cache").rglob(f"{defect}-{number}-*.npy")
+            data = cached.read_bytes()
+            header = 10 + struct.unpack("<H", data[8:10])[0]
+            rows, columns = map(int, re.search(rb"\((\d+), (\d+)\)", data).groups())
+            values = struct.unpack(f"<{rows * columns}f", data[header:])
+            drawn = Image.open(path).convert("RGB")
+            for x, y in ((0, 0), (1, 0), (0, 1), (1, 1)):
+                value = values[y * (rows - 1) * columns + x * (columns - 1)]
+                v = 4 * (value - least) / (largest - least)
+                colour = [min(max(part, 0), 1) for part in (v - 2, min(v, 4 - v), 2 - v)]
+                place = x * (WIDTH - 1), y * (HEIGHT - 1)
+                photo = drawn.getpixel(place)
+                heat = drawn.getpixel((place[0] + 2 * (WIDTH + GAP), place[1]))
+                for got, below, part in zip(heat, photo, colour):
+                    self.assertAlmostEqual(got, (below + 255 * part) / 2, delta=2)
 
     def test_histogram_and_scores_alone(self):
         self.mvtec()

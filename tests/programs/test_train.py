@@ -208,6 +208,9 @@ class Train(unittest.TestCase):
             *SMALL, *MANIFEST, "--text-epoch", "0", "--save-path", self.folder / "y",
             says="stage 2 needs text adapters",
         )  # fmt: skip
+        plain = self.folder / "plain"  # stage 2 with the text vectors of CLIP itself
+        self.trains(*SMALL, *MANIFEST, "--plain-text", "--image-epoch", "1", "--save-path", plain)
+        self.assertEqual(self.names(plain), ["image_adapter_1.pth", "image_adapter_latest.pth"])
 
     def test_log(self):
         log = self.folder / "log.jsonl"
