@@ -23,8 +23,14 @@
 #define AACLIP_API
 #endif
 
-/** Makes the compiler check a format, argument number `format_index` from 1, as printf's. */
-#if defined(__GNUC__)
+/**
+ * Makes the compiler check a format, argument number `format_index` from 1, as printf's of C,
+ * whichever C library the program uses.
+ */
+#if defined(__MINGW32__) && !defined(__clang__)
+#define AACLIP_PRINTF(format_index, first_argument)                                                \
+    __attribute__((format(gnu_printf, format_index, first_argument)))
+#elif defined(__GNUC__)
 #define AACLIP_PRINTF(format_index, first_argument)                                                \
     __attribute__((format(printf, format_index, first_argument)))
 #else

@@ -46,8 +46,8 @@ typedef struct aaclip_image aaclip_image;
  * the pixels are those of Pillow 13. A PNG without its end, a BMP without its last padding and a
  * JPEG with damaged but complete data are read, as there; a wrong PNG checksum is an error here.
  * Errors: NOT_FOUND, IO, FORMAT (damaged or truncated), UNSUPPORTED (CMYK or 12-bit JPEG, another
- * type of file, more than 178,956,970 pixels, a build without JPEG), OUT_OF_MEMORY. On failure
- * *image is NULL.
+ * type of file, more than 178,956,970 pixels, a build without PNG or JPEG), OUT_OF_MEMORY. On
+ * failure *image is NULL.
  */
 AACLIP_API aaclip_status aaclip_image_open(aaclip_image **image, const char *path);
 
@@ -78,7 +78,7 @@ AACLIP_API aaclip_status aaclip_image_resize(const aaclip_image_view *image, uin
  * @file
  *
  * Writers. Each file appears whole or not at all; existing files are replaced. Errors: IO,
- * INVALID_ARGUMENT, OUT_OF_MEMORY.
+ * INVALID_ARGUMENT, UNSUPPORTED (PNG in a build without it), OUT_OF_MEMORY.
  */
 
 /**

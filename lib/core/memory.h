@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include <aaclip/export.h>
+
 #define AAC_ALIGNMENT 64
 
 /* NULL when out of memory or when count * size overflows. A size of 0 gives a unique pointer. */
@@ -16,7 +18,7 @@ void aac_free(void *pointer);
 
 char *aac_strdup(const char *text);
 /* A new string from a printf format; NULL when out of memory. */
-char *aac_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
+char *aac_format(const char *format, ...) AACLIP_PRINTF(1, 2);
 
 /* false when the result does not fit. */
 bool aac_size_add(size_t *result, size_t a, size_t b);

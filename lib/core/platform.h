@@ -1,10 +1,15 @@
-/* All that differs between operating systems: files, mapping, threads, processors. */
+/*
+ * All that differs between operating systems: files, mapping, threads, processors. The systems' own
+ * calls are in posix/ and windows/, what follows from them in platform.c. Paths are UTF-8 on
+ * Windows and bytes elsewhere.
+ */
 #ifndef AAC_CORE_PLATFORM_H
 #define AAC_CORE_PLATFORM_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <aaclip/status.h>
 
@@ -30,9 +35,19 @@ void aac_prefer_large_pages(void *start, size_t size);
 typedef enum aac_path_kind { AAC_PATH_MISSING, AAC_PATH_FILE, AAC_PATH_DIRECTORY } aac_path_kind;
 aac_path_kind aac_path_kind_of(const char *path);
 
+/* '/', on Windows '\\' too. */
+bool aac_is_separator(char c);
+/* Whether it begins at the root, on Windows at a drive or a share, and is joined to no folder. */
+bool aac_path_is_absolute(const char *path);
+/* The part behind the last separator. */
+const char *aac_path_name(const char *path);
+
 /* Names in a folder, sorted by byte value, without "." and "..". Free with aac_list_free. */
 aaclip_status aac_list_folder(char ***names, size_t *count, const char *path);
 void aac_list_free(char **names, size_t count);
+
+/* Opens to write at the end; NULL with errno. */
+FILE *aac_file_append(const char *path);
 
 /*
  * A file that appears whole or not at all: written under a temporary name beside `path`, flushed
@@ -63,6 +78,16 @@ typedef struct aac_thread aac_thread;
 aac_thread *aac_thread_start(void (*work)(void *user), void *user);
 /* Waits for its end and frees it; accepts NULL. */
 void aac_thread_join(aac_thread *thread);
+
+/*
+ * Blocks for the calling thread, and for those that it starts, the signals that come from outside;
+ * a fault of the thread itself ends it as ever. Nothing where a handler has a stack of its own.
+ */
+typedef struct aac_signals {
+    uint64_t mask[16];
+} aac_signals;
+void aac_signals_block(aac_signals *previous);
+void aac_signals_restore(const aac_signals *previous);
 
 /* Of a clock that only goes forward. */
 double aac_seconds_now(void);

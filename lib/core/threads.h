@@ -2,12 +2,12 @@
 #ifndef AAC_CORE_THREADS_H
 #define AAC_CORE_THREADS_H
 
-#include <signal.h>
+#include "core/platform.h"
 
 /* What the calling thread's parallel regions were like before. */
 typedef struct aac_team {
     int threads, dynamic;
-    sigset_t signals; /* blocked */
+    aac_signals signals; /* blocked */
 } aac_team;
 
 /*

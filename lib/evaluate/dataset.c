@@ -19,8 +19,9 @@ aaclip_status aaclip_dataset_options_init_sized(aaclip_dataset_options *options,
 
 aaclip_status aac_path_join(char path[AAC_PATH_SIZE], const char *folder, const char *name)
 {
-    const char *separator = name[0] == '/' ? "" : "/";
-    int length = snprintf(path, AAC_PATH_SIZE, "%s%s%s", *separator ? folder : "", separator, name);
+    const bool absolute = aac_path_is_absolute(name);
+    int length =
+        snprintf(path, AAC_PATH_SIZE, "%s%s%s", absolute ? "" : folder, absolute ? "" : "/", name);
     if (length < 0 || length >= AAC_PATH_SIZE)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "%s: expected a path below %d bytes", name,
                          AAC_PATH_SIZE);
@@ -182,9 +183,9 @@ static aaclip_status check_options(const aaclip_dataset_options *options)
 static aaclip_status set_root(aac_dataset_reader *reader, const char *root, aac_path_kind kind)
 {
     size_t length = strlen(root);
-    while (kind == AAC_PATH_FILE && length && root[length - 1] != '/')
+    while (kind == AAC_PATH_FILE && length && !aac_is_separator(root[length - 1]))
         length--;
-    while (length > 1 && root[length - 1] == '/')
+    while (length > 1 && aac_is_separator(root[length - 1]))
         length--;
     if (length >= AAC_PATH_SIZE)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "%s: expected a path below %d bytes", root,

@@ -246,8 +246,7 @@ static const char *root_class(const aac_dataset_reader *reader)
 {
     if (reader->options.class_name)
         return reader->options.class_name;
-    const char *slash = strrchr(reader->root, '/');
-    const char *name = slash ? slash + 1 : reader->root;
+    const char *name = aac_path_name(reader->root);
     const bool nameless = !*name || strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
     return nameless ? "object" : name;
 }

@@ -106,7 +106,7 @@ aaclip_status aac_dataset_read_manifest(aac_dataset_reader *reader, const char *
 static const char *below_root(const aaclip_dataset *dataset, const char *path)
 {
     size_t length = strlen(dataset->root);
-    bool below = strncmp(path, dataset->root, length) == 0 && path[length] == '/';
+    bool below = strncmp(path, dataset->root, length) == 0 && aac_is_separator(path[length]);
     return below ? path + length + 1 : path;
 }
 

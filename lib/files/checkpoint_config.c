@@ -203,8 +203,7 @@ static aaclip_status read_metadata(aac_checkpoint_config *config, const aac_tens
 /* A file of this name in the folder of `path`. */
 static aaclip_status find_beside(char **found, const char *path, const char *name)
 {
-    const char *slash = strrchr(path, '/');
-    int length = slash ? (int)(slash - path) + 1 : 0;
+    int length = (int)(aac_path_name(path) - path);
     *found = aac_format("%.*s%s", length, path, name);
     if (!*found)
         return aac_error_memory();

@@ -128,7 +128,9 @@ static int compare_claims(const void *a, const void *b)
     const claim *left = a, *right = b;
     if (left->begin != right->begin)
         return left->begin < right->begin ? -1 : 1;
-    return (left->end > right->end) - (left->end < right->end);
+    if (left->end != right->end)
+        return left->end < right->end ? -1 : 1;
+    return strcmp(left->name, right->name); /* the same complaint on every system */
 }
 
 /* The format allows neither overlaps nor holes nor bytes behind the last tensor. */

@@ -1,10 +1,14 @@
 /* PNG files of every kind as RGB8. */
+#include "images/decoders.h"
+
+#include "core/error.h"
+
+#ifdef AAC_HAVE_PNG
+
 #include <stdbool.h>
 #include <string.h>
 
-#include "core/error.h"
 #include "core/memory.h"
-#include "images/decoders.h"
 #include "images/png_hooks.h"
 
 struct source {
@@ -133,3 +137,13 @@ aaclip_status aac_read_png(aac_pixels *pixels, const uint8_t *data, size_t size)
     png_destroy_read_struct(&png, &info, NULL);
     return status;
 }
+
+#else
+
+aaclip_status aac_read_png(aac_pixels *pixels, const uint8_t *data, size_t size)
+{
+    (void)pixels, (void)data, (void)size;
+    return aac_error(AACLIP_ERROR_UNSUPPORTED, "PNG: this build of the library does not read it");
+}
+
+#endif

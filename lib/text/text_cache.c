@@ -162,8 +162,8 @@ static aaclip_status open_tokenizer(aaclip_text_cache *cache)
     const aac_checkpoint *checkpoint = aac_model_checkpoint(cache->model);
     if (cache->vocabulary)
         return aac_tokenizer_open(&cache->tokenizer, cache->vocabulary, checkpoint->vocabulary);
-    const char *path = aac_tensor_file_path(checkpoint->file), *slash = strrchr(path, '/');
-    char *folder = aac_format("%.*s", slash ? (int)(slash - path) + 1 : 2, slash ? path : "./");
+    const char *path = aac_tensor_file_path(checkpoint->file), *name = aac_path_name(path);
+    char *folder = name > path ? aac_format("%.*s", (int)(name - path), path) : aac_strdup("./");
     if (!folder)
         return aac_error_memory();
     aaclip_status status = aac_tokenizer_open(&cache->tokenizer, folder, checkpoint->vocabulary);

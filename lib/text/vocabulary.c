@@ -356,7 +356,7 @@ static aaclip_status find_merges(char **merges, const char *path)
         *merges = aac_strdup(path);
         return *merges ? AACLIP_OK : aac_error_memory();
     }
-    bool ends_in_slash = *path && path[strlen(path) - 1] == '/';
+    bool ends_in_slash = *path && aac_is_separator(path[strlen(path) - 1]);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         *merges = aac_format("%s%s%s", path, ends_in_slash ? "" : "/", names[i]);
         if (!*merges)
@@ -373,8 +373,7 @@ static aaclip_status find_merges(char **merges, const char *path)
 /* vocab.json beside a file named merges.txt; beside any other name, a name that no file has. */
 static char *json_path_beside(const char *merges)
 {
-    const char *slash = strrchr(merges, '/');
-    const char *name = slash ? slash + 1 : merges;
+    const char *name = aac_path_name(merges);
     if (strcmp(name, "merges.txt") != 0)
         return aac_strdup("");
     return aac_format("%.*svocab.json", (int)(name - merges), merges);

@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/memory.h"
 #include "core/options.h"
+#include "core/platform.h"
 #include "model/fingerprint.h"
 #include "model/model.h"
 #include "train/adapter_files_parts.h"
@@ -151,8 +152,7 @@ static uint64_t fingerprint_samples(const aaclip_dataset *dataset)
     aac_fingerprint fingerprint = aac_fingerprint_start();
     for (size_t i = 0; i < aaclip_dataset_count(dataset); i++) {
         const aaclip_sample *sample = aaclip_dataset_get(dataset, i);
-        const char *slash = strrchr(sample->image_path, '/');
-        const char *name = slash ? slash + 1 : sample->image_path;
+        const char *name = aac_path_name(sample->image_path);
         aac_fingerprint_bytes(&fingerprint, name, strlen(name) + 1);
         aac_fingerprint_bytes(&fingerprint, sample->class_name, strlen(sample->class_name) + 1);
         aac_fingerprint_bytes(&fingerprint, &sample->label, sizeof sample->label);

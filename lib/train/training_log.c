@@ -6,10 +6,11 @@
 #include <jansson.h>
 
 #include "core/error.h"
+#include "core/platform.h"
 
 aaclip_status aac_training_log_open(FILE **log, const char *path)
 {
-    *log = fopen(path, "a");
+    *log = aac_file_append(path);
     if (!*log)
         return aac_error(AACLIP_ERROR_IO, "%s: cannot write: %s", path, strerror(errno));
     return AACLIP_OK;

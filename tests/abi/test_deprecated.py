@@ -21,7 +21,7 @@ struct options {
     int new_member;
 };
 AACLIP_END_DECLS
-AACLIP_API int use(const struct options *options);
+int use(const struct options *options);
 int use(const struct options *options)
 {
     return %s;

@@ -1,37 +1,20 @@
 #include "scratch.h"
 
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
+
+#include "system.h"
 
 int scratch_make(void **state)
 {
-    char *folder = strdup("/tmp/aaclip-api-XXXXXX");
-    *state = folder;
-    return folder && mkdtemp(folder) ? 0 : -1;
-}
-
-/* The next file in a folder, or NULL. */
-static const char *next_file(DIR *folder)
-{
-    struct dirent *entry;
-    while ((entry = readdir(folder)))
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-            return entry->d_name;
-    return NULL;
+    *state = system_temporary_folder("aaclip-api");
+    return *state ? 0 : -1;
 }
 
 int scratch_remove(void **state)
 {
-    char *path = *state;
-    DIR *folder = opendir(path);
-    for (const char *name; folder && (name = next_file(folder));)
-        remove(scratch_path(path, name).path);
-    if (folder)
-        closedir(folder);
-    int result = remove(path);
-    free(path);
+    int result = system_remove(*state);
+    free(*state);
     return result;
 }
 
@@ -53,11 +36,5 @@ void scratch_write(const char *path, const char *text)
 
 size_t scratch_count(const char *folder)
 {
-    size_t count = 0;
-    DIR *files = opendir(folder);
-    while (files && next_file(files))
-        count++;
-    if (files)
-        closedir(files);
-    return count;
+    return system_count_files(folder);
 }

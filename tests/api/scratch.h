@@ -1,4 +1,4 @@
-/* A folder under /tmp for the files that a test writes. */
+/* A temporary folder for the files that a test writes. */
 #ifndef TEST_API_SCRATCH_H
 #define TEST_API_SCRATCH_H
 

@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "system.h"
 #include "text/tokenizer.h"
 
 #define BYTE_TOKENS 514
@@ -16,22 +16,21 @@
  */
 #define HEADER_SIZE 6
 
-static char folder[] = "/tmp/aaclip-fuzz-XXXXXX";
-static char merges_path[sizeof folder + 16], json_path[sizeof folder + 16];
+static char *folder, merges_path[400], json_path[400];
 
 static void remove_folder(void)
 {
-    remove(merges_path);
-    remove(json_path);
-    rmdir(folder);
+    system_remove(folder);
+    free(folder);
 }
 
 static void make_folder(void)
 {
     if (*merges_path)
         return;
-    if (!mkdtemp(folder)) {
-        perror(folder);
+    folder = system_temporary_folder("aaclip-fuzz");
+    if (!folder) {
+        perror("a temporary folder");
         exit(1);
     }
     snprintf(merges_path, sizeof merges_path, "%s/merges.txt", folder);

@@ -14,7 +14,9 @@
 #include "core/error.h"
 #include "core/memory.h"
 #include "core/platform.h"
+#include "core/platform_parts.h"
 #include "core/tensor.h"
+#include "system.h"
 
 static void version_matches_headers(void **state)
 {
@@ -72,8 +74,8 @@ static void size_arithmetic_refuses_to_wrap(void **state)
 static void writer_is_all_or_nothing(void **state)
 {
     (void)state;
-    char folder[] = "/tmp/aaclip-core-XXXXXX";
-    assert_non_null(mkdtemp(folder));
+    char *folder = system_temporary_folder("aaclip-core");
+    assert_non_null(folder);
     char *path = aac_format("%s/file", folder);
     aac_writer *writer = NULL;
     assert_int_equal(aac_writer_open(&writer, path), AACLIP_OK);
@@ -96,9 +98,69 @@ static void writer_is_all_or_nothing(void **state)
     aac_unmap_file(&mapping);
     assert_int_equal(aac_writer_open(&writer, folder), AACLIP_ERROR_IO);
     assert_non_null(strstr(aaclip_last_error(), folder));
-    remove(path);
-    remove(folder);
     aac_free(path);
+    assert_int_equal(system_remove(folder), 0);
+    free(folder);
+}
+
+/* Characters of two, three and four bytes, in names that are written, read, listed and removed. */
+static void names_are_utf8(void **state)
+{
+    (void)state;
+    static const char name[] = "Gew\xc3\xa4hr \xe9\x83\xa8\xe5\x93\x81 \xf0\x9f\x94\xa9";
+    char *folder = system_temporary_folder("aaclip-core"), **names;
+    assert_non_null(folder);
+    char *path = aac_format("%s/%s", folder, name);
+    aac_writer *writer;
+    aac_mapping mapping;
+    size_t count;
+    for (int again = 0; again < 2; again++) { /* the second one takes the place of the first */
+        const char text = (char)('a' + again);
+        assert_int_equal(aac_writer_open(&writer, path), AACLIP_OK);
+        assert_int_equal(aac_writer_write(writer, &text, 1), AACLIP_OK);
+        assert_int_equal(aac_writer_commit(&writer), AACLIP_OK);
+        assert_int_equal(aac_map_file(&mapping, path), AACLIP_OK);
+        assert_int_equal(mapping.data[0], text);
+        aac_unmap_file(&mapping);
+    }
+    FILE *log = aac_file_append(path);
+    assert_non_null(log);
+    assert_true(fputs("c\n", log) >= 0 && fclose(log) == 0);
+    assert_int_equal(aac_map_file(&mapping, path), AACLIP_OK);
+    assert_int_equal(mapping.size, 3); /* a line ends in one byte */
+    assert_memory_equal(mapping.data, "bc\n", 3);
+    aac_unmap_file(&mapping);
+    assert_int_equal(aac_path_kind_of(path), AAC_PATH_FILE);
+    assert_int_equal(aac_list_folder(&names, &count, folder), AACLIP_OK);
+    assert_int_equal(count, 1);
+    assert_string_equal(names[0], name);
+    aac_list_free(names, count);
+    assert_int_equal(aac_writer_open(&writer, path), AACLIP_OK);
+    aac_writer_discard(&writer);
+    aac_file_remove(path);
+    assert_int_equal(system_count_files(folder), 0);
+    aac_free(path);
+    assert_int_equal(system_remove(folder), 0);
+    free(folder);
+}
+
+static void paths_are_cut_at_separators(void **state)
+{
+    (void)state;
+    assert_string_equal(aac_path_name("a/b.pt"), "b.pt");
+    assert_string_equal(aac_path_name("b.pt"), "b.pt");
+    assert_string_equal(aac_path_name("a/"), "");
+    assert_true(aac_path_is_absolute("/a") && !aac_path_is_absolute("a/b"));
+    assert_false(aac_path_is_absolute(""));
+#ifdef _WIN32
+    assert_string_equal(aac_path_name("C:\\a\\b.pt"), "b.pt");
+    assert_string_equal(aac_path_name("a\\b/c.pt"), "c.pt");
+    assert_true(aac_path_is_absolute("C:\\a") && aac_path_is_absolute("d:/a"));
+    assert_true(aac_path_is_absolute("\\\\server\\share"));
+#else
+    assert_string_equal(aac_path_name("a\\b.pt"), "a\\b.pt"); /* a name like any other */
+    assert_false(aac_path_is_absolute("C:/a"));
+#endif
 }
 
 static void strided_tensors_become_rows(void **state)
@@ -126,6 +188,8 @@ int main(void)
         cmocka_unit_test(half_precision_round_trips),
         cmocka_unit_test(size_arithmetic_refuses_to_wrap),
         cmocka_unit_test(writer_is_all_or_nothing),
+        cmocka_unit_test(names_are_utf8),
+        cmocka_unit_test(paths_are_cut_at_separators),
         cmocka_unit_test(strided_tensors_become_rows),
     };
     return cmocka_run_group_tests_name("core", tests, NULL, NULL);

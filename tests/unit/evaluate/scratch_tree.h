@@ -1,4 +1,4 @@
-/* A folder under /tmp that a test fills with the folders, images and lists of a data set. */
+/* A temporary folder that a test fills with the folders, images and lists of a data set. */
 #ifndef TEST_SCRATCH_TREE_H
 #define TEST_SCRATCH_TREE_H
 
@@ -13,7 +13,8 @@ int scratch_tree_remove(void **state);
 void scratch_tree_text(const char *root, const char *path, const char *text);
 /* A small image of the type that the ending names: png, bmp, jpg or jpeg, in any case. */
 void scratch_tree_image(const char *root, const char *path);
-/* A PNG of a size, noise from `seed`; grey values of 0 and 255 when it is a mask. */
+/* A PNG, in a build without it a BMP, of a size: noise from `seed`; grey values of 0 and 255 when
+ * it is a mask. */
 void scratch_tree_noise(const char *root, const char *path, uint32_t width, uint32_t height,
                         uint32_t seed);
 void scratch_tree_mask(const char *root, const char *path, uint32_t width, uint32_t height,

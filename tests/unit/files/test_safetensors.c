@@ -8,8 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include <cmocka.h>
 #include <jansson.h>
 
@@ -17,6 +15,7 @@
 #include "core/memory.h"
 #include "core/platform.h"
 #include "files/tensor_file.h"
+#include "system.h"
 
 /* Opening must fail with exactly "<path>: <text>"; behind "..." the JSON library has its word. */
 static void refuse(const char *path, aaclip_status expected, const char *text)
@@ -146,23 +145,15 @@ static void what_cannot_be_written_leaves_nothing(void **state)
     const aac_tensor_source narrowed = {matrix("n", AAC_I64, integers), AAC_U8};
     const aac_tensor_source fine = {matrix("n", AAC_I64, integers), AAC_I64};
     const aac_metadata latin = {"key", "\xfc"};
-    char *path = aac_format("%s/out.safetensors", (char *)*state), **names;
-    char *pipe = aac_format("%s/pipe", (char *)*state);
-    size_t count;
+    char *path = aac_format("%s/out.safetensors", (char *)*state);
     assert_int_equal(aac_safetensors_write(path, &narrowed, 1, NULL, 0), AACLIP_ERROR_UNSUPPORTED);
     assert_string_equal(aaclip_last_error(), "n: cannot be stored as uint8");
     assert_int_not_equal(aac_safetensors_write(path, &fine, 1, &latin, 1), AACLIP_OK);
     assert_non_null(strstr(aaclip_last_error(), path));
     assert_int_equal(aac_safetensors_write(*state, &fine, 1, NULL, 0), AACLIP_ERROR_IO);
     assert_non_null(strstr(aaclip_last_error(), "Is a directory"));
-    assert_int_equal(mkfifo(pipe, 0600), 0);
-    assert_int_equal(aac_safetensors_write(pipe, &fine, 1, NULL, 0), AACLIP_ERROR_IO);
-    assert_non_null(strstr(aaclip_last_error(), "not a regular file"));
-    assert_int_equal(aac_list_folder(&names, &count, *state), AACLIP_OK);
-    assert_int_equal(count, 1); /* the pipe */
-    aac_list_free(names, count);
+    assert_int_equal(system_count_files(*state), 0);
     aac_free(path);
-    aac_free(pipe);
 }
 
 static void no_file_of_tensors_is_told(void **state)
@@ -175,10 +166,21 @@ static void no_file_of_tensors_is_told(void **state)
         refuse(path, AACLIP_ERROR_FORMAT, neither);
         aac_free(path);
     }
-    char *pipe = aac_format("%s/pipe", (char *)*state);
-    assert_int_equal(mkfifo(pipe, 0600), 0);
-    refuse(pipe, AACLIP_ERROR_IO, "expected a regular file");
     refuse(*state, AACLIP_ERROR_IO, "expected a regular file");
+}
+
+static void pipes_are_neither_read_nor_replaced(void **state)
+{
+    if (!system_is_posix())
+        skip();
+    static const int64_t integers[6];
+    const aac_tensor_source fine = {matrix("n", AAC_I64, integers), AAC_I64};
+    char *pipe = aac_format("%s/pipe", (char *)*state);
+    assert_int_equal(system_make_pipe(pipe), 0);
+    refuse(pipe, AACLIP_ERROR_IO, "expected a regular file");
+    assert_int_equal(aac_safetensors_write(pipe, &fine, 1, NULL, 0), AACLIP_ERROR_IO);
+    assert_non_null(strstr(aaclip_last_error(), "not a regular file"));
+    assert_int_equal(system_count_files(*state), 1); /* the pipe */
     aac_free(pipe);
 }
 
@@ -201,7 +203,7 @@ static void lies_about_the_length_are_refused(void **state)
         aac_free(path);
     }
     char *path = scratch_file(*state, "large.safetensors", "\x01\xe1\xf5\x05\0\0\0\0{", 9);
-    assert_int_equal(truncate(path, 100000001 + 8), 0);
+    assert_int_equal(system_resize_file(path, 100000001 + 8), 0);
     refuse(path, AACLIP_ERROR_FORMAT,
            "safetensors: header: expected at most 100000000 bytes, found 100000001");
     aac_free(path);
@@ -299,7 +301,7 @@ static void every_truncation_is_refused(void **state)
     assert_int_equal(aac_tensor_file_count(file), 2);
     aac_tensor_file_close(&file);
     for (size_t size = 8 + strlen(header) + 11; size-- > 0;) {
-        assert_int_equal(truncate(path, (off_t)size), 0);
+        assert_int_equal(system_resize_file(path, size), 0);
         assert_int_equal(aac_tensor_file_open(&file, path), AACLIP_ERROR_FORMAT);
         assert_int_equal(strncmp(aaclip_last_error(), path, strlen(path)), 0);
     }
@@ -315,7 +317,7 @@ int main(void)
         IN_SCRATCH(what_is_written_is_read),     IN_SCRATCH(what_cannot_be_written_leaves_nothing),
         IN_SCRATCH(no_file_of_tensors_is_told),  IN_SCRATCH(lies_about_the_length_are_refused),
         IN_SCRATCH(lies_of_a_header_are_named),  IN_SCRATCH(deep_nesting_is_refused),
-        IN_SCRATCH(every_truncation_is_refused),
+        IN_SCRATCH(every_truncation_is_refused), IN_SCRATCH(pipes_are_neither_read_nor_replaced),
     };
     return cmocka_run_group_tests_name("safetensors", tests, NULL, NULL);
 }

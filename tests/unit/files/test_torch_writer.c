@@ -4,11 +4,9 @@
 #include <setjmp.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <cmocka.h>
 
 #include "../text/failing_allocator.h"
@@ -18,6 +16,7 @@
 #include "files/tensor_file.h"
 #include "files/torch_writer.h"
 #include "files/zip.h"
+#include "system.h"
 
 static char *in_folder(void **state, const char *name)
 {
@@ -268,24 +267,20 @@ static void an_unwritable_place_is_an_io_error(void **state)
 
 static void a_full_disk_is_an_io_error_and_leaves_no_file(void **state)
 {
+    if (!system_is_posix())
+        skip();
     static const float values[4096];
     const aac_tensor tensor = {
         .dtype = AAC_F32, .rank = 1, .shape = {4096}, .stride = {1}, .data = values};
-    struct rlimit before, limit;
     char *path = in_folder(state, "full.pth");
-    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
-    limit = before;
-    limit.rlim_cur = 8192;
-    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    assert_int_equal(system_limit_files(8192), 0);
     aac_torch_writer *writer = open_writer(path);
     aac_torch_begin(writer, AAC_TORCH_LIST);
     aac_torch_tensor(writer, &tensor);
     aac_torch_tensor(writer, &tensor);
     aac_torch_end(writer);
     aaclip_status status = aac_torch_writer_commit(&writer);
-    setrlimit(RLIMIT_FSIZE, &before);
-    signal(SIGXFSZ, handler);
+    assert_int_equal(system_limit_files(0), 0);
     assert_int_equal(status, AACLIP_ERROR_IO);
     assert_non_null(strstr(aaclip_last_error(), "full.pth: cannot write"));
     assert_int_equal(aac_path_kind_of(path), AAC_PATH_MISSING);

@@ -15,6 +15,12 @@
 #define HAVE_JPEG 0
 #endif
 
+#ifdef AAC_HAVE_PNG
+#define HAVE_PNG 1
+#else
+#define HAVE_PNG 0
+#endif
+
 struct listed {
     char name[64];
     uint32_t width, height;
@@ -25,7 +31,7 @@ static int next_listed(FILE *listing, struct listed *file)
 {
     while (fscanf(listing, "%63s %u %u %u", file->name, &file->width, &file->height, &file->crc) ==
            4)
-        if (HAVE_JPEG || !strstr(file->name, ".jpg"))
+        if ((HAVE_JPEG || !strstr(file->name, ".jpg")) && (HAVE_PNG || !strstr(file->name, ".png")))
             return 1;
     return 0;
 }
@@ -83,7 +89,7 @@ static void every_kind_equals_pillow(void **state)
         count++;
     }
     fclose(listing);
-    assert_true(count > 80);
+    assert_true(count > (HAVE_PNG ? 80 : 60));
 }
 
 static void refusals_are_clear(void **state)
@@ -92,6 +98,10 @@ static void refusals_are_clear(void **state)
     size_t size;
     uint8_t *bytes = golden_bytes("other.gif", &size);
     expect(bytes, size, AACLIP_ERROR_UNSUPPORTED, "another type of file");
+    free(bytes);
+    bytes = golden_bytes("palette8.png", &size);
+    expect(bytes, HAVE_PNG ? 20 : size, HAVE_PNG ? AACLIP_ERROR_FORMAT : AACLIP_ERROR_UNSUPPORTED,
+           HAVE_PNG ? "truncated" : "PNG: this build");
     free(bytes);
     bytes = golden_bytes("cmyk.jpg", &size);
     expect(bytes, size, AACLIP_ERROR_UNSUPPORTED, HAVE_JPEG ? "CMYK" : "this build");
@@ -190,16 +200,17 @@ static void damaged_files_do_not_crash(void **state)
     assert_true(refused > 1000);
 }
 
-static void put_be32(uint8_t *bytes, uint32_t value)
-{
-    for (int i = 0; i < 4; i++)
-        bytes[i] = (uint8_t)(value >> (24 - 8 * i));
-}
-
 static void put_le32(uint8_t *bytes, uint32_t value)
 {
     for (int i = 0; i < 4; i++)
         bytes[i] = (uint8_t)(value >> (8 * i));
+}
+
+#ifdef AAC_HAVE_PNG
+static void put_be32(uint8_t *bytes, uint32_t value)
+{
+    for (int i = 0; i < 4; i++)
+        bytes[i] = (uint8_t)(value >> (24 - 8 * i));
 }
 
 /* A PNG fixture with other sides and a checksum that fits. */
@@ -263,6 +274,21 @@ static void png_chunks_out_of_order(void **state)
     free(moved);
     free(bytes);
 }
+
+#else
+
+static void png_headers_that_lie(void **state)
+{
+    (void)state;
+    skip(); /* a build without PNG */
+}
+
+static void png_chunks_out_of_order(void **state)
+{
+    (void)state;
+    skip();
+}
+#endif
 
 static void expect_bmp_field(const char *name, size_t at, uint32_t value, aaclip_status expected,
                              const char *text)
@@ -395,14 +421,35 @@ static void endless_scans_are_refused(void **state)
     free(longer);
     free(bytes);
 }
+
+#else
+
+static void jpeg_headers_that_lie(void **state)
+{
+    (void)state;
+    skip(); /* a build without JPEG */
+}
+
+static void endless_scans_are_refused(void **state)
+{
+    (void)state;
+    skip();
+}
 #endif
 
 static void allocations_may_fail(void **state)
 {
     (void)state;
-    static const char *const names[] = {"rgb8-interlaced.png", "grey16.png", "palette4.png",
-                                        "bits8.bmp",           "rle4.bmp",   "colour-420.jpg"};
-    for (size_t i = 0; i < sizeof names / sizeof *names - !HAVE_JPEG; i++) {
+    static const char *const names[] = {
+        "bits8.bmp",           "rle4.bmp",
+#ifdef AAC_HAVE_PNG
+        "rgb8-interlaced.png", "grey16.png", "palette4.png",
+#endif
+#ifdef AAC_HAVE_JPEG
+        "colour-420.jpg",
+#endif
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         size_t size;
         uint8_t *bytes = golden_bytes(names[i], &size);
         aaclip_image *image;
@@ -429,9 +476,7 @@ int main(void)
         cmocka_unit_test(truncated_files_are_refused), cmocka_unit_test(damaged_files_do_not_crash),
         cmocka_unit_test(png_headers_that_lie),        cmocka_unit_test(png_chunks_out_of_order),
         cmocka_unit_test(bmp_headers_that_lie),        cmocka_unit_test(run_lengths_stay_inside),
-#ifdef AAC_HAVE_JPEG
         cmocka_unit_test(jpeg_headers_that_lie),       cmocka_unit_test(endless_scans_are_refused),
-#endif
         cmocka_unit_test(allocations_may_fail),
     };
     return cmocka_run_group_tests_name("decode", tests, NULL, NULL);

@@ -44,7 +44,9 @@ static aaclip_model *open_model(const char *folder, float value)
     aaclip_model *model;
     aaclip_model_options options;
     tensor_list_openai(&clip, "", &sizes);
-    char *path = tensor_list_write(&clip, folder, "clip.safetensors", NULL, 0);
+    char name[40]; /* Windows replaces no file that an open model has mapped */
+    snprintf(name, sizeof name, "clip-%g.safetensors", (double)value);
+    char *path = tensor_list_write(&clip, folder, name, NULL, 0);
     aaclip_model_options_init(&options);
     options.backend = "reference";
     options.threads = 1;

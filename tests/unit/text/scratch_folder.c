@@ -5,30 +5,19 @@
 #include <string.h>
 
 #include "core/memory.h"
-#include "core/platform.h"
+#include "system.h"
 
 int scratch_folder_make(void **state)
 {
-    char *folder = aac_strdup("/tmp/aaclip-text-XXXXXX");
-    *state = folder;
-    return folder && mkdtemp(folder) ? 0 : -1;
+    *state = system_temporary_folder("aaclip-text");
+    return *state ? 0 : -1;
 }
 
 int scratch_folder_remove(void **state)
 {
-    char **names;
-    size_t count;
-    if (aac_list_folder(&names, &count, *state))
-        return -1;
-    for (size_t i = 0; i < count; i++) {
-        char *path = aac_format("%s/%s", (char *)*state, names[i]);
-        remove(path);
-        aac_free(path);
-    }
-    aac_list_free(names, count);
-    remove(*state);
-    aac_free(*state);
-    return 0;
+    int result = system_remove(*state);
+    free(*state);
+    return result;
 }
 
 char *scratch_file(const char *folder, const char *name, const void *data, size_t size)

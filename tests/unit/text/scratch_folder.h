@@ -1,4 +1,4 @@
-/* A folder under /tmp for the files that a test writes. */
+/* A temporary folder for the files that a test writes. */
 #ifndef TEST_SCRATCH_FOLDER_H
 #define TEST_SCRATCH_FOLDER_H
 

@@ -188,7 +188,7 @@ static void errors_come_in_their_place(void **state)
 {
     const char *root = *state;
     aaclip_dataset *dataset = make_dataset(root);
-    scratch_tree_text(root, "train/good/002.png", "\x89PNG\r\n\x1a\nbroken");
+    scratch_tree_text(root, "train/good/002.png", "BM, but broken");
     scratch_tree_mask(root, "ground_truth/bent/003_mask.png", 39, 83, 1); /* the image: 39x84 */
     size_t order[] = {0, 1, 2, 17, 16};
     for (unsigned threads = 0; threads < 4; threads++) {

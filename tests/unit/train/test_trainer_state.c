@@ -148,7 +148,7 @@ static void change_phrases(training *setup)
 
 static void change_prompts(training *setup)
 {
-    setup->options.prompts = GOLDEN_DIR "/../reference/prompts-document.json";
+    setup->options.prompts = REFERENCE_DIR "/prompts-document.json";
 }
 
 static void change_samples(training *setup)

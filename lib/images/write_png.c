@@ -1,5 +1,4 @@
-/* Writers of PNG and NumPy files, whole or not at all. */
-#include <stdio.h>
+/* PNG files, whole or not at all. */
 #include <stdbool.h>
 #include <string.h>
 
@@ -8,20 +7,26 @@
 #include "core/error.h"
 #include "core/memory.h"
 #include "core/platform.h"
-#include "core/tensor.h"
-#include "images/png_hooks.h"
 #include "images/view.h"
+#ifdef AAC_HAVE_PNG
+#include "images/png_hooks.h"
+#endif
 
 /* An image on its way into a PNG; `fill` gives row y as the file holds it. */
 struct png_job {
     uint32_t width, height;
-    int depth, colour_type;
+    int depth;
+    bool grey; /* else RGB */
     void (*fill)(const struct png_job *job, uint32_t y, uint8_t *row);
     const aaclip_image_view *view;
     const float *values;
+#ifdef AAC_HAVE_PNG
     aac_writer *writer;
     aac_png_failure failure;
+#endif
 };
+
+#ifdef AAC_HAVE_PNG
 
 static void write_bytes(png_structp png, png_bytep data, size_t size)
 {
@@ -43,8 +48,9 @@ static bool emit(png_structp png, png_infop info, struct png_job *job, uint8_t *
         return false;
     png_set_write_fn(png, job, write_bytes, flush_nothing);
     png_set_user_limits(png, PNG_UINT_31_MAX, PNG_UINT_31_MAX);
-    png_set_IHDR(png, info, job->width, job->height, job->depth, job->colour_type,
-                 PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+    png_set_IHDR(png, info, job->width, job->height, job->depth,
+                 job->grey ? PNG_COLOR_TYPE_GRAY : PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE,
+                 PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
     png_write_info(png, info);
     for (uint32_t y = 0; y < job->height; y++) {
         job->fill(job, y, row);
@@ -82,6 +88,17 @@ static aaclip_status write_png(const char *path, struct png_job *job)
     return status;
 }
 
+#else
+
+static aaclip_status write_png(const char *path, struct png_job *job)
+{
+    (void)job;
+    return aac_error(AACLIP_ERROR_UNSUPPORTED,
+                     "%s: PNG: this build of the library does not write it", path);
+}
+
+#endif
+
 static void fill_view(const struct png_job *job, uint32_t y, uint8_t *row)
 {
     if (job->view->format == AACLIP_PIXEL_GRAY8)
@@ -112,8 +129,7 @@ aaclip_status aaclip_write_png(const char *path, const aaclip_image_view *image)
         .width = image->width,
         .height = image->height,
         .depth = 8,
-        .colour_type =
-            image->format == AACLIP_PIXEL_GRAY8 ? PNG_COLOR_TYPE_GRAY : PNG_COLOR_TYPE_RGB,
+        .grey = image->format == AACLIP_PIXEL_GRAY8,
         .fill = fill_view,
         .view = image,
     };
@@ -132,69 +148,9 @@ aaclip_status aaclip_write_png16(const char *path, const float *values, uint32_t
         .width = width,
         .height = height,
         .depth = 16,
-        .colour_type = PNG_COLOR_TYPE_GRAY,
+        .grey = true,
         .fill = fill_values,
         .values = values,
     };
     return write_png(path, &job);
-}
-
-#define NPY_HEADER_SIZE 256
-
-/*
- * Version 1.0: magic, length of the text (little endian), text that ends in a newline and fills the
- * header up to a multiple of 64. Returns the whole size.
- */
-static size_t npy_header(char *header, const size_t *shape, unsigned rank)
-{
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    const char *type = "<f4";
-#else
-    const char *type = ">f4";
-#endif
-    const size_t prefix = 10;
-    size_t end =
-        prefix + (size_t)sprintf(header + prefix,
-                                 "{'descr': '%s', 'fortran_order': False, 'shape': (", type);
-    for (unsigned i = 0; i < rank; i++)
-        end += (size_t)sprintf(header + end, "%s%zu", i ? ", " : "", shape[i]);
-    end += (size_t)sprintf(header + end, "%s), }", rank == 1 ? "," : "");
-    size_t size = (end + 1 + 63) / 64 * 64;
-    memset(header + end, ' ', size - end);
-    header[size - 1] = '\n';
-    memcpy(header, "\x93NUMPY\x01\x00", 8);
-    header[8] = (char)((size - prefix) & 0xff);
-    header[9] = (char)((size - prefix) >> 8);
-    return size;
-}
-
-aaclip_status aaclip_write_npy(const char *path, const float *values, const size_t *shape,
-                               unsigned rank)
-{
-    if (!path || !shape || rank < 1 || rank > AAC_MAX_RANK)
-        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
-                         "aaclip_write_npy: expected a path, a shape and rank 1 to %d, found rank "
-                         "%u",
-                         AAC_MAX_RANK, rank);
-    size_t bytes = sizeof *values;
-    for (unsigned i = 0; i < rank; i++)
-        if (!aac_size_multiply(&bytes, bytes, shape[i]))
-            return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "%s: the shape exceeds the memory",
-                             path);
-    if (bytes && !values)
-        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "%s: no values", path);
-    char header[NPY_HEADER_SIZE];
-    size_t header_size = npy_header(header, shape, rank);
-    aac_writer *writer;
-    aaclip_status status = aac_writer_open(&writer, path);
-    if (status)
-        return status;
-    status = aac_writer_write(writer, header, header_size);
-    if (!status)
-        status = aac_writer_write(writer, values, bytes);
-    if (status)
-        aac_writer_discard(&writer);
-    else
-        status = aac_writer_commit(&writer);
-    return status;
 }

@@ -1,0 +1,318 @@
+/*
+ * Files on Windows 8 or newer. Paths become UTF-16, errors of the system those of the C library. A
+ * path has at most 260 characters, unless the program declares itself aware of long ones.
+ */
+#define _WIN32_WINNT 0x0602
+#define WIN32_LEAN_AND_MEAN
+#define NOMINMAX
+
+#include "core/platform.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <io.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <wchar.h>
+#include <windows.h>
+
+#include "core/error.h"
+#include "core/platform_parts.h"
+
+static int errno_of(DWORD error)
+{
+    static const struct {
+        DWORD system;
+        int c;
+    } known[] = {
+        {ERROR_FILE_NOT_FOUND, ENOENT},
+        {ERROR_PATH_NOT_FOUND, ENOENT},
+        {ERROR_INVALID_NAME, ENOENT},
+        {ERROR_BAD_NETPATH, ENOENT},
+        {ERROR_ACCESS_DENIED, EACCES},
+        {ERROR_SHARING_VIOLATION, EACCES},
+        {ERROR_LOCK_VIOLATION, EACCES},
+        {ERROR_USER_MAPPED_FILE, EACCES},
+        {ERROR_FILE_EXISTS, EEXIST},
+        {ERROR_ALREADY_EXISTS, EEXIST},
+        {ERROR_DISK_FULL, ENOSPC},
+        {ERROR_HANDLE_DISK_FULL, ENOSPC},
+        {ERROR_NOT_ENOUGH_MEMORY, ENOMEM},
+        {ERROR_OUTOFMEMORY, ENOMEM},
+        {ERROR_NO_UNICODE_TRANSLATION, EILSEQ},
+        {ERROR_DIRECTORY, ENOTDIR},
+        {ERROR_WRITE_PROTECT, EROFS},
+        {ERROR_TOO_MANY_OPEN_FILES, EMFILE},
+    };
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (known[i].system == error)
+            return known[i].c;
+    return EIO;
+}
+
+static void take_error(void)
+{
+    errno = errno_of(GetLastError());
+}
+
+/*
+ * The path in UTF-16 with `tail` behind it; NULL with errno. Memory of the C library as everything
+ * that a system's own call takes: free it with free().
+ */
+static wchar_t *widen(const char *path, const wchar_t *tail)
+{
+    int length = MultiByteToWideChar(CP_UTF8, MB_ERR_INVALID_CHARS, path, -1, NULL, 0);
+    if (length == 0) {
+        take_error();
+        return NULL;
+    }
+    wchar_t *wide = calloc((size_t)length + wcslen(tail), sizeof *wide);
+    if (!wide)
+        return NULL;
+    MultiByteToWideChar(CP_UTF8, MB_ERR_INVALID_CHARS, path, -1, wide, length);
+    return wcscat(wide, tail);
+}
+
+/* Others may go on to write, rename and remove the file, as far as the system lets them. */
+static HANDLE open_existing(const char *path, DWORD access)
+{
+    wchar_t *wide = widen(path, L"");
+    if (!wide)
+        return INVALID_HANDLE_VALUE;
+    HANDLE file = CreateFileW(wide, access, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE,
+                              NULL, OPEN_EXISTING, FILE_FLAG_BACKUP_SEMANTICS, NULL);
+    if (file == INVALID_HANDLE_VALUE)
+        take_error();
+    free(wide);
+    return file;
+}
+
+static bool is_folder(HANDLE file)
+{
+    BY_HANDLE_FILE_INFORMATION info;
+    return GetFileInformationByHandle(file, &info) &&
+           (info.dwFileAttributes & FILE_ATTRIBUTE_DIRECTORY);
+}
+
+static bool is_regular(HANDLE file)
+{
+    return GetFileType(file) == FILE_TYPE_DISK && !is_folder(file);
+}
+
+static const unsigned char empty_file[1];
+
+static aaclip_status map_handle(aac_mapping *mapping, HANDLE file, const char *path)
+{
+    LARGE_INTEGER size;
+    if (!is_regular(file) || !GetFileSizeEx(file, &size))
+        return aac_error(AACLIP_ERROR_IO, "%s: expected a regular file", path);
+    if (size.QuadPart == 0) {
+        mapping->data = empty_file; /* the system maps no empty file */
+        return AACLIP_OK;
+    }
+    /* The view keeps the mapping, the mapping the file: both handles may be closed. */
+    HANDLE section = CreateFileMappingW(file, NULL, PAGE_READONLY, 0, 0, NULL);
+    const void *data = section ? MapViewOfFile(section, FILE_MAP_READ, 0, 0, 0) : NULL;
+    if (!data)
+        take_error();
+    if (section)
+        CloseHandle(section);
+    if (!data)
+        return aac_error(AACLIP_ERROR_IO, "%s: cannot map: %s", path, strerror(errno));
+    mapping->data = data;
+    mapping->size = (size_t)size.QuadPart;
+    return AACLIP_OK;
+}
+
+aaclip_status aac_map_file(aac_mapping *mapping, const char *path)
+{
+    *mapping = (aac_mapping){0};
+    HANDLE file = open_existing(path, GENERIC_READ);
+    if (file == INVALID_HANDLE_VALUE)
+        return aac_error(errno == ENOENT ? AACLIP_ERROR_NOT_FOUND : AACLIP_ERROR_IO, "%s: %s", path,
+                         strerror(errno));
+    aaclip_status status = map_handle(mapping, file, path);
+    CloseHandle(file);
+    return status;
+}
+
+void aac_unmap_file(aac_mapping *mapping)
+{
+    if (mapping->size)
+        UnmapViewOfFile(mapping->data);
+    *mapping = (aac_mapping){0};
+}
+
+void aac_mapping_release(const void *start, size_t size)
+{
+    SYSTEM_INFO system;
+    GetSystemInfo(&system);
+    uintptr_t page = system.dwPageSize;
+    uintptr_t first = ((uintptr_t)start + page - 1) & ~(page - 1);
+    uintptr_t end = ((uintptr_t)start + size) & ~(page - 1);
+    if (first < end)
+        VirtualUnlock((void *)first, end - first); /* what is not locked leaves the working set */
+}
+
+void aac_mapping_prefetch(const aac_mapping *mapping)
+{
+    WIN32_MEMORY_RANGE_ENTRY range = {(void *)mapping->data, mapping->size};
+    if (mapping->size)
+        PrefetchVirtualMemory(GetCurrentProcess(), 1, &range, 0);
+}
+
+/* Large pages need a right that programs do not have. */
+void aac_prefer_large_pages(void *start, size_t size)
+{
+    (void)start, (void)size;
+}
+
+aac_path_kind aac_path_kind_of(const char *path)
+{
+    wchar_t *wide = widen(path, L"");
+    DWORD attributes = wide ? GetFileAttributesW(wide) : INVALID_FILE_ATTRIBUTES;
+    free(wide);
+    if (attributes == INVALID_FILE_ATTRIBUTES)
+        return AAC_PATH_MISSING;
+    return attributes & FILE_ATTRIBUTE_DIRECTORY ? AAC_PATH_DIRECTORY : AAC_PATH_FILE;
+}
+
+bool aac_is_separator(char c)
+{
+    return c == '/' || c == '\\';
+}
+
+bool aac_path_is_absolute(const char *path)
+{
+    bool drive =
+        ((*path >= 'A' && *path <= 'Z') || (*path >= 'a' && *path <= 'z')) && path[1] == ':';
+    return drive || aac_is_separator(*path);
+}
+
+/* The search finds its first name when it is opened. */
+struct aac_folder {
+    HANDLE search;
+    WIN32_FIND_DATAW entry;
+    bool first;
+    char name[4 * MAX_PATH];
+};
+
+aac_folder *aac_folder_open(const char *path)
+{
+    aac_folder *folder = malloc(sizeof *folder);
+    wchar_t *pattern = widen(path, L"\\*");
+    if (!folder || !pattern) {
+        free(folder);
+        free(pattern);
+        return NULL;
+    }
+    folder->search = FindFirstFileW(pattern, &folder->entry);
+    folder->first = true;
+    if (folder->search == INVALID_HANDLE_VALUE) {
+        take_error();
+        free(folder);
+        folder = NULL;
+    }
+    free(pattern);
+    return folder;
+}
+
+const char *aac_folder_next(aac_folder *folder)
+{
+    errno = 0;
+    if (!folder->first && !FindNextFileW(folder->search, &folder->entry)) {
+        if (GetLastError() != ERROR_NO_MORE_FILES)
+            take_error();
+        return NULL;
+    }
+    folder->first = false;
+    if (!WideCharToMultiByte(CP_UTF8, WC_ERR_INVALID_CHARS, folder->entry.cFileName, -1,
+                             folder->name, sizeof folder->name, NULL, NULL)) {
+        take_error();
+        return NULL;
+    }
+    return folder->name;
+}
+
+void aac_folder_close(aac_folder *folder)
+{
+    FindClose(folder->search);
+    free(folder);
+}
+
+FILE *aac_file_append(const char *path)
+{
+    wchar_t *wide = widen(path, L"");
+    FILE *file = wide ? _wfopen(wide, L"ab") : NULL; /* lines end as elsewhere */
+    free(wide);
+    return file;
+}
+
+const char *aac_path_obstacle(const char *path)
+{
+    HANDLE file = open_existing(path, 0);
+    if (file == INVALID_HANDLE_VALUE)
+        return NULL;
+    const char *obstacle = is_folder(file)    ? strerror(EISDIR)
+                           : is_regular(file) ? NULL
+                                              : "not a regular file";
+    CloseHandle(file);
+    return obstacle;
+}
+
+/* mkstemp knows no UTF-16. Names differ by process, thread, time and try. */
+FILE *aac_file_create_beside(char *name, const char *path)
+{
+    for (unsigned try = 0; try < 1000; try++) {
+        LARGE_INTEGER now;
+        QueryPerformanceCounter(&now);
+        uint32_t mix =
+            (uint32_t)now.QuadPart ^ (GetCurrentProcessId() << 16) ^ GetCurrentThreadId();
+        mix = (mix + try) * 2654435761u;
+        sprintf(name, "%s.%06x", path, (unsigned)(mix >> 8));
+        wchar_t *wide = widen(name, L"");
+        if (!wide)
+            return NULL;
+        int file = _wopen(wide, _O_CREAT | _O_EXCL | _O_WRONLY | _O_BINARY | _O_NOINHERIT,
+                          _S_IREAD | _S_IWRITE);
+        free(wide);
+        FILE *stream = file >= 0 ? _fdopen(file, "wb") : NULL;
+        if (file >= 0 && !stream) {
+            _close(file);
+            aac_file_remove(name);
+            errno = ENOMEM;
+        }
+        if (stream || errno != EEXIST)
+            return stream;
+    }
+    return NULL;
+}
+
+bool aac_file_flush(FILE *file)
+{
+    return fflush(file) == 0 && _commit(_fileno(file)) == 0; /* FlushFileBuffers */
+}
+
+/* rename() refuses a file that stands there. So does this one while a program has it mapped. */
+bool aac_file_replace(const char *from, const char *to)
+{
+    wchar_t *wide_from = widen(from, L""), *wide_to = widen(to, L"");
+    bool done = false;
+    if (wide_from && wide_to) {
+        done = MoveFileExW(wide_from, wide_to, MOVEFILE_REPLACE_EXISTING | MOVEFILE_WRITE_THROUGH);
+        if (!done)
+            take_error();
+    }
+    free(wide_from);
+    free(wide_to);
+    return done;
+}
+
+void aac_file_remove(const char *path)
+{
+    wchar_t *wide = widen(path, L"");
+    if (wide)
+        DeleteFileW(wide);
+    free(wide);
+}

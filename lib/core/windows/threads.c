@@ -1,0 +1,128 @@
+/* Threads, time and processors on Windows 8 or newer. */
+#define _WIN32_WINNT 0x0602
+#define WIN32_LEAN_AND_MEAN
+
+#include "core/platform.h"
+
+#include <process.h>
+#include <windows.h>
+
+#include "core/memory.h"
+
+struct aac_mutex {
+    SRWLOCK native;
+};
+
+aac_mutex *aac_mutex_new(void)
+{
+    aac_mutex *mutex = aac_alloc(sizeof *mutex);
+    if (mutex)
+        InitializeSRWLock(&mutex->native);
+    return mutex;
+}
+
+void aac_mutex_free(aac_mutex *mutex)
+{
+    aac_free(mutex);
+}
+
+void aac_mutex_lock(aac_mutex *mutex)
+{
+    AcquireSRWLockExclusive(&mutex->native);
+}
+
+void aac_mutex_unlock(aac_mutex *mutex)
+{
+    ReleaseSRWLockExclusive(&mutex->native);
+}
+
+struct aac_condition {
+    CONDITION_VARIABLE native;
+};
+
+aac_condition *aac_condition_new(void)
+{
+    aac_condition *condition = aac_alloc(sizeof *condition);
+    if (condition)
+        InitializeConditionVariable(&condition->native);
+    return condition;
+}
+
+void aac_condition_free(aac_condition *condition)
+{
+    aac_free(condition);
+}
+
+void aac_condition_wait(aac_condition *condition, aac_mutex *mutex)
+{
+    SleepConditionVariableSRW(&condition->native, &mutex->native, INFINITE, 0);
+}
+
+void aac_condition_wake_all(aac_condition *condition)
+{
+    WakeAllConditionVariable(&condition->native);
+}
+
+struct aac_thread {
+    HANDLE native;
+    void (*work)(void *user);
+    void *user;
+};
+
+static unsigned __stdcall run_thread(void *argument)
+{
+    aac_thread *thread = argument;
+    thread->work(thread->user);
+    return 0;
+}
+
+aac_thread *aac_thread_start(void (*work)(void *user), void *user)
+{
+    aac_thread *thread = aac_alloc(sizeof *thread);
+    if (!thread)
+        return NULL;
+    thread->work = work;
+    thread->user = user;
+    thread->native = (HANDLE)_beginthreadex(NULL, 0, run_thread, thread, 0, NULL);
+    if (!thread->native) {
+        aac_free(thread);
+        return NULL;
+    }
+    return thread;
+}
+
+void aac_thread_join(aac_thread *thread)
+{
+    if (!thread)
+        return;
+    WaitForSingleObject(thread->native, INFINITE);
+    CloseHandle(thread->native);
+    aac_free(thread);
+}
+
+/* There are no signals. */
+void aac_signals_block(aac_signals *previous)
+{
+    *previous = (aac_signals){0};
+}
+
+void aac_signals_restore(const aac_signals *previous)
+{
+    (void)previous;
+}
+
+double aac_seconds_now(void)
+{
+    LARGE_INTEGER now, frequency;
+    QueryPerformanceCounter(&now);
+    QueryPerformanceFrequency(&frequency);
+    return (double)now.QuadPart / (double)frequency.QuadPart;
+}
+
+unsigned aac_processor_count(void)
+{
+    DWORD_PTR own, all;
+    if (GetProcessAffinityMask(GetCurrentProcess(), &own, &all) && own)
+        return (unsigned)__builtin_popcountll(own);
+    return GetActiveProcessorCount(ALL_PROCESSOR_GROUPS);
+}
