@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes the tables of this folder's README: trains and evaluates as examples/quickstart.sh does, with
-# parts of the method left out, for three seeds of pictures and training. 20 minutes on two cores.
+# parts of the method left out, for three seeds of pictures and training.
 #
 #   sh models/aaclip-mini/ablation.sh [OUT]    after examples/setup.sh; OUT is "ablation" by default
 set -eu
