@@ -213,8 +213,22 @@ typedef struct aac_plan {
     aaclip_status (*run)(const struct aac_plan *plan, const aac_op_args *args, void *scratch);
 } aac_plan;
 
+/*
+ * Memory of a backend that has an address space of its own: there, whatever an operation's args
+ * point to lies in it (but for `weight` and `adam`, whose moments do), scratch included. Runs and
+ * these calls happen in the order in which a thread makes them, maybe after they return.
+ */
+typedef struct aac_backend_memory {
+    void *(*allocate)(size_t bytes); /* 64-byte aligned; NULL: out of memory, no error is set */
+    void (*release)(void *memory);
+    /* Either side may be host memory, which may be used again on return. */
+    aaclip_status (*copy)(void *to, const void *from, size_t bytes);
+    aaclip_status (*clear)(void *memory, size_t bytes); /* zeros */
+} aac_backend_memory;
+
 struct aac_backend {
     const char *name;
+    const aac_backend_memory *memory; /* NULL: host memory */
     /* false when the processor or the installed library cannot run it. Sets no error. */
     bool (*available)(void);
     /*
@@ -241,6 +255,7 @@ extern const aac_backend aac_backend_reference;
 extern const aac_backend aac_backend_simd;
 extern const aac_backend aac_backend_onednn;
 extern const aac_backend aac_backend_blas;
+extern const aac_backend aac_backend_cuda;
 
 /* All backends of this build, best first; the last one, `reference`, supports everything. */
 size_t aac_backend_count(void);

@@ -9,7 +9,10 @@
 #include "core/error.h"
 #include "core/threads.h"
 
-/* Best first. `simd` has no matrix products of its own, so it only stands behind the others. */
+/*
+ * Best first. `simd` has no matrix products of its own, so it only stands behind the others. `cuda`
+ * cannot be chosen yet: models keep their vectors and activations in host memory.
+ */
 static const struct {
     const aac_backend *backend;
     bool selectable;
@@ -19,6 +22,9 @@ static const struct {
 #endif
 #ifdef AAC_HAVE_OPENBLAS
     {&aac_backend_blas, true},
+#endif
+#ifdef AAC_HAVE_CUDA
+    {&aac_backend_cuda, false},
 #endif
     {&aac_backend_simd, false},
     {&aac_backend_reference, true},

@@ -21,7 +21,7 @@
 /* Everything that a run of one description reads, and room for what it writes. */
 typedef struct operands {
     aac_op_desc desc;
-    size_t x_bytes, y_bytes;
+    size_t x_bytes, y_bytes, a_bytes, dy_bytes;
     size_t more_bytes; /* of y_bytes: what stands behind y */
     void *x;
     unsigned char *y_start; /* what y holds before the run */
@@ -261,6 +261,7 @@ static void make_operands(operands *op, const aac_op_desc *desc)
     op->x_bytes = (size_t)size.x * aac_dtype_size(size.x_type);
     op->y_bytes = (size_t)(size.y + size.more) * aac_dtype_size(size.y_type);
     op->more_bytes = (size_t)size.more * sizeof(float);
+    op->dy_bytes = (size_t)size.dy * aac_dtype_size(size.x_type);
     op->x = size.x_type == AAC_U8 ? random_bytes(size.x) : random_typed(size.x, size.x_type);
     op->y_start = random_typed(size.y + size.more, size.y_type);
     if (desc->op >= AAC_OP_ACTIVATE)
@@ -269,10 +270,12 @@ static void make_operands(operands *op, const aac_op_desc *desc)
         op->gain = random_floats(desc->layer_norm.columns);
         op->bias = random_floats(desc->layer_norm.columns);
     } else if (desc->op == AAC_OP_BLEND || desc->op == AAC_OP_BLEND_BACKWARD) {
+        op->a_bytes = (size_t)size.y * sizeof *op->a;
         op->a = random_floats(size.y);
         if (desc->blend.rows > 1) /* a row without direction */
             memset(op->a + desc->blend.columns, 0, (size_t)desc->blend.columns * sizeof *op->a);
     } else if (desc->op == AAC_OP_SIMILARITY || desc->op == AAC_OP_SIMILARITY_BACKWARD) {
+        op->a_bytes = 2 * (size_t)desc->similarity.columns * sizeof *op->a;
         op->a = random_floats(2 * desc->similarity.columns);
     } else if (desc->op == AAC_OP_LINEAR) {
         op->matrix = random_floats(desc->linear.outputs * desc->linear.inputs);
@@ -302,6 +305,70 @@ static aaclip_status pack(aac_weight **weight, const operands *op, const aac_bac
                          op->desc.linear.x, threads);
 }
 
+/* Memory of the backend under test with a copy of `from`; the host's own is used as it is. */
+static void *lend(const aac_backend *backend, const void *from, size_t bytes)
+{
+    if (!backend->memory || !from)
+        return (void *)from;
+    void *memory = backend->memory->allocate(bytes);
+    if (!memory || backend->memory->copy(memory, from, bytes))
+        abort();
+    return memory;
+}
+
+static void take_back(const aac_backend *backend, const void *memory)
+{
+    if (backend->memory && memory)
+        backend->memory->release((void *)memory);
+}
+
+/* What args point to, in the backend's memory. */
+static aac_op_args lend_args(const aac_backend *backend, const operands *op, const aac_op_args *own)
+{
+    const aac_op_desc *desc = &op->desc;
+    bool norm = desc->op == AAC_OP_LAYER_NORM || desc->op == AAC_OP_LAYER_NORM_BACKWARD;
+    size_t vector = norm ? (size_t)desc->layer_norm.columns * sizeof(float) : 0;
+    aac_op_args args = *own;
+    args.x = lend(backend, own->x, op->x_bytes);
+    args.y = lend(backend, own->y, op->y_bytes + GUARD);
+    args.gain = lend(backend, own->gain, vector);
+    args.bias = lend(backend, own->bias, vector);
+    args.a = lend(backend, own->a, op->a_bytes);
+    args.offsets = lend(backend, own->offsets, sizeof op->offsets);
+    args.dy = lend(backend, own->dy, op->dy_bytes);
+    args.out = lend(backend, own->out, op->x_bytes / 3);
+    size_t size = (size_t)(own->mask ? desc->segmentation_loss.size : 0);
+    args.mask = lend(backend, own->mask, size * size);
+    args.losses = lend(backend, own->losses, 3 * sizeof *own->losses);
+    return args;
+}
+
+/* Runs where the backend's memory is; what it wrote comes back to where `own` points. */
+static bool run_lent(const operands *op, const aac_plan *plan, const aac_op_args *own)
+{
+    const aac_backend *backend = plan->backend;
+    aac_op_args args = lend_args(backend, op, own);
+    unsigned char *filler = make(plan->scratch);
+    memset(filler, 0xff, plan->scratch); /* NaN, should anything read before it writes */
+    void *scratch = lend(backend, filler, plan->scratch);
+    float *more = (float *)(void *)((char *)args.y + op->y_bytes - op->more_bytes);
+    const aac_adam_step adam = {1e-2, 0.5, 0.999, 1e-8, 3, more, more + op->desc.adam.count};
+    args.da = more;
+    args.adam = &adam;
+    bool done = aac_run(plan, &args, scratch) == AACLIP_OK;
+    if (done && backend->memory)
+        done = !backend->memory->copy(own->y, args.y, op->y_bytes + GUARD) &&
+               !backend->memory->copy(own->losses, args.losses, 3 * sizeof *own->losses);
+    const void *const lent[] = {args.x,       args.y,   args.gain, args.bias,   args.a, args.dy,
+                                args.offsets, args.out, args.mask, args.losses, scratch};
+    for (size_t i = 0; i < sizeof lent / sizeof *lent; i++)
+        take_back(backend, lent[i]);
+    aac_free(filler);
+    if (!done)
+        printf("%s: %s\n", backend->name, aaclip_last_error());
+    return done;
+}
+
 /* Runs on a fresh copy of y; false when anything fails or a byte behind y changes. */
 static bool run(const operands *op, const aac_backend *backend, int threads, unsigned char *y)
 {
@@ -313,13 +380,10 @@ static bool run(const operands *op, const aac_backend *backend, int threads, uns
         aac_plan_free(&plan);
         return false;
     }
-    void *scratch = make(plan->scratch);
-    memset(scratch, 0xff, plan->scratch); /* NaN, should anything read before it writes */
     memcpy(y, op->y_start, op->y_bytes);
     memset(y + op->y_bytes, FILL, GUARD);
     float *more = (float *)(void *)(y + op->y_bytes - op->more_bytes);
     double losses[3] = {0};
-    const aac_adam_step adam = {1e-2, 0.5, 0.999, 1e-8, 3, more, more + op->desc.adam.count};
     const aac_op_args args = {.x = op->x,
                               .y = y,
                               .weight = weight,
@@ -330,17 +394,14 @@ static bool run(const operands *op, const aac_backend *backend, int threads, uns
                               .sequences = op->sequences,
                               .dy = op->dy,
                               .out = op->out,
-                              .da = more,
                               .mask = op->mask,
                               .losses = losses,
-                              .factor = 0.5f,
-                              .adam = &adam};
-    bool done = aac_run(plan, &args, scratch) == AACLIP_OK;
+                              .factor = 0.5f};
+    bool done = run_lent(op, plan, &args);
     for (int i = 0; op->desc.op == AAC_OP_SEGMENTATION_LOSS && i < 3; i++)
         more[i] = (float)losses[i];
     for (size_t i = 0; i < GUARD; i++)
         done = done && y[op->y_bytes + i] == FILL;
-    aac_free(scratch);
     aac_plan_free(&plan);
     aac_weight_free(&weight);
     return done;

@@ -1,0 +1,259 @@
+/*
+ * Attention and its gradient. A warp has a query row (backward also: a key row) of one head and goes
+ * over the other rows 32 at a time, with the running maximum and sum of its softmax: the scores are
+ * never written. Plain arithmetic in float32, any head size up to AAC_CUDA_LARGEST_HEAD.
+ */
+#include "backend/cuda/kernels.cuh"
+
+#define WARPS 4
+#define PARTS (AAC_CUDA_LARGEST_HEAD / WARP) /* values of a head that a lane has, at most */
+
+typedef struct head_shape {
+    int heads, size;
+    int stride; /* of a row of x, in elements */
+    int k, v;   /* where they begin in a row of x */
+    bool causal;
+    float scale;
+} head_shape;
+
+static head_shape shape_of(const aac_op_desc *desc)
+{
+    int heads = (int)desc->attention.heads, size = (int)desc->attention.head_size;
+    int width = heads * size;
+    bool value = desc->attention.kind == AAC_ATTENTION_VALUE; /* v is all there is */
+    head_shape shape = {heads, size, value ? width : 3 * width, value ? 0 : width,
+                        value ? 0 : 2 * width, desc->attention.kind == AAC_ATTENTION_CAUSAL,
+                        1.0f / sqrtf((float)size)};
+    return shape;
+}
+
+template <typename T>
+static __device__ float dot(const float *a, const T *b, int size)
+{
+    float sum = 0;
+    for (int i = 0; i < size; i++)
+        sum += a[i] * load(b + i);
+    return sum;
+}
+
+template <typename T>
+static __device__ void stage(float *to, const T *from, int size)
+{
+    for (int i = threadIdx.x % WARP; i < size; i += WARP)
+        to[i] = load(from + i);
+    __syncwarp();
+}
+
+/* Where the warp's row is; false when the sequence is shorter. */
+static __device__ bool find_row(const int32_t *offsets, int *first, int *end, int *row)
+{
+    *first = offsets[blockIdx.z];
+    *end = offsets[blockIdx.z + 1];
+    *row = *first + (int)(blockIdx.x * WARPS + threadIdx.x / WARP);
+    return *row < *end;
+}
+
+template <typename T>
+static __global__ void attend(const T *x, T *y, const int32_t *offsets, head_shape shape)
+{
+    __shared__ float queries[WARPS][AAC_CUDA_LARGEST_HEAD];
+    int first, end, row, lane = threadIdx.x % WARP, head = blockIdx.y;
+    if (!find_row(offsets, &first, &end, &row))
+        return;
+    float *query = queries[threadIdx.x / WARP], sums[PARTS] = {0}, largest = -INFINITY, total = 0;
+    x += head * shape.size;
+    stage(query, x + (int64_t)row * shape.stride, shape.size);
+    end = shape.causal ? row + 1 : end;
+    for (int tile = first; tile < end; tile += WARP) {
+        int key = tile + lane;
+        float score = -INFINITY;
+        if (key < end)
+            score = shape.scale *
+                    dot(query, x + (int64_t)key * shape.stride + shape.k, shape.size);
+        float highest = fmaxf(largest, warp_max(score));
+        float kept = expf(largest - highest), weight = expf(score - highest);
+        largest = highest;
+        total = total * kept + warp_sum(weight);
+#pragma unroll
+        for (int part = 0; part < PARTS; part++)
+            sums[part] *= kept;
+        int count = min(WARP, end - tile);
+        for (int i = 0; i < count; i++) {
+            float share = __shfl_sync(ALL_LANES, weight, i);
+            const T *value = x + (int64_t)(tile + i) * shape.stride + shape.v;
+#pragma unroll
+            for (int part = 0; part < PARTS; part++)
+                if (part * WARP + lane < shape.size)
+                    sums[part] += share * load(value + part * WARP + lane);
+        }
+    }
+    y += ((int64_t)row * shape.heads + head) * shape.size;
+#pragma unroll
+    for (int part = 0; part < PARTS; part++)
+        if (part * WARP + lane < shape.size)
+            store(y + part * WARP + lane, sums[part] / total);
+}
+
+static dim3 grid_of(const aac_op_desc *desc, const aac_op_args *args)
+{
+    return dim3(blocks_for(desc->attention.longest, WARPS), (unsigned)desc->attention.heads,
+                (unsigned)args->sequences);
+}
+
+extern "C" int aac_cuda_attention(const aac_op_desc *desc, const aac_op_args *args, void *scratch)
+{
+    (void)scratch;
+    if (desc->attention.type == AAC_BF16)
+        attend<<<grid_of(desc, args), WARPS * WARP, 0, STREAM>>>(
+            (const bf16 *)args->x, (bf16 *)args->y, args->offsets, shape_of(desc));
+    else
+        attend<<<grid_of(desc, args), WARPS * WARP, 0, STREAM>>>(
+            (const float *)args->x, (float *)args->y, args->offsets, shape_of(desc));
+    return cudaGetLastError();
+}
+
+/* Of a query row: log of the softmax's sum, and dy . out. */
+typedef struct row_state {
+    float log_sum, along;
+} row_state;
+
+/* The states of all rows of a sequence and head lie together: (sequence, head, row). */
+static __device__ row_state *states_of(row_state *states, int longest)
+{
+    return states + ((int64_t)blockIdx.z * gridDim.y + blockIdx.y) * longest;
+}
+
+/* dq, and the state that the key rows need. */
+template <typename T>
+static __global__ void query_gradient(const T *x, const T *out, const T *dy, T *y,
+                                      const int32_t *offsets, head_shape shape, row_state *states,
+                                      int longest)
+{
+    __shared__ float staged[2][WARPS][AAC_CUDA_LARGEST_HEAD];
+    int first, end, row, lane = threadIdx.x % WARP, head = blockIdx.y, warp = threadIdx.x / WARP;
+    if (!find_row(offsets, &first, &end, &row))
+        return;
+    float *query = staged[0][warp], *gradient = staged[1][warp], sums[PARTS] = {0};
+    int64_t at = ((int64_t)row * shape.heads + head) * shape.size;
+    x += head * shape.size;
+    stage(query, x + (int64_t)row * shape.stride, shape.size);
+    stage(gradient, dy + at, shape.size);
+    end = shape.causal ? row + 1 : end;
+    float largest = -INFINITY, total = 0, along = 0;
+    for (int i = lane; i < shape.size; i += WARP)
+        along += gradient[i] * load(out + at + i);
+    along = warp_sum(along);
+    for (int tile = first; tile < end; tile += WARP) {
+        float score = -INFINITY;
+        if (tile + lane < end)
+            score = shape.scale * dot(query, x + (int64_t)(tile + lane) * shape.stride + shape.k,
+                                      shape.size);
+        float highest = fmaxf(largest, warp_max(score));
+        total = total * expf(largest - highest) + warp_sum(expf(score - highest));
+        largest = highest;
+    }
+    float log_sum = largest + logf(total);
+    for (int tile = first; tile < end; tile += WARP) {
+        float slope = 0;
+        if (tile + lane < end) {
+            const T *other = x + (int64_t)(tile + lane) * shape.stride;
+            float weight = expf(shape.scale * dot(query, other + shape.k, shape.size) - log_sum);
+            slope = weight * (dot(gradient, other + shape.v, shape.size) - along) * shape.scale;
+        }
+        int count = min(WARP, end - tile);
+        for (int i = 0; i < count; i++) {
+            float share = __shfl_sync(ALL_LANES, slope, i);
+            const T *key = x + (int64_t)(tile + i) * shape.stride + shape.k;
+#pragma unroll
+            for (int part = 0; part < PARTS; part++)
+                if (part * WARP + lane < shape.size)
+                    sums[part] += share * load(key + part * WARP + lane);
+        }
+    }
+    y += (int64_t)row * shape.stride + head * shape.size;
+#pragma unroll
+    for (int part = 0; part < PARTS; part++)
+        if (part * WARP + lane < shape.size)
+            store(y + part * WARP + lane, sums[part]);
+    if (lane == 0) {
+        row_state state = {log_sum, along};
+        states_of(states, longest)[row - first] = state;
+    }
+}
+
+/* dk and dv */
+template <typename T>
+static __global__ void key_gradient(const T *x, const T *dy, T *y, const int32_t *offsets,
+                                    head_shape shape, row_state *states, int longest)
+{
+    __shared__ float staged[2][WARPS][AAC_CUDA_LARGEST_HEAD];
+    int first, end, row, lane = threadIdx.x % WARP, head = blockIdx.y, warp = threadIdx.x / WARP;
+    if (!find_row(offsets, &first, &end, &row))
+        return;
+    float *key = staged[0][warp], *value = staged[1][warp], dk[PARTS] = {0}, dv[PARTS] = {0};
+    int width = shape.heads * shape.size;
+    const row_state *own = states_of(states, longest);
+    x += head * shape.size;
+    dy += head * shape.size;
+    stage(key, x + (int64_t)row * shape.stride + shape.k, shape.size);
+    stage(value, x + (int64_t)row * shape.stride + shape.v, shape.size);
+    for (int tile = shape.causal ? row : first; tile < end; tile += WARP) {
+        float weight = 0, slope = 0;
+        int query = tile + lane;
+        if (query < end) {
+            row_state state = own[query - first];
+            float score = shape.scale * dot(key, x + (int64_t)query * shape.stride, shape.size);
+            weight = expf(score - state.log_sum);
+            slope = weight * shape.scale *
+                    (dot(value, dy + (int64_t)query * width, shape.size) - state.along);
+        }
+        int count = min(WARP, end - tile);
+        for (int i = 0; i < count; i++) {
+            float to_value = __shfl_sync(ALL_LANES, weight, i);
+            float to_key = __shfl_sync(ALL_LANES, slope, i);
+            const T *q = x + (int64_t)(tile + i) * shape.stride;
+            const T *g = dy + (int64_t)(tile + i) * width;
+#pragma unroll
+            for (int part = 0; part < PARTS; part++)
+                if (part * WARP + lane < shape.size) {
+                    dk[part] += to_key * load(q + part * WARP + lane);
+                    dv[part] += to_value * load(g + part * WARP + lane);
+                }
+        }
+    }
+    y += (int64_t)row * shape.stride + head * shape.size;
+#pragma unroll
+    for (int part = 0; part < PARTS; part++)
+        if (part * WARP + lane < shape.size) {
+            store(y + shape.k + part * WARP + lane, dk[part]);
+            store(y + shape.v + part * WARP + lane, dv[part]);
+        }
+}
+
+template <typename T>
+static int run_backward(const aac_op_desc *desc, const aac_op_args *args)
+{
+    int longest = (int)desc->attention.longest;
+    size_t count = (size_t)(args->sequences * desc->attention.heads * longest);
+    row_state *states = NULL; /* how many sequences there are is known only now */
+    cudaError_t error = cudaMallocAsync((void **)&states, count * sizeof *states, STREAM);
+    if (error)
+        return error;
+    query_gradient<<<grid_of(desc, args), WARPS * WARP, 0, STREAM>>>(
+        (const T *)args->x, (const T *)args->out, (const T *)args->dy, (T *)args->y, args->offsets,
+        shape_of(desc), states, longest);
+    key_gradient<<<grid_of(desc, args), WARPS * WARP, 0, STREAM>>>(
+        (const T *)args->x, (const T *)args->dy, (T *)args->y, args->offsets, shape_of(desc),
+        states, longest);
+    error = cudaGetLastError();
+    cudaError_t freed = cudaFreeAsync(states, STREAM);
+    return error ? error : freed;
+}
+
+extern "C" int aac_cuda_attention_backward(const aac_op_desc *desc, const aac_op_args *args,
+                                           void *scratch)
+{
+    (void)scratch;
+    return desc->attention.type == AAC_BF16 ? run_backward<bf16>(desc, args)
+                                            : run_backward<float>(desc, args);
+}

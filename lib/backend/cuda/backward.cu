@@ -1,0 +1,215 @@
+/* Gradients of the operations on rows, and Adam. */
+#include "backend/cuda/kernels.cuh"
+
+/* With n = (x - mean) * scale and g = gain * dy: (g - mean(g) - n * mean(g * n)) * scale. */
+static __global__ void layer_norm_backward(const float *x, const float *dy, const float *gain,
+                                           float *y, int columns, float epsilon)
+{
+    int64_t start = (int64_t)blockIdx.x * columns;
+    float sum = 0, squares = 0, gradient = 0, product = 0;
+    x += start, dy += start, y += start;
+    for (int i = threadIdx.x; i < columns; i += blockDim.x)
+        sum += x[i];
+    float mean = block_sum(sum) / columns;
+    for (int i = threadIdx.x; i < columns; i += blockDim.x)
+        squares += (x[i] - mean) * (x[i] - mean);
+    float scale = rsqrtf(block_sum(squares) / columns + epsilon);
+    for (int i = threadIdx.x; i < columns; i += blockDim.x) {
+        gradient += gain[i] * dy[i];
+        product += gain[i] * dy[i] * (x[i] - mean) * scale;
+    }
+    gradient = block_sum(gradient) / columns;
+    product = block_sum(product) / columns;
+    for (int i = threadIdx.x; i < columns; i += blockDim.x)
+        y[i] += (gain[i] * dy[i] - gradient - (x[i] - mean) * scale * product) * scale;
+}
+
+extern "C" int aac_cuda_layer_norm_backward(const aac_op_desc *desc, const aac_op_args *args,
+                                            void *scratch)
+{
+    (void)scratch;
+    layer_norm_backward<<<(unsigned)desc->layer_norm.rows, ROW_THREADS, 0, STREAM>>>(
+        (const float *)args->x, (const float *)args->dy, args->gain, (float *)args->y,
+        (int)desc->layer_norm.columns, desc->layer_norm.epsilon);
+    return cudaGetLastError();
+}
+
+/* y may be dy: each thread reads what it writes, and the sums are done before. */
+static __global__ void blend_backward(const float *x, const float *a, const float *dy, float *y,
+                                      float *da, int columns, float weight)
+{
+    int64_t start = (int64_t)blockIdx.x * columns;
+    float x_squares = 0, a_squares = 0, product = 0;
+    x += start, a += start, dy += start, y += start, da += start;
+    for (int i = threadIdx.x; i < columns; i += blockDim.x) {
+        x_squares += x[i] * x[i];
+        a_squares += a[i] * a[i];
+        product += a[i] * dy[i];
+    }
+    float x_norm = sqrtf(block_sum(x_squares)), a_norm = sqrtf(block_sum(a_squares));
+    product = block_sum(product);
+    for (int i = threadIdx.x; i < columns; i += blockDim.x) {
+        float gradient = dy[i], along_a = 0, along_x = 0;
+        if (a_norm > 0) {
+            along_a = x_norm / a_norm * (gradient - product / a_norm * (a[i] / a_norm));
+            along_x = x_norm > 0 ? product / a_norm * (x[i] / x_norm) : 0.0f;
+        }
+        da[i] = weight * along_a;
+        y[i] = (1 - weight) * gradient + weight * along_x;
+    }
+}
+
+extern "C" int aac_cuda_blend_backward(const aac_op_desc *desc, const aac_op_args *args,
+                                       void *scratch)
+{
+    (void)scratch;
+    blend_backward<<<(unsigned)desc->blend.rows, ROW_THREADS, 0, STREAM>>>(
+        (const float *)args->x, args->a, (const float *)args->dy, (float *)args->y, args->da,
+        (int)desc->blend.columns, desc->blend.weight);
+    return cudaGetLastError();
+}
+
+/* With n = x / |x|: (dy - n * (n . dy)) / |x|. */
+static __global__ void normalize_backward(const float *x, const float *dy, float *y, int columns,
+                                          float share, bool mean)
+{
+    int64_t start = (int64_t)blockIdx.x * columns;
+    float squares = 0, along = 0;
+    x += start, y += start, dy += mean ? 0 : start;
+    for (int i = threadIdx.x; i < columns; i += blockDim.x) {
+        squares += x[i] * x[i];
+        along += x[i] * dy[i];
+    }
+    float norm = sqrtf(block_sum(squares));
+    along = block_sum(along);
+    float factor = share / fmaxf(norm, 1e-12f);
+    float turn = norm > 1e-12f ? along / norm / norm : 0.0f;
+    for (int i = threadIdx.x; i < columns; i += blockDim.x)
+        y[i] = factor * (dy[i] - turn * x[i]);
+}
+
+extern "C" int aac_cuda_normalize_backward(const aac_op_desc *desc, const aac_op_args *args,
+                                           void *scratch)
+{
+    (void)scratch;
+    bool mean = desc->normalize.mean;
+    normalize_backward<<<(unsigned)desc->normalize.rows, ROW_THREADS, 0, STREAM>>>(
+        (const float *)args->x, (const float *)args->dy, (float *)args->y,
+        (int)desc->normalize.columns, mean ? 1.0f / (float)desc->normalize.rows : 1.0f, mean);
+    return cudaGetLastError();
+}
+
+static __device__ float derivative(float x, aac_activation kind, float slope)
+{
+    float sigmoid = 1.0f / (1.0f + expf(-1.702f * x));
+    switch (kind) {
+    case AAC_ACTIVATION_QUICK_GELU:
+        return sigmoid + 1.702f * x * sigmoid * (1 - sigmoid);
+    case AAC_ACTIVATION_GELU:
+        return 0.5f * erfcf(-x * 0.70710678118654752f) +
+               x * expf(-0.5f * x * x) * 0.39894228040143268f;
+    case AAC_ACTIVATION_LEAKY_RELU:
+        return x > 0 ? 1.0f : slope; /* at 0 as PyTorch */
+    default:
+        return 1;
+    }
+}
+
+template <typename T>
+static __global__ void activate_backward(const T *x, const T *dy, T *y, int64_t count,
+                                         aac_activation kind, float slope)
+{
+    int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < count)
+        store(y + i, load(dy + i) * derivative(load(x + i), kind, slope));
+}
+
+extern "C" int aac_cuda_activate_backward(const aac_op_desc *desc, const aac_op_args *args,
+                                          void *scratch)
+{
+    (void)scratch;
+    int64_t count = desc->activate.rows * desc->activate.columns;
+    unsigned blocks = blocks_for(count, ROW_THREADS);
+    if (desc->activate.type == AAC_BF16)
+        activate_backward<<<blocks, ROW_THREADS, 0, STREAM>>>(
+            (const bf16 *)args->x, (const bf16 *)args->dy, (bf16 *)args->y, count,
+            desc->activate.activation, desc->activate.slope);
+    else
+        activate_backward<<<blocks, ROW_THREADS, 0, STREAM>>>(
+            (const float *)args->x, (const float *)args->dy, (float *)args->y, count,
+            desc->activate.activation, desc->activate.slope);
+    return cudaGetLastError();
+}
+
+static __global__ void similarity_to_rows(const float *dy, const float *a, float *y, int64_t count,
+                                          int columns, float scale)
+{
+    int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= count)
+        return;
+    int64_t row = i / columns, column = i % columns;
+    y[i] = scale * (dy[2 * row] * a[column] + dy[2 * row + 1] * a[columns + column]);
+}
+
+/* A block has 32 columns of one of the pair; each of its warps takes every eighth row. */
+static __global__ void similarity_to_pair(const float *dy, const float *x, float *da, int rows,
+                                          int columns, float scale)
+{
+    __shared__ float sums[ROW_THREADS];
+    int column = blockIdx.x * WARP + threadIdx.x % WARP, side = blockIdx.y;
+    float sum = 0;
+    for (int row = threadIdx.x / WARP; row < rows && column < columns; row += ROW_THREADS / WARP)
+        sum += dy[2 * row + side] * x[(int64_t)row * columns + column];
+    sums[threadIdx.x] = sum;
+    __syncthreads();
+    if (threadIdx.x >= WARP || column >= columns)
+        return;
+    for (int i = 1; i < ROW_THREADS / WARP; i++)
+        sum += sums[i * WARP + threadIdx.x];
+    da[side * columns + column] += scale * sum;
+}
+
+extern "C" int aac_cuda_similarity_backward(const aac_op_desc *desc, const aac_op_args *args,
+                                            void *scratch)
+{
+    (void)scratch;
+    int rows = (int)desc->similarity.rows, columns = (int)desc->similarity.columns;
+    int64_t count = (int64_t)rows * columns;
+    const float *dy = (const float *)args->dy;
+    if (args->y)
+        similarity_to_rows<<<blocks_for(count, ROW_THREADS), ROW_THREADS, 0, STREAM>>>(
+            dy, args->a, (float *)args->y, count, columns, desc->similarity.scale);
+    if (args->da)
+        similarity_to_pair<<<dim3(blocks_for(columns, WARP), 2), ROW_THREADS, 0, STREAM>>>(
+            dy, (const float *)args->x, args->da, rows, columns, desc->similarity.scale);
+    return cudaGetLastError();
+}
+
+/* Double: small beside the products, and steps stay those of the other backends. */
+static __global__ void adam(float *y, const float *dy, float *first, float *second, int64_t count,
+                            double beta1, double beta2, double rate, double second_root,
+                            double epsilon)
+{
+    int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= count)
+        return;
+    double gradient = dy[i];
+    double m = beta1 * first[i] + (1 - beta1) * gradient;
+    double v = beta2 * second[i] + (1 - beta2) * gradient * gradient;
+    first[i] = (float)m;
+    second[i] = (float)v;
+    y[i] = (float)(y[i] - rate * m / (sqrt(v) / second_root + epsilon));
+}
+
+extern "C" int aac_cuda_adam(const aac_op_desc *desc, const aac_op_args *args, void *scratch)
+{
+    (void)scratch;
+    const aac_adam_step *step = args->adam;
+    double first_share = 1 - pow(step->beta1, (double)step->step);
+    double second_share = 1 - pow(step->beta2, (double)step->step);
+    adam<<<blocks_for(desc->adam.count, ROW_THREADS), ROW_THREADS, 0, STREAM>>>(
+        (float *)args->y, (const float *)args->dy, step->first_moment, step->second_moment,
+        desc->adam.count, step->beta1, step->beta2, step->rate / first_share, sqrt(second_share),
+        step->epsilon);
+    return cudaGetLastError();
+}

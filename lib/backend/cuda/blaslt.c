@@ -1,0 +1,183 @@
+/* cuBLASLt behind dlopen, so that the library loads where there is none. */
+#include <dlfcn.h>
+#include <pthread.h>
+
+#include <cublasLt.h>
+
+#include "backend/cuda/cuda.h"
+#include "core/error.h"
+#include "core/memory.h"
+
+#define WORKSPACE (32u << 20) /* what its documentation asks for on Hopper */
+
+struct aac_cuda_product {
+    cublasLtMatmulDesc_t operation;
+    cublasLtMatrixLayout_t a, b, d;
+    cublasLtMatmulAlgo_t algorithm;
+    size_t workspace;
+    float beta;
+};
+
+static struct {
+    cublasLtHandle_t handle;
+    __typeof__(&cublasLtCreate) create;
+    __typeof__(&cublasLtMatmulDescCreate) operation_new;
+    __typeof__(&cublasLtMatmulDescDestroy) operation_free;
+    __typeof__(&cublasLtMatmulDescSetAttribute) operation_set;
+    __typeof__(&cublasLtMatrixLayoutCreate) layout_new;
+    __typeof__(&cublasLtMatrixLayoutDestroy) layout_free;
+    __typeof__(&cublasLtMatmulPreferenceCreate) preference_new;
+    __typeof__(&cublasLtMatmulPreferenceDestroy) preference_free;
+    __typeof__(&cublasLtMatmulPreferenceSetAttribute) preference_set;
+    __typeof__(&cublasLtMatmulAlgoGetHeuristic) choose;
+    __typeof__(&cublasLtMatmul) multiply;
+} lt;
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void *open_library(void)
+{
+    static const char *const names[] = {"libcublasLt.so.13", "libcublasLt.so"};
+    void *library = NULL;
+    for (size_t i = 0; !library && i < sizeof names / sizeof *names; i++)
+        library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
+    return library;
+}
+
+static void load(void)
+{
+    void *library = open_library();
+    if (!library)
+        return;
+    const struct {
+        void *slot;
+        const char *name;
+    } symbols[] = {
+        {&lt.create, "cublasLtCreate"},
+        {&lt.operation_new, "cublasLtMatmulDescCreate"},
+        {&lt.operation_free, "cublasLtMatmulDescDestroy"},
+        {&lt.operation_set, "cublasLtMatmulDescSetAttribute"},
+        {&lt.layout_new, "cublasLtMatrixLayoutCreate"},
+        {&lt.layout_free, "cublasLtMatrixLayoutDestroy"},
+        {&lt.preference_new, "cublasLtMatmulPreferenceCreate"},
+        {&lt.preference_free, "cublasLtMatmulPreferenceDestroy"},
+        {&lt.preference_set, "cublasLtMatmulPreferenceSetAttribute"},
+        {&lt.choose, "cublasLtMatmulAlgoGetHeuristic"},
+        {&lt.multiply, "cublasLtMatmul"},
+    };
+    for (size_t i = 0; i < sizeof symbols / sizeof *symbols; i++) {
+        void *symbol = dlsym(library, symbols[i].name);
+        if (!symbol)
+            return;
+        *(void **)symbols[i].slot = symbol;
+    }
+    if (lt.create(&lt.handle) != CUBLAS_STATUS_SUCCESS)
+        lt.handle = NULL;
+}
+
+bool aac_cuda_blaslt_available(void)
+{
+    pthread_once(&once, load);
+    return lt.handle != NULL;
+}
+
+static cudaDataType_t type_of(aac_dtype type)
+{
+    return type == AAC_BF16 ? CUDA_R_16BF : CUDA_R_32F;
+}
+
+/* cuBLAS counts columns first: a row-major matrix is its own transpose there. */
+static bool describe(aac_cuda_product *product, int64_t rows, int64_t outputs, int64_t inner,
+                     aac_dtype type, aac_dtype d, bool turned)
+{
+    const cublasOperation_t first = turned ? CUBLAS_OP_N : CUBLAS_OP_T;
+    const cublasOperation_t second = turned ? CUBLAS_OP_T : CUBLAS_OP_N;
+    uint64_t r = (uint64_t)rows, o = (uint64_t)outputs, k = (uint64_t)inner;
+    return !lt.operation_new(&product->operation, CUBLAS_COMPUTE_32F, CUDA_R_32F) &&
+           !lt.operation_set(product->operation, CUBLASLT_MATMUL_DESC_TRANSA, &first,
+                             sizeof first) &&
+           !lt.operation_set(product->operation, CUBLASLT_MATMUL_DESC_TRANSB, &second,
+                             sizeof second) &&
+           !lt.layout_new(&product->a, type_of(type), turned ? r : k, turned ? k : r,
+                          turned ? rows : inner) &&
+           !lt.layout_new(&product->b, type_of(type), turned ? o : k, turned ? k : o,
+                          turned ? outputs : inner) &&
+           !lt.layout_new(&product->d, type_of(d), o, r, outputs);
+}
+
+static bool choose(aac_cuda_product *product)
+{
+    cublasLtMatmulPreference_t preference = NULL;
+    const size_t workspace = WORKSPACE;
+    const uint32_t alignment = 16; /* rows of odd lengths are aligned to their element only */
+    cublasLtMatmulHeuristicResult_t result;
+    int found = 0;
+    bool done = !lt.preference_new(&preference) &&
+                !lt.preference_set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace,
+                                   sizeof workspace) &&
+                !lt.preference_set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES,
+                                   &alignment, sizeof alignment) &&
+                !lt.preference_set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
+                                   &alignment, sizeof alignment) &&
+                !lt.preference_set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES,
+                                   &alignment, sizeof alignment) &&
+                !lt.preference_set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES,
+                                   &alignment, sizeof alignment) &&
+                !lt.choose(lt.handle, product->operation, product->b, product->a, product->d,
+                           product->d, preference, 1, &result, &found) &&
+                found == 1;
+    if (preference)
+        lt.preference_free(preference);
+    if (!done)
+        return false;
+    product->algorithm = result.algo;
+    product->workspace = result.workspaceSize;
+    return true;
+}
+
+aaclip_status aac_cuda_product_new(aac_cuda_product **out, int64_t rows, int64_t outputs,
+                                   int64_t inner, aac_dtype type, aac_dtype d, bool turned,
+                                   bool accumulate)
+{
+    aac_cuda_product *product = *out = aac_calloc(1, sizeof *product);
+    if (!product)
+        return aac_error_memory();
+    product->beta = accumulate ? 1.0f : 0.0f;
+    if (describe(product, rows, outputs, inner, type, d, turned) && choose(product))
+        return AACLIP_OK;
+    aac_cuda_product_free(product);
+    *out = NULL;
+    return aac_error(AACLIP_ERROR_BACKEND, "cuBLASLt: no algorithm for a %s product %lldx%lldx%lld",
+                     aac_dtype_name(type), (long long)rows, (long long)outputs, (long long)inner);
+}
+
+void aac_cuda_product_free(aac_cuda_product *product)
+{
+    if (!product)
+        return;
+    if (product->operation)
+        lt.operation_free(product->operation);
+    cublasLtMatrixLayout_t layouts[] = {product->a, product->b, product->d};
+    for (size_t i = 0; i < sizeof layouts / sizeof *layouts; i++)
+        if (layouts[i])
+            lt.layout_free(layouts[i]);
+    aac_free(product);
+}
+
+size_t aac_cuda_product_workspace(const aac_cuda_product *product)
+{
+    return product->workspace;
+}
+
+aaclip_status aac_cuda_product_run(const aac_cuda_product *product, const void *a, const void *b,
+                                   void *d, void *workspace)
+{
+    const float one = 1;
+    cublasStatus_t status =
+        lt.multiply(lt.handle, product->operation, &one, b, product->b, a, product->a,
+                    &product->beta, d, product->d, d, product->d, &product->algorithm, workspace,
+                    product->workspace, cudaStreamPerThread);
+    return status == CUBLAS_STATUS_SUCCESS
+               ? AACLIP_OK
+               : aac_error(AACLIP_ERROR_BACKEND, "cuBLASLt: product: status %d", (int)status);
+}

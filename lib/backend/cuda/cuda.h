@@ -1,0 +1,78 @@
+/*
+ * What the files of this backend share. Memory, weights and plans are plain C (cuda.c, linear.c,
+ * blaslt.c); the kernels (*.cu) are reached through the functions below, one an operation.
+ *
+ * Everything runs on the calling thread's own stream and returns before it is done; memory.copy to
+ * the host waits.
+ */
+#ifndef AAC_BACKEND_CUDA_CUDA_H
+#define AAC_BACKEND_CUDA_CUDA_H
+
+#include "backend/backend.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define AAC_CUDA_LARGEST_HEAD 256
+
+/* Queue an operation; 0 or a cudaError_t. */
+typedef int (*aac_cuda_launch)(const aac_op_desc *desc, const aac_op_args *args, void *scratch);
+
+int aac_cuda_layer_norm(const aac_op_desc *desc, const aac_op_args *args, void *scratch);
+int aac_cuda_blend(const aac_op_desc *desc, const aac_op_args *args, void *scratch);
+int aac_cuda_normalize(const aac_op_desc *desc, const aac_op_args *args, void *scratch);
+int aac_cuda_convert(const aac_op_desc *desc, const aac_op_args *args, void *scratch);
+int aac_cuda_activate(const aac_op_desc *desc, const aac_op_args *args, void *scratch);
+int aac_cuda_attention(const aac_op_desc *desc, const aac_op_args *args, void *scratch);
+int aac_cuda_patches(const aac_op_desc *desc, const aac_op_args *args, void *scratch);
+int aac_cuda_similarity(const aac_op_desc *desc, const aac_op_args *args, void *scratch);
+int aac_cuda_anomaly_map(const aac_op_desc *desc, const aac_op_args *args, void *scratch);
+int aac_cuda_layer_norm_backward(const aac_op_desc *desc, const aac_op_args *args, void *scratch);
+int aac_cuda_blend_backward(const aac_op_desc *desc, const aac_op_args *args, void *scratch);
+int aac_cuda_normalize_backward(const aac_op_desc *desc, const aac_op_args *args, void *scratch);
+int aac_cuda_activate_backward(const aac_op_desc *desc, const aac_op_args *args, void *scratch);
+int aac_cuda_similarity_backward(const aac_op_desc *desc, const aac_op_args *args, void *scratch);
+int aac_cuda_attention_backward(const aac_op_desc *desc, const aac_op_args *args, void *scratch);
+int aac_cuda_segmentation_loss(const aac_op_desc *desc, const aac_op_args *args, void *scratch);
+int aac_cuda_adam(const aac_op_desc *desc, const aac_op_args *args, void *scratch);
+
+/* Bytes of scratch that these need; the others need none. */
+size_t aac_cuda_segmentation_scratch(const aac_op_desc *desc);
+
+/* y = activation(sums + bias), the sums (rows, outputs) float32; bias may be NULL. */
+int aac_cuda_epilogue(const aac_op_desc *desc, const float *sums, const float *bias, void *y);
+
+/* blaslt.c: cuBLASLt, looked up at run time. */
+typedef struct aac_cuda_product aac_cuda_product;
+bool aac_cuda_blaslt_available(void);
+/*
+ * Row-major d (rows, outputs) float32 or `type` = a b^T with a (rows, inner), b (outputs, inner);
+ * or with `turned` = a^T b with a (inner, rows), b (inner, outputs). Adds to d if accumulate.
+ */
+aaclip_status aac_cuda_product_new(aac_cuda_product **product, int64_t rows, int64_t outputs,
+                                   int64_t inner, aac_dtype type, aac_dtype d, bool turned,
+                                   bool accumulate);
+void aac_cuda_product_free(aac_cuda_product *product);
+size_t aac_cuda_product_workspace(const aac_cuda_product *product);
+aaclip_status aac_cuda_product_run(const aac_cuda_product *product, const void *a, const void *b,
+                                   void *d, void *workspace);
+
+/* linear.c */
+aaclip_status aac_cuda_plan_linear(aac_plan **plan, const aac_op_desc *desc, int threads);
+aaclip_status aac_cuda_plan_linear_gradient(aac_plan **plan, const aac_op_desc *desc, int threads);
+void aac_cuda_free_linear(aac_plan *plan);
+aaclip_status aac_cuda_pack(aac_weight **weight, const aac_tensor *parts,
+                            const aac_tensor *bias_parts, int part_count, aac_dtype type,
+                            int threads);
+void aac_cuda_weight_free(aac_weight *weight);
+
+/* cuda.c */
+aaclip_status aac_cuda_error(const char *what, int error); /* AACLIP_OK for 0 */
+aaclip_status aac_cuda_upload(void **memory, const void *from, size_t bytes);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

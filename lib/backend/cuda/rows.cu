@@ -1,0 +1,187 @@
+/* Operations on rows and on single values, forward. */
+#include "backend/cuda/kernels.cuh"
+
+template <typename T>
+static __global__ void layer_norm(const float *x, T *y, const float *gain, const float *bias,
+                                  int columns, float epsilon)
+{
+    x += (int64_t)blockIdx.x * columns;
+    y += (int64_t)blockIdx.x * columns;
+    float sum = 0, squares = 0;
+    for (int i = threadIdx.x; i < columns; i += blockDim.x)
+        sum += x[i];
+    float mean = block_sum(sum) / columns;
+    for (int i = threadIdx.x; i < columns; i += blockDim.x)
+        squares += (x[i] - mean) * (x[i] - mean);
+    float scale = rsqrtf(block_sum(squares) / columns + epsilon);
+    for (int i = threadIdx.x; i < columns; i += blockDim.x)
+        store(y + i, (x[i] - mean) * scale * gain[i] + bias[i]);
+}
+
+extern "C" int aac_cuda_layer_norm(const aac_op_desc *desc, const aac_op_args *args, void *scratch)
+{
+    (void)scratch;
+    unsigned rows = (unsigned)desc->layer_norm.rows;
+    int columns = (int)desc->layer_norm.columns;
+    if (desc->layer_norm.y == AAC_BF16)
+        layer_norm<<<rows, ROW_THREADS, 0, STREAM>>>((const float *)args->x, (bf16 *)args->y,
+                                                     args->gain, args->bias, columns,
+                                                     desc->layer_norm.epsilon);
+    else
+        layer_norm<<<rows, ROW_THREADS, 0, STREAM>>>((const float *)args->x, (float *)args->y,
+                                                     args->gain, args->bias, columns,
+                                                     desc->layer_norm.epsilon);
+    return cudaGetLastError();
+}
+
+static __global__ void blend(const float *a, float *y, int columns, float weight)
+{
+    a += (int64_t)blockIdx.x * columns;
+    y += (int64_t)blockIdx.x * columns;
+    float a_squares = 0, y_squares = 0;
+    for (int i = threadIdx.x; i < columns; i += blockDim.x) {
+        a_squares += a[i] * a[i];
+        y_squares += y[i] * y[i];
+    }
+    a_squares = block_sum(a_squares);
+    y_squares = block_sum(y_squares);
+    float factor = a_squares > 0 ? weight * sqrtf(y_squares) / sqrtf(a_squares) : 0.0f;
+    for (int i = threadIdx.x; i < columns; i += blockDim.x)
+        y[i] = factor * a[i] + (1 - weight) * y[i];
+}
+
+extern "C" int aac_cuda_blend(const aac_op_desc *desc, const aac_op_args *args, void *scratch)
+{
+    (void)scratch;
+    blend<<<(unsigned)desc->blend.rows, ROW_THREADS, 0, STREAM>>>(
+        args->a, (float *)args->y, (int)desc->blend.columns, desc->blend.weight);
+    return cudaGetLastError();
+}
+
+static __global__ void normalize(const float *x, float *y, int columns)
+{
+    x += (int64_t)blockIdx.x * columns;
+    y += (int64_t)blockIdx.x * columns;
+    float squares = 0;
+    for (int i = threadIdx.x; i < columns; i += blockDim.x)
+        squares += x[i] * x[i];
+    float norm = fmaxf(sqrtf(block_sum(squares)), 1e-12f);
+    for (int i = threadIdx.x; i < columns; i += blockDim.x)
+        y[i] = x[i] / norm;
+}
+
+static __global__ void row_norms(const float *x, float *norms, int columns)
+{
+    x += (int64_t)blockIdx.x * columns;
+    float squares = 0;
+    for (int i = threadIdx.x; i < columns; i += blockDim.x)
+        squares += x[i] * x[i];
+    squares = block_sum(squares);
+    if (threadIdx.x == 0)
+        norms[blockIdx.x] = fmaxf(sqrtf(squares), 1e-12f);
+}
+
+/* A block has 32 columns; each of its warps takes every eighth row. */
+static __global__ void mean_of_rows(const float *x, const float *norms, float *y, int rows,
+                                    int columns)
+{
+    __shared__ float sums[ROW_THREADS];
+    int column = blockIdx.x * WARP + threadIdx.x % WARP;
+    float sum = 0;
+    for (int row = threadIdx.x / WARP; row < rows && column < columns; row += ROW_THREADS / WARP)
+        sum += x[(int64_t)row * columns + column] / norms[row];
+    sums[threadIdx.x] = sum;
+    __syncthreads();
+    if (threadIdx.x >= WARP || column >= columns)
+        return;
+    for (int i = 1; i < ROW_THREADS / WARP; i++)
+        sum += sums[i * WARP + threadIdx.x];
+    y[column] = sum / rows;
+}
+
+extern "C" int aac_cuda_normalize(const aac_op_desc *desc, const aac_op_args *args, void *scratch)
+{
+    unsigned rows = (unsigned)desc->normalize.rows;
+    int columns = (int)desc->normalize.columns;
+    const float *x = (const float *)args->x;
+    if (desc->normalize.mean) {
+        row_norms<<<rows, ROW_THREADS, 0, STREAM>>>(x, (float *)scratch, columns);
+        mean_of_rows<<<blocks_for(columns, WARP), ROW_THREADS, 0, STREAM>>>(
+            x, (const float *)scratch, (float *)args->y, (int)rows, columns);
+    } else {
+        normalize<<<rows, ROW_THREADS, 0, STREAM>>>(x, (float *)args->y, columns);
+    }
+    return cudaGetLastError();
+}
+
+template <typename X, typename Y>
+static __global__ void convert(const X *x, Y *y, int64_t count)
+{
+    int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < count)
+        store(y + i, load(x + i));
+}
+
+extern "C" int aac_cuda_convert(const aac_op_desc *desc, const aac_op_args *args, void *scratch)
+{
+    (void)scratch;
+    int64_t count = desc->convert.rows * desc->convert.columns;
+    unsigned blocks = blocks_for(count, ROW_THREADS);
+    if (desc->convert.x == AAC_F32)
+        convert<<<blocks, ROW_THREADS, 0, STREAM>>>((const float *)args->x, (bf16 *)args->y, count);
+    else
+        convert<<<blocks, ROW_THREADS, 0, STREAM>>>((const bf16 *)args->x, (float *)args->y, count);
+    return cudaGetLastError();
+}
+
+template <typename T>
+static __global__ void activate(const T *x, T *y, int64_t count, aac_activation kind, float slope)
+{
+    int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < count)
+        store(y + i, activation(load(x + i), kind, slope));
+}
+
+extern "C" int aac_cuda_activate(const aac_op_desc *desc, const aac_op_args *args, void *scratch)
+{
+    (void)scratch;
+    int64_t count = desc->activate.rows * desc->activate.columns;
+    unsigned blocks = blocks_for(count, ROW_THREADS);
+    if (desc->activate.type == AAC_BF16)
+        activate<<<blocks, ROW_THREADS, 0, STREAM>>>((const bf16 *)args->x, (bf16 *)args->y, count,
+                                                     desc->activate.activation,
+                                                     desc->activate.slope);
+    else
+        activate<<<blocks, ROW_THREADS, 0, STREAM>>>((const float *)args->x, (float *)args->y,
+                                                     count, desc->activate.activation,
+                                                     desc->activate.slope);
+    return cudaGetLastError();
+}
+
+template <typename T>
+static __global__ void epilogue(const float *sums, const float *bias, T *y, int64_t count,
+                                int columns, aac_activation kind, float slope, bool accumulate)
+{
+    int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= count)
+        return;
+    float value = activation(sums[i] + (bias ? bias[i % columns] : 0.0f), kind, slope);
+    store(y + i, accumulate ? load(y + i) + value : value);
+}
+
+extern "C" int aac_cuda_epilogue(const aac_op_desc *desc, const float *sums, const float *bias,
+                                 void *y)
+{
+    int columns = (int)desc->linear.outputs;
+    int64_t count = desc->linear.rows * columns;
+    unsigned blocks = blocks_for(count, ROW_THREADS);
+    if (desc->linear.y == AAC_BF16)
+        epilogue<<<blocks, ROW_THREADS, 0, STREAM>>>(sums, bias, (bf16 *)y, count, columns,
+                                                     desc->linear.activation, desc->linear.slope,
+                                                     desc->linear.accumulate);
+    else
+        epilogue<<<blocks, ROW_THREADS, 0, STREAM>>>(sums, bias, (float *)y, count, columns,
+                                                     desc->linear.activation, desc->linear.slope,
+                                                     desc->linear.accumulate);
+    return cudaGetLastError();
+}
