@@ -55,6 +55,7 @@
 #include <aaclip/image.h>
 #include <aaclip/metrics.h>
 #include <aaclip/model.h>
+#include <aaclip/profiler.h>
 #include <aaclip/regions.h>
 #include <aaclip/status.h>
 #include <aaclip/text_cache.h>

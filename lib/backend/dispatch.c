@@ -5,6 +5,7 @@
 #include <aaclip/backend.h>
 
 #include "backend/backend.h"
+#include "backend/profiler.h"
 #include "backend/work.h"
 #include "core/error.h"
 #include "core/threads.h"
@@ -215,7 +216,7 @@ aaclip_status aac_run(const aac_plan *plan, const aac_op_args *args, void *scrat
 {
     bool alone = is_attention(&plan->desc) && aac_op_is_small(&plan->desc, args->sequences);
     aac_team previous = aac_threads_set(alone ? 1 : plan->threads);
-    aaclip_status status = plan->run(plan, args, scratch);
+    aaclip_status status = aac_profiler_run(plan, args, scratch);
     aac_threads_restore(previous);
     return status;
 }

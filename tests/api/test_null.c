@@ -327,6 +327,22 @@ static void trainers(void **state)
     aaclip_trainer_close(&own);
 }
 
+static void profilers(void **state)
+{
+    (void)state;
+    aaclip_profiler *profiler = NULL;
+    aaclip_profiler_entry entry = {.size = sizeof entry};
+    refused(aaclip_profiler_start(NULL));
+    refused(aaclip_profiler_stop(NULL));
+    refused(aaclip_profiler_get(NULL, 0, &entry));
+    assert_int_equal(aaclip_profiler_count(NULL), 0);
+    must(aaclip_profiler_start(&profiler));
+    refused(aaclip_profiler_get(profiler, 0, NULL));
+    aaclip_profiler_close(&profiler);
+    aaclip_profiler_close(&profiler);
+    aaclip_profiler_close(NULL);
+}
+
 static void names_and_phrases(void **state)
 {
     (void)state;
@@ -410,6 +426,7 @@ int main(void)
         cmocka_unit_test(metrics),
         cmocka_unit_test(datasets),
         cmocka_unit_test(trainers),
+        cmocka_unit_test(profilers),
         cmocka_unit_test(names_and_phrases),
         cmocka_unit_test(each_thread_has_its_own_error),
     };

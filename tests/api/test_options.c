@@ -16,6 +16,7 @@ static fixture shared;
 static aaclip_dataset *training_set; /* whose classes are in the cache too */
 static aaclip_trainer *trainer;
 static aaclip_metrics *counted;
+static aaclip_profiler *profiler;
 static scratch_file calibration_file;
 
 /* One struct that callers give: how it is filled and a call that reads it. */
@@ -373,6 +374,11 @@ static aaclip_status get_values(void *out)
     return aaclip_metrics_compute(counted, 0, out);
 }
 
+static aaclip_status get_entry(void *out)
+{
+    return aaclip_profiler_get(profiler, 0, out);
+}
+
 /* A struct that the library fills. */
 typedef struct filled_struct {
     const char *name;
@@ -400,6 +406,10 @@ static const filled_struct filled[] = {
      get_calibration,
      {{AFTER(aaclip_calibration, method), offsetof(aaclip_calibration, images)}}},
     {"aaclip_metric_values", sizeof(aaclip_metric_values), get_values, {{0, 0}}},
+    {"aaclip_profiler_entry",
+     sizeof(aaclip_profiler_entry),
+     get_entry,
+     {{AFTER(aaclip_profiler_entry, threads), offsetof(aaclip_profiler_entry, calls)}}},
 };
 
 /* Gets a struct of `size` bytes; what lies behind stays 0xff. */
@@ -504,6 +514,12 @@ static int open_shared(void **state)
         return -1;
     open_evaluation(*state);
     fixture_open(&shared, NULL, 1);
+    must(aaclip_profiler_start(&profiler));
+    aaclip_detector *detector = make_detector(&shared, false);
+    const aaclip_image_view view = aaclip_image_get_view(shared.image);
+    detect(detector, &view, "cat");
+    aaclip_detector_close(&detector);
+    must(aaclip_profiler_stop(profiler));
     training_set = open_training_set();
     trainer = make_trainer(&shared, training_set);
     return 0;
@@ -514,6 +530,7 @@ static int close_shared(void **state)
     aaclip_trainer_close(&trainer);
     aaclip_dataset_close(&training_set);
     aaclip_metrics_close(&counted);
+    aaclip_profiler_close(&profiler);
     fixture_close(&shared);
     return scratch_remove(state);
 }

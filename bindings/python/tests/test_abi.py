@@ -23,6 +23,12 @@ NOT_USED = {
     "set_allocator",  # hooks in Python would be called by threads that Python does not know
     "detector_detect",  # detect_batch with one image
     "write_npy",  # numpy.save
+    # for aaclip-bench, and for C programs: Python has profilers of its own
+    "profiler_close",
+    "profiler_count",
+    "profiler_get",
+    "profiler_start",
+    "profiler_stop",
 }
 
 PREFIXES = {

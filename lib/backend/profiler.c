@@ -1,0 +1,165 @@
+/* Who counts operations: a list of profilers for each thread. */
+#include <string.h>
+
+#include <aaclip/profiler.h>
+
+#include "backend/profiler.h"
+#include "core/error.h"
+#include "core/memory.h"
+#include "core/options.h"
+#include "core/platform.h"
+
+typedef struct profiler_row {
+    aac_op op;
+    const aac_backend *backend;
+    int threads;
+    char *shape;
+    uint64_t calls;
+    double seconds, flop, bytes;
+} profiler_row;
+
+struct aaclip_profiler {
+    aaclip_profiler *next; /* of the same thread, while running */
+    bool running, incomplete;
+    profiler_row *rows;
+    size_t count, capacity;
+};
+
+static AAC_THREAD_LOCAL aaclip_profiler *running;
+
+static bool is_row(const profiler_row *row, const aac_plan *plan, const char *shape)
+{
+    return row->op == plan->desc.op && row->backend == plan->backend &&
+           row->threads == plan->threads && strcmp(row->shape, shape) == 0;
+}
+
+static profiler_row *add_row(aaclip_profiler *profiler, const aac_plan *plan, const char *shape)
+{
+    if (profiler->count == profiler->capacity) {
+        size_t capacity = profiler->capacity ? 2 * profiler->capacity : 16, bytes = 0;
+        profiler_row *rows = aac_size_multiply(&bytes, capacity, sizeof *rows)
+                                 ? aac_realloc(profiler->rows, bytes)
+                                 : NULL;
+        if (!rows)
+            return NULL;
+        profiler->rows = rows;
+        profiler->capacity = capacity;
+    }
+    profiler_row *row = &profiler->rows[profiler->count];
+    *row = (profiler_row){.op = plan->desc.op,
+                          .backend = plan->backend,
+                          .threads = plan->threads,
+                          .shape = aac_strdup(shape)};
+    profiler->count += row->shape != NULL;
+    return row->shape ? row : NULL;
+}
+
+static void count(aaclip_profiler *profiler, const aac_plan *plan, const char *shape,
+                  const aac_op_cost *cost, double seconds)
+{
+    size_t i = 0;
+    while (i < profiler->count && !is_row(&profiler->rows[i], plan, shape))
+        i++;
+    profiler_row *row = i < profiler->count ? &profiler->rows[i] : add_row(profiler, plan, shape);
+    if (!row) {
+        profiler->incomplete = true;
+        return;
+    }
+    row->calls++;
+    row->seconds += seconds;
+    row->flop += cost->flop;
+    row->bytes += cost->bytes;
+}
+
+aaclip_status aac_profiler_run(const aac_plan *plan, const aac_op_args *args, void *scratch)
+{
+    if (!running)
+        return plan->run(plan, args, scratch);
+    double now = aac_seconds_now();
+    aaclip_status status = plan->run(plan, args, scratch);
+    double seconds = aac_seconds_now() - now;
+    char shape[AAC_OP_SHAPE_TEXT];
+    aac_op_shape_text(shape, &plan->desc, args);
+    const aac_op_cost cost = aac_op_cost_of(&plan->desc, args);
+    for (aaclip_profiler *profiler = running; profiler; profiler = profiler->next)
+        count(profiler, plan, shape, &cost, seconds);
+    return status;
+}
+
+aaclip_status aaclip_profiler_start(aaclip_profiler **profiler)
+{
+    if (!profiler)
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_profiler_start: NULL argument");
+    *profiler = aac_calloc(1, sizeof **profiler);
+    if (!*profiler)
+        return aac_error(AACLIP_ERROR_OUT_OF_MEMORY, "out of memory");
+    (*profiler)->running = true;
+    (*profiler)->next = running;
+    running = *profiler;
+    return AACLIP_OK;
+}
+
+/* false when the calling thread has not started it. */
+static bool take_out(aaclip_profiler *profiler)
+{
+    aaclip_profiler **link = &running;
+    while (*link && *link != profiler)
+        link = &(*link)->next;
+    if (!*link)
+        return false;
+    *link = profiler->next;
+    profiler->running = false;
+    return true;
+}
+
+aaclip_status aaclip_profiler_stop(aaclip_profiler *profiler)
+{
+    if (!profiler)
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_profiler_stop: NULL argument");
+    if (profiler->running && !take_out(profiler))
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
+                         "aaclip_profiler_stop: another thread started this profiler");
+    if (profiler->incomplete)
+        return aac_error(AACLIP_ERROR_OUT_OF_MEMORY, "profiler: out of memory for an entry");
+    return AACLIP_OK;
+}
+
+size_t aaclip_profiler_count(const aaclip_profiler *profiler)
+{
+    return profiler ? profiler->count : 0;
+}
+
+aaclip_status aaclip_profiler_get(const aaclip_profiler *profiler, size_t index,
+                                  aaclip_profiler_entry *entry)
+{
+    if (!profiler || !entry)
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_profiler_get: NULL argument");
+    if (index >= profiler->count)
+        return aac_error(AACLIP_ERROR_NOT_FOUND,
+                         "aaclip_profiler_get: expected an entry below %zu, found %zu",
+                         profiler->count, index);
+    const profiler_row *row = &profiler->rows[index];
+    const aaclip_profiler_entry own = {.size = sizeof own,
+                                       .operation = aac_op_name(row->op),
+                                       .shape = row->shape,
+                                       .backend = row->backend->name,
+                                       .threads = (uint32_t)row->threads,
+                                       .calls = row->calls,
+                                       .seconds = row->seconds,
+                                       .flop = row->flop,
+                                       .bytes = row->bytes};
+    return aac_options_write(entry, entry->size, &own, sizeof own, "aaclip_profiler_entry");
+}
+
+void aaclip_profiler_close(aaclip_profiler **profiler)
+{
+    if (!profiler || !*profiler)
+        return;
+    if ((*profiler)->running)
+        take_out(*profiler);
+    for (size_t i = 0; i < (*profiler)->count; i++)
+        aac_free((*profiler)->rows[i].shape);
+    aac_free((*profiler)->rows);
+    aac_free(*profiler);
+    *profiler = NULL;
+}

@@ -1,0 +1,24 @@
+/* What an operation costs, and who counts it. */
+#ifndef AAC_BACKEND_PROFILER_H
+#define AAC_BACKEND_PROFILER_H
+
+#include "backend/backend.h"
+
+/* What a run of an operation is worth, from its description and arguments. */
+typedef struct aac_op_cost {
+    double flop;  /* of matrix products */
+    double bytes; /* every operand once */
+} aac_op_cost;
+
+/* `args` gives attention its sequences; their offsets are in the memory of the host. */
+aac_op_cost aac_op_cost_of(const aac_op_desc *desc, const aac_op_args *args);
+
+/* "1370 x 1024 -> 4096, bias, quick_gelu" and the like. */
+#define AAC_OP_SHAPE_TEXT 128
+void aac_op_shape_text(char text[AAC_OP_SHAPE_TEXT], const aac_op_desc *desc,
+                       const aac_op_args *args);
+
+/* Runs the plan and tells the calling thread's profilers, if it has any. */
+aaclip_status aac_profiler_run(const aac_plan *plan, const aac_op_args *args, void *scratch);
+
+#endif
