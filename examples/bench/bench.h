@@ -1,12 +1,24 @@
-/* What the parts of aaclip-bench share. */
+/* What the modes of aaclip-bench share. */
 #ifndef EXAMPLES_BENCH_H
 #define EXAMPLES_BENCH_H
 
 #include <aaclip/aaclip.h>
 
-/* Largest resident memory so far. */
-double peak_memory_mb(void);
+/* The modes: `argv` begins with the mode's name. Each returns the exit code. */
+int bench_detect(int argc, char **argv);
+int bench_train(int argc, char **argv);
+int bench_load(int argc, char **argv);
+int bench_load_child(int argc, char **argv); /* the process that bench_load starts */
+int bench_folder(int argc, char **argv);
+int bench_growth(int argc, char **argv);
+int bench_roofline(int argc, char **argv);
+int bench_compare(int argc, char **argv);
 
+/* Largest resident memory so far, or since the last reset where the system allows one. */
+double peak_memory_mb(void);
+void reset_peak_memory(void);
+
+/* Sorts the values, of which there is at least one. */
 double median(double *values, unsigned count);
 
 /* Random pixels (height, width, 3), which compress like none; NULL when out of memory. */
@@ -18,8 +30,5 @@ double forward_gflop(const aaclip_model_info *info, const aaclip_config *config,
                      uint32_t image_size);
 double backward_gflop(const aaclip_model_info *info, const aaclip_config *config,
                       uint32_t image_size);
-
-/* aaclip-bench train; the exit code. */
-int bench_train(int argc, char **argv);
 
 #endif

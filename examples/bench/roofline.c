@@ -1,12 +1,40 @@
 #include "roofline.h"
 
-#include "common.h"
-
-#ifdef AAC_HAVE_ONEDNN
-
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "common.h"
+
+double roofline_copy_gbs(int threads)
+{
+    enum { COPIES = 5 };
+    const size_t count = (size_t)1 << 24, bytes = count * sizeof(float);
+    float *from = calloc(count, sizeof *from), *to = calloc(count, sizeof *to);
+    double best = 0;
+    for (int i = 0; from && to && i <= COPIES; i++) {
+        double now = seconds_now();
+#pragma omp parallel for num_threads(threads)
+        for (size_t j = 0; j < count; j++)
+            to[j] = from[j] + (float)i;
+        double speed = 2e-9 * (double)bytes / (seconds_now() - now);
+        best = i > 0 && speed > best ? speed : best; /* the first one touches the memory */
+    }
+    free(from);
+    free(to);
+    return best;
+}
+
+void roofline_report(report *run, double product_gflops, double reached_gflops)
+{
+    report_value(run, "gflops", "GFLOP/s", "more", reached_gflops);
+    if (product_gflops <= 0)
+        return;
+    report_value(run, "product_gflops", "GFLOP/s", "", product_gflops);
+    report_value(run, "fraction_of_roofline", "", "more", reached_gflops / product_gflops);
+}
+
+#ifdef AAC_HAVE_ONEDNN
 
 /* Not the library: only the few lines that hide which oneDNN is installed. */
 #include "backend/onednn/shim.h"

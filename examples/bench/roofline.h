@@ -1,8 +1,10 @@
-/* The speed of a bare oneDNN matrix product, the yardstick of aaclip-bench. */
+/* The yardsticks of aaclip-bench: a bare oneDNN matrix product, and a copy in memory. */
 #ifndef EXAMPLES_ROOFLINE_H
 #define EXAMPLES_ROOFLINE_H
 
 #include <stdbool.h>
+
+#include "report.h"
 
 typedef struct roofline roofline;
 
@@ -11,5 +13,12 @@ roofline *roofline_new(bool bf16, int threads);
 /* Best of several products of 1370 x 1024 x 4096 with packed weights; 0 for NULL. */
 double roofline_gflops(const roofline *bare);
 void roofline_free(roofline *bare);
+
+/* Bytes read and written by a copy of blocks that no cache holds, in GB/s; 0 when out of memory. */
+double roofline_copy_gbs(int threads);
+
+/* Adds what was reached, the product's speed and the fraction; without a product the first alone.
+ */
+void roofline_report(report *run, double product_gflops, double reached_gflops);
 
 #endif

@@ -1,11 +1,10 @@
-/* aaclip-bench train: speed and memory of a stage 2 step, and the cost of a class's prompts. */
+/* aaclip-bench train: speed and memory of a step of either stage, and the cost of a class's
+ * prompts.
+ */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <jansson.h>
-
-#include "bench.h"
 #include "options.h"
 #include "roofline.h"
 
@@ -15,14 +14,17 @@ static const char usage[] =
     "usage: " PROGRAM
     " --model FILE [options]\n"
     "\n"
-    "Measures optimizer steps of stage 2 on generated images, interleaved with bare oneDNN matrix\n"
-    "products; with a vocabulary also the prompts of one class against as many prompts padded to\n"
-    "the full context. The last lines are the figures.\n"
+    "Measures optimizer steps on generated images, interleaved with bare oneDNN matrix products;\n"
+    "in stage 2 with a vocabulary also the prompts of one class against as many prompts padded to\n"
+    "the full context. The work of stage 2 is what a step needs, that of stage 1 what its\n"
+    "operations did. The last lines are the figures.\n"
     "\n"
+    "  --stage N          1: text adapters, which needs a vocabulary; 2: image adapters [2]\n"
+    "  --operations       a table of the operations by shape: milliseconds, rates and shares\n"
     "  --model FILE       CLIP checkpoint, or the name aaclip-mini\n"
     "  --vocab FILE       vocabulary\n"
     "  --profile P        document or published [document]\n"
-    "  --batch-size N     [2]\n"
+    "  --batch-size N     [16 in stage 1, 2 in stage 2]\n"
     "  --image-size N     side of the network's input in pixels\n"
     "  --recompute        keep block inputs only\n"
     "  --precision P      f32, bf16 or auto [f32]\n"
@@ -36,8 +38,8 @@ typedef struct command_line {
     const char *model, *vocabulary, *backend, *json;
     aaclip_profile profile;
     aaclip_precision precision;
-    unsigned batch_size, image_size, threads, repeat;
-    bool recompute;
+    unsigned stage, batch_size, image_size, threads, repeat;
+    bool recompute, operations;
 } command_line;
 
 typedef struct bench_run {
@@ -51,16 +53,14 @@ typedef struct bench_run {
     char folder[32];
 } bench_run;
 
-typedef struct bench_figures {
-    double step_s, gflop, roofline_gflops, peak_memory_mb, class_s, padded_s;
-} bench_figures;
-
 static parse_result parse(command_line *arguments, int argc, char **argv)
 {
     const program_option options[] = {
         {"model", OPTION_MODEL, &arguments->model, 0, NULL},
         {"vocab", OPTION_TEXT, &arguments->vocabulary, 0, NULL},
         {"profile", OPTION_PROFILE, &arguments->profile, 0, NULL},
+        {"stage", OPTION_NUMBER, &arguments->stage, 2, NULL},
+        {"operations", OPTION_FLAG, &arguments->operations, 0, NULL},
         {"batch-size", OPTION_NUMBER, &arguments->batch_size, 1024, NULL},
         {"image-size", OPTION_NUMBER, &arguments->image_size, 8192, NULL},
         {"recompute", OPTION_FLAG, &arguments->recompute, 0, NULL},
@@ -75,9 +75,14 @@ static parse_result parse(command_line *arguments, int argc, char **argv)
     parse_result result = parse_options(options, PROGRAM, usage, argc, argv, &rest);
     if (result != PARSE_RUN)
         return result;
-    if (arguments->model && !rest.count && arguments->repeat && arguments->batch_size)
+    if (!arguments->batch_size)
+        arguments->batch_size = arguments->stage == 1 ? 16 : 2;
+    if (arguments->model && !rest.count && arguments->repeat && arguments->stage)
         return PARSE_RUN;
-    complain(PROGRAM, "expected --model FILE; --help shows how to call this program");
+    if (!arguments->stage)
+        complain(PROGRAM, "--stage: expected 1 or 2, found 0");
+    else
+        complain(PROGRAM, "expected --model FILE; --help shows how to call this program");
     return PARSE_WRONG;
 }
 
@@ -156,49 +161,77 @@ static bool open_cache(bench_run *bench)
 
 static bool open_trainer(bench_run *bench)
 {
+    const command_line *arguments = bench->arguments;
+    const bool text = arguments->stage == 1;
     aaclip_trainer_options options;
     aaclip_adapters *adapters = NULL;
-    aaclip_trainer_options_init(&options, AACLIP_STAGE_IMAGE, bench->arguments->profile);
-    options.batch_size = bench->arguments->batch_size;
-    options.image_size = bench->arguments->image_size;
-    options.recompute = bench->arguments->recompute;
+    aaclip_trainer_options_init(&options, text ? AACLIP_STAGE_TEXT : AACLIP_STAGE_IMAGE,
+                                arguments->profile);
+    options.batch_size = arguments->batch_size;
+    options.image_size = arguments->image_size;
+    options.recompute = arguments->recompute;
+    options.vocabulary = arguments->vocabulary;
+    options.truncate = true;
     bool opened = !failed(aaclip_trainer_new(&bench->trainer, bench->model, bench->dataset,
-                                             bench->cache, &options)) &&
+                                             text ? NULL : bench->cache, &options)) &&
                   !failed(aaclip_trainer_adapters(bench->trainer, &adapters)) &&
                   !failed(aaclip_adapters_get_config(adapters, &bench->config));
     aaclip_adapters_close(&adapters);
     return opened;
 }
 
-/* A product before every step; the first step, which touches all memory, is not timed. */
-static bool measure_steps(bench_run *bench, bench_figures *figures)
+/* As the library chooses it. */
+static uint32_t image_size(const bench_run *bench)
+{
+    const uint32_t trained = bench->info.trained_image_size, patch = bench->info.patch_size;
+    if (bench->arguments->image_size)
+        return bench->arguments->image_size;
+    return trained == 336 ? 518 / patch * patch : trained;
+}
+
+static double needed_gflop(const bench_run *bench)
+{
+    uint32_t size = image_size(bench);
+    return bench->arguments->batch_size * (forward_gflop(&bench->info, &bench->config, size) +
+                                           backward_gflop(&bench->info, &bench->config, size));
+}
+
+static bool measure_step(bench_run *bench, const roofline *bare, report *run)
+{
+    const command_line *arguments = bench->arguments;
+    aaclip_profiler *profiler = NULL;
+    double gflops = roofline_gflops(bare);
+    if (arguments->operations || arguments->stage == 1)
+        report_profile_begin(run, &profiler);
+    double now = seconds_now();
+    bool good = !failed(aaclip_trainer_step(bench->trainer, NULL));
+    double seconds = seconds_now() - now;
+    if (profiler)
+        report_profile_end(run, &profiler, seconds);
+    double work = arguments->stage == 1 ? report_last_gflop(run) : needed_gflop(bench);
+    report_value(run, "step_s", "s", "less", seconds);
+    report_value(run, "gflop", "GFLOP", "", work);
+    roofline_report(run, gflops, work / seconds);
+    return good;
+}
+
+/* The first step, which touches all memory, is not timed. */
+static bool measure_steps(bench_run *bench, report *run)
 {
     unsigned repeat = bench->arguments->repeat;
     bool narrow = bench->info.precision == AACLIP_PRECISION_BF16;
     roofline *bare = roofline_new(narrow, (int)bench->info.threads);
-    double *steps = calloc(repeat, sizeof *steps), *products = calloc(repeat, sizeof *products);
     progress_bar bar;
     progress_start(&bar, "steps");
-    bool good = steps && products && !failed(aaclip_trainer_step(bench->trainer, NULL));
+    bool good = !failed(aaclip_trainer_step(bench->trainer, NULL));
     for (unsigned i = 0; good && i < repeat; i++) {
-        products[i] = roofline_gflops(bare);
-        double now = seconds_now();
-        good = !failed(aaclip_trainer_step(bench->trainer, NULL));
-        steps[i] = seconds_now() - now;
+        good = measure_step(bench, bare, run);
         progress_update(&bar, i + 1, repeat);
     }
     progress_end(&bar);
-    if (good) {
-        uint32_t size = bench->arguments->image_size ? bench->arguments->image_size : 518;
-        figures->step_s = median(steps, repeat);
-        figures->roofline_gflops = median(products, repeat);
-        figures->gflop =
-            bench->arguments->batch_size * (forward_gflop(&bench->info, &bench->config, size) +
-                                            backward_gflop(&bench->info, &bench->config, size));
-        figures->peak_memory_mb = peak_memory_mb();
-    }
-    free(steps);
-    free(products);
+    report_value(run, "peak_memory_mb", "MB", "less", peak_memory_mb());
+    if (bench->arguments->operations)
+        report_value(run, "copy_gbs", "GB/s", "", roofline_copy_gbs((int)bench->info.threads));
     roofline_free(bare);
     return good;
 }
@@ -219,8 +252,8 @@ static bool encode_padded(bench_run *bench, float *vectors)
     return !failed(aaclip_text_cache_encode(bench->cache, prompts, PADDED_PROMPTS, vectors));
 }
 
-/* The best of three, after the tower has been prepared. */
-static bool measure_text(bench_run *bench, bench_figures *figures)
+/* In turn, after the tower has been prepared. */
+static bool measure_text(bench_run *bench, report *run)
 {
     static const char *const name[] = {"metal_nut"}, *const phrase[] = {"metal nut"};
     float *vectors = calloc(PADDED_PROMPTS * (size_t)bench->info.embedding, sizeof *vectors);
@@ -228,66 +261,38 @@ static bool measure_text(bench_run *bench, bench_figures *figures)
     for (int i = 0; good && i < 3; i++) {
         double now = seconds_now();
         good = !failed(aaclip_text_cache_build(bench->cache, name, phrase, 1));
-        double class_s = seconds_now() - now;
+        report_value(run, "class_prompts_s", "s", "less", seconds_now() - now);
         now = seconds_now();
         good = good && encode_padded(bench, vectors);
-        double padded_s = seconds_now() - now;
-        if (i == 0 || class_s < figures->class_s)
-            figures->class_s = class_s;
-        if (i == 0 || padded_s < figures->padded_s)
-            figures->padded_s = padded_s;
+        report_value(run, "padded_prompts_s", "s", "", seconds_now() - now);
     }
     free(vectors);
     return good;
 }
 
-static bool write_json(const command_line *arguments, const bench_figures *figures, double fraction)
+static void report_settings(const bench_run *bench, report *run)
 {
-    json_t *root =
-        json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "step_s", figures->step_s, "gflop",
-                  figures->gflop, "roofline_gflops", figures->roofline_gflops,
-                  "fraction_of_roofline", fraction, "peak_memory_mb", figures->peak_memory_mb,
-                  "class_prompts_s", figures->class_s, "padded_prompts_s", figures->padded_s);
-    text_output output;
-    bool opened = root && open_text_file(&output, arguments->json, PROGRAM);
-    bool written = opened && json_dumpf(root, output.file, JSON_INDENT(2)) == 0 &&
-                   fputc('\n', output.file) != EOF;
-    json_decref(root);
-    return opened && finish_text_file(&output, written, PROGRAM) && written;
+    const command_line *arguments = bench->arguments;
+    report_model(run, &bench->info);
+    report_number(run, "stage", arguments->stage);
+    report_text(run, "profile", aaclip_profile_name(arguments->profile));
+    report_number(run, "batch", arguments->batch_size);
+    report_number(run, "image_size", image_size(bench));
+    report_text(run, "recompute", arguments->recompute ? "yes" : "no");
 }
 
-static bool report(const bench_run *bench, const bench_figures *figures)
-{
-    double reached = figures->gflop / figures->step_s;
-    double fraction = figures->roofline_gflops > 0 ? reached / figures->roofline_gflops : 0;
-    printf("%s, %s, %u threads, stage 2, batch %u%s\n", bench->info.backend,
-           aaclip_precision_name(bench->info.precision), bench->info.threads,
-           bench->arguments->batch_size, bench->arguments->recompute ? ", recompute" : "");
-    if (figures->padded_s > 0)
-        printf("prompts        %8.3f s  (%.3f s for %d padded ones: %.3f of it)\n",
-               figures->class_s, figures->padded_s, PADDED_PROMPTS,
-               figures->class_s / figures->padded_s);
-    printf("peak memory    %8.0f MB\n", figures->peak_memory_mb);
-    printf("step           %8.3f s  %.1f GFLOP at %.1f GFLOP/s\n", figures->step_s, figures->gflop,
-           reached);
-    if (figures->roofline_gflops > 0)
-        printf("bare product   %8.1f GFLOP/s\nfraction       %8.3f\n", figures->roofline_gflops,
-               fraction);
-    else
-        printf("bare product   not measured: this build has no oneDNN\n");
-    return !bench->arguments->json || write_json(bench->arguments, figures, fraction);
-}
-
-static bool run(bench_run *bench, bench_figures *figures)
+static bool measure(bench_run *bench, report *run)
 {
     strcpy(bench->folder, "/tmp/aaclip-bench-XXXXXX");
     if (!mkdtemp(bench->folder)) {
         *bench->folder = '\0';
         return !complain(PROGRAM, "cannot make a temporary folder");
     }
-    return open_model(bench) && open_cache(bench) && make_dataset(bench) && open_trainer(bench) &&
-           measure_steps(bench, figures) &&
-           (!bench->arguments->vocabulary || measure_text(bench, figures));
+    if (!open_model(bench) || !open_cache(bench) || !make_dataset(bench) || !open_trainer(bench))
+        return false;
+    report_settings(bench, run);
+    bool text = bench->arguments->stage == 2 && bench->arguments->vocabulary;
+    return measure_steps(bench, run) && (!text || measure_text(bench, run));
 }
 
 static void close_all(bench_run *bench)
@@ -305,14 +310,15 @@ static void close_all(bench_run *bench)
 
 int bench_train(int argc, char **argv)
 {
-    command_line arguments = {.batch_size = 2, .repeat = 3};
+    command_line arguments = {.stage = 2, .repeat = 3};
     bench_run bench = {.arguments = &arguments};
-    bench_figures figures = {0};
     parse_result parsed = parse(&arguments, argc, argv);
     bool good = parsed == PARSE_DONE;
     if (parsed == PARSE_RUN) {
         show_log(false);
-        good = run(&bench, &figures) && report(&bench, &figures);
+        report run = report_new("train");
+        good = measure(&bench, &run) && report_finish(&run, "step_s", arguments.json, PROGRAM);
+        report_free(&run);
         close_all(&bench);
     }
     return good ? 0 : 1;
