@@ -92,7 +92,7 @@ aaclip_status aaclip_profiler_start(aaclip_profiler **profiler)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_profiler_start: NULL argument");
     *profiler = aac_calloc(1, sizeof **profiler);
     if (!*profiler)
-        return aac_error(AACLIP_ERROR_OUT_OF_MEMORY, "out of memory");
+        return aac_error_memory();
     (*profiler)->running = true;
     (*profiler)->next = running;
     running = *profiler;
