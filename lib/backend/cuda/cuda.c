@@ -30,13 +30,17 @@ static void release(void *memory)
     cudaFree(memory);
 }
 
+/* Pageable memory is read before the call returns; pinned memory, as a user's allocator may give,
+ * is not. */
 static aaclip_status copy(void *to, const void *from, size_t bytes)
 {
+    struct cudaPointerAttributes target, source;
     cudaError_t error = cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, cudaStreamPerThread);
-    struct cudaPointerAttributes attributes;
     if (!error)
-        error = cudaPointerGetAttributes(&attributes, to);
-    if (!error && attributes.type != cudaMemoryTypeDevice)
+        error = cudaPointerGetAttributes(&target, to);
+    if (!error)
+        error = cudaPointerGetAttributes(&source, from);
+    if (!error && (target.type != cudaMemoryTypeDevice || source.type == cudaMemoryTypeHost))
         error = cudaStreamSynchronize(cudaStreamPerThread);
     return aac_cuda_error("copy", (int)error);
 }
