@@ -173,12 +173,3 @@ aac_isa aac_processor_isa(void)
 #endif
     return AAC_ISA_BASELINE;
 }
-
-bool aac_processor_has_bf16(void)
-{
-#if defined(__x86_64__)
-    return aac_processor_isa() == AAC_ISA_AVX512 && __builtin_cpu_supports("avx512bf16");
-#else
-    return false;
-#endif
-}

@@ -98,6 +98,5 @@ unsigned aac_processor_count(void);
 /* Vector instructions that both the processor and the operating system allow. */
 typedef enum aac_isa { AAC_ISA_BASELINE, AAC_ISA_AVX2, AAC_ISA_AVX512 } aac_isa;
 aac_isa aac_processor_isa(void);
-bool aac_processor_has_bf16(void);
 
 #endif

@@ -168,8 +168,11 @@ double map_difference(const kept_result *a, const kept_result *b)
     double largest = 0, worst = 0;
     assert_int_equal(a->map_count, b->map_count);
     for (size_t i = 0; i < a->map_count; i++) {
+        double apart = fabs((double)a->map[i] - (double)b->map[i]);
+        if (isnan(apart))
+            return INFINITY; /* fmax would pass over it */
         largest = fmax(largest, fabs((double)a->map[i]));
-        worst = fmax(worst, fabs((double)a->map[i] - (double)b->map[i]));
+        worst = fmax(worst, apart);
     }
     return worst / largest;
 }

@@ -6,33 +6,17 @@ source=$(cd "$(dirname "$0")/../.." && pwd)
 build=$source/build-windows
 prefix=$build-prefix
 
-export DEBIAN_FRONTEND=noninteractive
-packages="gcc-mingw-w64-x86-64 libz-mingw-w64-dev wine wine64 meson ninja-build pkg-config python3
-    cmake make gcc libc6-dev"
-# shellcheck disable=SC2086 # a list of words
-if ! dpkg-query -W -f='${Status}\n' $packages 2>/dev/null | grep -c '^install ok installed$' |
-    grep -qx "$(echo $packages | wc -w)"; then
-    apt-get update -qq
-    apt-get install -y -qq --no-install-recommends $packages >/dev/null
-fi
+# shellcheck source=tests/support/debian.sh
+. "$source/tests/support/debian.sh"
+install_packages gcc-mingw-w64-x86-64 libz-mingw-w64-dev wine wine64 meson ninja-build pkg-config \
+    python3 cmake make gcc libc6-dev
 
-# What Debian has no Windows package of is built from Debian's sources, asked for where its packages
-# come from, without a change to the system's list.
+# What Debian has no Windows package of is built from Debian's sources.
 fetch_sources() { # folder, names
-    folder=$1
+    own_apt_begin "$1" 's/^Types: deb$/Types: deb-src/; s/^deb /deb-src /'
     shift
-    mkdir -p "$folder/parts" "$folder/lists/partial"
-    for list in /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list; do
-        [ -f "$list" ] || continue
-        sed 's/^Types: deb$/Types: deb-src/; s/^deb /deb-src /' "$list" \
-            >"$folder/parts/debian.${list##*.}"
-    done
-    apt() {
-        apt-get -qq -o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts="$folder/parts" \
-            -o Dir::State::Lists="$folder/lists" -o APT::Sandbox::User=root "$@"
-    }
-    apt update
-    (cd "$folder" && apt source --download-only "$@")
+    own_apt update
+    (cd "$own_folder" && own_apt source --download-only "$@")
 }
 
 build_dependency() { # archive, CMake options

@@ -1,7 +1,6 @@
 /* oneDNN on the processor: linear layers, long attention and their gradients. The rest falls to
  * `simd`. */
 #include "backend/onednn/onednn.h"
-#include "core/platform.h"
 
 /* Below this, oneDNN's cost for each call outweighs its speed. */
 #define SHORTEST_ATTENTION 128
@@ -13,7 +12,7 @@ static bool available(void)
 
 static bool type_is_native(aac_dtype type)
 {
-    return type == AAC_F32 || (type == AAC_BF16 && aac_processor_has_bf16());
+    return type == AAC_F32 || (type == AAC_BF16 && aac_dnnl_has_bf16());
 }
 
 static bool supports(const aac_op_desc *desc)

@@ -23,6 +23,12 @@ dnnl_engine_t aac_dnnl_engine(void)
     return engine;
 }
 
+bool aac_dnnl_has_bf16(void)
+{
+    const unsigned wanted = dnnl_cpu_isa_avx512_core_bf16;
+    return ((unsigned)dnnl_get_effective_cpu_isa() & wanted) == wanted;
+}
+
 static dnnl_data_type_t native_type(aac_dtype type)
 {
     return type == AAC_BF16 ? dnnl_bf16 : dnnl_f32;

@@ -9,8 +9,8 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "backend/backend.h"
 #include "core/memory.h"
-#include "core/platform.h"
 
 #define NANO GOLDEN_DIR "/nano"
 
@@ -186,6 +186,10 @@ bool same_state(const aaclip_trainer *a, const aaclip_trainer *b)
 
 bool backend_has_bf16(const char *backend)
 {
-    return strcmp(backend, "reference") == 0 ||
-           (strcmp(backend, "onednn") == 0 && aac_processor_has_bf16());
+    aac_dispatch dispatch;
+    must(aac_dispatch_open(&dispatch, backend, 1));
+    const aac_op_desc product = {
+        .op = AAC_OP_LINEAR,
+        .linear = {.rows = 1, .inputs = 64, .outputs = 64, .x = AAC_BF16, .y = AAC_BF16}};
+    return dispatch.chain[0]->supports(&product);
 }
