@@ -100,6 +100,31 @@ void list_clear(string_list *list)
     *list = (string_list){0};
 }
 
+static aaclip_status add_phrase(string_list *phrases, const char *dataset, const char *name)
+{
+    char phrase[512];
+    aaclip_status status = aaclip_class_phrase(dataset, name, phrase, sizeof phrase);
+    if (!status && !list_add(phrases, phrase))
+        status = AACLIP_ERROR_OUT_OF_MEMORY;
+    return status;
+}
+
+aaclip_status build_classes(aaclip_text_cache *cache, const char *dataset, const char *phrase,
+                            const string_list *names)
+{
+    string_list phrases = {0};
+    aaclip_status status = AACLIP_OK;
+    for (size_t i = 0; !status && i < names->count; i++)
+        status = !phrase                      ? add_phrase(&phrases, dataset, names->items[i])
+                 : list_add(&phrases, phrase) ? AACLIP_OK
+                                              : AACLIP_ERROR_OUT_OF_MEMORY;
+    if (!status && names->count)
+        status = aaclip_text_cache_build(cache, (const char *const *)names->items,
+                                         (const char *const *)phrases.items, names->count);
+    list_clear(&phrases);
+    return status;
+}
+
 static bool is_image_name(const char *name)
 {
     static const char *const endings[] = {".png", ".jpg", ".jpeg", ".bmp"};

@@ -41,6 +41,12 @@ typedef struct string_list {
 
 bool list_add(string_list *list, const char *text);
 void list_clear(string_list *list);
+/*
+ * Builds the text vectors of all named classes together, under `phrase` or, where it is NULL, the
+ * data set's phrases (NULL: plain names).
+ */
+aaclip_status build_classes(aaclip_text_cache *cache, const char *dataset, const char *phrase,
+                            const string_list *names);
 /* Adds a file, or the images (png, jpg, jpeg, bmp) of a folder in order of name; false with a
  * message when there are none. */
 bool list_add_images(string_list *list, const char *path, const char *program);

@@ -102,22 +102,6 @@ static bool show_progress(size_t done, size_t total, void *user)
     return true;
 }
 
-static aaclip_status build_classes(aaclip_text_cache *cache, const command_line *arguments)
-{
-    aaclip_status status = AACLIP_OK;
-    for (size_t i = 0; !status && i < arguments->classes.count; i++) {
-        char buffer[512];
-        const char *name = arguments->classes.items[i], *phrase = arguments->phrase;
-        if (!phrase) {
-            status = aaclip_class_phrase(arguments->dataset, name, buffer, sizeof buffer);
-            phrase = buffer;
-        }
-        if (!status)
-            status = aaclip_text_cache_build(cache, &name, &phrase, 1);
-    }
-    return status;
-}
-
 static aaclip_status write_bundle(const command_line *arguments, const aaclip_model *model,
                                   const aaclip_adapters *adapters)
 {
@@ -135,7 +119,7 @@ static aaclip_status write_bundle(const command_line *arguments, const aaclip_mo
     progress_start(&bar, "text");
     aaclip_status status = aaclip_text_cache_new(&cache, model, adapters, &options);
     if (!status)
-        status = build_classes(cache, arguments);
+        status = build_classes(cache, arguments->dataset, arguments->phrase, &arguments->classes);
     progress_end(&bar);
     if (!status)
         status = aaclip_bundle_save(arguments->out, model, adapters, cache, arguments->float16);

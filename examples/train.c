@@ -545,12 +545,12 @@ static bool build_cache(training *session)
     options.progress_user = &session->bar;
     bool done = !failed(aaclip_text_cache_new(&session->cache, session->model, trained, &options));
     progress_start(&session->bar, "text vectors");
-    for (size_t i = 0; done && i < aaclip_dataset_class_count(session->dataset); i++) {
-        char phrase[512];
-        const char *name = aaclip_dataset_class_name(session->dataset, i), *words = phrase;
-        done = !failed(aaclip_class_phrase(arguments->dataset, name, phrase, sizeof phrase)) &&
-               !failed(aaclip_text_cache_build(session->cache, &name, &words, 1));
-    }
+    string_list names = {0};
+    for (size_t i = 0; done && i < aaclip_dataset_class_count(session->dataset); i++)
+        done = list_add(&names, aaclip_dataset_class_name(session->dataset, i)) ||
+               !complain(PROGRAM, "out of memory");
+    done = done && !failed(build_classes(session->cache, arguments->dataset, NULL, &names));
+    list_clear(&names);
     progress_end(&session->bar);
     return done;
 }

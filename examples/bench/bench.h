@@ -7,6 +7,7 @@
 /* The modes: `argv` begins with the mode's name. Each returns the exit code. */
 int bench_detect(int argc, char **argv);
 int bench_train(int argc, char **argv);
+int bench_text(int argc, char **argv);
 int bench_load(int argc, char **argv);
 int bench_load_child(int argc, char **argv); /* the process that bench_load starts */
 int bench_folder(int argc, char **argv);

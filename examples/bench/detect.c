@@ -11,6 +11,8 @@ static const char usage[] =
     "       " PROGRAM
     " train --model FILE [options]\n"
     "       " PROGRAM
+    " text --model FILE [options]\n"
+    "       " PROGRAM
     " load --model FILE [options]\n"
     "       " PROGRAM
     " folder --model FILE [options]\n"

@@ -14,20 +14,17 @@ static bool build_progress(size_t done, size_t total, void *user)
 
 static bool build_missing(session *state, size_t *built)
 {
-    const char *dataset = state->arguments->dataset;
-    aaclip_status status = AACLIP_OK;
-    *built = 0;
-    for (size_t i = 0; !status && i < aaclip_dataset_class_count(state->dataset); i++) {
-        char phrase[512];
-        const char *name = aaclip_dataset_class_name(state->dataset, i), *words = phrase;
-        if (aaclip_text_cache_get(state->cache, name, NULL, NULL) == AACLIP_OK)
-            continue;
-        status = aaclip_class_phrase(dataset, name, phrase, sizeof phrase);
-        if (!status)
-            status = aaclip_text_cache_build(state->cache, &name, &words, 1);
-        *built += 1;
+    string_list missing = {0};
+    bool good = true;
+    for (size_t i = 0; good && i < aaclip_dataset_class_count(state->dataset); i++) {
+        const char *name = aaclip_dataset_class_name(state->dataset, i);
+        if (aaclip_text_cache_get(state->cache, name, NULL, NULL) != AACLIP_OK)
+            good = list_add(&missing, name) || !complain(PROGRAM, "out of memory");
     }
-    return !failed(status);
+    good = good && !failed(build_classes(state->cache, state->arguments->dataset, NULL, &missing));
+    *built = missing.count;
+    list_clear(&missing);
+    return good;
 }
 
 bool open_cache(session *state, const aaclip_adapters *adapters)

@@ -29,6 +29,7 @@ typedef enum aac_op {
     AAC_OP_BLEND,
     AAC_OP_NORMALIZE,
     AAC_OP_CONVERT,
+    AAC_OP_GATHER,
     AAC_OP_PATCHES,
     AAC_OP_SIMILARITY,
     AAC_OP_ANOMALY_MAP,
@@ -39,6 +40,7 @@ typedef enum aac_op {
     AAC_OP_ATTENTION_BACKWARD,
     AAC_OP_BLEND_BACKWARD,
     AAC_OP_NORMALIZE_BACKWARD,
+    AAC_OP_GATHER_BACKWARD,
     AAC_OP_SIMILARITY_BACKWARD,
     AAC_OP_SEGMENTATION_LOSS,
     AAC_OP_ADAM,
@@ -55,14 +57,16 @@ typedef enum aac_activation {
 typedef enum aac_attention_kind {
     AAC_ATTENTION_FULL,
     AAC_ATTENTION_CAUSAL, /* row i sees rows 0 .. i of its sequence */
-    AAC_ATTENTION_VALUE   /* q and k are both v ("surgery"): x holds v alone */
+    AAC_ATTENTION_VALUE,  /* q and k are both v ("surgery"): x holds v alone */
+    AAC_ATTENTION_TREE    /* row i sees itself, its parent, that one's parent ...: causal sequences
+                             that share the rows of their common beginnings */
 } aac_attention_kind;
 
 /*
  * Everything that is known before the data: what supports() and plan() decide on. A backward
  * operation is described as its forward one: `dy` is the gradient of what the forward operation
- * wrote, `x` what it read. The gradient of a linear layer's input is a linear operation itself, with
- * the transposed matrix packed as its weight.
+ * wrote, `x` what it read. The gradient of a linear layer's input is a linear operation itself,
+ * with the transposed matrix packed as its weight.
  */
 typedef struct aac_op_desc {
     aac_op op;
@@ -85,19 +89,20 @@ typedef struct aac_op_desc {
         } layer_norm;
         /* For each sequence and head softmax(q k^T / sqrt(head_size)) v. x (rows, 3 * heads *
          * head_size) holds q, k, v side by side; y (rows, heads * head_size); one type for both.
-         * Backward: y (rows, 3 * heads * head_size) is the gradient of x, from x, the forward result
-         * `out` and dy. AAC_ATTENTION_VALUE: x (rows, heads * head_size); no backward, for no
-         * gradient passes it. */
+         * Backward: y (rows, 3 * heads * head_size) is the gradient of x, from x, the forward
+         * result `out` and dy. AAC_ATTENTION_VALUE: x (rows, heads * head_size); no backward, for
+         * no gradient passes it. AAC_ATTENTION_TREE has `rows` and args.parents for sequences. */
         struct {
-            int64_t longest; /* rows of the longest sequence */
+            int64_t longest; /* rows of the longest sequence; of a tree: that a row sees */
             bool uniform;    /* every sequence has that many rows */
             int64_t heads, head_size;
             aac_attention_kind kind;
             aac_dtype type;
+            int64_t rows; /* of a tree */
         } attention;
         /* y = weight * a * |y| / |a| + (1 - weight) * y over each row, float32; |a| = 0 leaves
-         * (1 - weight) * y. Backward: x is the y that went in, y receives its gradient (y may be dy),
-         * da that of a. */
+         * (1 - weight) * y. Backward: x is the y that went in, y receives its gradient (y may be
+         * dy), da that of a. */
         struct {
             int64_t rows, columns;
             float weight;
@@ -114,6 +119,13 @@ typedef struct aac_op_desc {
             int64_t rows, columns;
             aac_dtype x, y;
         } convert;
+        /* y (rows, columns): row i is row args.index[i] of x (sources, columns). Backward, float32:
+         * y (sources, columns) is the gradient of x, in which the rows of dy that came from one
+         * source are added up. */
+        struct {
+            int64_t rows, sources, columns;
+            aac_dtype type;
+        } gather;
         /* RGB bytes (size, size, 3) to patches y (grid * grid, 3 * patch * patch), columns in the
          * order channel, row, column; each value (byte / 255 - mean) / deviation. */
         struct {
@@ -121,8 +133,9 @@ typedef struct aac_op_desc {
             float mean[3], deviation[3];
             aac_dtype y;
         } patches;
-        /* y (rows, 2) = scale * x (rows, columns) . pair (2, columns)^T, float32. Backward: y (rows,
-         * columns) is the gradient of x, that of the pair is added to da; either may be NULL. */
+        /* y (rows, 2) = scale * x (rows, columns) . pair (2, columns)^T, float32. Backward: y
+         * (rows, columns) is the gradient of x, that of the pair is added to da; either may be
+         * NULL. */
         struct {
             int64_t rows, columns;
             float scale;
@@ -182,7 +195,7 @@ typedef struct aac_weight {
  * y -= rate / (1 - b1^step) * m / (sqrt(v) / sqrt(1 - b2^step) + epsilon). */
 typedef struct aac_adam_step {
     double rate, beta1, beta2, epsilon;
-    int64_t step; /* counted from 1 */
+    int64_t step;                        /* counted from 1 */
     float *first_moment, *second_moment; // (count) m, v
 } aac_adam_step;
 
@@ -195,12 +208,15 @@ typedef struct aac_op_args {
     const float *a;           /* blend: adapted rows, dense; similarity: the pair (2, columns) */
     const int32_t *offsets;   /* attention: sequence i is rows offsets[i] .. offsets[i + 1] */
     int64_t sequences;        /* attention */
-    const void *dy;           /* backward operations, linear gradient, adam */
-    const void *out;          /* attention backward: what the forward run wrote */
-    float *da;                /* blend, similarity backward */
-    const uint8_t *mask;      /* segmentation loss */
-    double *losses;           /* segmentation loss: 3 sums */
-    float factor;             /* segmentation loss */
+    const int32_t
+        *parents;         /* attention over a tree (rows): of each row, an earlier one; < 0: none */
+    const int32_t *index; /* gather (rows) */
+    const void *dy;       /* backward operations, linear gradient, adam */
+    const void *out;      /* attention backward: what the forward run wrote */
+    float *da;            /* blend, similarity backward */
+    const uint8_t *mask;  /* segmentation loss */
+    double *losses;       /* segmentation loss: 3 sums */
+    float factor;         /* segmentation loss */
     const aac_adam_step *adam;
 } aac_op_args;
 

@@ -14,9 +14,20 @@ typedef struct attention_rows {
     double rows, pairs;
 } attention_rows;
 
+static attention_rows tree_rows_of(const aac_op_desc *desc, const aac_op_args *args)
+{
+    attention_rows sum = {.rows = (double)desc->attention.rows};
+    for (int64_t row = 0; row < desc->attention.rows; row++)
+        for (int64_t at = row; at >= 0; at = args->parents[at])
+            sum.pairs++;
+    return sum;
+}
+
 static attention_rows attention_rows_of(const aac_op_desc *desc, const aac_op_args *args)
 {
     attention_rows sum = {0};
+    if (desc->attention.kind == AAC_ATTENTION_TREE)
+        return tree_rows_of(desc, args);
     for (int64_t i = 0; i < args->sequences; i++) {
         double rows = desc->attention.uniform ? (double)desc->attention.longest
                                               : args->offsets[i + 1] - args->offsets[i];
@@ -112,6 +123,14 @@ aac_op_cost aac_op_cost_of(const aac_op_desc *desc, const aac_op_args *args)
     case AAC_OP_CONVERT:
         return rows_cost(desc->convert.rows, desc->convert.columns,
                          (size_of(desc->convert.x) + size_of(desc->convert.y)) / 4);
+    case AAC_OP_GATHER: /* index, too */
+        return (aac_op_cost){
+            .bytes = (double)desc->gather.rows *
+                     (2 * (double)desc->gather.columns * size_of(desc->gather.type) + 4)};
+    case AAC_OP_GATHER_BACKWARD: /* index and dy; y is cleared, then added to */
+        return (aac_op_cost){
+            .bytes = (double)desc->gather.rows * (12 * (double)desc->gather.columns + 4) +
+                     4 * (double)desc->gather.sources * (double)desc->gather.columns};
     case AAC_OP_PATCHES:
         return (aac_op_cost){.bytes =
                                  3 * square(desc->patches.size) * (1 + size_of(desc->patches.y))};
@@ -152,6 +171,12 @@ static const char *type_name(aac_dtype type)
 static void attention_text(char *text, const aac_op_desc *desc, const aac_op_args *args)
 {
     static const char *const kinds[] = {"", ", causal", ", value"};
+    if (desc->attention.kind == AAC_ATTENTION_TREE) {
+        PRINT("%lld of at most %lld x %lld x %lld, tree%s", (long long)desc->attention.rows,
+              (long long)desc->attention.longest, (long long)desc->attention.heads,
+              (long long)desc->attention.head_size, type_name(desc->attention.type));
+        return;
+    }
     PRINT("%lld x %s%lld x %lld x %lld%s%s", (long long)args->sequences,
           desc->attention.uniform ? "" : "at most ", (long long)desc->attention.longest,
           (long long)desc->attention.heads, (long long)desc->attention.head_size,
@@ -204,6 +229,12 @@ void aac_op_shape_text(char text[AAC_OP_SHAPE_TEXT], const aac_op_desc *desc,
     case AAC_OP_CONVERT:
         rows_text(text, desc->convert.rows, desc->convert.columns,
                   desc->convert.y == AAC_BF16 ? " to bf16" : " to f32");
+        break;
+    case AAC_OP_GATHER:
+    case AAC_OP_GATHER_BACKWARD:
+        PRINT("%lld of %lld x %lld%s", (long long)desc->gather.rows,
+              (long long)desc->gather.sources, (long long)desc->gather.columns,
+              type_name(desc->gather.type));
         break;
     case AAC_OP_PATCHES:
         PRINT("%lld x %lld by %lld%s", (long long)desc->patches.size, (long long)desc->patches.size,

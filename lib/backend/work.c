@@ -17,7 +17,9 @@ static int64_t product_work(int64_t rows, int64_t inputs, int64_t outputs)
 /* Two products, and an exponential for every pair of rows. The way back has five products. */
 static int64_t attention_work(const aac_op_desc *desc, int64_t sequences)
 {
-    int64_t pairs = sequences * desc->attention.longest * desc->attention.longest;
+    int64_t longest = desc->attention.longest;
+    bool tree = desc->attention.kind == AAC_ATTENTION_TREE;
+    int64_t pairs = tree ? desc->attention.rows * longest : sequences * longest * longest;
     int64_t products = desc->op == AAC_OP_ATTENTION ? 2 : 5;
     return desc->attention.heads * pairs * (products * desc->attention.head_size + 16);
 }
@@ -50,6 +52,9 @@ bool aac_op_is_small(const aac_op_desc *desc, int64_t sequences)
         return row_work(desc->activate.rows, desc->activate.columns) < SMALL;
     case AAC_OP_CONVERT:
         return row_work(desc->convert.rows, desc->convert.columns) < SMALL;
+    case AAC_OP_GATHER:
+    case AAC_OP_GATHER_BACKWARD:
+        return row_work(desc->gather.rows, desc->gather.columns) < SMALL;
     case AAC_OP_PATCHES:
         return row_work(3 * desc->patches.size, desc->patches.size) < SMALL;
     case AAC_OP_ANOMALY_MAP:

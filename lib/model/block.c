@@ -113,22 +113,29 @@ static aaclip_status plan_linear(aac_plan **plan, const aac_dispatch *dispatch,
     return aac_dispatch_plan(dispatch, plan, &desc);
 }
 
-aaclip_status aac_block_plan_make(aac_block_plan *plan, const aac_block_shape *shape,
-                                  const aac_dispatch *dispatch)
+static aaclip_status plan_attention(aac_block_plan *plan, const aac_dispatch *dispatch)
 {
-    *plan = (aac_block_plan){.shape = *shape};
-    const aac_op_desc norm = {
-        .op = AAC_OP_LAYER_NORM,
-        .layer_norm = {shape->rows, shape->width, shape->type, shape->epsilon}};
+    const aac_block_shape *shape = &plan->shape;
+    int64_t width = shape->width, parts = shape->attention == AAC_ATTENTION_VALUE ? 1 : 3;
     const aac_op_desc attention = {.op = AAC_OP_ATTENTION,
                                    .attention = {.longest = shape->longest,
                                                  .uniform = shape->uniform,
                                                  .heads = shape->heads,
-                                                 .head_size = shape->width / shape->heads,
+                                                 .head_size = width / shape->heads,
                                                  .kind = shape->attention,
-                                                 .type = shape->type}};
+                                                 .type = shape->type,
+                                                 .rows = shape->rows}};
+    aaclip_status status = plan_linear(&plan->qkv, dispatch, shape, width, parts * width, 0, false);
+    return status ? status : aac_dispatch_plan(dispatch, &plan->attention, &attention);
+}
+
+/* All but q, k, v and their attention. */
+static aaclip_status plan_rest(aac_block_plan *plan, const aac_dispatch *dispatch)
+{
+    const aac_block_shape *shape = &plan->shape;
     int64_t width = shape->width, mlp = shape->mlp;
-    int64_t parts = shape->attention == AAC_ATTENTION_VALUE ? 1 : 3;
+    const aac_op_desc norm = {.op = AAC_OP_LAYER_NORM,
+                              .layer_norm = {shape->rows, width, shape->type, shape->epsilon}};
     const aac_op_desc activate = {.op = AAC_OP_ACTIVATE,
                                   .activate = {.rows = shape->rows,
                                                .columns = mlp,
@@ -136,20 +143,43 @@ aaclip_status aac_block_plan_make(aac_block_plan *plan, const aac_block_shape *s
                                                .type = shape->type}};
     aaclip_status status = aac_dispatch_plan(dispatch, &plan->norm, &norm);
     if (!status)
-        status = plan_linear(&plan->qkv, dispatch, shape, width, parts * width, 0, false);
-    if (!status)
-        status = aac_dispatch_plan(dispatch, &plan->attention, &attention);
-    if (!status)
         status = plan_linear(&plan->out, dispatch, shape, width, width, 0, true);
     if (!status)
         status = plan_linear(&plan->fc, dispatch, shape, width, mlp,
                              shape->training ? AAC_ACTIVATION_NONE : shape->activation, false);
     if (!status && shape->training)
         status = aac_dispatch_plan(dispatch, &plan->activate, &activate);
+    return status ? status : plan_linear(&plan->proj, dispatch, shape, mlp, width, 0, true);
+}
+
+aaclip_status aac_block_plan_make(aac_block_plan *plan, const aac_block_shape *shape,
+                                  const aac_dispatch *dispatch)
+{
+    *plan = (aac_block_plan){.shape = *shape};
+    aaclip_status status = plan_attention(plan, dispatch);
     if (!status)
-        status = plan_linear(&plan->proj, dispatch, shape, mlp, width, 0, true);
+        status = plan_rest(plan, dispatch);
     if (status)
         aac_block_plan_clear(plan);
+    return status;
+}
+
+aaclip_status aac_block_tail_plan_make(aac_block_plan *tail, const aac_block_shape *shape,
+                                       int64_t rows, const aac_dispatch *dispatch)
+{
+    const aac_op_desc x = {.op = AAC_OP_GATHER,
+                           .gather = {rows, shape->rows, shape->width, AAC_F32}};
+    aac_op_desc attended = x;
+    attended.gather.type = shape->type;
+    *tail = (aac_block_plan){.shape = *shape};
+    tail->shape.rows = rows;
+    aaclip_status status = aac_dispatch_plan(dispatch, &tail->gather_x, &x);
+    if (!status)
+        status = aac_dispatch_plan(dispatch, &tail->gather_attended, &attended);
+    if (!status)
+        status = plan_rest(tail, dispatch);
+    if (status)
+        aac_block_plan_clear(tail);
     return status;
 }
 
@@ -162,12 +192,15 @@ void aac_block_plan_clear(aac_block_plan *plan)
     aac_plan_free(&plan->fc);
     aac_plan_free(&plan->activate);
     aac_plan_free(&plan->proj);
+    aac_plan_free(&plan->gather_x);
+    aac_plan_free(&plan->gather_attended);
 }
 
 size_t aac_block_scratch(const aac_block_plan *plan)
 {
-    const aac_plan *const plans[] = {plan->norm, plan->qkv,      plan->attention, plan->out,
-                                     plan->fc,   plan->activate, plan->proj};
+    const aac_plan *const plans[] = {plan->norm, plan->qkv,      plan->attention,
+                                     plan->out,  plan->fc,       plan->activate,
+                                     plan->proj, plan->gather_x, plan->gather_attended};
     return aac_largest_scratch(plans, sizeof plans / sizeof *plans);
 }
 
@@ -183,40 +216,6 @@ static aaclip_status run_linear(const aac_plan *plan, const aac_weight *weight, 
 {
     const aac_op_args args = {.x = x, .y = y, .weight = weight};
     return aac_run(plan, &args, scratch);
-}
-
-void aac_spread_rows(const aac_sequences *sequences, const void *rows, size_t bytes, void *out)
-{
-    for (size_t i = 0; i < (size_t)sequences->offsets[sequences->count]; i++)
-        memcpy((char *)out + i * bytes, (const char *)rows + (size_t)sequences->rows[i] * bytes,
-               bytes);
-}
-
-/* Rows that sequences share are attended in each of them; one result of each is kept. */
-static aaclip_status run_shared(const aac_block_plan *plan, const aac_sequences *sequences,
-                                const void *qkv, void *attended, const aac_block_memory *memory)
-{
-    size_t narrow = (size_t)plan->shape.width * aac_dtype_size(plan->shape.type);
-    aac_spread_rows(sequences, qkv, 3 * narrow, memory->spread);
-    const aac_op_args args = {.x = memory->spread,
-                              .y = memory->attended,
-                              .offsets = sequences->offsets,
-                              .sequences = sequences->count};
-    aaclip_status status = aac_run(plan->attention, &args, memory->scratch);
-    for (size_t i = 0; !status && i < (size_t)sequences->offsets[sequences->count]; i++)
-        memcpy((char *)attended + (size_t)sequences->rows[i] * narrow,
-               (const char *)memory->attended + i * narrow, narrow);
-    return status;
-}
-
-static aaclip_status run_attention(const aac_block_plan *plan, const aac_sequences *sequences,
-                                   const void *qkv, void *attended, const aac_block_memory *memory)
-{
-    if (sequences->rows)
-        return run_shared(plan, sequences, qkv, attended, memory);
-    const aac_op_args args = {
-        .x = qkv, .y = attended, .offsets = sequences->offsets, .sequences = sequences->count};
-    return aac_run(plan->attention, &args, memory->scratch);
 }
 
 static void keep(const aac_block_plan *plan, const float *x, float *copy)
@@ -239,6 +238,22 @@ static aaclip_status run_mlp(const aac_block_plan *plan, const aac_block *block,
     return status ? status : run_linear(plan->proj, block->proj, memory->wide, x, memory->scratch);
 }
 
+/* attended = attention(qkv(ln_1(x))) */
+static aaclip_status attend(const aac_block_plan *plan, const aac_block *block, const float *x,
+                            void *qkv, void *attended, const aac_sequences *sequences,
+                            const aac_block_memory *memory)
+{
+    aaclip_status status = run_norm(plan, x, block->ln_1_gain, block->ln_1_bias, memory);
+    if (!status)
+        status = run_linear(plan->qkv, block->qkv, memory->narrow, qkv, memory->scratch);
+    const aac_op_args args = {.x = qkv,
+                              .y = attended,
+                              .offsets = sequences->offsets,
+                              .sequences = sequences->count,
+                              .parents = sequences->parents};
+    return status ? status : aac_run(plan->attention, &args, memory->scratch);
+}
+
 /* x += out(attention(qkv(ln_1(x)))), then the MLP. */
 aaclip_status aac_block_run(const aac_block_plan *plan, const aac_block *block, float *x,
                             const aac_sequences *sequences, const aac_block_memory *memory,
@@ -248,15 +263,28 @@ aaclip_status aac_block_run(const aac_block_plan *plan, const aac_block *block, 
     void *qkv = wanted.qkv ? wanted.qkv : memory->wide;
     void *attended = wanted.attended ? wanted.attended : memory->narrow;
     keep(plan, x, wanted.x);
-    aaclip_status status = run_norm(plan, x, block->ln_1_gain, block->ln_1_bias, memory);
-    if (!status)
-        status = run_linear(plan->qkv, block->qkv, memory->narrow, qkv, memory->scratch);
-    if (!status)
-        status = run_attention(plan, sequences, qkv, attended, memory);
+    aaclip_status status = attend(plan, block, x, qkv, attended, sequences, memory);
     if (!status)
         status = run_linear(plan->out, block->out, attended, x, memory->scratch);
     if (status)
         return status;
     keep(plan, x, wanted.middle);
     return run_mlp(plan, block, x, wanted.hidden ? wanted.hidden : memory->wide, memory);
+}
+
+aaclip_status aac_block_run_last(const aac_block_plan *plan, const aac_block_plan *tail,
+                                 const aac_block *block, const float *x,
+                                 const aac_sequences *sequences, const int32_t *index, float *some,
+                                 const aac_block_memory *memory)
+{
+    const aac_op_args rows = {.x = x, .y = some, .index = index};
+    const aac_op_args attended = {.x = memory->narrow, .y = memory->wide, .index = index};
+    aaclip_status status = attend(plan, block, x, memory->wide, memory->narrow, sequences, memory);
+    if (!status)
+        status = aac_run(tail->gather_x, &rows, memory->scratch);
+    if (!status)
+        status = aac_run(tail->gather_attended, &attended, memory->scratch);
+    if (!status)
+        status = run_linear(tail->out, block->out, memory->wide, some, memory->scratch);
+    return status ? status : run_mlp(tail, block, some, memory->wide, memory);
 }

@@ -54,31 +54,32 @@ typedef struct aac_block_shape {
 typedef struct aac_block_plan {
     aac_block_shape shape;
     aac_plan *norm, *qkv, *attention, *out, *fc, *activate, *proj; /* activate: with training */
+    aac_plan *gather_x, *gather_attended;                          /* of a last block's tail */
 } aac_block_plan;
 
 aaclip_status aac_block_plan_make(aac_block_plan *plan, const aac_block_shape *shape,
                                   const aac_dispatch *dispatch);
+/*
+ * What follows the attention of a last block, for `rows` of all the rows of `shape`: all must be
+ * attended to, but nobody needs more of them.
+ */
+aaclip_status aac_block_tail_plan_make(aac_block_plan *tail, const aac_block_shape *shape,
+                                       int64_t rows, const aac_dispatch *dispatch);
 void aac_block_plan_clear(aac_block_plan *plan);
 size_t aac_block_scratch(const aac_block_plan *plan);
 
-/* The rows of x that attend to each other. Causal sequences that begin alike may share rows. */
+/* The rows of x that attend to each other: sequences, or with AAC_ATTENTION_TREE a tree. */
 typedef struct aac_sequences {
-    const int32_t *offsets; // (count + 1): sequence i is tokens offsets[i] .. offsets[i + 1] - 1
+    const int32_t *offsets; // (count + 1): sequence i is rows offsets[i] .. offsets[i + 1] - 1
     int64_t count;
-    /* (tokens): row of each token, numbered as they first appear; NULL: token i is row i */
-    const int32_t *rows;
+    const int32_t *parents; // (rows): of a tree, see backend.h
 } aac_sequences;
-
-/* Copies the rows (of `bytes`) to the tokens that stand for them. */
-void aac_spread_rows(const aac_sequences *sequences, const void *rows, size_t bytes, void *out);
 
 /* Buffers that a tower's blocks and adapters share. */
 typedef struct aac_block_memory {
     void *narrow;   // (rows, width), type
     void *wide;     // (rows, max(3 * width, mlp)), type
     float *adapted; // (rows, width)
-    void *spread;   // (tokens, 3 * width), type: q, k, v where sequences share rows, else NULL
-    void *attended; // (tokens, width), type: likewise
     void *scratch;
 } aac_block_memory;
 
@@ -95,5 +96,13 @@ typedef struct aac_block_tape {
 aaclip_status aac_block_run(const aac_block_plan *plan, const aac_block *block, float *x,
                             const aac_sequences *sequences, const aac_block_memory *memory,
                             const aac_block_tape *tape);
+/*
+ * The same of a last block, for the rows `index` (rows of the tail) alone: they come out in
+ * `some` (rows of the tail, width). The buffers have room for the rows of both plans.
+ */
+aaclip_status aac_block_run_last(const aac_block_plan *plan, const aac_block_plan *tail,
+                                 const aac_block *block, const float *x,
+                                 const aac_sequences *sequences, const int32_t *index, float *some,
+                                 const aac_block_memory *memory);
 
 #endif

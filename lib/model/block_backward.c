@@ -1,7 +1,5 @@
 #include "model/block_backward.h"
 
-#include <string.h>
-
 #include "core/error.h"
 #include "core/memory.h"
 #include "core/platform.h"
@@ -109,7 +107,8 @@ static aaclip_status plan_others(aac_block_backward_plan *plan, const aac_block_
                                                  .heads = shape->heads,
                                                  .head_size = shape->width / shape->heads,
                                                  .kind = shape->attention,
-                                                 .type = shape->type}};
+                                                 .type = shape->type,
+                                                 .rows = shape->rows}};
     aaclip_status status = AACLIP_OK;
     if (shape->type != AAC_F32)
         status = aac_dispatch_plan(dispatch, &plan->convert, &convert);
@@ -193,85 +192,24 @@ static aaclip_status run_mlp(const aac_block_backward_plan *plan, const aac_bloc
                              memory->scratch);
 }
 
-/* Each row's gradient goes to its first token; the forward results of all its tokens are equal. */
-static void give_first_tokens(const aac_sequences *sequences, const void *rows, size_t bytes,
-                              void *out)
-{
-    int32_t next = 0;
-    for (size_t i = 0; i < (size_t)sequences->offsets[sequences->count]; i++) {
-        char *token = (char *)out + i * bytes;
-        if (sequences->rows[i] == next)
-            memcpy(token, (const char *)rows + (size_t)next++ * bytes, bytes);
-        else
-            memset(token, 0, bytes);
-    }
-}
-
-/* A third of the columns (q, k or v) of all tokens, summed over the tokens of each row. */
-static void sum_part(const aac_block_backward_plan *plan, const aac_sequences *sequences,
-                     const void *tokens, int64_t part, float *sums, void *rows)
-{
-    int64_t width = plan->shape.width;
-    bool narrow = plan->shape.type == AAC_BF16;
-    memset(sums, 0, (size_t)(plan->shape.rows * width) * sizeof *sums);
-    for (int64_t i = 0; i < sequences->offsets[sequences->count]; i++) {
-        int64_t at = (3 * i + part) * width;
-        float *sum = sums + sequences->rows[i] * width;
-        for (int64_t j = 0; j < width; j++)
-            sum[j] += narrow ? aac_bf16_to_f32(((const uint16_t *)tokens)[at + j])
-                             : ((const float *)tokens)[at + j];
-    }
-    for (int64_t row = 0; row < plan->shape.rows; row++)
-        for (int64_t j = 0; j < width; j++) {
-            int64_t at = (3 * row + part) * width + j;
-            if (narrow)
-                ((uint16_t *)rows)[at] = aac_f32_to_bf16(sums[row * width + j]);
-            else
-                ((float *)rows)[at] = sums[row * width + j];
-        }
-}
-
-static aaclip_status run_shared(const aac_block_backward_plan *plan, const aac_block_tape *tape,
-                                const aac_sequences *sequences, const aac_block_memory *memory,
-                                const aac_backward_memory *more)
-{
-    size_t narrow = (size_t)plan->shape.width * aac_dtype_size(plan->shape.type);
-    aac_spread_rows(sequences, tape->qkv, 3 * narrow, memory->spread);
-    aac_spread_rows(sequences, tape->attended, narrow, memory->attended);
-    give_first_tokens(sequences, memory->narrow, narrow, more->attended_gradient);
-    const aac_op_args args = {.x = memory->spread,
-                              .out = memory->attended,
-                              .dy = more->attended_gradient,
-                              .y = more->spread_gradient,
-                              .offsets = sequences->offsets,
-                              .sequences = sequences->count};
-    aaclip_status status = aac_run(plan->attention, &args, memory->scratch);
-    for (int64_t part = 0; !status && part < 3; part++)
-        sum_part(plan, sequences, more->spread_gradient, part, memory->adapted, memory->wide);
-    return status;
-}
-
 /* wide = gradient of q, k, v from narrow, that of the attention's result */
 static aaclip_status run_attention(const aac_block_backward_plan *plan, const aac_block_tape *tape,
-                                   const aac_sequences *sequences, const aac_block_memory *memory,
-                                   const aac_backward_memory *more)
+                                   const aac_sequences *sequences, const aac_block_memory *memory)
 {
-    if (sequences->rows)
-        return run_shared(plan, tape, sequences, memory, more);
     const aac_op_args args = {.x = tape->qkv,
                               .out = tape->attended,
                               .dy = memory->narrow,
                               .y = memory->wide,
                               .offsets = sequences->offsets,
-                              .sequences = sequences->count};
+                              .sequences = sequences->count,
+                              .parents = sequences->parents};
     return aac_run(plan->attention, &args, memory->scratch);
 }
 
 aaclip_status aac_block_backward_run(const aac_block_backward_plan *plan, const aac_block *block,
                                      const aac_turned_block *turned, const aac_block_tape *tape,
                                      float *gradient, const aac_sequences *sequences,
-                                     const aac_block_memory *memory,
-                                     const aac_backward_memory *more)
+                                     const aac_block_memory *memory)
 {
     const void *operand = NULL;
     aaclip_status status = run_mlp(plan, block, turned, tape, gradient, memory);
@@ -280,7 +218,7 @@ aaclip_status aac_block_backward_run(const aac_block_backward_plan *plan, const 
     if (!status)
         status = run_linear(plan->out, turned->out, operand, memory->narrow, memory->scratch);
     if (!status)
-        status = run_attention(plan, tape, sequences, memory, more);
+        status = run_attention(plan, tape, sequences, memory);
     if (!status)
         status = run_linear(plan->qkv, turned->qkv, memory->wide, memory->adapted, memory->scratch);
     return status ? status

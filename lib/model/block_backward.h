@@ -32,12 +32,6 @@ aaclip_status aac_block_backward_plan_make(aac_block_backward_plan *plan,
 void aac_block_backward_plan_clear(aac_block_backward_plan *plan);
 size_t aac_block_backward_scratch(const aac_block_backward_plan *plan);
 
-/* Buffers beside those of the forward run, for sequences that share rows; else NULL. */
-typedef struct aac_backward_memory {
-    void *spread_gradient;   // (tokens, 3 * width), type
-    void *attended_gradient; // (tokens, width), type
-} aac_backward_memory;
-
 /*
  * gradient (rows, width): of the block's output in, of its input out. The tape is complete but for
  * `x`, which is given; `memory` is scratch.
@@ -45,8 +39,7 @@ typedef struct aac_backward_memory {
 aaclip_status aac_block_backward_run(const aac_block_backward_plan *plan, const aac_block *block,
                                      const aac_turned_block *turned, const aac_block_tape *tape,
                                      float *gradient, const aac_sequences *sequences,
-                                     const aac_block_memory *memory,
-                                     const aac_backward_memory *more);
+                                     const aac_block_memory *memory);
 
 /* A trained adapter: turned matrices, and where the gradients of its matrices are summed. */
 typedef struct aac_trained_layer {

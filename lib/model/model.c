@@ -395,6 +395,12 @@ static aac_op_desc typical(const aaclip_model *model, aac_op op)
         desc.convert.x = AAC_F32;
         desc.convert.y = AAC_BF16;
         break;
+    case AAC_OP_GATHER:
+    case AAC_OP_GATHER_BACKWARD:
+        desc.gather.rows = desc.gather.sources = rows;
+        desc.gather.columns = width;
+        desc.gather.type = AAC_F32;
+        break;
     case AAC_OP_PATCHES:
         desc.patches.size = size;
         desc.patches.patch = checkpoint->patch;

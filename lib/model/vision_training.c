@@ -261,7 +261,7 @@ static aaclip_status step_backward(const aac_vision_training *training, uint32_t
         return status;
     return aac_block_backward_run(&training->block, &encoder->tower->blocks[index],
                                   &trained->blocks[index], &block, training->gradient_of, image,
-                                  &memory->block, NULL);
+                                  &memory->block);
 }
 
 aaclip_status aac_vision_training_backward(aac_vision_training *training,

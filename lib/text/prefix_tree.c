@@ -11,52 +11,51 @@ typedef struct tree_links {
     int32_t first_root;
 } tree_links;
 
-static int32_t add_node(aac_prefix_tree *tree, tree_links *links, int32_t id, int64_t position)
+static int32_t add_node(aac_prefix_tree *tree, tree_links *links, int32_t id, int32_t parent)
 {
     int32_t node = (int32_t)tree->nodes++;
     tree->ids[node] = id;
-    tree->positions[node] = (int32_t)position;
+    tree->parents[node] = parent;
+    tree->positions[node] = parent == NONE ? 0 : tree->positions[parent] + 1;
     links->first_child[node] = links->next_sibling[node] = NONE;
     return node;
 }
 
-static int32_t find_or_add(aac_prefix_tree *tree, tree_links *links, int32_t *list, int32_t id,
-                           int64_t position)
+static int32_t find_or_add(aac_prefix_tree *tree, tree_links *links, int32_t id, int32_t parent)
 {
+    int32_t *list = parent == NONE ? &links->first_root : &links->first_child[parent];
     while (*list != NONE && tree->ids[*list] != id)
         list = &links->next_sibling[*list];
     if (*list == NONE)
-        *list = add_node(tree, links, id, position);
+        *list = add_node(tree, links, id, parent);
     return *list;
 }
 
 static void add_prompt(aac_prefix_tree *tree, tree_links *links, const aac_token_batch *batch,
                        int64_t prompt)
 {
-    int32_t *list = &links->first_root;
-    for (int32_t token = batch->offsets[prompt]; token < batch->offsets[prompt + 1]; token++) {
-        int32_t node =
-            find_or_add(tree, links, list, batch->ids[token], token - batch->offsets[prompt]);
-        tree->rows[token] = node;
-        list = &links->first_child[node];
-    }
+    int32_t node = NONE;
+    for (int32_t token = batch->offsets[prompt]; token < batch->offsets[prompt + 1]; token++)
+        node = find_or_add(tree, links, batch->ids[token], node);
+    tree->ends[prompt] = node;
 }
 
 aaclip_status aac_prefix_tree_make(aac_prefix_tree *tree, const aac_token_batch *batch)
 {
-    size_t tokens = (size_t)batch->offsets[batch->prompts];
+    size_t tokens = (size_t)(batch->offsets[batch->prompts] - batch->offsets[0]);
     *tree = (aac_prefix_tree){
         .ids = aac_alloc_array(tokens, sizeof *tree->ids),
         .positions = aac_alloc_array(tokens, sizeof *tree->positions),
-        .rows = aac_alloc_array(tokens, sizeof *tree->rows),
+        .parents = aac_alloc_array(tokens, sizeof *tree->parents),
+        .ends = aac_alloc_array((size_t)batch->prompts, sizeof *tree->ends),
     };
     tree_links links = {
         .first_child = aac_alloc_array(tokens, sizeof *links.first_child),
         .next_sibling = aac_alloc_array(tokens, sizeof *links.next_sibling),
         .first_root = NONE,
     };
-    bool complete = tree->ids && tree->positions && tree->rows && links.first_child &&
-                    links.next_sibling;
+    bool complete = tree->ids && tree->positions && tree->parents && tree->ends &&
+                    links.first_child && links.next_sibling;
     for (int64_t i = 0; complete && i < batch->prompts; i++)
         add_prompt(tree, &links, batch, i);
     aac_free(links.first_child);
@@ -71,6 +70,7 @@ void aac_prefix_tree_clear(aac_prefix_tree *tree)
 {
     aac_free(tree->ids);
     aac_free(tree->positions);
-    aac_free(tree->rows);
+    aac_free(tree->parents);
+    aac_free(tree->ends);
     *tree = (aac_prefix_tree){0};
 }

@@ -12,7 +12,8 @@ typedef struct aac_prefix_tree {
     int64_t nodes;
     int32_t *ids;       // (nodes): token
     int32_t *positions; // (nodes): place in its prompts, from 0
-    int32_t *rows;      // (tokens of the batch): node of each token
+    int32_t *parents;   // (nodes): the token before; -1 for a first one
+    int32_t *ends;      // (prompts): node of the last token
 } aac_prefix_tree;
 
 aaclip_status aac_prefix_tree_make(aac_prefix_tree *tree, const aac_token_batch *batch);

@@ -12,12 +12,15 @@
 #include "model/fingerprint.h"
 #include "model/model.h"
 #include "text/codepoints.h"
+#include "text/prompt_list.h"
 #include "text/prompts.h"
 #include "text/text_encoder.h"
 #include "text/tokenizer.h"
 
-/* Prompts are encoded in groups of about this many tokens: bounds memory, feeds the processor. */
-#define GROUP_TOKENS 2048
+/* Rows of the encoder at once: bounds its memory, feeds the processor. */
+#define GROUP_ROWS 2048
+/* Prompts whose vectors are held at once; classes are built together up to here. */
+#define MOST_PROMPTS 4096
 
 typedef struct class_pair {
     char *name;
@@ -189,33 +192,6 @@ static aaclip_status tokenize(const aaclip_text_cache *cache, const char *prompt
                                 (size_t)checkpoint->context, count);
 }
 
-/* Encodes a group of prompts; *taken tells how many fitted. */
-static aaclip_status encode_group(aaclip_text_cache *cache, const char *const *prompts,
-                                  size_t count, float *vectors, size_t *taken)
-{
-    size_t context = (size_t)aac_model_checkpoint(cache->model)->context;
-    int32_t *ids = aac_alloc_array(GROUP_TOKENS + context, sizeof *ids);
-    int32_t *offsets = aac_alloc_array(count + 1, sizeof *offsets);
-    aaclip_status status = ids && offsets ? AACLIP_OK : aac_error_memory();
-    size_t tokens = 0, fitted = 0;
-    for (; !status && fitted < count && tokens < GROUP_TOKENS; fitted++) {
-        size_t length = 0;
-        offsets[fitted] = (int32_t)tokens;
-        status = tokenize(cache, prompts[fitted], ids + tokens, &length);
-        tokens += length;
-    }
-    if (!status) {
-        offsets[fitted] = (int32_t)tokens;
-        const aac_token_batch batch = {ids, offsets, (int64_t)fitted};
-        status = aac_text_encode(cache->model, cache->tower, cache->adapters, &cache->config,
-                                 &batch, vectors);
-    }
-    aac_free(ids);
-    aac_free(offsets);
-    *taken = fitted;
-    return status;
-}
-
 static aaclip_status report_progress(const aaclip_text_cache *cache, size_t done, size_t total)
 {
     if (!cache->progress || cache->progress(done, total, cache->progress_user))
@@ -223,27 +199,55 @@ static aaclip_status report_progress(const aaclip_text_cache *cache, size_t done
     return aac_error(AACLIP_ERROR_CANCELLED, "building the text cache was cancelled");
 }
 
-/* `before` of `total` prompts are done already; for progress. */
-static aaclip_status encode_prompts(aaclip_text_cache *cache, const char *const *prompts,
-                                    size_t count, float *vectors, size_t before, size_t total)
+/* Of one group, vectors to where the prompts were before they were sorted. */
+static aaclip_status encode_group(const aaclip_text_cache *cache, const aac_token_batch *batch,
+                                  const size_t *order, float *vectors)
 {
-    aaclip_status status = AACLIP_OK;
-    for (size_t done = 0, taken; !status && done < count; done += taken) {
+    size_t size = (size_t)cache->embedding, count = (size_t)batch->prompts;
+    float *sorted = aac_alloc_array(count * size, sizeof *sorted);
+    if (!sorted)
+        return aac_error_memory();
+    aaclip_status status =
+        aac_text_encode(cache->model, cache->tower, cache->adapters, &cache->config, batch, sorted);
+    for (size_t i = 0; !status && i < count; i++)
+        memcpy(vectors + order[i] * size, sorted + i * size, size * sizeof *vectors);
+    aac_free(sorted);
+    return status;
+}
+
+/* vectors (prompts, embedding); `before` of `total` prompts are done already, for progress. */
+static aaclip_status encode_list(const aaclip_text_cache *cache, aac_prompt_list *list,
+                                 float *vectors, size_t before, size_t total)
+{
+    aaclip_status status = aac_prompt_list_sort(list);
+    for (size_t done = 0; !status && done < list->count;) {
+        const aac_token_batch batch = aac_prompt_list_group(list, done, GROUP_ROWS);
         status = report_progress(cache, before + done, total);
         if (!status)
-            status = encode_group(cache, prompts + done, count - done,
-                                  vectors + done * (size_t)cache->embedding, &taken);
+            status = encode_group(cache, &batch, list->order + done, vectors);
+        done += (size_t)batch.prompts;
     }
     return status;
 }
 
-typedef struct build_step {
-    size_t done, total; /* prompts, of all classes */
-    float *vectors;     // (most prompts of a side, embedding)
-} build_step;
+static aaclip_status add_prompts(const aaclip_text_cache *cache, const char *const *prompts,
+                                 size_t count, aac_prompt_list *list)
+{
+    size_t context = (size_t)aac_model_checkpoint(cache->model)->context;
+    int32_t *ids = aac_alloc_array(context, sizeof *ids);
+    aaclip_status status = ids ? AACLIP_OK : aac_error_memory();
+    for (size_t i = 0; !status && i < count; i++) {
+        size_t length = 0;
+        status = tokenize(cache, prompts[i], ids, &length);
+        if (!status)
+            status = aac_prompt_list_add(list, ids, length);
+    }
+    aac_free(ids);
+    return status;
+}
 
-static aaclip_status build_side(aaclip_text_cache *cache, char *const *states, size_t state_count,
-                                const char *phrase, build_step *step, float *out)
+static aaclip_status add_side(const aaclip_text_cache *cache, char *const *states,
+                              size_t state_count, const char *phrase, aac_prompt_list *list)
 {
     char **prompts = NULL;
     size_t count = 0;
@@ -251,38 +255,82 @@ static aaclip_status build_side(aaclip_text_cache *cache, char *const *states, s
         aac_prompts_fill(&prompts, &count, states, state_count, cache->prompts.templates,
                          cache->prompts.template_count, phrase);
     if (!status)
-        status = encode_prompts(cache, (const char *const *)prompts, count, step->vectors,
-                                step->done, step->total);
-    if (!status)
-        aac_class_vector(step->vectors, count, cache->embedding,
-                         cache->config.normalize_class_vector, out);
+        status = add_prompts(cache, (const char *const *)prompts, count, list);
     aac_list_free(prompts, count);
-    step->done += count;
     return status;
 }
 
-static aaclip_status build_pairs(aaclip_text_cache *cache, const char *const *phrases, size_t count,
-                                 float *pairs)
+/* Prompts of one class: the normal ones, then the others. */
+typedef struct class_prompts {
+    size_t normal, abnormal;
+} class_prompts;
+
+static class_prompts count_prompts(const aaclip_text_cache *cache)
 {
     const aac_prompt_set *set = &cache->prompts;
-    size_t normal = set->normal_count * set->template_count;
-    size_t abnormal = set->abnormal_count * set->template_count;
-    size_t most = normal > abnormal ? normal : abnormal;
-    build_step step = {.total = count * (normal + abnormal)};
-    step.vectors = aac_alloc_array(most * (size_t)cache->embedding, sizeof(float));
-    if (!step.vectors)
-        return aac_error_memory();
+    return (class_prompts){set->normal_count * set->template_count,
+                           set->abnormal_count * set->template_count};
+}
+
+/* Some of `total` classes, of which `before` are done; vectors (prompts of the classes, embedding).
+ */
+static aaclip_status build_some(const aaclip_text_cache *cache, const char *const *phrases,
+                                size_t count, size_t before, size_t total, float *vectors,
+                                float *pairs)
+{
+    const aac_prompt_set *set = &cache->prompts;
+    const class_prompts prompts = count_prompts(cache);
+    size_t size = (size_t)cache->embedding, both = prompts.normal + prompts.abnormal;
+    bool unit = cache->config.normalize_class_vector;
+    aac_prompt_list list = {0};
     aaclip_status status = AACLIP_OK;
     for (size_t i = 0; !status && i < count; i++) {
-        float *pair = pairs + 2 * i * (size_t)cache->embedding;
-        status = build_side(cache, set->normal, set->normal_count, phrases[i], &step, pair);
+        status = add_side(cache, set->normal, set->normal_count, phrases[i], &list);
         if (!status)
-            status = build_side(cache, set->abnormal, set->abnormal_count, phrases[i], &step,
-                                pair + cache->embedding);
+            status = add_side(cache, set->abnormal, set->abnormal_count, phrases[i], &list);
     }
     if (!status)
-        status = report_progress(cache, step.total, step.total);
-    aac_free(step.vectors);
+        status = encode_list(cache, &list, vectors, before * both, total * both);
+    for (size_t i = 0; !status && i < count; i++) {
+        const float *of_class = vectors + i * both * size;
+        float *pair = pairs + 2 * i * size;
+        aac_class_vector(of_class, prompts.normal, cache->embedding, unit, pair);
+        aac_class_vector(of_class + prompts.normal * size, prompts.abnormal, cache->embedding, unit,
+                         pair + size);
+    }
+    aac_prompt_list_clear(&list);
+    return status;
+}
+
+static aaclip_status build_pairs(const aaclip_text_cache *cache, const char *const *phrases,
+                                 size_t count, float *pairs)
+{
+    const class_prompts prompts = count_prompts(cache);
+    size_t size = (size_t)cache->embedding, both = prompts.normal + prompts.abnormal;
+    size_t together = both < MOST_PROMPTS ? MOST_PROMPTS / both : 1;
+    together = together < count ? together : count;
+    float *vectors = aac_alloc_array(together * both * size, sizeof *vectors);
+    aaclip_status status = vectors ? AACLIP_OK : aac_error_memory();
+    for (size_t done = 0, some; !status && done < count; done += some) {
+        some = count - done < together ? count - done : together;
+        status =
+            build_some(cache, phrases + done, some, done, count, vectors, pairs + 2 * done * size);
+    }
+    if (!status)
+        status = report_progress(cache, count * both, count * both);
+    aac_free(vectors);
+    return status;
+}
+
+/* vectors (count, embedding) */
+static aaclip_status encode_prompts(const aaclip_text_cache *cache, const char *const *prompts,
+                                    size_t count, float *vectors)
+{
+    aac_prompt_list list = {0};
+    aaclip_status status = add_prompts(cache, prompts, count, &list);
+    if (!status)
+        status = encode_list(cache, &list, vectors, 0, count);
+    aac_prompt_list_clear(&list);
     return status;
 }
 
@@ -310,8 +358,9 @@ static aaclip_status tokenize_class(aaclip_text_cache *cache, const char *phrase
 {
     const aac_prompt_set *set = &cache->prompts;
     size_t context = (size_t)aac_model_checkpoint(cache->model)->context;
-    tokens->normal = set->normal_count * set->template_count;
-    tokens->abnormal = set->abnormal_count * set->template_count;
+    const class_prompts counts = count_prompts(cache);
+    tokens->normal = counts.normal;
+    tokens->abnormal = counts.abnormal;
     size_t prompts = tokens->normal + tokens->abnormal;
     tokens->ids = aac_alloc_array(prompts * context, sizeof *tokens->ids);
     tokens->offsets = aac_calloc(prompts + 1, sizeof *tokens->offsets);
@@ -526,7 +575,7 @@ aaclip_status aaclip_text_cache_encode(aaclip_text_cache *cache, const char *con
     aac_mutex_lock(cache->mutex);
     status = prepare(cache);
     if (!status)
-        status = encode_prompts(cache, prompts, count, vectors, 0, count);
+        status = encode_prompts(cache, prompts, count, vectors);
     aac_mutex_unlock(cache->mutex);
     return status;
 }

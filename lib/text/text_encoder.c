@@ -41,27 +41,53 @@ static aaclip_status plan_end(aac_text_plan *plan, const aaclip_config *config, 
     return status ? status : aac_dispatch_plan(dispatch, &plan->normalize, &normalize);
 }
 
-static aaclip_status plan_tower(aac_text_plan *plan, const aaclip_model *model,
-                                const aaclip_config *config, bool training)
+static aac_block_shape tower_shape(const aac_text_plan *plan, const aaclip_model *model,
+                                   const aaclip_config *config, bool training)
 {
-    const aac_dispatch *dispatch = aac_model_dispatch(model);
     const aac_tower_shape *tower = &plan->checkpoint->text;
-    const aac_block_shape shape = {
+    return (aac_block_shape){
         .rows = plan->tree.nodes,
         .longest = longest_prompt(plan->batch),
         .width = tower->width,
         .heads = tower->heads,
         .mlp = tower->mlp,
         .epsilon = tower->layer_norm_eps,
-        .attention = AAC_ATTENTION_CAUSAL,
+        .attention = AAC_ATTENTION_TREE,
         .activation = aac_model_activation(model, config->activation),
         .type = plan->type,
         .training = training,
     };
+}
+
+/* The vectors need no more of the last block than its ends, a gradient all that it left. */
+static aaclip_status plan_ends(aac_text_plan *plan, const aaclip_config *config,
+                               const aac_dispatch *dispatch)
+{
+    const aac_block_shape *shape = &plan->block.shape;
+    const aac_op_desc gather = {
+        .op = AAC_OP_GATHER, .gather = {plan->batch->prompts, shape->rows, shape->width, AAC_F32}};
+    if (shape->training)
+        return aac_dispatch_plan(dispatch, &plan->gather, &gather);
+    aaclip_status status =
+        aac_block_tail_plan_make(&plan->tail, shape, plan->batch->prompts, dispatch);
+    bool adapted = plan->adapters && plan->adapters->layer_count == plan->checkpoint->text.layers;
+    if (!status && adapted)
+        status = aac_adapter_plan_make(&plan->tail_adapter, config, &plan->tail.shape,
+                                       config->text_adapter_weight, dispatch);
+    return status;
+}
+
+static aaclip_status plan_tower(aac_text_plan *plan, const aaclip_model *model,
+                                const aaclip_config *config, bool training)
+{
+    const aac_dispatch *dispatch = aac_model_dispatch(model);
+    const aac_block_shape shape = tower_shape(plan, model, config, training);
     aaclip_status status = aac_block_plan_make(&plan->block, &shape, dispatch);
     if (!status && plan->adapters && plan->adapters->layer_count)
         status = aac_adapter_plan_make(&plan->adapter, config, &shape, config->text_adapter_weight,
                                        dispatch);
+    if (!status)
+        status = plan_ends(plan, config, dispatch);
     return status ? status : plan_end(plan, config, plan->batch->prompts, dispatch);
 }
 
@@ -69,6 +95,9 @@ void aac_text_plan_clear(aac_text_plan *plan)
 {
     aac_block_plan_clear(&plan->block);
     aac_adapter_plan_clear(&plan->adapter);
+    aac_block_plan_clear(&plan->tail);
+    aac_adapter_plan_clear(&plan->tail_adapter);
+    aac_plan_free(&plan->gather);
     aac_plan_free(&plan->ln_final);
     aac_plan_free(&plan->project);
     aac_plan_free(&plan->normalize);
@@ -77,10 +106,11 @@ void aac_text_plan_clear(aac_text_plan *plan)
 
 static size_t largest_scratch(const aac_text_plan *plan)
 {
+    const aac_plan *const plans[] = {plan->gather, plan->ln_final, plan->project, plan->normalize};
     const size_t sizes[] = {aac_block_scratch(&plan->block), aac_adapter_scratch(&plan->adapter),
-                            plan->ln_final->scratch, plan->project->scratch,
-                            plan->normalize->scratch};
-    size_t largest = 0;
+                            aac_block_scratch(&plan->tail),
+                            aac_adapter_scratch(&plan->tail_adapter)};
+    size_t largest = aac_largest_scratch(plans, sizeof plans / sizeof *plans);
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         largest = sizes[i] > largest ? sizes[i] : largest;
     return largest;
@@ -89,23 +119,20 @@ static size_t largest_scratch(const aac_text_plan *plan)
 aac_text_memory aac_text_lay_out(const aac_text_plan *plan, aac_workspace *workspace,
                                  size_t more_scratch)
 {
-    size_t prompts = (size_t)plan->batch->prompts;
-    size_t tokens = (size_t)plan->batch->offsets[plan->batch->prompts];
     const aac_block_shape *shape = &plan->block.shape;
+    size_t prompts = (size_t)plan->batch->prompts;
     size_t rows = (size_t)shape->rows, width = (size_t)shape->width;
     size_t wide = (size_t)(shape->mlp > 3 * shape->width ? shape->mlp : 3 * shape->width);
     size_t element = aac_dtype_size(shape->type);
     size_t scratch = largest_scratch(plan);
+    /* equal prompts have rows in common, so there may be more ends than rows */
+    size_t most = rows > prompts ? rows : prompts;
     aac_text_memory memory = {0};
     memory.x = aac_take(workspace, rows * width, sizeof(float));
     memory.ends = aac_take(workspace, prompts * width, sizeof(float));
-    /* also holds the ends; equal prompts have rows in common, so there may be more ends than rows
-     */
-    memory.block.narrow = aac_take(workspace, (rows > prompts ? rows : prompts) * width, element);
-    memory.block.wide = aac_take(workspace, rows * wide, element);
-    memory.block.adapted = aac_take(workspace, rows * width, sizeof(float));
-    memory.block.spread = aac_take(workspace, tokens * 3 * width, element);
-    memory.block.attended = aac_take(workspace, tokens * width, element);
+    memory.block.narrow = aac_take(workspace, most * width, element);
+    memory.block.wide = aac_take(workspace, most * wide, element);
+    memory.block.adapted = aac_take(workspace, most * width, sizeof(float));
     memory.block.scratch = aac_take(workspace, scratch > more_scratch ? scratch : more_scratch, 1);
     return memory;
 }
@@ -123,13 +150,13 @@ static void embed_tokens(const aac_text_plan *plan, float *x)
     }
 }
 
-static aaclip_status run_blocks(const aac_text_plan *plan, const aac_text_memory *memory,
-                                const aac_text_tape *tape)
+static aaclip_status run_blocks(const aac_text_plan *plan, int64_t count,
+                                const aac_text_memory *memory, const aac_text_tape *tape)
 {
-    const aac_sequences prompts = {plan->batch->offsets, plan->batch->prompts, plan->tree.rows};
+    const aac_sequences prompts = {.parents = plan->tree.parents};
     uint32_t adapted = plan->adapters ? plan->adapters->layer_count : 0;
     aaclip_status status = AACLIP_OK;
-    for (int64_t i = 0; !status && i < plan->checkpoint->text.layers; i++) {
+    for (int64_t i = 0; !status && i < count; i++) {
         status = aac_block_run(&plan->block, &plan->tower->blocks[i], memory->x, &prompts,
                                &memory->block, tape ? &tape->blocks[i] : NULL);
         if (!status && i < adapted)
@@ -139,19 +166,41 @@ static aaclip_status run_blocks(const aac_text_plan *plan, const aac_text_memory
     return status;
 }
 
-/* normalize(projection(ln_final(x at the end token))) */
+/* memory->ends = what the last block, and its adapter, make of the end tokens */
+static aaclip_status run_last_block(const aac_text_plan *plan, const aac_text_memory *memory)
+{
+    const aac_sequences prompts = {.parents = plan->tree.parents};
+    int64_t last = plan->checkpoint->text.layers - 1;
+    aaclip_status status =
+        aac_block_run_last(&plan->block, &plan->tail, &plan->tower->blocks[last], memory->x,
+                           &prompts, plan->tree.ends, memory->ends, &memory->block);
+    if (!status && plan->tail_adapter.blend)
+        status = aac_adapter_run(&plan->tail_adapter, &plan->adapters->layers[last], memory->ends,
+                                 &memory->block, NULL);
+    return status;
+}
+
+/* The rows of the end tokens after all blocks: in memory->ends, with training in a tape's. */
+static aaclip_status run_tower(const aac_text_plan *plan, const aac_text_memory *memory,
+                               const aac_text_tape *tape)
+{
+    int64_t layers = plan->checkpoint->text.layers;
+    bool whole = plan->gather != NULL;
+    aaclip_status status = run_blocks(plan, whole ? layers : layers - 1, memory, tape);
+    if (!status && !whole)
+        return run_last_block(plan, memory);
+    const aac_op_args gather = {
+        .x = memory->x, .y = tape ? tape->ends : memory->ends, .index = plan->tree.ends};
+    return status ? status : aac_run(plan->gather, &gather, memory->block.scratch);
+}
+
+/* normalize(projection(ln_final(ends))) */
 static aaclip_status run_end(const aac_text_plan *plan, const aac_text_memory *memory,
                              float *vectors, const aac_text_tape *tape)
 {
-    const aac_token_batch *batch = plan->batch;
-    int64_t width = plan->checkpoint->text.width;
     float *ends = tape ? tape->ends : memory->ends;
     void *normed = tape ? tape->normed : memory->block.narrow;
     float *projected = tape ? tape->projected : vectors;
-    for (int64_t i = 0; i < batch->prompts; i++) {
-        int64_t end = plan->tree.rows[batch->offsets[i + 1] - 1];
-        memcpy(ends + i * width, memory->x + end * width, (size_t)width * sizeof(float));
-    }
     const aac_op_args norm = {.x = ends,
                               .y = normed,
                               .gain = plan->tower->ln_final_gain,
@@ -171,7 +220,7 @@ aaclip_status aac_text_run(const aac_text_plan *plan, const aac_text_memory *mem
                            const aac_text_tape *tape)
 {
     embed_tokens(plan, memory->x);
-    aaclip_status status = run_blocks(plan, memory, tape);
+    aaclip_status status = run_tower(plan, memory, tape);
     return status ? status : run_end(plan, memory, vectors, tape);
 }
 

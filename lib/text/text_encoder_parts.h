@@ -15,6 +15,9 @@ typedef struct aac_text_plan {
     aac_dtype type;
     aac_block_plan block;
     aac_adapter_plan adapter;
+    aac_block_plan tail;           /* of the last block, for the ends; not with training */
+    aac_adapter_plan tail_adapter; /* where the last block has one; likewise */
+    aac_plan *gather;              /* of the ends, with training */
     aac_plan *ln_final, *project, *normalize;
 } aac_text_plan;
 

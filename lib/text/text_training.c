@@ -13,13 +13,13 @@ struct aac_text_training {
     aac_block_backward_plan block;
     aac_adapter_backward_plan adapter;
     aac_head_backward_plan head;
-    aac_plan *norm; /* ln_final, back */
+    aac_plan *norm;   /* ln_final, back */
+    aac_plan *gather; /* of the ends, back */
 };
 
 /* A class's working memory, tape included. */
 typedef struct training_memory {
     aac_text_memory forward;
-    aac_backward_memory backward;
     aac_block_tape *blocks;     // (blocks)
     aac_adapter_tape *adapters; // (adapted blocks)
     aac_text_tape tape;
@@ -42,8 +42,12 @@ static aaclip_status plan_end(aac_text_training *training, const aaclip_config *
                                   .type = forward->type};
     aac_op_desc norm = forward->ln_final->desc;
     norm.op = AAC_OP_LAYER_NORM_BACKWARD;
+    aac_op_desc gather = forward->gather->desc;
+    gather.op = AAC_OP_GATHER_BACKWARD;
     aaclip_status status = aac_head_backward_plan_make(&training->head, &shape, dispatch);
-    return status ? status : aac_dispatch_plan(dispatch, &training->norm, &norm);
+    if (!status)
+        status = aac_dispatch_plan(dispatch, &training->norm, &norm);
+    return status ? status : aac_dispatch_plan(dispatch, &training->gather, &gather);
 }
 
 aaclip_status aac_text_training_new(aac_text_training **out, const aaclip_model *model,
@@ -77,6 +81,7 @@ void aac_text_training_free(aac_text_training **out)
     if (!training)
         return;
     aac_plan_free(&training->norm);
+    aac_plan_free(&training->gather);
     aac_head_backward_plan_clear(&training->head);
     aac_text_plan_clear(&training->forward);
     aac_block_backward_plan_clear(&training->block);
@@ -90,7 +95,8 @@ static size_t backward_scratch(const aac_text_training *training)
     const size_t sizes[] = {aac_block_backward_scratch(&training->block),
                             aac_adapter_backward_scratch(&training->adapter),
                             aac_head_backward_scratch(&training->head)};
-    size_t largest = training->norm->scratch;
+    const aac_plan *const plans[] = {training->norm, training->gather};
+    size_t largest = aac_largest_scratch(plans, sizeof plans / sizeof *plans);
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         largest = sizes[i] > largest ? sizes[i] : largest;
     return largest;
@@ -133,13 +139,10 @@ static training_memory lay_out(const aac_text_training *training, aac_workspace 
     const aac_text_plan *plan = &training->forward;
     const aac_block_shape *shape = &plan->block.shape;
     size_t prompts = (size_t)plan->batch->prompts, width = (size_t)shape->width;
-    size_t tokens = (size_t)plan->batch->offsets[plan->batch->prompts];
     size_t embedding = (size_t)plan->checkpoint->embedding;
     size_t element = aac_dtype_size(shape->type);
     training_memory memory = {0};
     memory.forward = aac_text_lay_out(plan, workspace, backward_scratch(training));
-    memory.backward.spread_gradient = aac_take(workspace, tokens * 3 * width, element);
-    memory.backward.attended_gradient = aac_take(workspace, tokens * width, element);
     lay_out_tape(training, workspace, &memory);
     memory.gradient = aac_take(workspace, (size_t)shape->rows * width, sizeof(float));
     memory.projected = aac_take(workspace, prompts * embedding, sizeof(float));
@@ -171,7 +174,7 @@ aaclip_status aac_text_training_forward(const aac_text_training *training, float
     return aac_text_run(&training->forward, &memory.forward, vectors, NULL);
 }
 
-/* memory->ends = gradient of the end tokens' rows */
+/* memory->gradient = that of all rows after the last block: those of end tokens have one */
 static aaclip_status end_backward(const aac_text_training *training, const float *vector_gradient,
                                   const training_memory *memory)
 {
@@ -191,19 +194,11 @@ static aaclip_status end_backward(const aac_text_training *training, const float
                               .dy = memory->normed,
                               .y = memory->ends,
                               .gain = plan->tower->ln_final_gain};
-    return status ? status : aac_run(training->norm, &norm, scratch);
-}
-
-/* Equal prompts end at the same row. */
-static void give_ends(const aac_text_plan *plan, const training_memory *memory)
-{
-    int64_t width = plan->checkpoint->text.width;
-    memset(memory->gradient, 0, (size_t)(plan->tree.nodes * width) * sizeof(float));
-    for (int64_t i = 0; i < plan->batch->prompts; i++) {
-        int64_t end = plan->tree.rows[plan->batch->offsets[i + 1] - 1];
-        for (int64_t j = 0; j < width; j++)
-            memory->gradient[end * width + j] += memory->ends[i * width + j];
-    }
+    const aac_op_args gather = {
+        .dy = memory->ends, .y = memory->gradient, .index = plan->tree.ends};
+    if (!status)
+        status = aac_run(training->norm, &norm, scratch);
+    return status ? status : aac_run(training->gather, &gather, scratch);
 }
 
 static aaclip_status blocks_backward(const aac_text_training *training,
@@ -211,7 +206,7 @@ static aaclip_status blocks_backward(const aac_text_training *training,
 {
     const aac_text_plan *plan = &training->forward;
     aac_trained_tower *trained = training->trained;
-    const aac_sequences prompts = {plan->batch->offsets, plan->batch->prompts, plan->tree.rows};
+    const aac_sequences prompts = {.parents = plan->tree.parents};
     aaclip_status status = AACLIP_OK;
     for (int64_t i = plan->checkpoint->text.layers; !status && i-- > 0;) {
         if (i < trained->layer_count)
@@ -219,9 +214,9 @@ static aaclip_status blocks_backward(const aac_text_training *training,
                                               &memory->adapters[i], memory->gradient, i == 0,
                                               &memory->forward.block);
         if (!status && i > 0)
-            status = aac_block_backward_run(
-                &training->block, &plan->tower->blocks[i], &trained->blocks[i], &memory->blocks[i],
-                memory->gradient, &prompts, &memory->forward.block, &memory->backward);
+            status = aac_block_backward_run(&training->block, &plan->tower->blocks[i],
+                                            &trained->blocks[i], &memory->blocks[i],
+                                            memory->gradient, &prompts, &memory->forward.block);
     }
     return status;
 }
@@ -235,8 +230,5 @@ aaclip_status aac_text_training_backward(const aac_text_training *training,
         aac_text_run(&training->forward, &memory.forward, memory.vectors, &memory.tape);
     if (!status)
         status = end_backward(training, vector_gradient, &memory);
-    if (status)
-        return status;
-    give_ends(&training->forward, &memory);
-    return blocks_backward(training, &memory);
+    return status ? status : blocks_backward(training, &memory);
 }

@@ -55,6 +55,39 @@ static void visit_attention(void (*visit)(const aac_op_desc *, void *), void *us
                 }
 }
 
+static void visit_trees(void (*visit)(const aac_op_desc *, void *), void *user)
+{
+    static const int64_t trees[][2] = {{1, 1}, {5, 1}, {7, 7}, {130, 12}, {300, 77}, {77, 77}};
+    static const int64_t heads[][2] = {{1, 8}, {3, 24}, {1, 64}};
+    for (size_t t = 0; t < COUNT(trees); t++)
+        for (size_t h = 0; h < COUNT(heads); h++)
+            for (int variant = 0; variant < 4; variant++) {
+                const aac_op_desc desc = {.op = variant & 1 ? AAC_OP_ATTENTION_BACKWARD
+                                                            : AAC_OP_ATTENTION,
+                                          .attention = {.longest = trees[t][1],
+                                                        .heads = heads[h][0],
+                                                        .head_size = heads[h][1],
+                                                        .kind = AAC_ATTENTION_TREE,
+                                                        .type = variant & 2 ? AAC_BF16 : AAC_F32,
+                                                        .rows = trees[t][0]}};
+                visit(&desc, user);
+            }
+}
+
+/* Rows, sources, columns: fewer, as many and more rows than sources. */
+static void visit_gathers(void (*visit)(const aac_op_desc *, void *), void *user)
+{
+    static const int64_t shapes[][3] = {
+        {1, 1, 1}, {3, 9, 7}, {9, 9, 64}, {50, 6, 300}, {112, 577, 768}};
+    for (size_t i = 0; i < COUNT(shapes); i++)
+        for (int kind = 0; kind < 3; kind++) {
+            const aac_op_desc desc = {.op = kind == 2 ? AAC_OP_GATHER_BACKWARD : AAC_OP_GATHER,
+                                      .gather = {shapes[i][0], shapes[i][1], shapes[i][2],
+                                                 kind == 1 ? AAC_BF16 : AAC_F32}};
+            visit(&desc, user);
+        }
+}
+
 static void visit_gradients(void (*visit)(const aac_op_desc *, void *), void *user)
 {
     static const int64_t shapes[][3] = {{1, 1, 1},    {1, 7, 13},  {7, 13, 1},   {13, 31, 7},
@@ -165,4 +198,6 @@ void visit_cases(void (*visit)(const aac_op_desc *desc, void *user), void *user)
     visit_images(visit, user);
     visit_activations(visit, user);
     visit_gradients(visit, user);
+    visit_trees(visit, user);
+    visit_gathers(visit, user);
 }

@@ -30,6 +30,8 @@ typedef struct operands {
     uint8_t *mask;
     int32_t offsets[6];
     int64_t sequences;
+    int32_t *parents, *index;
+    size_t parents_bytes, index_bytes;
 } operands;
 
 typedef struct comparison_totals {
@@ -77,6 +79,8 @@ static void *random_typed(int64_t count, aac_dtype type)
 static int64_t lay_out_sequences(operands *op)
 {
     int64_t longest = op->desc.attention.longest;
+    if (op->desc.attention.kind == AAC_ATTENTION_TREE)
+        return op->desc.attention.rows;
     const int64_t ragged[] = {1, longest, longest / 2 + 1, 1};
     op->sequences = op->desc.attention.uniform ? 2 : 4;
     for (int64_t i = 0; i < op->sequences; i++)
@@ -132,6 +136,16 @@ static extent measure(operands *op)
                         d->convert.y,
                         0,
                         0};
+    case AAC_OP_GATHER:
+        return (extent){d->gather.sources * d->gather.columns,
+                        d->gather.rows * d->gather.columns,
+                        d->gather.type,
+                        d->gather.type,
+                        0,
+                        0};
+    case AAC_OP_GATHER_BACKWARD:
+        return (extent){0,       d->gather.sources * d->gather.columns, AAC_F32,
+                        AAC_F32, d->gather.rows * d->gather.columns,    0};
     case AAC_OP_PATCHES:
         return (extent){d->patches.size * d->patches.size * 3,
                         d->patches.size * d->patches.size * 3,
@@ -217,8 +231,11 @@ static void *attend(const operands *op)
     if (judge->plan(&plan, &desc, 2))
         abort();
     void *scratch = make(plan->scratch), *out = make(op->x_bytes / 3);
-    const aac_op_args args = {
-        .x = op->x, .y = out, .offsets = op->offsets, .sequences = op->sequences};
+    const aac_op_args args = {.x = op->x,
+                              .y = out,
+                              .offsets = op->offsets,
+                              .sequences = op->sequences,
+                              .parents = op->parents};
     if (aac_run(plan, &args, scratch))
         abort();
     aac_free(scratch);
@@ -239,6 +256,46 @@ static uint8_t *make_mask(int64_t size)
                           : kind == 1 && down * down + across * across <= radius * radius;
         }
     return mask;
+}
+
+static int32_t random_index(int64_t count)
+{
+    int32_t index = (int32_t)((random_value() + 1.0f) / 2.0f * (float)count);
+    return index < count ? index : (int32_t)count - 1;
+}
+
+/* One way of the full length first, then rows below any earlier one that is not so deep: some
+ * neighbours, as prompts have them, others far away. */
+static int32_t *make_parents(const aac_op_desc *desc)
+{
+    int64_t rows = desc->attention.rows, longest = desc->attention.longest;
+    int32_t *parents = make((size_t)rows * sizeof *parents);
+    int64_t *depths = make((size_t)rows * sizeof *depths);
+    for (int64_t i = 0; i < rows; i++) {
+        int32_t parent = (int32_t)i - 1;
+        if (i >= longest && (i % 3 == 0 || depths[parent] == longest))
+            parent = random_index(i + 1) - 1; /* -1 begins another tree */
+        if (parent >= 0 && depths[parent] == longest)
+            parent = -1;
+        parents[i] = parent;
+        depths[i] = parent < 0 ? 1 : depths[parent] + 1;
+    }
+    aac_free(depths);
+    return parents;
+}
+
+static int32_t *make_index(const aac_op_desc *desc)
+{
+    int32_t *index = make((size_t)desc->gather.rows * sizeof *index);
+    for (int64_t i = 0; i < desc->gather.rows; i++)
+        index[i] = random_index(desc->gather.sources);
+    return index;
+}
+
+static bool is_tree(const aac_op_desc *desc)
+{
+    return (desc->op == AAC_OP_ATTENTION || desc->op == AAC_OP_ATTENTION_BACKWARD) &&
+           desc->attention.kind == AAC_ATTENTION_TREE;
 }
 
 static void make_backward_operands(operands *op, const extent *size)
@@ -264,6 +321,14 @@ static void make_operands(operands *op, const aac_op_desc *desc)
     op->dy_bytes = (size_t)size.dy * aac_dtype_size(size.x_type);
     op->x = size.x_type == AAC_U8 ? random_bytes(size.x) : random_typed(size.x, size.x_type);
     op->y_start = random_typed(size.y + size.more, size.y_type);
+    if (is_tree(desc)) {
+        op->parents_bytes = (size_t)desc->attention.rows * sizeof *op->parents;
+        op->parents = make_parents(desc);
+    }
+    if (desc->op == AAC_OP_GATHER || desc->op == AAC_OP_GATHER_BACKWARD) {
+        op->index_bytes = (size_t)desc->gather.rows * sizeof *op->index;
+        op->index = make_index(desc);
+    }
     if (desc->op >= AAC_OP_ACTIVATE)
         make_backward_operands(op, &size);
     if (desc->op == AAC_OP_LAYER_NORM || desc->op == AAC_OP_LAYER_NORM_BACKWARD) {
@@ -285,8 +350,8 @@ static void make_operands(operands *op, const aac_op_desc *desc)
 
 static void clear_operands(operands *op)
 {
-    void *const all[] = {op->x,      op->y_start,     op->gain, op->bias, op->a,
-                         op->matrix, op->matrix_bias, op->dy,   op->out,  op->mask};
+    void *const all[] = {op->x,           op->y_start, op->gain, op->bias, op->a,       op->matrix,
+                         op->matrix_bias, op->dy,      op->out,  op->mask, op->parents, op->index};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         aac_free(all[i]);
 }
@@ -335,6 +400,8 @@ static aac_op_args lend_args(const aac_backend *backend, const operands *op, con
     args.bias = lend(backend, own->bias, vector);
     args.a = lend(backend, own->a, op->a_bytes);
     args.offsets = lend(backend, own->offsets, sizeof op->offsets);
+    args.parents = lend(backend, own->parents, op->parents_bytes);
+    args.index = lend(backend, own->index, op->index_bytes);
     args.dy = lend(backend, own->dy, op->dy_bytes);
     args.out = lend(backend, own->out, op->x_bytes / 3);
     size_t size = (size_t)(own->mask ? desc->segmentation_loss.size : 0);
@@ -359,8 +426,9 @@ static bool run_lent(const operands *op, const aac_plan *plan, const aac_op_args
     if (done && backend->memory)
         done = !backend->memory->copy(own->y, args.y, op->y_bytes + GUARD) &&
                !backend->memory->copy(own->losses, args.losses, 3 * sizeof *own->losses);
-    const void *const lent[] = {args.x,       args.y,   args.gain, args.bias,   args.a, args.dy,
-                                args.offsets, args.out, args.mask, args.losses, scratch};
+    const void *const lent[] = {args.x,    args.y,       args.gain,    args.bias,  args.a,
+                                args.dy,   args.offsets, args.parents, args.index, args.out,
+                                args.mask, args.losses,  scratch};
     for (size_t i = 0; i < sizeof lent / sizeof *lent; i++)
         take_back(backend, lent[i]);
     aac_free(filler);
@@ -392,6 +460,8 @@ static bool run(const operands *op, const aac_backend *backend, int threads, uns
                               .a = op->a,
                               .offsets = op->offsets,
                               .sequences = op->sequences,
+                              .parents = op->parents,
+                              .index = op->index,
                               .dy = op->dy,
                               .out = op->out,
                               .mask = op->mask,

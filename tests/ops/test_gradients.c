@@ -23,6 +23,7 @@ typedef struct gradient_case {
     double variables[MOST_VALUES], held[MOST_VALUES], dy[MOST_VALUES];
     uint8_t mask[MOST_VALUES];
     int32_t offsets[3];
+    int32_t index[8]; /* parents of a tree, or sources */
     /* sum of dy * result; for losses their sum */
     double (*objective)(const struct gradient_case *test, const double *variables);
 } gradient_case;
@@ -110,6 +111,35 @@ static double attention_objective(const gradient_case *test, const double *x)
                 }
                 sum += mixed / total;
             }
+    return sum;
+}
+
+static double tree_objective(const gradient_case *test, const double *x)
+{
+    int64_t heads = test->desc.attention.heads, size = test->desc.attention.head_size;
+    int64_t width = heads * size;
+    double sum = 0;
+    for (int64_t head = 0; head < heads; head++)
+        for (int64_t i = 0; i < test->desc.attention.rows; i++) {
+            const double *q = x + i * 3 * width + head * size;
+            double total = 0, mixed = 0;
+            for (int64_t j = i; j >= 0; j = test->index[j]) {
+                const double *k = x + (j * 3 + 1) * width + head * size;
+                double weight = exp(dot(q, k, size) / sqrt((double)size));
+                total += weight;
+                mixed += weight * dot(k + width, test->dy + i * width + head * size, size);
+            }
+            sum += mixed / total;
+        }
+    return sum;
+}
+
+static double gather_objective(const gradient_case *test, const double *x)
+{
+    int64_t columns = test->desc.gather.columns;
+    double sum = 0;
+    for (int64_t row = 0; row < test->desc.gather.rows; row++)
+        sum += dot(x + test->index[row] * columns, test->dy + row * columns, columns);
     return sum;
 }
 
@@ -203,7 +233,8 @@ static float *attention_out(const gradient_case *test, const float *x)
         abort();
     float *out = aac_calloc(MOST_VALUES, sizeof *out);
     void *scratch = aac_alloc(plan->scratch);
-    const aac_op_args args = {.x = x, .y = out, .offsets = test->offsets, .sequences = 2};
+    const aac_op_args args = {
+        .x = x, .y = out, .offsets = test->offsets, .sequences = 2, .parents = test->index};
     if (!out || !scratch || aac_run(plan, &args, scratch))
         abort();
     aac_free(scratch);
@@ -231,6 +262,8 @@ static void run_reference(const gradient_case *test, float *gradient)
                               .a = variables + test->first,
                               .offsets = test->offsets,
                               .sequences = 2,
+                              .parents = test->index,
+                              .index = test->index,
                               .dy = dy,
                               .out = out,
                               .da = gradient + test->first,
@@ -308,16 +341,27 @@ int main(void)
          .objective = layer_norm_objective},
         {"attention, full",
          {.op = AAC_OP_ATTENTION_BACKWARD,
-          .attention = {5, false, 2, 3, AAC_ATTENTION_FULL, AAC_F32}},
+          .attention = {5, false, 2, 3, AAC_ATTENTION_FULL, AAC_F32, 0}},
          .first = 7 * 18,
          .offsets = {0, 5, 7},
          .objective = attention_objective},
         {"attention, causal",
          {.op = AAC_OP_ATTENTION_BACKWARD,
-          .attention = {5, false, 2, 3, AAC_ATTENTION_CAUSAL, AAC_F32}},
+          .attention = {5, false, 2, 3, AAC_ATTENTION_CAUSAL, AAC_F32, 0}},
          .first = 7 * 18,
          .offsets = {0, 5, 7},
          .objective = attention_objective},
+        {"attention, tree",
+         {.op = AAC_OP_ATTENTION_BACKWARD,
+          .attention = {4, false, 2, 3, AAC_ATTENTION_TREE, AAC_F32, 8}},
+         .first = 8 * 18,
+         .index = {-1, 0, 1, 2, 1, -1, 5, 0},
+         .objective = tree_objective},
+        {"gather",
+         {.op = AAC_OP_GATHER_BACKWARD, .gather = {5, 4, 3, AAC_F32}},
+         .first = 12,
+         .index = {2, 0, 2, 2, 1},
+         .objective = gather_objective},
         {"blend",
          {.op = AAC_OP_BLEND_BACKWARD, .blend = {3, 8, 0.1f}},
          .first = 24,

@@ -240,6 +240,24 @@ class Programs(unittest.TestCase):
         for name in ("first_result_s", "detection_s", "peak_memory_mb"):
             self.assertGreater(figures["figures"][name]["median"], 0, name)
 
+    def test_bench_text_builds_every_class_of_a_data_set(self):
+        path = self.folder / "text.json"
+        arguments = (BENCH, "text", *MODEL, "--dataset", "BTAD", "--repeat", "2", "--json", path)
+        result = call(*arguments)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        result = json.loads(path.read_text())
+        settings, figures = result["settings"], result["figures"]
+        self.assertEqual((settings["classes"], settings["prompts_of_a_class"]), (3, 112))
+        for name in ("build_s", "padded_class_s", "fraction_of_padded"):
+            self.assertEqual(len(figures[name]["values"]), 2)
+        for fraction, build, padded in zip(
+            *(figures[name]["values"] for name in ("fraction_of_padded", "build_s", "padded_class_s"))
+        ):
+            self.assertAlmostEqual(fraction, build / padded / 3, places=9)
+        result = call(*arguments, "--dataset", "nothing")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn('data set "nothing": expected one of', result.stderr)
+
 
 if __name__ == "__main__":
     unittest.main(argv=sys.argv[:1])

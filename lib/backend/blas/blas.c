@@ -22,7 +22,7 @@ static bool supports(const aac_op_desc *desc)
         return desc->linear_gradient.type == AAC_F32;
     case AAC_OP_ATTENTION:
     case AAC_OP_ATTENTION_BACKWARD:
-        return desc->attention.type == AAC_F32;
+        return desc->attention.type == AAC_F32 && desc->attention.kind != AAC_ATTENTION_TREE;
     default:
         return false;
     }

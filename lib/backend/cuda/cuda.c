@@ -88,7 +88,11 @@ static bool supports(const aac_op_desc *desc)
         return has_type(desc->linear.x) && has_type(desc->linear.y);
     case AAC_OP_ATTENTION:
     case AAC_OP_ATTENTION_BACKWARD:
-        return desc->attention.head_size <= AAC_CUDA_LARGEST_HEAD;
+        return desc->attention.head_size <= AAC_CUDA_LARGEST_HEAD &&
+               desc->attention.kind != AAC_ATTENTION_TREE;
+    case AAC_OP_GATHER:
+    case AAC_OP_GATHER_BACKWARD:
+        return false;
     default:
         return desc->op < AAC_OP_COUNT;
     }

@@ -25,7 +25,8 @@ static bool supports(const aac_op_desc *desc)
     case AAC_OP_ATTENTION:
     case AAC_OP_ATTENTION_BACKWARD:
         return type_is_native(desc->attention.type) &&
-               desc->attention.kind != AAC_ATTENTION_CAUSAL && desc->attention.uniform &&
+               desc->attention.kind != AAC_ATTENTION_CAUSAL &&
+               desc->attention.kind != AAC_ATTENTION_TREE && desc->attention.uniform &&
                desc->attention.longest >= SHORTEST_ATTENTION;
     default:
         return false;

@@ -11,6 +11,7 @@ static const aac_reference_run runs[AAC_OP_COUNT] = {
     [AAC_OP_BLEND] = aac_reference_blend,
     [AAC_OP_NORMALIZE] = aac_reference_normalize,
     [AAC_OP_CONVERT] = aac_reference_convert,
+    [AAC_OP_GATHER] = aac_reference_gather,
     [AAC_OP_PATCHES] = aac_reference_patches,
     [AAC_OP_SIMILARITY] = aac_reference_similarity,
     [AAC_OP_ANOMALY_MAP] = aac_reference_anomaly_map,
@@ -21,6 +22,7 @@ static const aac_reference_run runs[AAC_OP_COUNT] = {
     [AAC_OP_ATTENTION_BACKWARD] = aac_reference_attention_backward,
     [AAC_OP_BLEND_BACKWARD] = aac_reference_blend_backward,
     [AAC_OP_NORMALIZE_BACKWARD] = aac_reference_normalize_backward,
+    [AAC_OP_GATHER_BACKWARD] = aac_reference_gather_backward,
     [AAC_OP_SIMILARITY_BACKWARD] = aac_reference_similarity_backward,
     [AAC_OP_SEGMENTATION_LOSS] = aac_reference_segmentation_loss,
     [AAC_OP_ADAM] = aac_reference_adam,
@@ -52,10 +54,8 @@ static bool supports(const aac_op_desc *desc)
 
 size_t aac_reference_scratch(const aac_op_desc *desc)
 {
-    if (desc->op == AAC_OP_ATTENTION)
-        return (size_t)desc->attention.longest;
-    if (desc->op == AAC_OP_ATTENTION_BACKWARD)
-        return (size_t)(2 * desc->attention.longest * (desc->attention.head_size + 1));
+    if (desc->op == AAC_OP_ATTENTION || desc->op == AAC_OP_ATTENTION_BACKWARD)
+        return aac_reference_attention_scratch(desc);
     if (desc->op == AAC_OP_SEGMENTATION_LOSS)
         return (size_t)(2 * desc->segmentation_loss.grid * desc->segmentation_loss.grid);
     if (desc->op == AAC_OP_ANOMALY_MAP)

@@ -14,6 +14,9 @@ aaclip_status aac_reference_layer_norm(const aac_plan *plan, const aac_op_args *
 aaclip_status aac_reference_blend(const aac_plan *plan, const aac_op_args *args, void *scratch);
 aaclip_status aac_reference_normalize(const aac_plan *plan, const aac_op_args *args, void *scratch);
 aaclip_status aac_reference_convert(const aac_plan *plan, const aac_op_args *args, void *scratch);
+aaclip_status aac_reference_gather(const aac_plan *plan, const aac_op_args *args, void *scratch);
+aaclip_status aac_reference_gather_backward(const aac_plan *plan, const aac_op_args *args,
+                                            void *scratch);
 aaclip_status aac_reference_patches(const aac_plan *plan, const aac_op_args *args, void *scratch);
 aaclip_status aac_reference_similarity(const aac_plan *plan, const aac_op_args *args,
                                        void *scratch);
@@ -51,5 +54,6 @@ double aac_reference_activation(double x, aac_activation activation, double slop
 
 /* Doubles of scratch that one thread needs for an operation. */
 size_t aac_reference_scratch(const aac_op_desc *desc);
+size_t aac_reference_attention_scratch(const aac_op_desc *desc);
 
 #endif

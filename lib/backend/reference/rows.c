@@ -89,3 +89,31 @@ aaclip_status aac_reference_convert(const aac_plan *plan, const aac_op_args *arg
                           aac_reference_get(args->x, desc->convert.x, i));
     return AACLIP_OK;
 }
+
+aaclip_status aac_reference_gather(const aac_plan *plan, const aac_op_args *args, void *scratch)
+{
+    (void)scratch;
+    int64_t columns = plan->desc.gather.columns;
+    aac_dtype type = plan->desc.gather.type;
+    for (int64_t row = 0; row < plan->desc.gather.rows; row++)
+        for (int64_t i = 0; i < columns; i++)
+            aac_reference_set(args->y, type, row * columns + i,
+                              aac_reference_get(args->x, type, args->index[row] * columns + i));
+    return AACLIP_OK;
+}
+
+aaclip_status aac_reference_gather_backward(const aac_plan *plan, const aac_op_args *args,
+                                            void *scratch)
+{
+    (void)scratch;
+    int64_t columns = plan->desc.gather.columns;
+    const float *dy = args->dy;
+    for (int64_t source = 0; source < plan->desc.gather.sources; source++)
+        for (int64_t i = 0; i < columns; i++) {
+            double sum = 0;
+            for (int64_t row = 0; row < plan->desc.gather.rows; row++)
+                sum += args->index[row] == source ? (double)dy[row * columns + i] : 0;
+            ((float *)args->y)[source * columns + i] = (float)sum;
+        }
+    return AACLIP_OK;
+}

@@ -93,3 +93,34 @@ aaclip_status aac_simd_convert(const aac_plan *base, const aac_op_args *args, vo
     }
     return AACLIP_OK;
 }
+
+aaclip_status aac_simd_gather(const aac_plan *base, const aac_op_args *args, void *scratch)
+{
+    (void)scratch;
+    size_t bytes = (size_t)base->desc.gather.columns * aac_dtype_size(base->desc.gather.type);
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < base->desc.gather.rows; i++)
+        memcpy((char *)args->y + (size_t)i * bytes,
+               (const char *)args->x + (size_t)args->index[i] * bytes, bytes);
+    return AACLIP_OK;
+}
+
+/* As in mean_of_rows: a thread has its own columns, for rows may have the same source. */
+aaclip_status aac_simd_gather_backward(const aac_plan *base, const aac_op_args *args, void *scratch)
+{
+    (void)scratch;
+    const aac_simd_plan *plan = (const aac_simd_plan *)base;
+    int64_t columns = base->desc.gather.columns, sources = base->desc.gather.sources;
+    const int64_t slice = 256;
+#pragma omp parallel for schedule(static)
+    for (int64_t first = 0; first < columns; first += slice) {
+        int64_t count = columns - first < slice ? columns - first : slice;
+        float *y = (float *)args->y + first;
+        for (int64_t i = 0; i < sources; i++)
+            memset(y + i * columns, 0, (size_t)count * sizeof *y);
+        for (int64_t i = 0; i < base->desc.gather.rows; i++)
+            plan->kernels->add((const float *)args->dy + i * columns + first, count,
+                               y + args->index[i] * columns);
+    }
+    return AACLIP_OK;
+}

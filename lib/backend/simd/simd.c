@@ -10,6 +10,7 @@ static aaclip_status (*const runs[AAC_OP_COUNT])(const aac_plan *, const aac_op_
     [AAC_OP_BLEND] = aac_simd_blend,
     [AAC_OP_NORMALIZE] = aac_simd_normalize,
     [AAC_OP_CONVERT] = aac_simd_convert,
+    [AAC_OP_GATHER] = aac_simd_gather,
     [AAC_OP_PATCHES] = aac_simd_patches,
     [AAC_OP_SIMILARITY] = aac_simd_similarity,
     [AAC_OP_ANOMALY_MAP] = aac_simd_anomaly_map,
@@ -19,6 +20,7 @@ static aaclip_status (*const runs[AAC_OP_COUNT])(const aac_plan *, const aac_op_
     [AAC_OP_ATTENTION_BACKWARD] = aac_simd_attention_backward,
     [AAC_OP_BLEND_BACKWARD] = aac_simd_blend_backward,
     [AAC_OP_NORMALIZE_BACKWARD] = aac_simd_normalize_backward,
+    [AAC_OP_GATHER_BACKWARD] = aac_simd_gather_backward,
     [AAC_OP_SIMILARITY_BACKWARD] = aac_simd_similarity_backward,
     [AAC_OP_SEGMENTATION_LOSS] = aac_simd_segmentation_loss,
     [AAC_OP_ADAM] = aac_simd_adam,
@@ -51,8 +53,7 @@ static void scratch_sizes(const aac_op_desc *desc, int64_t *per_thread, int64_t 
         *per_thread = 3 * desc->patches.patch * desc->patches.patch;
         break;
     case AAC_OP_ATTENTION:
-        *per_thread = desc->attention.longest * (3 * desc->attention.head_size + 1) +
-                      desc->attention.head_size;
+        *per_thread = aac_simd_attention_floats(desc);
         break;
     case AAC_OP_ACTIVATE:
         *per_thread = desc->activate.columns;

@@ -22,6 +22,7 @@ aaclip_status aac_simd_attention(const aac_plan *base, const aac_op_args *args, 
 aaclip_status aac_simd_blend(const aac_plan *base, const aac_op_args *args, void *scratch);
 aaclip_status aac_simd_normalize(const aac_plan *base, const aac_op_args *args, void *scratch);
 aaclip_status aac_simd_convert(const aac_plan *base, const aac_op_args *args, void *scratch);
+aaclip_status aac_simd_gather(const aac_plan *base, const aac_op_args *args, void *scratch);
 aaclip_status aac_simd_patches(const aac_plan *base, const aac_op_args *args, void *scratch);
 aaclip_status aac_simd_similarity(const aac_plan *base, const aac_op_args *args, void *scratch);
 aaclip_status aac_simd_anomaly_map(const aac_plan *base, const aac_op_args *args, void *scratch);
@@ -35,13 +36,35 @@ aaclip_status aac_simd_attention_backward(const aac_plan *base, const aac_op_arg
 aaclip_status aac_simd_blend_backward(const aac_plan *base, const aac_op_args *args, void *scratch);
 aaclip_status aac_simd_normalize_backward(const aac_plan *base, const aac_op_args *args,
                                           void *scratch);
+aaclip_status aac_simd_gather_backward(const aac_plan *base, const aac_op_args *args,
+                                       void *scratch);
 aaclip_status aac_simd_similarity_backward(const aac_plan *base, const aac_op_args *args,
                                            void *scratch);
 aaclip_status aac_simd_segmentation_loss(const aac_plan *base, const aac_op_args *args,
                                          void *scratch);
 aaclip_status aac_simd_adam(const aac_plan *base, const aac_op_args *args, void *scratch);
 
+/* Attention with AAC_ATTENTION_TREE. */
+void aac_simd_tree_attention(const aac_simd_plan *plan, const aac_op_args *args, void *scratch);
+void aac_simd_tree_attention_backward(const aac_simd_plan *plan, const aac_op_args *args,
+                                      void *scratch);
+
+/* Rows of head_size values, `stride` apart, between memory of an attention's type and float32. */
+void aac_simd_load_rows(const aac_simd_plan *plan, const void *from, int64_t at, int64_t stride,
+                        int64_t rows, float *to);
+void aac_simd_store_rows(const aac_simd_plan *plan, const float *from, int64_t rows, void *to,
+                         int64_t at, int64_t stride);
+/* out = softmax(q . k / sqrt(head_size)) v over `visible` dense rows of k and v. */
+void aac_simd_attend(const aac_simd_plan *plan, const float *q, const float *k, const float *v,
+                     int64_t visible, float *scores, float *out);
+/* weights = probabilities, dweights = gradient of q . k; y is what aac_simd_attend gave. */
+void aac_simd_attend_backward(const aac_simd_plan *plan, const float *q, const float *k,
+                              const float *v, const float *y, const float *dy, int64_t visible,
+                              float *weights, float *dweights);
+
 /* Floats of scratch: for each thread; for all. */
+int64_t aac_simd_attention_floats(const aac_op_desc *desc);
+int64_t aac_simd_tree_attention_floats(const aac_op_desc *desc);
 int64_t aac_simd_attention_backward_floats(const aac_op_desc *desc);
 int64_t aac_simd_segmentation_loss_floats(const aac_op_desc *desc);
 

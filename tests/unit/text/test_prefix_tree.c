@@ -39,13 +39,24 @@ static bool same_beginning(const prompt_sample *sample, int64_t a, int64_t b, in
                   (size_t)(last + 1) * sizeof(int32_t)) == 0;
 }
 
+/* The row of a prompt's token: so many steps up from the prompt's end. */
+static int32_t row_of(const prompt_sample *sample, const aac_prefix_tree *tree, int64_t prompt,
+                      int32_t token)
+{
+    int32_t row = tree->ends[prompt];
+    for (int32_t i = sample->offsets[prompt + 1] - 1; i > token; i--)
+        row = tree->parents[row];
+    return row;
+}
+
 static void check_pair(const prompt_sample *sample, const aac_prefix_tree *tree, int64_t a,
                        int64_t b)
 {
     const int32_t *offsets = sample->offsets;
     for (int32_t i = 0; i < offsets[a + 1] - offsets[a]; i++)
         for (int32_t j = 0; j < offsets[b + 1] - offsets[b]; j++) {
-            bool shared = tree->rows[offsets[a] + i] == tree->rows[offsets[b] + j];
+            bool shared =
+                row_of(sample, tree, a, offsets[a] + i) == row_of(sample, tree, b, offsets[b] + j);
             assert_int_equal(shared, i == j && same_beginning(sample, a, b, i));
         }
 }
@@ -75,9 +86,11 @@ static void rows_know_token_and_position(void **state)
     int64_t rows = 0;
     for (int64_t prompt = 0; prompt < sample.batch.prompts; prompt++)
         for (int32_t token = sample.offsets[prompt]; token < sample.offsets[prompt + 1]; token++) {
-            int32_t row = tree.rows[token];
+            int32_t row = row_of(&sample, &tree, prompt, token);
             assert_int_equal(tree.ids[row], sample.ids[token]);
             assert_int_equal(tree.positions[row], token - sample.offsets[prompt]);
+            assert_int_equal(tree.parents[row] < 0, tree.positions[row] == 0);
+            assert_true(tree.parents[row] < row);
             assert_true(row <= rows); /* numbered in order of appearance, without gaps */
             rows += row == rows;
         }
