@@ -78,8 +78,7 @@ static aaclip_status measure_once(session *own, const command_line *arguments, c
 static aaclip_status measure(session *own, const command_line *arguments, report *run)
 {
     unsigned repeat = arguments->session.repeat;
-    roofline *bare =
-        roofline_new(own->info.precision == AACLIP_PRECISION_BF16, (int)own->info.threads);
+    roofline *bare = roofline_new(own->info.precision, (int)own->info.threads);
     aaclip_status status = AACLIP_OK;
     progress_bar bar;
     progress_start(&bar, "detections");

@@ -57,26 +57,40 @@ static void *touched(size_t bytes)
     return memory ? memset(memory, 0, size) : NULL;
 }
 
-static bool describe(roofline *made, aac_dtype type)
+/* Types of the left matrix, the right one and the product. */
+typedef struct product_types {
+    aac_dtype source, weights, destination;
+} product_types;
+
+static product_types types_of(aaclip_precision precision)
 {
-    const aac_dnnl_matrix source = {ROWS, INPUTS, INPUTS, 1, type};
-    const aac_dnnl_matrix destination = {ROWS, OUTPUTS, OUTPUTS, 1, type};
+    if (precision == AACLIP_PRECISION_INT8)
+        return (product_types){AAC_U8, AAC_I8, AAC_I32};
+    if (precision == AACLIP_PRECISION_BF16)
+        return (product_types){AAC_BF16, AAC_BF16, AAC_BF16};
+    return (product_types){AAC_F32, AAC_F32, AAC_F32};
+}
+
+static bool describe(roofline *made, product_types types)
+{
+    const aac_dnnl_matrix source = {ROWS, INPUTS, INPUTS, 1, types.source};
+    const aac_dnnl_matrix destination = {ROWS, OUTPUTS, OUTPUTS, 1, types.destination};
     const aac_dnnl_epilogue none = {0};
     return aac_dnnl_layout_plain(&made->source, &source) &&
            aac_dnnl_layout_plain(&made->destination, &destination) &&
-           aac_dnnl_layout_weights(&made->weights, INPUTS, OUTPUTS, type) &&
+           aac_dnnl_layout_weights(&made->weights, INPUTS, OUTPUTS, types.weights) &&
            aac_dnnl_matmul(&made->primitive, &made->scratch_size, &made->source, &made->weights,
                            NULL, &made->destination, &none);
 }
 
-roofline *roofline_new(bool bf16, int threads)
+roofline *roofline_new(aaclip_precision precision, int threads)
 {
     roofline *made = calloc(1, sizeof *made);
     if (!made)
         return NULL;
     made->threads = threads;
     omp_set_num_threads(threads);
-    if (describe(made, bf16 ? AAC_BF16 : AAC_F32)) {
+    if (describe(made, types_of(precision))) {
         made->x = touched(aac_dnnl_layout_size(&made->source));
         made->w = touched(aac_dnnl_layout_size(&made->weights));
         made->y = touched(aac_dnnl_layout_size(&made->destination));
@@ -125,9 +139,9 @@ void roofline_free(roofline *bare)
 
 #else
 
-roofline *roofline_new(bool bf16, int threads)
+roofline *roofline_new(aaclip_precision precision, int threads)
 {
-    (void)bf16, (void)threads;
+    (void)precision, (void)threads;
     return NULL;
 }
 

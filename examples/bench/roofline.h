@@ -2,14 +2,14 @@
 #ifndef EXAMPLES_ROOFLINE_H
 #define EXAMPLES_ROOFLINE_H
 
-#include <stdbool.h>
+#include <aaclip/backend.h>
 
 #include "report.h"
 
 typedef struct roofline roofline;
 
 /* NULL without oneDNN in this build, or when it lacks the precision. */
-roofline *roofline_new(bool bf16, int threads);
+roofline *roofline_new(aaclip_precision precision, int threads);
 /* Best of several products of 1370 x 1024 x 4096 with packed weights; 0 for NULL. */
 double roofline_gflops(const roofline *bare);
 void roofline_free(roofline *bare);

@@ -34,7 +34,7 @@ typedef struct session_arguments {
     "  --adapters FILE    trained adapters; give text and image ones\n"                            \
     "  --image FILE       picture to detect in [a generated one of 1024 x 768]\n"                  \
     "  --image-size N     side of the network's input in pixels\n"                                 \
-    "  --precision P      f32, bf16 or auto [f32]\n"                                               \
+    "  --precision P      f32, bf16, auto or int8 [f32]\n"                                         \
     "  --backend NAME     [the best one]\n"                                                        \
     "  --threads N        [all processors]\n"                                                      \
     "  --json FILE        also write the figures as JSON; - is stdout\n"                           \

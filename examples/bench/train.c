@@ -219,8 +219,7 @@ static bool measure_step(bench_run *bench, const roofline *bare, report *run)
 static bool measure_steps(bench_run *bench, report *run)
 {
     unsigned repeat = bench->arguments->repeat;
-    bool narrow = bench->info.precision == AACLIP_PRECISION_BF16;
-    roofline *bare = roofline_new(narrow, (int)bench->info.threads);
+    roofline *bare = roofline_new(bench->info.precision, (int)bench->info.threads);
     progress_bar bar;
     progress_start(&bar, "steps");
     bool good = !failed(aaclip_trainer_step(bench->trainer, NULL));

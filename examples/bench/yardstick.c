@@ -13,7 +13,7 @@ static const char usage[] =
     "Measures bare oneDNN matrix products of 1370 x 1024 x 4096, each the best of eight, and the\n"
     "copy of blocks in memory.\n"
     "\n"
-    "  --precision P      f32 or bf16 [f32]\n"
+    "  --precision P      f32, bf16 or int8 [f32]\n"
     "  --threads N        [all processors]\n"
     "  --repeat N         measurements [5]\n"
     "  --json FILE        also write the figures as JSON; - is stdout\n"
@@ -48,8 +48,7 @@ static parse_result parse(command_line *arguments, int argc, char **argv)
 static int measure(const command_line *arguments)
 {
     report run = report_new("roofline");
-    roofline *bare =
-        roofline_new(arguments->precision == AACLIP_PRECISION_BF16, (int)arguments->threads);
+    roofline *bare = roofline_new(arguments->precision, (int)arguments->threads);
     int code = 0;
     report_text(&run, "precision", aaclip_precision_name(arguments->precision));
     report_number(&run, "threads", arguments->threads);

@@ -18,7 +18,12 @@ typedef enum aaclip_precision {
      * threads; elsewhere the same numbers but for rounding. */
     AACLIP_PRECISION_F32 = 0,
     AACLIP_PRECISION_BF16 = 1, /**< bfloat16 products, float32 sums; needs processor support */
-    AACLIP_PRECISION_AUTO = 2  /**< BF16 where the processor multiplies it natively, else F32 */
+    AACLIP_PRECISION_AUTO = 2, /**< BF16 where the processor multiplies it natively, else F32 */
+    /** 8-bit integers in the linear layers of the image tower's blocks: weights with a scale for
+     * each output, tokens with one for each, found as they come. The rest as AUTO. A quarter of
+     * F32's memory for weights, and an error that docs/measurements.md has measured. Not for
+     * training. */
+    AACLIP_PRECISION_INT8 = 3
 } aaclip_precision;
 
 /**
@@ -30,7 +35,7 @@ AACLIP_API const char *aaclip_backend_name(size_t index);
 /** Whether this processor and the installed libraries can run a backend; false if unknown. */
 AACLIP_API bool aaclip_backend_available(const char *name);
 
-/** "f32", "bf16" or "auto"; "unknown" for another number. Static text. */
+/** "f32", "bf16", "auto" or "int8"; "unknown" for another number. Static text. */
 AACLIP_API const char *aaclip_precision_name(aaclip_precision precision);
 
 AACLIP_END_DECLS

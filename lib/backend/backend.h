@@ -72,13 +72,20 @@ typedef struct aac_op_desc {
     aac_op op;
     union {
         /* y (rows, outputs) = activation(x (rows, inputs) W^T + bias), added to y if accumulate.
-         * accumulate goes with y float32 and no activation. x, y: float32 or bfloat16. */
+         * accumulate goes with y float32 and no activation. x, y: float32 or bfloat16.
+         * quantized: a weight packed as AAC_I8. Integers are multiplied and summed exactly,
+         *   x W^T = step[row] * channel_step[output] * sum((q - zero[row]) * channel_q)
+         * with q = clamp(rint(x / step) + zero, 0, 255) for each row by itself, step = (max - min)
+         * / 255 and zero = rint(-min / step), 0 counting among the row's values; channel_q =
+         * rint(w / channel_step), channel_step = max(|w|) / limit for each output by itself. The
+         * limit is 126, or 63 where the processor cannot sum the greater products. What has a value
+         * that is not finite becomes NaN. */
         struct {
             int64_t rows, inputs, outputs;
             aac_dtype x, y;
             aac_activation activation;
             float slope;
-            bool bias, accumulate;
+            bool bias, accumulate, quantized;
         } linear;
         /* y = (x - mean) / sqrt(var + epsilon) * gain + bias over each row; x float32.
          * Backward: the gradient of x is added to y; x, dy, y float32. */
@@ -189,6 +196,7 @@ typedef struct aac_weight {
     int64_t outputs, inputs;
     bool bias;
     bool in_place; /* reads the tensors that it was packed from; else it has a copy */
+    bool quantized;
 } aac_weight;
 
 /* Adam as PyTorch has it: m = b1 m + (1 - b1) g, v = b2 v + (1 - b2) g^2,
@@ -250,16 +258,19 @@ struct aac_backend {
     /*
      * Asked only of an available backend. For AAC_OP_LINEAR the answer depends on inputs, outputs
      * and the type of x alone, not on rows, bias, activation, accumulate, nor on whether y has that
-     * type or is float32: a matrix is packed once and multiplied under any of them.
+     * type or is float32: a matrix is packed once and multiplied under any of them. A quantized
+     * one is packed with x and y float32 in the description; where bfloat16 is supported too, it
+     * runs with that as well.
      */
     bool (*supports)(const aac_op_desc *desc);
     /* *plan is NULL on failure. */
     aaclip_status (*plan)(aac_plan **plan, const aac_op_desc *desc, int threads);
     void (*plan_free)(aac_plan *plan);
     /*
-     * Weights for linear operations with operands of `type`: `parts` row blocks of rank 2 stacked
-     * to (outputs, inputs), any strides and types; `bias_parts` of rank 1 or NULL. What can be used
-     * in place is not copied, so the tensors' memory must outlive the weight.
+     * Weights for linear operations with operands of `type`, AAC_I8 for quantized ones: `parts`
+     * row blocks of rank 2 stacked to (outputs, inputs), any strides and types; `bias_parts` of
+     * rank 1 or NULL. What can be used in place is not copied, so the tensors' memory must outlive
+     * the weight.
      */
     aaclip_status (*pack)(aac_weight **weight, const aac_tensor *parts,
                           const aac_tensor *bias_parts, int part_count, aac_dtype type,

@@ -90,8 +90,8 @@ bool aaclip_backend_available(const char *name)
 
 const char *aaclip_precision_name(aaclip_precision precision)
 {
-    static const char *const names[] = {"f32", "bf16", "auto"};
-    return (unsigned)precision < 3 ? names[precision] : "unknown";
+    static const char *const names[] = {"f32", "bf16", "auto", "int8"};
+    return (unsigned)precision < 4 ? names[precision] : "unknown";
 }
 
 static aaclip_status unknown_backend(const char *name)
@@ -175,12 +175,14 @@ aaclip_status aac_dispatch_pack(const aac_dispatch *dispatch, aac_weight **weigh
                                 const aac_tensor *parts, const aac_tensor *bias_parts,
                                 int part_count, aac_dtype type)
 {
+    bool quantized = type == AAC_I8;
     aac_op_desc desc = {.op = AAC_OP_LINEAR,
                         .linear = {.rows = 1,
                                    .inputs = parts[0].shape[1],
-                                   .x = type,
-                                   .y = type,
-                                   .bias = bias_parts != NULL}};
+                                   .x = quantized ? AAC_F32 : type,
+                                   .y = quantized ? AAC_F32 : type,
+                                   .bias = bias_parts != NULL,
+                                   .quantized = quantized}};
     for (int i = 0; i < part_count; i++)
         desc.linear.outputs += parts[i].shape[0];
     int threads = aac_op_is_small(&desc, 1) ? 1 : dispatch->threads;

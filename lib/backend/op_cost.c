@@ -54,9 +54,11 @@ static aac_op_cost linear_cost(const aac_op_desc *desc)
 {
     double rows = (double)desc->linear.rows, inputs = (double)desc->linear.inputs;
     double outputs = (double)desc->linear.outputs;
-    double writes = desc->linear.accumulate ? 2 : 1;
+    double writes = desc->linear.accumulate ? 2 : 1, weight = size_of(desc->linear.x);
+    if (desc->linear.quantized)
+        weight = 1;
     return (aac_op_cost){2 * rows * inputs * outputs,
-                         (rows + outputs) * inputs * size_of(desc->linear.x) +
+                         (rows * size_of(desc->linear.x) + outputs * weight) * inputs +
                              writes * rows * outputs * size_of(desc->linear.y) +
                              (desc->linear.bias ? 4 * outputs : 0)};
 }
@@ -197,7 +199,8 @@ void aac_op_shape_text(char text[AAC_OP_SHAPE_TEXT], const aac_op_desc *desc,
         PRINT("%lld x %lld -> %lld%s%s%s%s", (long long)desc->linear.rows,
               (long long)desc->linear.inputs, (long long)desc->linear.outputs,
               desc->linear.bias ? ", bias" : "", activation_name(desc->linear.activation),
-              desc->linear.accumulate ? ", added" : "", type_name(desc->linear.x));
+              desc->linear.accumulate ? ", added" : "",
+              desc->linear.quantized ? " int8" : type_name(desc->linear.x));
         break;
     case AAC_OP_LINEAR_GRADIENT:
         PRINT("%lld x %lld -> %lld%s", (long long)desc->linear_gradient.rows,

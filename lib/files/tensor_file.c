@@ -200,6 +200,11 @@ void aac_tensor_file_close(aac_tensor_file **out)
     *out = NULL;
 }
 
+void aac_tensor_file_release(const aac_tensor_file *file)
+{
+    aac_mapping_release(file->mapping.data, file->mapping.size);
+}
+
 const char *aac_tensor_file_path(const aac_tensor_file *file)
 {
     return file->path;

@@ -28,6 +28,9 @@ typedef struct aac_tensor_file aac_tensor_file;
 aaclip_status aac_tensor_file_open(aac_tensor_file **file, const char *path);
 void aac_tensor_file_close(aac_tensor_file **file);
 
+/* What was read so far may leave memory; it comes back when it is read again. Any thread. */
+void aac_tensor_file_release(const aac_tensor_file *file);
+
 const char *aac_tensor_file_path(const aac_tensor_file *file);
 aac_tensor_file_kind aac_tensor_file_get_kind(const aac_tensor_file *file);
 

@@ -485,6 +485,8 @@ static aaclip_status open_files(aaclip_adapters *adapters, const char *const *pa
     if (!status) {
         set_text_fingerprint(adapters);
         warn_of_other_text(adapters);
+        for (size_t i = 0; i < adapters->file_count; i++) /* was packed */
+            aac_tensor_file_release(adapters->files[i]);
     }
     return status;
 }

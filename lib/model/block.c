@@ -109,7 +109,8 @@ static aaclip_status plan_linear(aac_plan **plan, const aac_dispatch *dispatch,
                                          .y = accumulate ? AAC_F32 : shape->type,
                                          .activation = activation,
                                          .bias = true,
-                                         .accumulate = accumulate}};
+                                         .accumulate = accumulate,
+                                         .quantized = shape->quantized}};
     return aac_dispatch_plan(dispatch, plan, &desc);
 }
 

@@ -6,7 +6,7 @@
 #include "core/workspace.h"
 #include "files/checkpoint.h"
 
-/* Frozen weights of a block, packed for the backend. */
+/* Frozen weights of a block, packed for the backend: `type` is that of the operands, or AAC_I8. */
 typedef struct aac_block {
     float *ln_1_gain, *ln_1_bias, *ln_2_gain, *ln_2_bias; // (width)
     aac_weight *qkv, *out, *fc, *proj;
@@ -48,6 +48,7 @@ typedef struct aac_block_shape {
     aac_attention_kind attention;
     aac_activation activation;
     aac_dtype type; /* of the matrix products */
+    bool quantized; /* the block's linear layers multiply integers: weights packed as AAC_I8 */
     bool training;  /* the activation's input can be kept: it runs by itself */
 } aac_block_shape;
 

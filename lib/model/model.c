@@ -99,25 +99,39 @@ static void fingerprint_model(aaclip_model *model)
              (unsigned long long)model->text_fingerprint);
 }
 
+/* Whether the chosen backend itself multiplies such matrices. */
+static bool has_product(const aaclip_model *model, aac_dtype type, bool quantized)
+{
+    const aac_op_desc product = {.op = AAC_OP_LINEAR,
+                                 .linear = {.rows = 1,
+                                            .inputs = model->checkpoint->vision.mlp,
+                                            .outputs = model->checkpoint->vision.width,
+                                            .x = type,
+                                            .y = type,
+                                            .bias = true,
+                                            .quantized = quantized}};
+    return model->dispatch.chain[0]->supports(&product);
+}
+
 static aaclip_status choose_precision(aaclip_model *model, aaclip_precision precision)
 {
-    const aac_op_desc bf16 = {.op = AAC_OP_LINEAR,
-                              .linear = {.rows = 1,
-                                         .inputs = model->checkpoint->vision.width,
-                                         .outputs = model->checkpoint->vision.width,
-                                         .x = AAC_BF16,
-                                         .y = AAC_BF16,
-                                         .bias = true}};
     const aac_backend *chosen = model->dispatch.chain[0];
-    bool native = chosen->supports(&bf16);
+    bool native = has_product(model, AAC_BF16, false), slow = chosen == &aac_backend_reference;
+    bool int8 = precision == AACLIP_PRECISION_INT8;
     if (precision == AACLIP_PRECISION_BF16 && !native)
         return aac_error(AACLIP_ERROR_UNSUPPORTED,
                          "precision bf16: backend '%s' has no bfloat16 products on this processor",
                          chosen->name);
-    bool slow = chosen == &aac_backend_reference;
+    if (int8 && !has_product(model, AAC_F32, true))
+        return aac_error(AACLIP_ERROR_UNSUPPORTED,
+                         "precision int8: backend '%s' has no products of 8-bit integers",
+                         chosen->name);
+    /* What int8 leaves to floats is as `auto` has it. */
     bool narrow = precision == AACLIP_PRECISION_BF16 ||
-                  (precision == AACLIP_PRECISION_AUTO && native && !slow);
+                  ((int8 || precision == AACLIP_PRECISION_AUTO) && native && !slow);
     model->precision = narrow ? AACLIP_PRECISION_BF16 : AACLIP_PRECISION_F32;
+    if (int8)
+        model->precision = AACLIP_PRECISION_INT8;
     model->type = narrow ? AAC_BF16 : AAC_F32;
     return AACLIP_OK;
 }
@@ -157,7 +171,7 @@ aaclip_status aaclip_model_open(aaclip_model **out, const char *path,
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_model_open: model or path is NULL");
     aaclip_model_options own = {.size = sizeof own};
     aaclip_status status = aac_options_read(&own, sizeof own, options, "aaclip_model_options");
-    if (!status && (own.threads > 4096 || (unsigned)own.precision > AACLIP_PRECISION_AUTO))
+    if (!status && (own.threads > 4096 || (unsigned)own.precision > AACLIP_PRECISION_INT8))
         status = aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
                            "aaclip_model_options: threads %u (at most 4096) or precision %d",
                            own.threads, (int)own.precision);
@@ -173,6 +187,7 @@ aaclip_status aaclip_model_open(aaclip_model **out, const char *path,
         return status;
     }
     fingerprint_model(model);
+    aac_tensor_file_release(model->checkpoint->file); /* its samples brought in 100 MB of a ViT-L */
     log_backends(model);
     *out = model;
     return AACLIP_OK;
@@ -215,6 +230,11 @@ aac_dtype aac_model_type(const aaclip_model *model)
     return model->type;
 }
 
+aac_dtype aac_model_block_type(const aaclip_model *model)
+{
+    return model->precision == AACLIP_PRECISION_INT8 ? AAC_I8 : model->type;
+}
+
 uint64_t aac_model_vision_fingerprint(const aaclip_model *model)
 {
     return model->vision_fingerprint;
@@ -231,7 +251,8 @@ aaclip_status aac_model_vision(const aaclip_model *model, const aac_vision_tower
     aac_mutex_lock(own->mutex);
     aaclip_status status = AACLIP_OK;
     if (!own->vision)
-        status = aac_vision_tower_new(&own->vision, own->checkpoint, &own->dispatch, own->type);
+        status = aac_vision_tower_new(&own->vision, own->checkpoint, &own->dispatch, own->type,
+                                      aac_model_block_type(own));
     *tower = own->vision;
     aac_mutex_unlock(own->mutex);
     return status;
@@ -345,7 +366,8 @@ static aac_op_desc typical_product(const aaclip_model *model, aac_op op, int64_t
                                         .outputs = vision->width,
                                         .x = model->type,
                                         .y = model->type,
-                                        .bias = true}};
+                                        .bias = true,
+                                        .quantized = aac_model_block_type(model) == AAC_I8}};
     if (op == AAC_OP_LINEAR_GRADIENT)
         return (aac_op_desc){.op = op,
                              .linear_gradient = {rows, vision->width, vision->width, model->type}};

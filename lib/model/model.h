@@ -26,6 +26,8 @@ aaclip_model *aac_model_retain(const aaclip_model *model);
 const aac_checkpoint *aac_model_checkpoint(const aaclip_model *model);
 const aac_dispatch *aac_model_dispatch(const aaclip_model *model);
 aac_dtype aac_model_type(const aaclip_model *model); /* of the matrix products */
+/* The same for the linear layers of the image tower's blocks: AAC_I8 in int8. */
+aac_dtype aac_model_block_type(const aaclip_model *model);
 
 /* Keys of the frozen weights. The text key of a bundle is that of the tower left behind. */
 uint64_t aac_model_vision_fingerprint(const aaclip_model *model);

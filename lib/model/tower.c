@@ -72,7 +72,8 @@ void aac_vision_tower_free(aac_vision_tower **out, const aac_checkpoint *checkpo
 }
 
 aaclip_status aac_vision_tower_new(aac_vision_tower **out, const aac_checkpoint *checkpoint,
-                                   const aac_dispatch *dispatch, aac_dtype type)
+                                   const aac_dispatch *dispatch, aac_dtype type,
+                                   aac_dtype block_type)
 {
     aac_vision_tower *tower = *out = aac_calloc(1, sizeof *tower);
     if (!tower)
@@ -91,7 +92,7 @@ aaclip_status aac_vision_tower_new(aac_vision_tower **out, const aac_checkpoint 
             pack_projection(&tower->projection, &checkpoint->vision_projection, dispatch, type);
     if (!status)
         status = pack_blocks(&tower->blocks, checkpoint->vision_blocks, checkpoint->vision.layers,
-                             dispatch, type);
+                             dispatch, block_type);
     if (status)
         aac_vision_tower_free(out, checkpoint);
     return status;

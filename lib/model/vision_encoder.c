@@ -42,6 +42,7 @@ static aaclip_status plan_blocks(aac_vision_encoder *encoder, const aac_dispatch
         .attention = AAC_ATTENTION_FULL,
         .activation = aac_model_activation(encoder->model, encoder->config.activation),
         .type = encoder->type,
+        .quantized = aac_model_block_type(encoder->model) == AAC_I8,
         .training = training,
     };
     const aac_op_desc ln_pre = {
@@ -130,7 +131,7 @@ static aaclip_status pack_values(aac_vision_encoder *encoder, const aac_dispatch
     aaclip_status status = encoder->values ? AACLIP_OK : aac_error_memory();
     for (int64_t i = blocks - encoder->surgery_blocks; !status && i < blocks; i++)
         status = aac_block_pack_value(&encoder->values[i], &checkpoint->vision_blocks[i], dispatch,
-                                      encoder->type);
+                                      aac_model_block_type(encoder->model));
     return status;
 }
 

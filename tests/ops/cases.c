@@ -4,9 +4,9 @@
 
 static void visit_linear(void (*visit)(const aac_op_desc *, void *), void *user)
 {
-    static const int64_t shapes[][3] = {{1, 1, 1},     {1, 7, 13},     {7, 13, 1},    {3, 1, 5},
-                                        {13, 31, 7},   {5, 588, 64},   {37, 64, 192}, {49, 96, 33},
-                                        {77, 65, 130}, {128, 256, 64}, {257, 64, 257}};
+    static const int64_t shapes[][3] = {
+        {1, 1, 1},     {1, 7, 13},   {7, 13, 1},    {3, 1, 5},      {13, 31, 7},    {5, 588, 64},
+        {37, 64, 192}, {49, 96, 33}, {77, 65, 130}, {128, 256, 64}, {257, 64, 257}, {197, 48, 520}};
     static const struct {
         aac_activation activation;
         bool bias, accumulate;
@@ -22,9 +22,13 @@ static void visit_linear(void (*visit)(const aac_op_desc *, void *), void *user)
                 aac_op_desc desc = {.op = AAC_OP_LINEAR,
                                     .linear = {shapes[s][0], shapes[s][1], shapes[s][2],
                                                types[t][0], types[t][1], epilogues[e].activation,
-                                               0.2f, epilogues[e].bias, epilogues[e].accumulate}};
-                if (!epilogues[e].accumulate || types[t][1] == AAC_F32)
-                    visit(&desc, user);
+                                               0.2f, epilogues[e].bias, epilogues[e].accumulate,
+                                               false}};
+                if (epilogues[e].accumulate && types[t][1] != AAC_F32)
+                    continue;
+                visit(&desc, user);
+                desc.linear.quantized = true;
+                visit(&desc, user);
             }
 }
 

@@ -311,6 +311,27 @@ static void make_backward_operands(operands *op, const extent *size)
     }
 }
 
+/*
+ * Weights on the grid of the coarser limit, so that every backend makes the same integers of them;
+ * among the rows one of zeros and one without negative values.
+ */
+static void put_on_grid(operands *op)
+{
+    int64_t rows = op->desc.linear.rows, inputs = op->desc.linear.inputs;
+    for (int64_t i = 0; i < op->desc.linear.outputs; i++) {
+        float step = (2 + random_value()) / 63, *row = op->matrix + i * inputs;
+        for (int64_t j = 0; j < inputs; j++)
+            row[j] = step * (j == i % inputs ? 63 : roundf(63 * row[j]));
+    }
+    if (op->desc.linear.x != AAC_F32 || rows < 3)
+        return;
+    float *x = op->x;
+    for (int64_t j = 0; j < inputs; j++) {
+        x[j] = 0;
+        x[inputs + j] = fabsf(x[inputs + j]);
+    }
+}
+
 static void make_operands(operands *op, const aac_op_desc *desc)
 {
     *op = (operands){.desc = *desc};
@@ -345,6 +366,8 @@ static void make_operands(operands *op, const aac_op_desc *desc)
     } else if (desc->op == AAC_OP_LINEAR) {
         op->matrix = random_floats(desc->linear.outputs * desc->linear.inputs);
         op->matrix_bias = random_floats(desc->linear.outputs);
+        if (desc->linear.quantized)
+            put_on_grid(op);
     }
 }
 
@@ -367,7 +390,7 @@ static aaclip_status pack(aac_weight **weight, const operands *op, const aac_bac
     const aac_tensor bias[] = {{"b", AAC_F32, 1, {upper ? upper : outputs}, {1}, op->matrix_bias},
                                {"b", AAC_F32, 1, {outputs - upper}, {1}, op->matrix_bias + upper}};
     return backend->pack(weight, parts, op->desc.linear.bias ? bias : NULL, upper ? 2 : 1,
-                         op->desc.linear.x, threads);
+                         op->desc.linear.quantized ? AAC_I8 : op->desc.linear.x, threads);
 }
 
 /* Memory of the backend under test with a copy of `from`; the host's own is used as it is. */
@@ -619,18 +642,20 @@ static int test_failing_memory(void)
     const aac_op_desc descs[] = {
         {.op = AAC_OP_LINEAR,
          .linear = {.rows = 5, .inputs = 7, .outputs = 9, .bias = true, .y = AAC_F32}},
+        {.op = AAC_OP_LINEAR,
+         .linear = {.rows = 5, .inputs = 7, .outputs = 9, .bias = true, .quantized = true}},
         {.op = AAC_OP_ATTENTION,
          .attention = {.longest = 300, .uniform = true, .heads = 2, .head_size = 16}}};
     int failed = 0;
     aaclip_set_allocator(&hooks);
-    for (size_t d = 0; d < 2; d++) {
+    for (size_t d = 0; d < sizeof descs / sizeof *descs; d++) {
         operands op;
         make_operands(&op, &descs[d]);
         for (size_t i = 0; i < aac_backend_count(); i++) {
             const aac_backend *backend = aac_backend_at(i);
             if (!backend->available() || !backend->supports(&descs[d]))
                 continue;
-            for (int allowed = 0; allowed < 8; allowed++)
+            for (int allowed = 0; allowed < 12; allowed++)
                 if (!survives(&op, backend, allowed)) {
                     printf("%s %s: allocation %d failed and was not handled\n", backend->name,
                            aac_op_name(descs[d].op), allowed);
@@ -668,18 +693,21 @@ static bool answers_alike(const aac_backend *backend, const aac_op_desc *packed)
 /* Whoever packs a matrix must multiply it under any number of rows and any epilogue. */
 static int test_linear_support(void)
 {
-    static const int64_t shapes[][2] = {{1, 1}, {7, 13}, {588, 64}, {1024, 4096}, {4096, 1024}};
+    static const int64_t shapes[][2] = {{1, 1},       {7, 13},      {588, 64},
+                                        {1024, 4096}, {4096, 1024}, {70000, 64}};
+    enum { KINDS = 3 }; /* float32, bfloat16, integers */
     int failed = 0;
     for (size_t i = 0; i < aac_backend_count(); i++)
-        for (size_t s = 0; s < 2 * sizeof shapes / sizeof *shapes; s++) {
+        for (size_t s = 0; s < KINDS * sizeof shapes / sizeof *shapes; s++) {
             const aac_backend *backend = aac_backend_at(i);
-            aac_dtype type = s % 2 ? AAC_BF16 : AAC_F32;
+            aac_dtype type = s % KINDS == 1 ? AAC_BF16 : AAC_F32;
             const aac_op_desc packed = {.op = AAC_OP_LINEAR,
                                         .linear = {.rows = 1,
-                                                   .inputs = shapes[s / 2][0],
-                                                   .outputs = shapes[s / 2][1],
+                                                   .inputs = shapes[s / KINDS][0],
+                                                   .outputs = shapes[s / KINDS][1],
                                                    .x = type,
-                                                   .y = type}};
+                                                   .y = type,
+                                                   .quantized = s % KINDS == 2}};
             if (!backend->available() || answers_alike(backend, &packed))
                 continue;
             printf("%s: supports() of a linear layer %lldx%lld depends on rows or epilogue\n",

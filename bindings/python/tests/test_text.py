@@ -34,7 +34,11 @@ def test_model(model: aaclip.Model, tmp_path: Path) -> None:
     ("options", "kind", "text"),
     [
         ({"backend": "abacus"}, aaclip.Error, "abacus"),
-        ({"precision": "f8"}, ValueError, "precision: expected one of f32, bf16, auto, found 'f8'"),
+        (
+            {"precision": "f8"},
+            ValueError,
+            "precision: expected one of f32, bf16, auto, int8, found 'f8'",
+        ),
         ({"precision": 7}, ValueError, "precision"),
         ({"precision": aaclip.Domain.MEDICAL}, ValueError, "precision"),
         ({"threads": 100000}, aaclip.InvalidArgumentError, "threads"),

@@ -5,6 +5,7 @@
  */
 #include "backend/blas/blas.h"
 
+#include "backend/simd/quantized.h"
 #include "core/error.h"
 #include "core/memory.h"
 
@@ -17,7 +18,8 @@ static bool supports(const aac_op_desc *desc)
 {
     switch (desc->op) {
     case AAC_OP_LINEAR:
-        return desc->linear.x == AAC_F32 && desc->linear.y == AAC_F32;
+        return desc->linear.x == AAC_F32 && desc->linear.y == AAC_F32 &&
+               (!desc->linear.quantized || desc->linear.inputs <= AAC_QUANTIZED_INPUTS);
     case AAC_OP_LINEAR_GRADIENT:
         return desc->linear_gradient.type == AAC_F32;
     case AAC_OP_ATTENTION:
@@ -28,8 +30,10 @@ static bool supports(const aac_op_desc *desc)
     }
 }
 
-static size_t scratch_of(const aac_op_desc *desc)
+static size_t scratch_of(const aac_op_desc *desc, int threads)
 {
+    if (desc->op == AAC_OP_LINEAR && desc->linear.quantized)
+        return aac_blas_quantized_scratch(desc, threads);
     if (desc->op == AAC_OP_ATTENTION)
         return aac_blas_attention_scratch(desc);
     return desc->op == AAC_OP_ATTENTION_BACKWARD ? aac_blas_attention_backward_scratch(desc) : 0;
@@ -52,10 +56,12 @@ static aaclip_status plan(aac_plan **out, const aac_op_desc *desc, int threads)
     made->base = (aac_plan){
         .backend = &aac_backend_blas,
         .desc = *desc,
-        .scratch = scratch_of(desc),
+        .scratch = scratch_of(desc, threads),
         .threads = threads,
         .run = runs[desc->op],
     };
+    if (desc->op == AAC_OP_LINEAR && desc->linear.quantized)
+        made->base.run = aac_blas_quantized;
     return AACLIP_OK;
 }
 
@@ -64,12 +70,27 @@ static void plan_free(aac_plan *made)
     aac_free(made);
 }
 
+static aaclip_status pack(aac_weight **weight, const aac_tensor *parts,
+                          const aac_tensor *bias_parts, int part_count, aac_dtype type, int threads)
+{
+    return type == AAC_I8 ? aac_blas_pack_quantized(weight, parts, bias_parts, part_count)
+                          : aac_blas_pack(weight, parts, bias_parts, part_count, type, threads);
+}
+
+static void weight_free(aac_weight *weight)
+{
+    if (weight->quantized)
+        aac_blas_quantized_weight_free(weight);
+    else
+        aac_blas_weight_free(weight);
+}
+
 const aac_backend aac_backend_blas = {
     .name = "blas",
     .available = available,
     .supports = supports,
     .plan = plan,
     .plan_free = plan_free,
-    .pack = aac_blas_pack,
-    .weight_free = aac_blas_weight_free,
+    .pack = pack,
+    .weight_free = weight_free,
 };

@@ -15,6 +15,15 @@ aaclip_status aac_blas_pack(aac_weight **weight, const aac_tensor *parts,
                             const aac_tensor *bias_parts, int part_count, aac_dtype type,
                             int threads);
 void aac_blas_weight_free(aac_weight *weight);
+/* What sgemm leaves to do: adds the bias (outputs) where the plan has one, and activates. */
+void aac_blas_finish_linear(const aac_plan *plan, const float *bias, float *y);
+
+/* The same of 8-bit integers. */
+aaclip_status aac_blas_quantized(const aac_plan *plan, const aac_op_args *args, void *scratch);
+aaclip_status aac_blas_pack_quantized(aac_weight **weight, const aac_tensor *parts,
+                                      const aac_tensor *bias_parts, int part_count);
+void aac_blas_quantized_weight_free(aac_weight *weight);
+size_t aac_blas_quantized_scratch(const aac_op_desc *desc, int threads); /* bytes */
 
 aaclip_status aac_blas_attention(const aac_plan *plan, const aac_op_args *args, void *scratch);
 size_t aac_blas_attention_scratch(const aac_op_desc *desc); /* bytes */

@@ -62,25 +62,32 @@ aaclip_status aac_blas_pack(aac_weight **out, const aac_tensor *parts, const aac
     return AACLIP_OK;
 }
 
+void aac_blas_finish_linear(const aac_plan *base, const float *bias, float *y)
+{
+    const aac_blas_plan *plan = (const aac_blas_plan *)base;
+    const aac_op_desc *desc = &base->desc;
+    int64_t outputs = desc->linear.outputs;
+    if (!desc->linear.bias && desc->linear.activation == AAC_ACTIVATION_NONE)
+        return;
+#pragma omp parallel for schedule(static)
+    for (int64_t row = 0; row < desc->linear.rows; row++) {
+        float *values = y + row * outputs;
+        if (desc->linear.bias)
+            plan->kernels->add(bias, outputs, values);
+        plan->kernels->activate(values, outputs, desc->linear.activation, desc->linear.slope);
+    }
+}
+
 aaclip_status aac_blas_linear(const aac_plan *base, const aac_op_args *args, void *scratch)
 {
     (void)scratch;
-    const aac_blas_plan *plan = (const aac_blas_plan *)base;
     const aac_op_desc *desc = &base->desc;
     const blas_weight *weight = (const blas_weight *)args->weight;
     int64_t rows = desc->linear.rows, inputs = desc->linear.inputs, outputs = desc->linear.outputs;
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, (int)outputs, (int)inputs, 1.0f,
                 args->x, (int)inputs, weight->matrix, (int)inputs,
                 desc->linear.accumulate ? 1.0f : 0.0f, args->y, (int)outputs);
-    if (!desc->linear.bias && desc->linear.activation == AAC_ACTIVATION_NONE)
-        return AACLIP_OK;
-#pragma omp parallel for schedule(static)
-    for (int64_t row = 0; row < rows; row++) {
-        float *y = (float *)args->y + row * outputs;
-        if (desc->linear.bias)
-            plan->kernels->add(weight->bias, outputs, y);
-        plan->kernels->activate(y, outputs, desc->linear.activation, desc->linear.slope);
-    }
+    aac_blas_finish_linear(base, weight->bias, args->y);
     return AACLIP_OK;
 }
 

@@ -85,7 +85,7 @@ static bool supports(const aac_op_desc *desc)
 {
     switch (desc->op) {
     case AAC_OP_LINEAR:
-        return has_type(desc->linear.x) && has_type(desc->linear.y);
+        return has_type(desc->linear.x) && has_type(desc->linear.y) && !desc->linear.quantized;
     case AAC_OP_ATTENTION:
     case AAC_OP_ATTENTION_BACKWARD:
         return desc->attention.head_size <= AAC_CUDA_LARGEST_HEAD &&

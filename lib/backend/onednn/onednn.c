@@ -1,6 +1,7 @@
 /* oneDNN on the processor: linear layers, long attention and their gradients. The rest falls to
  * `simd`. */
 #include "backend/onednn/onednn.h"
+#include "backend/simd/quantized.h"
 
 /* Below this, oneDNN's cost for each call outweighs its speed. */
 #define SHORTEST_ATTENTION 128
@@ -19,6 +20,8 @@ static bool supports(const aac_op_desc *desc)
 {
     switch (desc->op) {
     case AAC_OP_LINEAR:
+        if (desc->linear.quantized)
+            return desc->linear.inputs <= AAC_QUANTIZED_INPUTS;
         return type_is_native(desc->linear.x) && type_is_native(desc->linear.y);
     case AAC_OP_LINEAR_GRADIENT:
         return type_is_native(desc->linear_gradient.type);
@@ -37,7 +40,8 @@ static aaclip_status plan(aac_plan **out, const aac_op_desc *desc, int threads)
 {
     switch (desc->op) {
     case AAC_OP_LINEAR:
-        return aac_onednn_plan_linear(out, desc, threads);
+        return desc->linear.quantized ? aac_onednn_plan_quantized(out, desc, threads)
+                                      : aac_onednn_plan_linear(out, desc, threads);
     case AAC_OP_LINEAR_GRADIENT:
         return aac_onednn_plan_linear_gradient(out, desc, threads);
     case AAC_OP_ATTENTION_BACKWARD:
@@ -51,7 +55,10 @@ static void plan_free(aac_plan *plan)
 {
     switch (plan->desc.op) {
     case AAC_OP_LINEAR:
-        aac_onednn_free_linear(plan);
+        if (plan->desc.linear.quantized)
+            aac_onednn_free_quantized(plan);
+        else
+            aac_onednn_free_linear(plan);
         break;
     case AAC_OP_LINEAR_GRADIENT:
         aac_onednn_free_linear_gradient(plan);
@@ -64,12 +71,27 @@ static void plan_free(aac_plan *plan)
     }
 }
 
+static aaclip_status pack(aac_weight **weight, const aac_tensor *parts,
+                          const aac_tensor *bias_parts, int part_count, aac_dtype type, int threads)
+{
+    return type == AAC_I8 ? aac_onednn_pack_quantized(weight, parts, bias_parts, part_count)
+                          : aac_onednn_pack(weight, parts, bias_parts, part_count, type, threads);
+}
+
+static void weight_free(aac_weight *weight)
+{
+    if (weight->quantized)
+        aac_onednn_quantized_weight_free(weight);
+    else
+        aac_onednn_weight_free(weight);
+}
+
 const aac_backend aac_backend_onednn = {
     .name = "onednn",
     .available = available,
     .supports = supports,
     .plan = plan,
     .plan_free = plan_free,
-    .pack = aac_onednn_pack,
-    .weight_free = aac_onednn_weight_free,
+    .pack = pack,
+    .weight_free = weight_free,
 };

@@ -11,6 +11,13 @@ aaclip_status aac_onednn_pack(aac_weight **weight, const aac_tensor *parts,
                               int threads);
 void aac_onednn_weight_free(aac_weight *weight);
 
+/* The same of 8-bit integers. */
+aaclip_status aac_onednn_plan_quantized(aac_plan **plan, const aac_op_desc *desc, int threads);
+void aac_onednn_free_quantized(aac_plan *plan);
+aaclip_status aac_onednn_pack_quantized(aac_weight **weight, const aac_tensor *parts,
+                                        const aac_tensor *bias_parts, int part_count);
+void aac_onednn_quantized_weight_free(aac_weight *weight);
+
 aaclip_status aac_onednn_plan_attention(aac_plan **plan, const aac_op_desc *desc, int threads);
 void aac_onednn_free_attention(aac_plan *plan);
 

@@ -31,7 +31,18 @@ bool aac_dnnl_has_bf16(void)
 
 static dnnl_data_type_t native_type(aac_dtype type)
 {
-    return type == AAC_BF16 ? dnnl_bf16 : dnnl_f32;
+    switch (type) {
+    case AAC_BF16:
+        return dnnl_bf16;
+    case AAC_U8:
+        return dnnl_u8;
+    case AAC_I8:
+        return dnnl_s8;
+    case AAC_I32:
+        return dnnl_s32;
+    default:
+        return dnnl_f32;
+    }
 }
 
 #if ONEDNN_3
@@ -209,8 +220,9 @@ bool aac_dnnl_layout_weights(aac_dnnl_layout *layout, int64_t inputs, int64_t ou
                              aac_dtype type)
 {
     const int64_t usual_rows = 1370; /* one image at 518 x 518; any row count runs on the result */
-    const aac_dnnl_matrix from = {usual_rows, inputs, inputs, 1, type};
-    const aac_dnnl_matrix to = {usual_rows, outputs, outputs, 1, type};
+    bool integers = type == AAC_I8;
+    const aac_dnnl_matrix from = {usual_rows, inputs, inputs, 1, integers ? AAC_U8 : type};
+    const aac_dnnl_matrix to = {usual_rows, outputs, outputs, 1, integers ? AAC_I32 : type};
     const dnnl_dims_t dims = {inputs, outputs};
     const aac_dnnl_epilogue none = {0};
     aac_dnnl_layout source = {0}, weights = {0}, destination = {0};

@@ -22,7 +22,8 @@ typedef struct aac_dnnl_layout {
 /* What returns bool returns false when oneDNN refuses or runs out of memory. */
 bool aac_dnnl_layout_plain(aac_dnnl_layout *layout, const aac_dnnl_matrix *matrix);
 bool aac_dnnl_layout_vector(aac_dnnl_layout *layout, int64_t count);
-/* The weights layout (inputs, outputs) that a product with operands of `type` prefers. */
+/* The weights layout (inputs, outputs) that a product with operands of `type` prefers. With AAC_I8
+ * the other operand is AAC_U8 and the result AAC_I32. */
 bool aac_dnnl_layout_weights(aac_dnnl_layout *layout, int64_t inputs, int64_t outputs,
                              aac_dtype type);
 size_t aac_dnnl_layout_size(const aac_dnnl_layout *layout);

@@ -5,12 +5,14 @@
 #include "backend/reference/reference.h"
 #include "core/error.h"
 #include "core/memory.h"
+#include "core/threads.h"
 
 typedef struct reference_weight {
     aac_weight base;
     const float *matrix; // (outputs, inputs): the file's own memory, or `copy`
     float *copy;
     float *bias; // (outputs)
+    float *step; // (outputs) of a quantized weight, whose matrix holds integers; else NULL
 } reference_weight;
 
 void aac_reference_weight_free(aac_weight *base)
@@ -18,6 +20,7 @@ void aac_reference_weight_free(aac_weight *base)
     reference_weight *weight = (reference_weight *)base;
     aac_free(weight->copy);
     aac_free(weight->bias);
+    aac_free(weight->step);
     aac_free(weight);
 }
 
@@ -32,6 +35,48 @@ static float *stack(const aac_tensor *parts, int part_count)
         end += aac_tensor_elements(&parts[i]);
     }
     return values;
+}
+
+/* backend.h says how; the floats are those of the fast backends, so the integers are the same. */
+static aaclip_status quantize_matrix(reference_weight *weight)
+{
+    const float limit = 126;
+    int64_t inputs = weight->base.inputs;
+    weight->base.quantized = true;
+    weight->step = aac_alloc_array((size_t)weight->base.outputs, sizeof *weight->step);
+    if (!weight->step)
+        return aac_error_memory();
+    for (int64_t i = 0; i < weight->base.outputs; i++) {
+        float *row = weight->copy + i * inputs, largest = 0;
+        for (int64_t j = 0; j < inputs; j++)
+            largest = fabsf(row[j]) > largest ? fabsf(row[j]) : largest;
+        float inverse = largest > 0 ? limit / largest : 0;
+        weight->step[i] = largest / limit;
+        for (int64_t j = 0; j < inputs; j++)
+            row[j] = isfinite(row[j]) ? rintf(row[j] * inverse) : NAN;
+    }
+    return AACLIP_OK;
+}
+
+/* The rounded row without its step: q - zero. A row that is not all finite has a step of NaN. */
+static double quantize_row(const aac_op_desc *desc, const void *x, int64_t row, double *out)
+{
+    int64_t inputs = desc->linear.inputs;
+    float low = 0, high = 0, taint = 0;
+    for (int64_t i = 0; i < inputs; i++) {
+        float value = (float)aac_reference_get(x, desc->linear.x, row * inputs + i);
+        low = value < low ? value : low;
+        high = value > high ? value : high;
+        taint = isfinite(value) ? taint : NAN;
+    }
+    float span = high - low, inverse = span > 0 ? 255.0f / span : 0;
+    float zero = rintf(-low * inverse);
+    for (int64_t i = 0; i < inputs; i++) {
+        float value = (float)aac_reference_get(x, desc->linear.x, row * inputs + i);
+        float q = rintf(value * inverse) + zero;
+        out[i] = (double)(fminf(fmaxf(q, 0), 255) - zero);
+    }
+    return (double)(span / 255.0f + taint);
 }
 
 static bool usable_in_place(const aac_tensor *part, int part_count, aac_dtype type)
@@ -63,6 +108,10 @@ aaclip_status aac_reference_pack(aac_weight **out, const aac_tensor *parts,
         aac_reference_weight_free(&weight->base);
         return aac_error_memory();
     }
+    if (type == AAC_I8 && quantize_matrix(weight)) {
+        aac_reference_weight_free(&weight->base);
+        return aac_error_memory();
+    }
     for (int64_t i = 0; type == AAC_BF16 && i < weight->base.outputs * weight->base.inputs; i++)
         weight->copy[i] = aac_bf16_to_f32(aac_f32_to_bf16(weight->copy[i]));
     *out = &weight->base;
@@ -84,25 +133,54 @@ double aac_reference_activation(double x, aac_activation activation, double slop
     return x;
 }
 
-aaclip_status aac_reference_linear(const aac_plan *plan, const aac_op_args *args, void *scratch)
+static void finish(const aac_op_desc *desc, double sum, void *y, int64_t at)
 {
-    (void)scratch;
-    const aac_op_desc *desc = &plan->desc;
+    sum = aac_reference_activation(sum, desc->linear.activation, (double)desc->linear.slope);
+    if (desc->linear.accumulate)
+        sum += aac_reference_get(y, desc->linear.y, at);
+    aac_reference_set(y, desc->linear.y, at, sum);
+}
+
+static void run_quantized_row(const aac_op_desc *desc, const aac_op_args *args, int64_t row,
+                              double *integers)
+{
     const reference_weight *weight = (const reference_weight *)args->weight;
     int64_t inputs = desc->linear.inputs, outputs = desc->linear.outputs;
+    double step = quantize_row(desc, args->x, row, integers);
+    for (int64_t column = 0; column < outputs; column++) {
+        double sum = 0;
+        for (int64_t i = 0; i < inputs; i++)
+            sum += integers[i] * (double)weight->matrix[column * inputs + i];
+        sum *= step * (double)weight->step[column];
+        if (desc->linear.bias)
+            sum += (double)weight->bias[column];
+        finish(desc, sum, args->y, row * outputs + column);
+    }
+}
+
+static void run_row(const aac_op_desc *desc, const aac_op_args *args, int64_t row)
+{
+    const reference_weight *weight = (const reference_weight *)args->weight;
+    int64_t inputs = desc->linear.inputs, outputs = desc->linear.outputs;
+    for (int64_t column = 0; column < outputs; column++) {
+        double sum = desc->linear.bias ? (double)weight->bias[column] : 0;
+        for (int64_t i = 0; i < inputs; i++)
+            sum += aac_reference_get(args->x, desc->linear.x, row * inputs + i) *
+                   (double)weight->matrix[column * inputs + i];
+        finish(desc, sum, args->y, row * outputs + column);
+    }
+}
+
+aaclip_status aac_reference_linear(const aac_plan *plan, const aac_op_args *args, void *scratch)
+{
+    const aac_op_desc *desc = &plan->desc;
 #pragma omp parallel for
-    for (int64_t row = 0; row < desc->linear.rows; row++)
-        for (int64_t column = 0; column < outputs; column++) {
-            double sum = desc->linear.bias ? (double)weight->bias[column] : 0;
-            for (int64_t i = 0; i < inputs; i++)
-                sum += aac_reference_get(args->x, desc->linear.x, row * inputs + i) *
-                       (double)weight->matrix[column * inputs + i];
-            sum =
-                aac_reference_activation(sum, desc->linear.activation, (double)desc->linear.slope);
-            int64_t at = row * outputs + column;
-            if (desc->linear.accumulate)
-                sum += aac_reference_get(args->y, desc->linear.y, at);
-            aac_reference_set(args->y, desc->linear.y, at, sum);
-        }
+    for (int64_t row = 0; row < desc->linear.rows; row++) {
+        if (desc->linear.quantized)
+            run_quantized_row(desc, args, row,
+                              (double *)scratch + aac_threads_index() * desc->linear.inputs);
+        else
+            run_row(desc, args, row);
+    }
     return AACLIP_OK;
 }

@@ -52,7 +52,25 @@ typedef struct aac_kernels {
     void (*adam)(float *y, const float *gradient, int64_t count, const aac_adam_step *step);
 } aac_kernels;
 
+/*
+ * Integers for products of 8 bits, and back. A row of x becomes step * (q - zero) with q in
+ * 0 .. 255, a row of weights (a channel) step * q with q in -limit .. limit. A row that is not all
+ * finite gets a step of NaN.
+ */
+typedef struct aac_quantized_kernels {
+    void (*quantize_row)(const float *x, int64_t count, uint8_t *q, float *step, int32_t *zero);
+    /* `sum` is that of the integers. */
+    void (*quantize_channel)(const float *w, int64_t count, int32_t limit, int8_t *q, float *step,
+                             int32_t *sum);
+    void (*restore_row)(const uint8_t *q, int64_t count, float step, int32_t zero, float *x);
+    void (*restore_channel)(const int8_t *q, int64_t count, float step, float *w);
+    /* From the integer products of one row with `count` channels. */
+    void (*restore_sums)(const int32_t *sums, int64_t count, float step, int32_t zero,
+                         const float *steps, const int32_t *channel_sums, float *y);
+} aac_quantized_kernels;
+
 /* The best that this processor runs. Any thread. */
 const aac_kernels *aac_kernels_get(void);
+const aac_quantized_kernels *aac_quantized_kernels_get(void);
 
 #endif

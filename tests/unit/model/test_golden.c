@@ -27,12 +27,18 @@
 #define F32_BOUND 2e-5
 
 /*
- * bfloat16 keeps 8 bits: 2^-9 for each rounding, grown through the blocks. Measured on these cases
- * (this test prints them): features 0.011, map 0.011, score 0.001.
+ * bfloat16 keeps 8 bits: 2^-9 for each rounding, grown through the blocks. int8 has 255 steps from
+ * the least to the largest value of a token, and 126 or, without VNNI, 63 for the largest weight.
+ * Measured on these cases (this test prints them): features 0.011, map 0.011, score 0.001 in bf16;
+ * 0.040, 0.037, 0.0027 in int8 with 63 steps, 0.018, 0.010, 0.0009 with 126.
  */
-#define BF16_FEATURE_BOUND 0.02
-#define BF16_MAP_BOUND     0.02
-#define BF16_SCORE_BOUND   0.002
+static const struct {
+    double features, map, score;
+} bounds[] = {
+    [AACLIP_PRECISION_F32] = {F32_BOUND, F32_BOUND, F32_BOUND},
+    [AACLIP_PRECISION_BF16] = {0.02, 0.02, 0.002},
+    [AACLIP_PRECISION_INT8] = {0.06, 0.06, 0.005},
+};
 
 typedef struct golden_case {
     const json_t *entry;
@@ -45,7 +51,7 @@ typedef struct golden_case {
     aaclip_image *image;
     aaclip_config config;
     aaclip_domain domain;
-    bool narrow; /* bfloat16 */
+    aaclip_precision precision;
     double worst_features, worst_map, worst_score;
 } golden_case;
 
@@ -149,7 +155,8 @@ static void build_text(golden_case *golden)
     aac_class_vector(vectors + (int64_t)normal * embedding, count - normal, embedding, again,
                      pair + embedding);
     compare(golden, "text.pair", pair, 2 * embedding,
-            golden->narrow ? BF16_FEATURE_BOUND : F32_BOUND);
+            aac_model_type(golden->model) == AAC_BF16 ? bounds[AACLIP_PRECISION_BF16].features
+                                                      : F32_BOUND);
     must(aaclip_text_cache_new(&golden->cache, golden->model, golden->adapters, NULL), golden);
     must(aaclip_text_cache_add(golden->cache, "class", pair, pair + embedding), golden);
     aac_free(vectors);
@@ -158,7 +165,7 @@ static void build_text(golden_case *golden)
 
 static void check_result(golden_case *golden, const aaclip_result *result)
 {
-    double features = golden->narrow ? BF16_FEATURE_BOUND : F32_BOUND;
+    double features = bounds[golden->precision].features;
     int64_t patches = (int64_t)result->patch_rows * result->patch_columns;
     int64_t embedding = result->embedding;
     for (uint32_t level = 0; level < result->level_count; level++) {
@@ -172,14 +179,14 @@ static void check_result(golden_case *golden, const aaclip_result *result)
     compare(golden, "det_token", result->detection_feature, embedding, features);
     golden->worst_map =
         compare(golden, "map", result->map, (int64_t)result->map_width * result->map_height,
-                golden->narrow ? BF16_MAP_BOUND : F32_BOUND);
+                bounds[golden->precision].map);
     golden->worst_score =
-        compare(golden, "score", &result->score, 1, golden->narrow ? BF16_SCORE_BOUND : F32_BOUND);
+        compare(golden, "score", &result->score, 1, bounds[golden->precision].score);
 }
 
 static void open_case(golden_case *golden, const json_t *entry, const aaclip_model_options *options)
 {
-    *golden = (golden_case){.entry = entry, .narrow = options->precision == AACLIP_PRECISION_BF16};
+    *golden = (golden_case){.entry = entry, .precision = options->precision};
     golden->name = text_of(golden, "name");
     char *checkpoint = path_of(golden, "checkpoint"), *expected = path_of(golden, "expected");
     char *image = path_of(golden, "image");
@@ -272,6 +279,15 @@ static void bfloat16_stays_close(void **state)
             every_case(aaclip_backend_name(i), AACLIP_PRECISION_BF16, 2);
 }
 
+/* Every backend has int8. */
+static void int8_stays_close(void **state)
+{
+    (void)state;
+    for (size_t i = 0; aaclip_backend_name(i); i++)
+        if (aaclip_backend_available(aaclip_backend_name(i)))
+            every_case(aaclip_backend_name(i), AACLIP_PRECISION_INT8, 2);
+}
+
 static void position_equals_pytorch(void **state)
 {
     (void)state;
@@ -319,6 +335,7 @@ int main(void)
         cmocka_unit_test(position_equals_pytorch),
         cmocka_unit_test(float32_equals_pytorch),
         cmocka_unit_test(bfloat16_stays_close),
+        cmocka_unit_test(int8_stays_close),
     };
     return cmocka_run_group_tests_name("golden", tests, read_manifest, drop_manifest);
 }

@@ -34,6 +34,7 @@ class Precision(IntEnum):
     F32 = 0
     BF16 = 1
     AUTO = 2
+    INT8 = 3
 
 
 class Profile(IntEnum):

@@ -98,8 +98,8 @@ class Model(Handle):
     ) -> Model:
         """
         Opens a CLIP checkpoint (OpenAI, Hugging Face, open_clip, the library's own) or a bundle.
-        `backend` is one of `aaclip.backends()`, `precision` "f32", "bf16" or "auto", `threads` how
-        many a call uses; None: the library's default.
+        `backend` is one of `aaclip.backends()`, `precision` "f32", "bf16", "auto" or "int8",
+        `threads` how many a call uses; None: the library's default.
         """
         return cls(path, backend=backend, precision=precision, threads=threads)
 

@@ -1,0 +1,111 @@
+/* Compiled several times, like kernels.c: AAC_QUANTIZED_KERNELS names the table. */
+#include "backend/simd/kernels.h"
+
+#include <math.h>
+
+extern const aac_quantized_kernels AAC_QUANTIZED_KERNELS;
+
+/* Least and largest value, with zero among them; by hand in lanes as in kernels.c. */
+static inline void range_of(const float *x, int64_t count, float *low, float *high)
+{
+    enum { LANES = 32 };
+    float least[LANES] = {0}, most[LANES] = {0};
+    int64_t i = 0;
+    for (; i + LANES <= count; i += LANES)
+        for (int lane = 0; lane < LANES; lane++) {
+            least[lane] = x[i + lane] < least[lane] ? x[i + lane] : least[lane];
+            most[lane] = x[i + lane] > most[lane] ? x[i + lane] : most[lane];
+        }
+    for (; i < count; i++) {
+        least[0] = x[i] < least[0] ? x[i] : least[0];
+        most[0] = x[i] > most[0] ? x[i] : most[0];
+    }
+    *low = *high = 0;
+    for (int lane = 0; lane < LANES; lane++) {
+        *low = least[lane] < *low ? least[lane] : *low;
+        *high = most[lane] > *high ? most[lane] : *high;
+    }
+}
+
+/* 0 when all values are finite, else NaN: comparisons would pass over NaN. */
+static inline float taint_of(const float *x, int64_t count)
+{
+    float taint = 0;
+#pragma omp simd reduction(+ : taint)
+    for (int64_t i = 0; i < count; i++)
+        taint += x[i] * 0.0f;
+    return taint;
+}
+
+/* One multiplication and one rounding, so that every instruction set gets the same integers. */
+static inline float rounded(float x, float inverse)
+{
+    return rintf(x * inverse);
+}
+
+static void quantize_row(const float *x, int64_t count, uint8_t *q, float *step, int32_t *zero)
+{
+    float low, high;
+    range_of(x, count, &low, &high);
+    float span = high - low, inverse = span > 0 ? 255.0f / span : 0.0f;
+    float offset = rounded(-low, inverse);
+    *step = span / 255.0f + taint_of(x, count);
+    *zero = (int32_t)offset;
+#pragma omp simd
+    for (int64_t i = 0; i < count; i++) {
+        float value = rounded(x[i], inverse) + offset;
+        value = value > 0.0f ? value : 0.0f; /* NaN becomes 0: its conversion is undefined */
+        value = value < 255.0f ? value : 255.0f;
+        q[i] = (uint8_t)(int32_t)value;
+    }
+}
+
+static void quantize_channel(const float *w, int64_t count, int32_t limit, int8_t *q, float *step,
+                             int32_t *sum)
+{
+    float low, high;
+    range_of(w, count, &low, &high);
+    float largest = high > -low ? high : -low, range = (float)limit;
+    float inverse = largest > 0 ? range / largest : 0.0f;
+    int32_t total = 0;
+    *step = largest / range + taint_of(w, count);
+#pragma omp simd reduction(+ : total)
+    for (int64_t i = 0; i < count; i++) {
+        float value = rounded(w[i], inverse);
+        value = value > -range ? value : -range;
+        value = value < range ? value : range;
+        q[i] = (int8_t)(int32_t)value;
+        total += (int32_t)value;
+    }
+    *sum = total;
+}
+
+static void restore_row(const uint8_t *q, int64_t count, float step, int32_t zero, float *x)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < count; i++)
+        x[i] = step * (float)((int32_t)q[i] - zero);
+}
+
+static void restore_channel(const int8_t *q, int64_t count, float step, float *w)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < count; i++)
+        w[i] = step * (float)q[i];
+}
+
+static void restore_sums(const int32_t *sums, int64_t count, float step, int32_t zero,
+                         const float *steps, const int32_t *channel_sums, float *y)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < count; i++)
+        y[i] = (float)(sums[i] - zero * channel_sums[i]) * (step * steps[i]);
+}
+
+const aac_quantized_kernels AAC_QUANTIZED_KERNELS = {
+    .quantize_row = quantize_row,
+    .quantize_channel = quantize_channel,
+    .restore_row = restore_row,
+    .restore_channel = restore_channel,
+    .restore_sums = restore_sums,
+};

@@ -1,0 +1,75 @@
+#include "backend/simd/quantized.h"
+
+#include "backend/simd/stack.h"
+#include "core/error.h"
+#include "core/memory.h"
+
+#define ROWS ((int64_t)256)
+
+void aac_quantized_channels_clear(aac_quantized_channels *channels)
+{
+    aac_free(channels->step);
+    aac_free(channels->sum);
+    aac_free(channels->bias);
+    *channels = (aac_quantized_channels){0};
+}
+
+/* Rows [first, first + count) of a part. */
+static aac_tensor slice(const aac_tensor *part, int64_t first, int64_t count)
+{
+    aac_tensor rows = *part;
+    rows.shape[0] = count;
+    rows.data =
+        (const char *)part->data + first * part->stride[0] * (int64_t)aac_dtype_size(part->dtype);
+    return rows;
+}
+
+/* Some rows after the other, so that the matrix is never there as floats. */
+static void quantize_part(const aac_quantized_channels *channels, int8_t *values,
+                          const aac_tensor *part, int64_t output, int32_t limit, float *floats)
+{
+    const aac_quantized_kernels *kernels = aac_quantized_kernels_get();
+    int64_t inputs = part->shape[1];
+    for (int64_t first = 0; first < part->shape[0]; first += ROWS) {
+        int64_t count = part->shape[0] - first < ROWS ? part->shape[0] - first : ROWS;
+        const aac_tensor rows = slice(part, first, count);
+        aac_stack_rows(&rows, 1, floats);
+#pragma omp parallel for schedule(static)
+        for (int64_t i = 0; i < count; i++) {
+            int64_t at = output + first + i;
+            kernels->quantize_channel(floats + i * inputs, inputs, limit, values + at * inputs,
+                                      &channels->step[at], &channels->sum[at]);
+        }
+    }
+}
+
+aaclip_status aac_quantize_matrix(aac_quantized_channels *channels, int8_t **values,
+                                  const aac_tensor *parts, const aac_tensor *bias_parts,
+                                  int part_count, int32_t limit)
+{
+    int64_t outputs = 0, inputs = parts[0].shape[1];
+    for (int i = 0; i < part_count; i++)
+        outputs += parts[i].shape[0];
+    size_t rows = (size_t)outputs, elements = (size_t)(outputs * inputs);
+    float *floats = aac_alloc_array((size_t)(ROWS * inputs), sizeof *floats);
+    *values = aac_alloc(elements);
+    *channels = (aac_quantized_channels){
+        .step = aac_alloc_array(rows, sizeof(float)),
+        .sum = aac_alloc_array(rows, sizeof(int32_t)),
+        .bias = bias_parts ? aac_alloc_array(rows, sizeof(float)) : NULL,
+    };
+    bool done =
+        floats && *values && channels->step && channels->sum && (!bias_parts || channels->bias);
+    if (done) {
+        for (int64_t i = 0, output = 0; i < part_count; output += parts[i++].shape[0])
+            quantize_part(channels, *values, &parts[i], output, limit, floats);
+        if (bias_parts)
+            aac_stack_rows(bias_parts, part_count, channels->bias);
+    } else {
+        aac_quantized_channels_clear(channels);
+        aac_free(*values);
+        *values = NULL;
+    }
+    aac_free(floats);
+    return done ? AACLIP_OK : aac_error_memory();
+}

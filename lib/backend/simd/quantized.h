@@ -1,0 +1,29 @@
+/* Matrices of 8-bit integers for the backends that multiply them. */
+#ifndef AAC_BACKEND_SIMD_QUANTIZED_H
+#define AAC_BACKEND_SIMD_QUANTIZED_H
+
+#include "backend/simd/kernels.h"
+
+/* Sums of products with so many inputs fit 32 bits. */
+#define AAC_QUANTIZED_INPUTS 65536
+
+/* Largest magnitude of a weight's integer. Where two products are summed in 16 bits, 2 * 255 * 63
+ * still fits. It is half the other, so weights that are on the coarse grid are on the fine one. */
+#define AAC_QUANTIZED_LIMIT        126
+#define AAC_QUANTIZED_COARSE_LIMIT 63
+
+/* What goes with the integers of a matrix (outputs, inputs). */
+typedef struct aac_quantized_channels {
+    float *step;  // (outputs)
+    int32_t *sum; // (outputs): of its integers
+    float *bias;  // (outputs) or NULL
+} aac_quantized_channels;
+
+/* `parts` and `bias_parts` as for packing; *values (outputs, inputs) is for aac_free. On failure
+ * nothing is left. Uses all threads. */
+aaclip_status aac_quantize_matrix(aac_quantized_channels *channels, int8_t **values,
+                                  const aac_tensor *parts, const aac_tensor *bias_parts,
+                                  int part_count, int32_t limit);
+void aac_quantized_channels_clear(aac_quantized_channels *channels);
+
+#endif

@@ -1,0 +1,150 @@
+/* int8 from outside: chosen by name, told, close to float32 and not the same, refused by training.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "fixture.h"
+#include "scratch.h"
+
+/* The fixture with a model of another precision, or of another file. */
+static void open_as(fixture *all, const char *path, const char *backend, aaclip_precision precision)
+{
+    aaclip_model_options options;
+    must(aaclip_model_options_init(&options));
+    options.backend = backend;
+    options.precision = precision;
+    options.threads = 2;
+    *all = (fixture){0};
+    must(aaclip_model_open(&all->model, path, &options));
+    must(aaclip_image_open(&all->image, PHOTO));
+}
+
+static void add_texts(fixture *all)
+{
+    all->adapters = open_adapters(all->model, "published");
+    must(aaclip_text_cache_new(&all->cache, all->model, all->adapters, NULL));
+    must(build_classes(all->cache));
+}
+
+static kept_result detect_once(const fixture *all)
+{
+    aaclip_detector *detector = make_detector(all, true);
+    const aaclip_image_view view = aaclip_image_get_view(all->image);
+    const aaclip_result result = detect(detector, &view, "cat");
+    const kept_result kept = keep_result(&result);
+    aaclip_detector_close(&detector);
+    return kept;
+}
+
+static kept_result detect_as(const char *backend, aaclip_precision precision)
+{
+    fixture all;
+    open_as(&all, NANO_MODEL, backend, precision);
+    add_texts(&all);
+    const kept_result kept = detect_once(&all);
+    fixture_close(&all);
+    return kept;
+}
+
+static void every_backend_has_int8(void **state)
+{
+    (void)state;
+    for (size_t i = 0; aaclip_backend_name(i); i++) {
+        const char *backend = aaclip_backend_name(i);
+        if (!aaclip_backend_available(backend))
+            continue;
+        kept_result exact = detect_as(backend, AACLIP_PRECISION_F32);
+        kept_result found = detect_as(backend, AACLIP_PRECISION_INT8);
+        double apart = map_difference(&exact, &found);
+        print_message("%s: map differs by %.1e\n", backend, apart);
+        assert_true(apart < 0.06);
+        assert_true(apart > 1e-5); /* it was computed with integers */
+        free_result(&exact);
+        free_result(&found);
+    }
+}
+
+static void int8_is_told(void **state)
+{
+    (void)state;
+    fixture all;
+    aaclip_model_info info = {.size = sizeof info};
+    open_as(&all, NANO_MODEL, NULL, AACLIP_PRECISION_INT8);
+    must(aaclip_model_get_info(all.model, &info));
+    assert_int_equal(info.precision, AACLIP_PRECISION_INT8);
+    assert_string_equal(aaclip_precision_name(info.precision), "int8");
+    assert_string_equal(aaclip_model_operation_backend(all.model, "linear"), info.backend);
+    fixture_close(&all);
+    /* never by itself */
+    open_as(&all, NANO_MODEL, NULL, AACLIP_PRECISION_AUTO);
+    must(aaclip_model_get_info(all.model, &info));
+    assert_int_not_equal(info.precision, AACLIP_PRECISION_INT8);
+    fixture_close(&all);
+}
+
+static void unknown_precision_is_refused(void **state)
+{
+    (void)state;
+    aaclip_model *model = NULL;
+    aaclip_model_options options;
+    must(aaclip_model_options_init(&options));
+    options.precision = (aaclip_precision)(AACLIP_PRECISION_INT8 + 1);
+    must_fail(aaclip_model_open(&model, NANO_MODEL, &options), AACLIP_ERROR_INVALID_ARGUMENT,
+              "precision 4");
+    assert_null(model);
+}
+
+static void training_is_refused(void **state)
+{
+    (void)state;
+    fixture all;
+    aaclip_trainer *trainer = NULL;
+    aaclip_trainer_options options;
+    aaclip_dataset *dataset = open_training_set();
+    open_as(&all, NANO_MODEL, NULL, AACLIP_PRECISION_INT8);
+    for (int stage = AACLIP_STAGE_TEXT; stage <= AACLIP_STAGE_IMAGE; stage++) {
+        must(aaclip_trainer_options_init(&options, (aaclip_stage)stage, AACLIP_PROFILE_PUBLISHED));
+        must_fail(aaclip_trainer_new(&trainer, all.model, dataset, NULL, &options),
+                  AACLIP_ERROR_UNSUPPORTED, "int8");
+        assert_null(trainer);
+    }
+    aaclip_dataset_close(&dataset);
+    fixture_close(&all);
+}
+
+/* A bundle holds the weights as they were and becomes integers when it is opened. */
+static void a_bundle_gives_the_same_bits(void **state)
+{
+    const scratch_file bundle = scratch_path(*state, "bundle.safetensors");
+    fixture all, own;
+    open_as(&all, NANO_MODEL, NULL, AACLIP_PRECISION_INT8);
+    add_texts(&all);
+    kept_result expected = detect_once(&all);
+    must(aaclip_bundle_save(bundle.path, all.model, all.adapters, all.cache, false));
+    open_as(&own, bundle.path, NULL, AACLIP_PRECISION_INT8);
+    must(aaclip_adapters_open(&own.adapters, own.model, (const char *[]){bundle.path}, 1, NULL));
+    must(aaclip_text_cache_open(&own.cache, bundle.path, own.model, own.adapters, NULL));
+    kept_result found = detect_once(&own);
+    assert_true(same_bits(&expected, &found));
+    free_result(&expected);
+    free_result(&found);
+    fixture_close(&own);
+    fixture_close(&all);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_backend_has_int8),
+        cmocka_unit_test(int8_is_told),
+        cmocka_unit_test(unknown_precision_is_refused),
+        cmocka_unit_test(training_is_refused),
+        cmocka_unit_test_setup_teardown(a_bundle_gives_the_same_bits, scratch_make, scratch_remove),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
