@@ -195,6 +195,7 @@ class Comparison:
                 workers[peer] = Worker(peer, job, settings, environment)
                 first[peer] = workers[peer].ask("open")
                 self.versions.update(first[peer].pop("versions"))
+                print(f"  {peer}: first result after {first[peer]['first_s']:.1f} s", flush=True)
             for peer, error in self.check(job, precision, workers).items():
                 rows[peer]["difference"].append(error)
             for turn in range(self.options.repeat):
