@@ -1,5 +1,6 @@
 /*
- * OpenBLAS, float32: linear layers, attention and their gradients; the rest falls to `simd`.
+ * OpenBLAS, float32: linear layers, gradients of matrices and of attention; the rest falls to
+ * `simd`.
  * OpenBLAS has one number of threads for the whole process, which belongs to the program: it is not
  * touched here.
  */
@@ -22,7 +23,6 @@ static bool supports(const aac_op_desc *desc)
                (!desc->linear.quantized || desc->linear.inputs <= AAC_QUANTIZED_INPUTS);
     case AAC_OP_LINEAR_GRADIENT:
         return desc->linear_gradient.type == AAC_F32;
-    case AAC_OP_ATTENTION:
     case AAC_OP_ATTENTION_BACKWARD:
         return desc->attention.type == AAC_F32 && desc->attention.kind != AAC_ATTENTION_TREE;
     default:
@@ -34,8 +34,6 @@ static size_t scratch_of(const aac_op_desc *desc, int threads)
 {
     if (desc->op == AAC_OP_LINEAR && desc->linear.quantized)
         return aac_blas_quantized_scratch(desc, threads);
-    if (desc->op == AAC_OP_ATTENTION)
-        return aac_blas_attention_scratch(desc);
     return desc->op == AAC_OP_ATTENTION_BACKWARD ? aac_blas_attention_backward_scratch(desc) : 0;
 }
 
@@ -45,7 +43,6 @@ static aaclip_status plan(aac_plan **out, const aac_op_desc *desc, int threads)
                                                      void *) = {
         [AAC_OP_LINEAR] = aac_blas_linear,
         [AAC_OP_LINEAR_GRADIENT] = aac_blas_linear_gradient,
-        [AAC_OP_ATTENTION] = aac_blas_attention,
         [AAC_OP_ATTENTION_BACKWARD] = aac_blas_attention_backward,
     };
     aac_blas_plan *made = aac_calloc(1, sizeof *made);

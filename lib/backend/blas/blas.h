@@ -25,8 +25,6 @@ aaclip_status aac_blas_pack_quantized(aac_weight **weight, const aac_tensor *par
 void aac_blas_quantized_weight_free(aac_weight *weight);
 size_t aac_blas_quantized_scratch(const aac_op_desc *desc, int threads); /* bytes */
 
-aaclip_status aac_blas_attention(const aac_plan *plan, const aac_op_args *args, void *scratch);
-size_t aac_blas_attention_scratch(const aac_op_desc *desc); /* bytes */
 
 aaclip_status aac_blas_linear_gradient(const aac_plan *plan, const aac_op_args *args,
                                        void *scratch);

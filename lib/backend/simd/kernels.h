@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "backend/backend.h"
+#include "core/platform.h"
 
 /* bfloat16 values travel as their bits. In-place use is fine where the types are the same. */
 typedef struct aac_kernels {
@@ -69,8 +70,22 @@ typedef struct aac_quantized_kernels {
                          const float *steps, const int32_t *channel_sums, float *y);
 } aac_quantized_kernels;
 
+/* One block of a product of matrices, float32. */
+typedef struct aac_block_kernels {
+    int rows, columns;
+    /*
+     * c (rows, columns) = a (rows, depth) panel (depth, columns), added to c if `add`. The panel is
+     * dense, rows of a and c are their strides apart, in values.
+     */
+    void (*product)(const float *a, int64_t a_stride, const float *panel, int64_t depth, bool add,
+                    float *c, int64_t c_stride);
+} aac_block_kernels;
+
 /* The best that this processor runs. Any thread. */
 const aac_kernels *aac_kernels_get(void);
+const aac_block_kernels *aac_block_kernels_get(void);
+/* Which one that is. */
+aac_isa aac_kernels_isa(void);
 const aac_quantized_kernels *aac_quantized_kernels_get(void);
 
 #endif

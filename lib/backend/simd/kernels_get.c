@@ -1,21 +1,29 @@
 /* Chooses the compiled variant of the row kernels: the widest that this processor runs. */
 #include "backend/simd/kernels.h"
-#include "core/platform.h"
 
 typedef struct kernel_variant {
+    aac_isa isa;
     const aac_kernels *kernels;
+    const aac_block_kernels *blocks;
     const aac_quantized_kernels *quantized;
 } kernel_variant;
 
-extern const aac_kernels aac_kernels_baseline;
-extern const aac_quantized_kernels aac_quantized_kernels_baseline;
+#define DECLARE(isa)                                                                               \
+    extern const aac_kernels aac_kernels_##isa;                                                    \
+    extern const aac_block_kernels aac_block_kernels_##isa;                                        \
+    extern const aac_quantized_kernels aac_quantized_kernels_##isa;
+#define VARIANT(name, isa)                                                                         \
+    (kernel_variant)                                                                               \
+    {                                                                                              \
+        name, &aac_kernels_##isa, &aac_block_kernels_##isa, &aac_quantized_kernels_##isa           \
+    }
+
+DECLARE(baseline)
 #ifdef AAC_HAVE_AVX2_KERNELS
-extern const aac_kernels aac_kernels_avx2;
-extern const aac_quantized_kernels aac_quantized_kernels_avx2;
+DECLARE(avx2)
 #endif
 #ifdef AAC_HAVE_AVX512_KERNELS
-extern const aac_kernels aac_kernels_avx512;
-extern const aac_quantized_kernels aac_quantized_kernels_avx512;
+DECLARE(avx512)
 #endif
 
 static kernel_variant choose(void)
@@ -23,21 +31,31 @@ static kernel_variant choose(void)
     switch (aac_processor_isa()) {
     case AAC_ISA_AVX512:
 #ifdef AAC_HAVE_AVX512_KERNELS
-        return (kernel_variant){&aac_kernels_avx512, &aac_quantized_kernels_avx512};
+        return VARIANT(AAC_ISA_AVX512, avx512);
 #endif
     case AAC_ISA_AVX2:
 #ifdef AAC_HAVE_AVX2_KERNELS
-        return (kernel_variant){&aac_kernels_avx2, &aac_quantized_kernels_avx2};
+        return VARIANT(AAC_ISA_AVX2, avx2);
 #endif
     case AAC_ISA_BASELINE:
         break;
     }
-    return (kernel_variant){&aac_kernels_baseline, &aac_quantized_kernels_baseline};
+    return VARIANT(AAC_ISA_BASELINE, baseline);
 }
 
 const aac_kernels *aac_kernels_get(void)
 {
     return choose().kernels;
+}
+
+const aac_block_kernels *aac_block_kernels_get(void)
+{
+    return choose().blocks;
+}
+
+aac_isa aac_kernels_isa(void)
+{
+    return choose().isa;
 }
 
 const aac_quantized_kernels *aac_quantized_kernels_get(void)

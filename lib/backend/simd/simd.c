@@ -87,6 +87,7 @@ static aaclip_status plan_op(aac_plan **out, const aac_op_desc *desc, int thread
     int64_t per_thread, common;
     scratch_sizes(desc, &per_thread, &common);
     plan->kernels = aac_kernels_get();
+    plan->blocks = aac_block_kernels_get();
     plan->thread_scratch = round_up((size_t)per_thread * sizeof(float));
     plan->base = (aac_plan){
         .backend = &aac_backend_simd,

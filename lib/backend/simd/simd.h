@@ -8,6 +8,7 @@
 typedef struct aac_simd_plan {
     aac_plan base;
     const aac_kernels *kernels;
+    const aac_block_kernels *blocks;
     size_t thread_scratch; /* bytes of scratch for each thread */
 } aac_simd_plan;
 

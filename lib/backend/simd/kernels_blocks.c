@@ -1,0 +1,72 @@
+/*
+ * Products of small blocks, held in registers. Compiled several times: AAC_BLOCK_KERNELS names the
+ * table and the build file the instruction set.
+ */
+#include "backend/simd/kernels.h"
+
+extern const aac_block_kernels AAC_BLOCK_KERNELS;
+
+/* Bytes of a vector, and rows whose sums, two vectors each, fill most of the vector registers. */
+#if defined(__AVX512F__)
+#define BYTES 64
+#define ROWS  12
+#elif defined(__AVX2__)
+#define BYTES 32
+#define ROWS  6
+#elif defined(__aarch64__)
+#define BYTES 16
+#define ROWS  12
+#else
+#define BYTES 16
+#define ROWS  6
+#endif
+#define LANES (BYTES / (int)sizeof(float))
+#ifdef __clang__
+#define UNROLLED _Pragma("unroll")
+#else
+#define UNROLLED _Pragma("GCC unroll 16")
+#endif
+
+typedef float vector __attribute__((vector_size(BYTES)));
+typedef float unaligned_vector __attribute__((vector_size(BYTES), aligned(4), may_alias));
+
+static inline vector load(const float *from)
+{
+    return *(const unaligned_vector *)from;
+}
+
+static inline void store(vector value, float *to)
+{
+    *(unaligned_vector *)to = value;
+}
+
+static void product(const float *a, int64_t a_stride, const float *panel, int64_t depth, bool add,
+                    float *c, int64_t c_stride)
+{
+    vector sums[ROWS][2];
+    UNROLLED
+    for (int i = 0; i < ROWS; i++) {
+        sums[i][0] = add ? load(c + i * c_stride) : (vector){0};
+        sums[i][1] = add ? load(c + i * c_stride + LANES) : (vector){0};
+    }
+    for (int64_t k = 0; k < depth; k++, panel += 2 * LANES) {
+        vector left = load(panel), right = load(panel + LANES);
+        UNROLLED
+        for (int i = 0; i < ROWS; i++) {
+            float factor = a[i * a_stride + k];
+            sums[i][0] += factor * left;
+            sums[i][1] += factor * right;
+        }
+    }
+    UNROLLED
+    for (int i = 0; i < ROWS; i++) {
+        store(sums[i][0], c + i * c_stride);
+        store(sums[i][1], c + i * c_stride + LANES);
+    }
+}
+
+const aac_block_kernels AAC_BLOCK_KERNELS = {
+    .rows = ROWS,
+    .columns = 2 * LANES,
+    .product = product,
+};
