@@ -9,6 +9,12 @@
 
 #define AAC_ALIGNMENT 64
 
+/* The size of a part of a block whose next part is aligned, too. */
+static inline size_t aac_align(size_t size)
+{
+    return (size + AAC_ALIGNMENT - 1) / AAC_ALIGNMENT * AAC_ALIGNMENT;
+}
+
 /* NULL when out of memory or when count * size overflows. A size of 0 gives a unique pointer. */
 void *aac_alloc(size_t size);
 void *aac_alloc_array(size_t count, size_t size);

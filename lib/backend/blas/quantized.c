@@ -19,11 +19,6 @@ typedef struct quantized_weight {
     int8_t *values; // (outputs, inputs)
 } quantized_weight;
 
-static size_t round_up(size_t size)
-{
-    return (size + AAC_ALIGNMENT - 1) / AAC_ALIGNMENT * AAC_ALIGNMENT;
-}
-
 static int64_t panel_of(int64_t outputs)
 {
     return outputs < PANEL ? outputs : PANEL;
@@ -64,8 +59,8 @@ size_t aac_blas_quantized_scratch(const aac_op_desc *desc, int threads)
 {
     size_t inputs = (size_t)desc->linear.inputs, rows = (size_t)desc->linear.rows;
     size_t panel = (size_t)panel_of(desc->linear.outputs);
-    return round_up(rows * inputs * sizeof(float)) + round_up(panel * inputs * sizeof(float)) +
-           (size_t)threads * round_up(inputs);
+    return aac_align(rows * inputs * sizeof(float)) + aac_align(panel * inputs * sizeof(float)) +
+           (size_t)threads * aac_align(inputs);
 }
 
 static void round_rows(const aac_op_desc *desc, const float *x, float *rounded, char *threads)
@@ -74,7 +69,7 @@ static void round_rows(const aac_op_desc *desc, const float *x, float *rounded, 
     int64_t inputs = desc->linear.inputs;
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < desc->linear.rows; i++) {
-        uint8_t *q = (uint8_t *)threads + (size_t)aac_threads_index() * round_up((size_t)inputs);
+        uint8_t *q = (uint8_t *)threads + (size_t)aac_threads_index() * aac_align((size_t)inputs);
         float step;
         int32_t zero;
         kernels->quantize_row(x + i * inputs, inputs, q, &step, &zero);
@@ -100,8 +95,9 @@ aaclip_status aac_blas_quantized(const aac_plan *base, const aac_op_args *args, 
     int64_t rows = desc->linear.rows, inputs = desc->linear.inputs, outputs = desc->linear.outputs;
     int64_t width = panel_of(outputs);
     float *rounded = scratch;
-    float *panel = (float *)((char *)scratch + round_up((size_t)(rows * inputs) * sizeof *rounded));
-    char *threads = (char *)panel + round_up((size_t)(width * inputs) * sizeof *panel);
+    float *panel =
+        (float *)((char *)scratch + aac_align((size_t)(rows * inputs) * sizeof *rounded));
+    char *threads = (char *)panel + aac_align((size_t)(width * inputs) * sizeof *panel);
     round_rows(desc, args->x, rounded, threads);
     for (int64_t first = 0; first < outputs; first += width) {
         int64_t count = outputs - first < width ? outputs - first : width;

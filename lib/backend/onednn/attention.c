@@ -28,11 +28,6 @@ typedef struct attention_plan {
     size_t scores_bytes, p_bytes, y_bytes, thread_bytes;
 } attention_plan;
 
-static size_t round_up(size_t size)
-{
-    return (size + AAC_ALIGNMENT - 1) / AAC_ALIGNMENT * AAC_ALIGNMENT;
-}
-
 static aaclip_status failure(const char *what)
 {
     return aac_error(AACLIP_ERROR_BACKEND, "oneDNN: cannot %s attention", what);
@@ -176,10 +171,10 @@ static void size_scratch(attention_plan *plan)
     size_t scores = (size_t)(TILE_ROWS * desc->attention.longest);
     size_t products =
         plan->full.scratch > plan->rest.scratch ? plan->full.scratch : plan->rest.scratch;
-    plan->scores_bytes = round_up(scores * sizeof(float));
-    plan->p_bytes = desc->attention.type == AAC_BF16 ? round_up(scores * sizeof(uint16_t)) : 0;
-    plan->y_bytes = round_up((size_t)(TILE_ROWS * desc->attention.head_size) * sizeof(float));
-    plan->thread_bytes = plan->scores_bytes + plan->p_bytes + plan->y_bytes + round_up(products);
+    plan->scores_bytes = aac_align(scores * sizeof(float));
+    plan->p_bytes = desc->attention.type == AAC_BF16 ? aac_align(scores * sizeof(uint16_t)) : 0;
+    plan->y_bytes = aac_align((size_t)(TILE_ROWS * desc->attention.head_size) * sizeof(float));
+    plan->thread_bytes = plan->scores_bytes + plan->p_bytes + plan->y_bytes + aac_align(products);
     plan->base.scratch = plan->thread_bytes * (size_t)plan->base.threads;
 }
 

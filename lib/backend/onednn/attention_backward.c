@@ -49,11 +49,6 @@ typedef struct head_memory {
     void *scratch;
 } head_memory;
 
-static size_t round_up(size_t size)
-{
-    return (size + AAC_ALIGNMENT - 1) / AAC_ALIGNMENT * AAC_ALIGNMENT;
-}
-
 static aaclip_status failure(const char *what)
 {
     return aac_error(AACLIP_ERROR_BACKEND, "oneDNN: cannot %s the backward of attention", what);
@@ -256,12 +251,12 @@ static void size_scratch(attention_plan *plan)
     size_t scores = (size_t)(TILE_ROWS * desc->attention.longest);
     size_t full = largest_scratch(&plan->full), rest = largest_scratch(&plan->rest);
     bool narrow = desc->attention.type == AAC_BF16;
-    plan->scores_bytes = round_up(scores * sizeof(float));
-    plan->narrow_bytes = narrow ? round_up(scores * sizeof(uint16_t)) : 0;
+    plan->scores_bytes = aac_align(scores * sizeof(float));
+    plan->narrow_bytes = narrow ? aac_align(scores * sizeof(uint16_t)) : 0;
     plan->sums_bytes =
-        round_up((size_t)(desc->attention.longest * desc->attention.head_size) * sizeof(float));
+        aac_align((size_t)(desc->attention.longest * desc->attention.head_size) * sizeof(float));
     plan->thread_bytes = 2 * (plan->scores_bytes + plan->narrow_bytes + plan->sums_bytes) +
-                         round_up(full > rest ? full : rest);
+                         aac_align(full > rest ? full : rest);
     plan->base.scratch = plan->thread_bytes * (size_t)plan->base.threads;
 }
 

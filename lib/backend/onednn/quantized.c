@@ -41,11 +41,6 @@ static aaclip_status failure(const char *what, int64_t inputs, int64_t outputs)
                      (long long)outputs, (long long)inputs);
 }
 
-static size_t round_up(size_t size)
-{
-    return (size + AAC_ALIGNMENT - 1) / AAC_ALIGNMENT * AAC_ALIGNMENT;
-}
-
 static int64_t least(int64_t a, int64_t b)
 {
     return a < b ? a : b;
@@ -76,7 +71,7 @@ static bool describe_panels(quantized_weight *weight)
         (outputs % PANEL == 0 ||
          aac_dnnl_layout_weights(&weight->rest, inputs, outputs % PANEL, AAC_I8));
     if (described && outputs >= PANEL)
-        weight->panel_bytes = round_up(aac_dnnl_layout_size(&weight->panel));
+        weight->panel_bytes = aac_align(aac_dnnl_layout_size(&weight->panel));
     return described;
 }
 
@@ -285,11 +280,11 @@ static void size_scratch(quantized_plan *plan, size_t product)
     const aac_op_desc *desc = &plan->base.desc;
     size_t rows = (size_t)desc->linear.rows, inputs = (size_t)desc->linear.inputs;
     size_t panel = (size_t)least(PANEL, desc->linear.outputs);
-    plan->values_bytes = round_up(rows * inputs);
-    plan->rows_bytes = round_up(rows * sizeof(float));
-    plan->sums_bytes = round_up((size_t)plan->tile_rows * panel * sizeof(int32_t));
-    plan->buffer_bytes = round_up((inputs > panel ? inputs : panel) * sizeof(float));
-    plan->thread_bytes = plan->buffer_bytes + plan->sums_bytes + round_up(product);
+    plan->values_bytes = aac_align(rows * inputs);
+    plan->rows_bytes = aac_align(rows * sizeof(float));
+    plan->sums_bytes = aac_align((size_t)plan->tile_rows * panel * sizeof(int32_t));
+    plan->buffer_bytes = aac_align((inputs > panel ? inputs : panel) * sizeof(float));
+    plan->thread_bytes = plan->buffer_bytes + plan->sums_bytes + aac_align(product);
     plan->base.scratch =
         plan->values_bytes + 2 * plan->rows_bytes + plan->thread_bytes * (size_t)plan->base.threads;
 }

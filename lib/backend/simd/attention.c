@@ -23,9 +23,8 @@ typedef struct tile_sizes {
     int64_t keys_floats, values_floats;
 } tile_sizes;
 
-static tile_sizes size_tiles(const aac_op_desc *desc)
+static tile_sizes size_tiles(const aac_op_desc *desc, const aac_block_kernels *blocks)
 {
-    const aac_block_kernels *blocks = aac_block_kernels_get();
     int64_t longest = desc->attention.longest, size = desc->attention.head_size;
     tile_sizes sizes = {.scores = round_up(longest, blocks->columns),
                         .sizes = round_up(size, blocks->columns)};
@@ -41,7 +40,7 @@ int64_t aac_simd_attention_floats(const aac_op_desc *desc)
 {
     if (desc->attention.kind == AAC_ATTENTION_TREE)
         return aac_simd_tree_attention_floats(desc);
-    tile_sizes sizes = size_tiles(desc);
+    tile_sizes sizes = size_tiles(desc, aac_block_kernels_get());
     return sizes.keys_floats + sizes.values_floats +
            sizes.rows * (sizes.scores + sizes.sizes + desc->attention.head_size);
 }
@@ -70,18 +69,6 @@ void aac_simd_store_rows(const aac_simd_plan *plan, const float *from, int64_t r
         else
             memcpy((float *)to + at, from, (size_t)size * sizeof *from);
     }
-}
-
-void aac_simd_attend(const aac_simd_plan *plan, const float *q, const float *k, const float *v,
-                     int64_t visible, float *scores, float *out)
-{
-    int64_t size = plan->base.desc.attention.head_size;
-    for (int64_t j = 0; j < visible; j++)
-        scores[j] = plan->kernels->dot(q, k + j * size, size);
-    float inverse = plan->kernels->softmax_f32(scores, visible, 1.0f / sqrtf((float)size));
-    memset(out, 0, (size_t)size * sizeof *out);
-    for (int64_t j = 0; j < visible; j++)
-        plan->kernels->add_scaled(v + j * size, size, inverse * scores[j], out);
 }
 
 /* One (sequence, head) and the scratch of the thread that computes it. */
@@ -162,11 +149,27 @@ static void multiply_values(const attention_head *head, int64_t rows, int64_t ke
                                 head->out + i * width + d, width);
 }
 
-static void attend_tile(const attention_head *head, int64_t first, int64_t rows)
+/* y = out / sum; q holds the inverse sums. */
+static void store_tile(const attention_head *head, int64_t first, int64_t rows)
 {
     const aac_op_desc *desc = &head->plan->base.desc;
     const aac_kernels *kernels = head->plan->kernels;
     int64_t size = desc->attention.head_size, width = desc->attention.heads * size;
+    int64_t at = (head->first + first) * width + head->index * size;
+    for (int64_t i = 0; i < rows; i++, at += width) {
+        const float *out = head->out + i * head->sizes.sizes;
+        if (desc->attention.type == AAC_BF16)
+            kernels->scale_bf16(out, size, head->q[i], (uint16_t *)head->y + at);
+        else
+            kernels->scale_f32(out, size, head->q[i], (float *)head->y + at);
+    }
+}
+
+static void attend_tile(const attention_head *head, int64_t first, int64_t rows)
+{
+    const aac_op_desc *desc = &head->plan->base.desc;
+    const aac_kernels *kernels = head->plan->kernels;
+    int64_t size = desc->attention.head_size;
     bool causal = desc->attention.kind == AAC_ATTENTION_CAUSAL;
     int64_t keys = causal ? first + rows : head->length;
     int64_t whole = round_up(rows, head->plan->blocks->rows);
@@ -179,22 +182,18 @@ static void attend_tile(const attention_head *head, int64_t first, int64_t rows)
         int64_t visible = causal ? first + i + 1 : keys;
         float inverse = kernels->softmax_f32(row, visible, scale);
         memset(row + visible, 0, (size_t)(keys - visible) * sizeof *row);
-        head->q[i] = inverse;
+        head->q[i] = inverse; /* q was multiplied, its memory is free */
     }
     multiply_values(head, whole, keys);
-    for (int64_t i = 0; i < rows; i++) {
-        float *out = head->out + i * head->sizes.sizes;
-        kernels->scale_f32(out, size, head->q[i], out);
-        aac_simd_store_rows(head->plan, out, 1, head->y,
-                            (head->first + first + i) * width + head->index * size, width);
-    }
+    store_tile(head, first, rows);
 }
 
 static void attend_part(const aac_simd_plan *plan, const aac_op_args *args, int64_t sequence,
                         int64_t index, int64_t part, int64_t parts, float *memory)
 {
     const aac_op_desc *desc = &plan->base.desc;
-    attention_head head = {.plan = plan, .sizes = size_tiles(desc), .x = args->x, .y = args->y};
+    attention_head head = {
+        .plan = plan, .sizes = size_tiles(desc, plan->blocks), .x = args->x, .y = args->y};
     int64_t rows = head.sizes.rows;
     head.index = index;
     head.first = args->offsets[sequence];

@@ -26,11 +26,6 @@ static aaclip_status (*const runs[AAC_OP_COUNT])(const aac_plan *, const aac_op_
     [AAC_OP_ADAM] = aac_simd_adam,
 };
 
-static size_t round_up(size_t size)
-{
-    return (size + AAC_ALIGNMENT - 1) / AAC_ALIGNMENT * AAC_ALIGNMENT;
-}
-
 static bool available(void)
 {
     return true;
@@ -88,12 +83,12 @@ static aaclip_status plan_op(aac_plan **out, const aac_op_desc *desc, int thread
     scratch_sizes(desc, &per_thread, &common);
     plan->kernels = aac_kernels_get();
     plan->blocks = aac_block_kernels_get();
-    plan->thread_scratch = round_up((size_t)per_thread * sizeof(float));
+    plan->thread_scratch = aac_align((size_t)per_thread * sizeof(float));
     plan->base = (aac_plan){
         .backend = &aac_backend_simd,
         .desc = *desc,
         .scratch =
-            plan->thread_scratch * (size_t)threads + round_up((size_t)common * sizeof(float)),
+            plan->thread_scratch * (size_t)threads + aac_align((size_t)common * sizeof(float)),
         .threads = threads,
         .run = runs[desc->op],
     };

@@ -55,10 +55,7 @@ void aac_simd_load_rows(const aac_simd_plan *plan, const void *from, int64_t at,
                         int64_t rows, float *to);
 void aac_simd_store_rows(const aac_simd_plan *plan, const float *from, int64_t rows, void *to,
                          int64_t at, int64_t stride);
-/* out = softmax(q . k / sqrt(head_size)) v over `visible` dense rows of k and v. */
-void aac_simd_attend(const aac_simd_plan *plan, const float *q, const float *k, const float *v,
-                     int64_t visible, float *scores, float *out);
-/* weights = probabilities, dweights = gradient of q . k; y is what aac_simd_attend gave. */
+/* weights = probabilities, dweights = gradient of q . k; y is what the forward run gave. */
 void aac_simd_attend_backward(const aac_simd_plan *plan, const float *q, const float *k,
                               const float *v, const float *y, const float *dy, int64_t visible,
                               float *weights, float *dweights);

@@ -1,6 +1,7 @@
 /* Attention over a tree of rows: each sees itself and those on the way to its root. */
 #include "backend/simd/simd.h"
 
+#include <math.h>
 #include <string.h>
 
 /* Rows that a thread takes at once: neighbours have most of their way in common. */
@@ -73,6 +74,19 @@ static void follow(const aac_simd_plan *plan, const aac_op_args *args, int64_t h
     path->count = depth;
 }
 
+/* out = softmax(q . k / sqrt(head_size)) v over `visible` dense rows of k and v. */
+static void attend(const aac_simd_plan *plan, const float *q, const float *k, const float *v,
+                   int64_t visible, float *scores, float *out)
+{
+    int64_t size = plan->base.desc.attention.head_size;
+    for (int64_t j = 0; j < visible; j++)
+        scores[j] = plan->kernels->dot(q, k + j * size, size);
+    float inverse = plan->kernels->softmax_f32(scores, visible, 1.0f / sqrtf((float)size));
+    memset(out, 0, (size_t)size * sizeof *out);
+    for (int64_t j = 0; j < visible; j++)
+        plan->kernels->add_scaled(v + j * size, size, inverse * scores[j], out);
+}
+
 static void attend_rows(const aac_simd_plan *plan, const aac_op_args *args, int64_t head,
                         int64_t first, int64_t end, tree_path *path)
 {
@@ -81,7 +95,7 @@ static void attend_rows(const aac_simd_plan *plan, const aac_op_args *args, int6
     for (int64_t row = first; row < end; row++) {
         follow(plan, args, head, row, path);
         aac_simd_load_rows(plan, args->x, row * 3 * width + head * size, 0, 1, path->q);
-        aac_simd_attend(plan, path->q, path->k, path->v, path->count, path->weights, path->y);
+        attend(plan, path->q, path->k, path->v, path->count, path->weights, path->y);
         aac_simd_store_rows(plan, path->y, 1, args->y, row * width + head * size, 0);
     }
 }
