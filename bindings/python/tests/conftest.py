@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any, Iterator
@@ -24,6 +25,9 @@ PROGRAMS = Path(os.environ.get("AACLIP_PROGRAMS", ROOT / "build" / "examples"))
 
 
 collect_ignore = [] if leaks.RUNS else ["test_leaks.py"]
+
+# A shell's background job begins with SIGINT ignored, and training would not end by it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

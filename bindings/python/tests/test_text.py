@@ -204,7 +204,8 @@ def test_progress_counts_cancels_and_raises(
 ) -> None:
     texts = aaclip.TextCache(model, adapters)
     heard: list[tuple[int, int]] = []
-    texts.build(["a", "b"], progress=lambda done, total: heard.append((done, total)))
+    names = [f"thing {i}" for i in range(20)]  # more prompts than are encoded at once
+    texts.build(names, progress=lambda done, total: heard.append((done, total)))
     assert heard[0][0] == 0 and heard[-1][0] == heard[-1][1] and len(heard) > 2
     with pytest.raises(aaclip.CancelledError, match="cancelled"):
         texts.build(["c"], progress=lambda done, total: False)
@@ -220,7 +221,7 @@ def test_progress_counts_cancels_and_raises(
 
     with pytest.raises(RuntimeError, match="must not use"):
         texts.build(["c"], progress=uses_the_cache)
-    assert list(texts) == ["a", "b"]
+    assert list(texts) == names
     texts.build(["c"])
     assert len(heard) == len(set(heard)) and "c" in texts
 
