@@ -48,7 +48,10 @@ static void quantize_row(const float *x, int64_t count, uint8_t *q, float *step,
     float low, high;
     range_of(x, count, &low, &high);
     float span = high - low, inverse = span > 0 ? 255.0f / span : 0.0f;
-    float offset = rounded(-low, inverse);
+    float offset =
+        rounded(-low, inverse); /* NaN or infinite of a row that is so, or of denormals */
+    offset = offset > 0.0f ? offset : 0.0f;
+    offset = offset < 255.0f ? offset : 255.0f;
     *step = span / 255.0f + taint_of(x, count);
     *zero = (int32_t)offset;
 #pragma omp simd
