@@ -66,13 +66,15 @@ typedef enum aac_attention_kind {
  * Everything that is known before the data: what supports() and plan() decide on. A backward
  * operation is described as its forward one: `dy` is the gradient of what the forward operation
  * wrote, `x` what it read. The gradient of a linear layer's input is a linear operation itself,
- * with the transposed matrix packed as its weight.
+ * with the layer's own weight `turned`.
  */
 typedef struct aac_op_desc {
     aac_op op;
     union {
         /* y (rows, outputs) = activation(x (rows, inputs) W^T + bias), added to y if accumulate.
          * accumulate goes with y float32 and no activation. x, y: float32 or bfloat16.
+         * turned: y = x W [+ y], W (inputs, outputs) being packed as the weight of the layer that
+         *   goes the other way; a bias that was packed with it is left out. No activation.
          * quantized: a weight packed as AAC_I8. Integers are multiplied and summed exactly,
          *   x W^T = step[row] * channel_step[output] * sum((q - zero[row]) * channel_q)
          * with q = clamp(rint(x / step) + zero, 0, 255) for each row by itself, step = (max - min)
@@ -85,7 +87,7 @@ typedef struct aac_op_desc {
             aac_dtype x, y;
             aac_activation activation;
             float slope;
-            bool bias, accumulate, quantized;
+            bool bias, accumulate, quantized, turned;
         } linear;
         /* y = (x - mean) / sqrt(var + epsilon) * gain + bias over each row; x float32.
          * Backward: the gradient of x is added to y; x, dy, y float32. */
@@ -260,7 +262,7 @@ struct aac_backend {
      * and the type of x alone, not on rows, bias, activation, accumulate, nor on whether y has that
      * type or is float32: a matrix is packed once and multiplied under any of them. A quantized
      * one is packed with x and y float32 in the description; where bfloat16 is supported too, it
-     * runs with that as well.
+     * runs with that as well. A turned product has the answer of the layer that goes the other way.
      */
     bool (*supports)(const aac_op_desc *desc);
     /* *plan is NULL on failure. */

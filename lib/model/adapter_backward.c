@@ -12,7 +12,8 @@ static aaclip_status plan_matrix(aac_plan **input, aac_plan **gradient,
                                          .outputs = inputs,
                                          .x = shape->type,
                                          .y = accumulate ? AAC_F32 : shape->type,
-                                         .accumulate = accumulate}};
+                                         .accumulate = accumulate,
+                                         .turned = true}};
     const aac_op_desc sum = {.op = AAC_OP_LINEAR_GRADIENT,
                              .linear_gradient = {shape->rows, inputs, outputs, shape->type}};
     aaclip_status status = aac_dispatch_plan(dispatch, input, &back);
@@ -91,7 +92,7 @@ static aaclip_status through_second(const aac_adapter_backward_plan *plan,
     if (!status)
         status = add_gradient(plan->second_gradient, operand, tape->middle, layer->second_gradient,
                               memory->scratch);
-    const aac_op_args back = {.x = operand, .y = memory->wide, .weight = layer->second};
+    const aac_op_args back = {.x = operand, .y = memory->wide, .weight = layer->adapter->second};
     if (!status)
         status = aac_run(plan->second, &back, memory->scratch);
     const aac_op_args activate = {.x = tape->middle, .dy = memory->wide, .y = memory->wide};
@@ -125,6 +126,6 @@ aaclip_status aac_adapter_backward_run(const aac_adapter_backward_plan *plan,
         status = aac_to_operand(plan->convert, tape->x, memory->narrow, &x, memory->scratch);
     if (!status)
         status = add_gradient(plan->first_gradient, dy, x, layer->first_gradient, memory->scratch);
-    const aac_op_args back = {.x = dy, .y = gradient, .weight = layer->first};
+    const aac_op_args back = {.x = dy, .y = gradient, .weight = layer->adapter->first};
     return status || last ? status : aac_run(plan->first, &back, memory->scratch);
 }

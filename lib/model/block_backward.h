@@ -7,19 +7,6 @@
 
 #include "model/adapters.h"
 
-/* Frozen matrices turned, so that a gradient goes back through them as a linear operation. */
-typedef struct aac_turned_block {
-    aac_weight *qkv, *out, *fc, *proj;
-} aac_turned_block;
-
-aaclip_status aac_turned_block_pack(aac_turned_block *block, const aac_block_tensors *tensors,
-                                    const aac_dispatch *dispatch, aac_dtype type);
-void aac_turned_block_clear(aac_turned_block *block);
-
-/* Packs the transpose of a matrix. */
-aaclip_status aac_pack_turned(aac_weight **weight, const aac_tensor *matrix,
-                              const aac_dispatch *dispatch, aac_dtype type);
-
 typedef struct aac_block_backward_plan {
     aac_block_shape shape;
     aac_plan *convert; /* of the gradient to `type`; NULL for float32 */
@@ -37,13 +24,13 @@ size_t aac_block_backward_scratch(const aac_block_backward_plan *plan);
  * `x`, which is given; `memory` is scratch.
  */
 aaclip_status aac_block_backward_run(const aac_block_backward_plan *plan, const aac_block *block,
-                                     const aac_turned_block *turned, const aac_block_tape *tape,
-                                     float *gradient, const aac_sequences *sequences,
+                                     const aac_block_tape *tape, float *gradient,
+                                     const aac_sequences *sequences,
                                      const aac_block_memory *memory);
 
-/* A trained adapter: turned matrices, and where the gradients of its matrices are summed. */
+/* An adapter under training, and where the gradients of its matrices are summed. */
 typedef struct aac_trained_layer {
-    aac_weight *first, *second; /* turned; the first layer of a tower needs no `first` */
+    const aac_layer_adapter *adapter;
     float *first_gradient, *second_gradient; // as the matrices
 } aac_trained_layer;
 

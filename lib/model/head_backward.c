@@ -11,7 +11,8 @@ static aaclip_status plan_matrix(aac_head_backward_plan *plan, const aac_head_sh
                                       .inputs = shape->embedding,
                                       .outputs = shape->width,
                                       .x = shape->type,
-                                      .y = AAC_F32}};
+                                      .y = AAC_F32,
+                                      .turned = true}};
     aaclip_status status = aac_dispatch_plan(dispatch, &plan->gradient, &gradient);
     if (!status)
         status = aac_dispatch_plan(dispatch, &plan->project, &project);
@@ -78,7 +79,8 @@ aaclip_status aac_head_backward_run(const aac_head_backward_plan *plan,
     const aac_op_args sum = {.x = args->normed, .dy = operand, .y = args->projection->gradient};
     if (!status)
         status = aac_run(plan->gradient, &sum, scratch);
-    const aac_op_args back = {.x = operand, .y = args->back, .weight = args->projection->turned};
+    const aac_op_args back = {
+        .x = operand, .y = args->back, .weight = args->projection->adapter->weight};
     return status ? status
                   : aac_run(args->more ? plan->project_more : plan->project, &back, scratch);
 }

@@ -259,9 +259,8 @@ static aaclip_status step_backward(const aac_vision_training *training, uint32_t
                                           training->gradient_of, index == 0, &memory->block);
     if (status || index == 0)
         return status;
-    return aac_block_backward_run(&training->block, &encoder->tower->blocks[index],
-                                  &trained->blocks[index], &block, training->gradient_of, image,
-                                  &memory->block);
+    return aac_block_backward_run(&training->block, &encoder->tower->blocks[index], &block,
+                                  training->gradient_of, image, &memory->block);
 }
 
 aaclip_status aac_vision_training_backward(aac_vision_training *training,

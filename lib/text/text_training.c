@@ -215,8 +215,8 @@ static aaclip_status blocks_backward(const aac_text_training *training,
                                               &memory->forward.block);
         if (!status && i > 0)
             status = aac_block_backward_run(&training->block, &plan->tower->blocks[i],
-                                            &trained->blocks[i], &memory->blocks[i],
-                                            memory->gradient, &prompts, &memory->forward.block);
+                                            &memory->blocks[i], memory->gradient, &prompts,
+                                            &memory->forward.block);
     }
     return status;
 }

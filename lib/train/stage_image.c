@@ -12,7 +12,6 @@
 typedef struct image_stage {
     aac_stage base;
     const aaclip_text_cache *cache;
-    const aaclip_model *model;
     aaclip_adapters *adapters;
     aac_vision_encoder *encoder;
     aac_trained_tower *trained;
@@ -89,9 +88,7 @@ static aaclip_status end(aac_stage *base, const aac_step *step)
 
 static aaclip_status refresh(aac_stage *base)
 {
-    image_stage *stage = (image_stage *)base;
-    aaclip_status status = aac_adapters_refresh(stage->adapters);
-    return status ? status : aac_trained_tower_refresh(stage->trained, stage->model);
+    return aac_adapters_refresh(((image_stage *)base)->adapters);
 }
 
 static aaclip_status check(aac_stage *base, const aaclip_dataset *dataset)
@@ -147,9 +144,8 @@ static aaclip_status prepare(image_stage *stage, const aac_stage_setup *setup)
     if (!status)
         status = aac_vision_encoder_new(&stage->encoder, setup->model, &vision);
     if (!status)
-        status = aac_trained_tower_new(&stage->trained, setup->model, checkpoint->vision_blocks,
-                                       setup->config->levels[stage->levels - 1],
-                                       aac_adapters_image(stage->adapters), setup->gradients);
+        status = aac_trained_tower_new(&stage->trained, aac_adapters_image(stage->adapters),
+                                       setup->gradients);
     if (!status)
         status = aac_vision_training_new(&stage->training, stage->encoder, stage->trained,
                                          setup->options->recompute);
@@ -174,7 +170,6 @@ aaclip_status aac_stage_image_new(aac_stage **out, const aac_stage_setup *setup)
                               check,
                               free_stage};
     stage->cache = setup->cache;
-    stage->model = setup->model;
     aaclip_status status = prepare(stage, setup);
     if (status) {
         free_stage(&stage->base);

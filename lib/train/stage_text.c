@@ -72,15 +72,6 @@ static aaclip_status tokenize_class(text_stage *stage, text_class *item)
     return status;
 }
 
-/* The frozen text matrices are turned once the tower is there. */
-static aaclip_status prepare_trained(text_stage *stage, float *gradients)
-{
-    const aac_checkpoint *checkpoint = aac_model_checkpoint(stage->model);
-    return aac_trained_tower_new(&stage->trained, stage->model, checkpoint->text_blocks,
-                                 checkpoint->text.layers, aac_adapters_text(stage->adapters),
-                                 gradients);
-}
-
 static aaclip_status allocate_class(text_stage *stage, text_class *item)
 {
     size_t embedding = (size_t)stage->loss.embedding;
@@ -261,9 +252,7 @@ static aaclip_status end(aac_stage *base, const aac_step *step)
 
 static aaclip_status refresh(aac_stage *base)
 {
-    text_stage *stage = (text_stage *)base;
-    aaclip_status status = aac_adapters_refresh(stage->adapters);
-    return status ? status : aac_trained_tower_refresh(stage->trained, stage->model);
+    return aac_adapters_refresh(((text_stage *)base)->adapters);
 }
 
 static aaclip_status check(aac_stage *base, const aaclip_dataset *dataset)
@@ -314,7 +303,8 @@ static aaclip_status prepare_text(text_stage *stage, const aac_stage_setup *setu
     if (status)
         return status;
     stage->base.prompts = aac_text_cache_prompt_fingerprint(stage->cache);
-    return prepare_trained(stage, setup->gradients);
+    return aac_trained_tower_new(&stage->trained, aac_adapters_text(stage->adapters),
+                                 setup->gradients);
 }
 
 static aaclip_status prepare_vision(text_stage *stage, const aac_stage_setup *setup)

@@ -23,12 +23,16 @@ static void visit_linear(void (*visit)(const aac_op_desc *, void *), void *user)
                                     .linear = {shapes[s][0], shapes[s][1], shapes[s][2],
                                                types[t][0], types[t][1], epilogues[e].activation,
                                                0.2f, epilogues[e].bias, epilogues[e].accumulate,
-                                               false}};
+                                               false, false}};
                 if (epilogues[e].accumulate && types[t][1] != AAC_F32)
                     continue;
                 visit(&desc, user);
                 desc.linear.quantized = true;
                 visit(&desc, user);
+                desc.linear.quantized = false;
+                desc.linear.turned = true;
+                if (!desc.linear.bias && !desc.linear.activation)
+                    visit(&desc, user);
             }
 }
 

@@ -365,7 +365,8 @@ static void make_operands(operands *op, const aac_op_desc *desc)
         op->a = random_floats(2 * desc->similarity.columns);
     } else if (desc->op == AAC_OP_LINEAR) {
         op->matrix = random_floats(desc->linear.outputs * desc->linear.inputs);
-        op->matrix_bias = random_floats(desc->linear.outputs);
+        op->matrix_bias =
+            random_floats(desc->linear.turned ? desc->linear.inputs : desc->linear.outputs);
         if (desc->linear.quantized)
             put_on_grid(op);
     }
@@ -382,14 +383,17 @@ static void clear_operands(operands *op)
 static aaclip_status pack(aac_weight **weight, const operands *op, const aac_backend *backend,
                           int threads)
 {
-    int64_t outputs = op->desc.linear.outputs, inputs = op->desc.linear.inputs;
+    bool turned = op->desc.linear.turned;
+    int64_t outputs = turned ? op->desc.linear.inputs : op->desc.linear.outputs;
+    int64_t inputs = turned ? op->desc.linear.outputs : op->desc.linear.inputs;
     int64_t upper = outputs / 2; /* two parts where there are two rows, as split q, k, v come */
     const aac_tensor parts[] = {
         {"w", AAC_F32, 2, {upper ? upper : outputs, inputs}, {inputs, 1}, op->matrix},
         {"w", AAC_F32, 2, {outputs - upper, inputs}, {inputs, 1}, op->matrix + upper * inputs}};
     const aac_tensor bias[] = {{"b", AAC_F32, 1, {upper ? upper : outputs}, {1}, op->matrix_bias},
                                {"b", AAC_F32, 1, {outputs - upper}, {1}, op->matrix_bias + upper}};
-    return backend->pack(weight, parts, op->desc.linear.bias ? bias : NULL, upper ? 2 : 1,
+    bool biased = op->desc.linear.bias || turned; /* whose bias has no place in the product */
+    return backend->pack(weight, parts, biased ? bias : NULL, upper ? 2 : 1,
                          op->desc.linear.quantized ? AAC_I8 : op->desc.linear.x, threads);
 }
 
@@ -685,6 +689,12 @@ static bool answers_alike(const aac_backend *backend, const aac_op_desc *packed)
                 bool valid = !desc.linear.accumulate ||
                              (desc.linear.y == AAC_F32 && kind == AAC_ACTIVATION_NONE);
                 if (valid && backend->supports(&desc) != answer)
+                    return false;
+                desc.linear.turned = true;
+                desc.linear.inputs = packed->linear.outputs;
+                desc.linear.outputs = packed->linear.inputs;
+                bool plain = !kind && !desc.linear.bias && !desc.linear.quantized;
+                if (valid && plain && backend->supports(&desc) != answer)
                     return false;
             }
     return true;

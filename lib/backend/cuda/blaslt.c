@@ -88,20 +88,20 @@ static cudaDataType_t type_of(aac_dtype type)
 
 /* cuBLAS counts columns first: a row-major matrix is its own transpose there. */
 static bool describe(aac_cuda_product *product, int64_t rows, int64_t outputs, int64_t inner,
-                     aac_dtype type, aac_dtype d, bool turned)
+                     aac_dtype type, aac_dtype d, aac_cuda_turned turned)
 {
-    const cublasOperation_t first = turned ? CUBLAS_OP_N : CUBLAS_OP_T;
-    const cublasOperation_t second = turned ? CUBLAS_OP_T : CUBLAS_OP_N;
+    const cublasOperation_t first = turned.b ? CUBLAS_OP_N : CUBLAS_OP_T;
+    const cublasOperation_t second = turned.a ? CUBLAS_OP_T : CUBLAS_OP_N;
     uint64_t r = (uint64_t)rows, o = (uint64_t)outputs, k = (uint64_t)inner;
     return !lt.operation_new(&product->operation, CUBLAS_COMPUTE_32F, CUDA_R_32F) &&
            !lt.operation_set(product->operation, CUBLASLT_MATMUL_DESC_TRANSA, &first,
                              sizeof first) &&
            !lt.operation_set(product->operation, CUBLASLT_MATMUL_DESC_TRANSB, &second,
                              sizeof second) &&
-           !lt.layout_new(&product->a, type_of(type), turned ? r : k, turned ? k : r,
-                          turned ? rows : inner) &&
-           !lt.layout_new(&product->b, type_of(type), turned ? o : k, turned ? k : o,
-                          turned ? outputs : inner) &&
+           !lt.layout_new(&product->a, type_of(type), turned.a ? r : k, turned.a ? k : r,
+                          turned.a ? rows : inner) &&
+           !lt.layout_new(&product->b, type_of(type), turned.b ? o : k, turned.b ? k : o,
+                          turned.b ? outputs : inner) &&
            !lt.layout_new(&product->d, type_of(d), o, r, outputs);
 }
 
@@ -136,8 +136,8 @@ static bool choose(aac_cuda_product *product)
 }
 
 aaclip_status aac_cuda_product_new(aac_cuda_product **out, int64_t rows, int64_t outputs,
-                                   int64_t inner, aac_dtype type, aac_dtype d, bool turned,
-                                   bool accumulate)
+                                   int64_t inner, aac_dtype type, aac_dtype d,
+                                   aac_cuda_turned turned, bool accumulate)
 {
     aac_cuda_product *product = *out = aac_calloc(1, sizeof *product);
     if (!product)

@@ -46,13 +46,19 @@ int aac_cuda_epilogue(const aac_op_desc *desc, const float *sums, const float *b
 /* blaslt.c: cuBLASLt, looked up at run time. */
 typedef struct aac_cuda_product aac_cuda_product;
 bool aac_cuda_blaslt_available(void);
+
+typedef struct aac_cuda_turned {
+    bool a, b;
+} aac_cuda_turned;
+
 /*
- * Row-major d (rows, outputs) float32 or `type` = a b^T with a (rows, inner), b (outputs, inner);
- * or with `turned` = a^T b with a (inner, rows), b (inner, outputs). Adds to d if accumulate.
+ * Row-major d (rows, outputs) float32 or `type` = a b^T with a (rows, inner), b (outputs, inner).
+ * What is turned is stored the other way: a (inner, rows), b (inner, outputs). Adds to d if
+ * accumulate.
  */
 aaclip_status aac_cuda_product_new(aac_cuda_product **product, int64_t rows, int64_t outputs,
-                                   int64_t inner, aac_dtype type, aac_dtype d, bool turned,
-                                   bool accumulate);
+                                   int64_t inner, aac_dtype type, aac_dtype d,
+                                   aac_cuda_turned turned, bool accumulate);
 void aac_cuda_product_free(aac_cuda_product *product);
 size_t aac_cuda_product_workspace(const aac_cuda_product *product);
 aaclip_status aac_cuda_product_run(const aac_cuda_product *product, const void *a, const void *b,

@@ -146,7 +146,8 @@ aaclip_status aac_cuda_plan_linear(aac_plan **out, const aac_op_desc *desc, int 
     if (epilogue)
         plan->sums = ((size_t)(rows * outputs) * sizeof(float) + 255) / 256 * 256;
     status = aac_cuda_product_new(&plan->product, rows, outputs, desc->linear.inputs,
-                                  desc->linear.x, epilogue ? AAC_F32 : desc->linear.y, false,
+                                  desc->linear.x, epilogue ? AAC_F32 : desc->linear.y,
+                                  (aac_cuda_turned){.b = desc->linear.turned},
                                   desc->linear.accumulate && !epilogue);
     return finish(out, plan, status);
 }
@@ -160,7 +161,8 @@ aaclip_status aac_cuda_plan_linear_gradient(aac_plan **out, const aac_op_desc *d
     plan->base.run = run_gradient;
     status = aac_cuda_product_new(&plan->product, desc->linear_gradient.outputs,
                                   desc->linear_gradient.inputs, desc->linear_gradient.rows,
-                                  desc->linear_gradient.type, AAC_F32, true, true);
+                                  desc->linear_gradient.type, AAC_F32,
+                                  (aac_cuda_turned){.a = true, .b = true}, true);
     return finish(out, plan, status);
 }
 

@@ -14,10 +14,14 @@ typedef struct onednn_weight {
     float *bias;
 } onednn_weight;
 
+/* A turned weight in blocks is copied into `turned` bytes of scratch first, in blocks for its
+ * product; one without is multiplied as it lies. */
 typedef struct linear_plan {
     aac_plan base;
     aac_dnnl_layout source, weights, bias, destination;
-    dnnl_primitive_t primitive;
+    aac_dnnl_layout packed; /* of a weight that must be copied */
+    dnnl_primitive_t primitive, reorder;
+    size_t turned;
 } linear_plan;
 
 static aaclip_status failure(const char *what, int64_t inputs, int64_t outputs)
@@ -36,30 +40,35 @@ void aac_onednn_weight_free(aac_weight *base)
     aac_free(weight);
 }
 
-static aaclip_status pack_matrix(onednn_weight *weight, const aac_tensor *parts, int part_count,
-                                 aac_dtype type)
+static aaclip_status reorder_rows(onednn_weight *weight, const aac_tensor *parts, int part_count)
 {
     int64_t outputs = weight->base.outputs, inputs = weight->base.inputs;
     aac_dnnl_layout plain = {0};
     const aac_dnnl_matrix matrix = {inputs, outputs, 1, inputs, AAC_F32};
-    if (!aac_dnnl_layout_weights(&weight->layout, inputs, outputs, type) ||
-        !aac_dnnl_layout_plain(&plain, &matrix)) {
-        aac_dnnl_layout_free(&plain);
-        return failure("describe", inputs, outputs);
-    }
     float *rows = aac_alloc((size_t)(outputs * inputs) * sizeof *rows);
-    weight->packed = aac_alloc(aac_dnnl_layout_size(&weight->layout));
-    aaclip_status status = AACLIP_OK;
-    if (!rows || !weight->packed) {
-        status = aac_error_memory();
-    } else {
-        aac_stack_rows(parts, part_count, rows);
-        if (!aac_dnnl_reorder(&plain, rows, &weight->layout, weight->packed))
-            status = failure("pack", inputs, outputs);
-    }
+    if (!rows)
+        return aac_error_memory();
+    aac_stack_rows(parts, part_count, rows);
+    bool done = aac_dnnl_layout_plain(&plain, &matrix) &&
+                aac_dnnl_reorder(&plain, rows, &weight->layout, weight->packed);
     aac_free(rows);
     aac_dnnl_layout_free(&plain);
-    return status;
+    return done ? AACLIP_OK : failure("pack", inputs, outputs);
+}
+
+static aaclip_status pack_matrix(onednn_weight *weight, const aac_tensor *parts, int part_count,
+                                 aac_dtype type)
+{
+    int64_t outputs = weight->base.outputs, inputs = weight->base.inputs;
+    if (!aac_dnnl_layout_weights(&weight->layout, inputs, outputs, type))
+        return failure("describe", inputs, outputs);
+    weight->packed = aac_alloc(aac_dnnl_layout_size(&weight->layout));
+    if (!weight->packed)
+        return aac_error_memory();
+    if (type != AAC_F32 || !aac_dnnl_layout_is_plain(&weight->layout))
+        return reorder_rows(weight, parts, part_count);
+    aac_stack_rows(parts, part_count, weight->packed);
+    return AACLIP_OK;
 }
 
 static aaclip_status pack_bias(onednn_weight *weight, const aac_tensor *bias_parts, int part_count)
@@ -97,6 +106,36 @@ aaclip_status aac_onednn_pack(aac_weight **out, const aac_tensor *parts,
     return status;
 }
 
+/* How the weight lies that was packed for the layer that goes the other way, and a copy if the
+ * product cannot read it so. */
+static bool describe_turned(linear_plan *plan, const aac_op_desc *desc)
+{
+    int64_t inputs = desc->linear.inputs, outputs = desc->linear.outputs;
+    aac_dnnl_layout packed = {0};
+    bool done = aac_dnnl_layout_weights(&packed, outputs, inputs, desc->linear.x) &&
+                aac_dnnl_layout_turned(&plan->packed, &packed);
+    aac_dnnl_layout_free(&packed);
+    if (!done)
+        return false;
+    if (aac_dnnl_layout_is_plain(&plan->packed)) {
+        plan->weights = plan->packed;
+        plan->packed = (aac_dnnl_layout){0};
+        return true;
+    }
+    done = aac_dnnl_layout_weights(&plan->weights, inputs, outputs, desc->linear.x) &&
+           aac_dnnl_reorder_new(&plan->reorder, &plan->packed, &plan->weights);
+    size_t bytes = done ? aac_dnnl_layout_size(&plan->weights) : 0;
+    plan->turned = (bytes + AAC_ALIGNMENT - 1) / AAC_ALIGNMENT * AAC_ALIGNMENT;
+    return done;
+}
+
+static bool describe_weights(linear_plan *plan, const aac_op_desc *desc)
+{
+    return desc->linear.turned ? describe_turned(plan, desc)
+                               : aac_dnnl_layout_weights(&plan->weights, desc->linear.inputs,
+                                                         desc->linear.outputs, desc->linear.x);
+}
+
 static bool describe(linear_plan *plan, const aac_op_desc *desc)
 {
     int64_t rows = desc->linear.rows, inputs = desc->linear.inputs, outputs = desc->linear.outputs;
@@ -104,27 +143,34 @@ static bool describe(linear_plan *plan, const aac_op_desc *desc)
     const aac_dnnl_matrix destination = {rows, outputs, outputs, 1, desc->linear.y};
     const aac_dnnl_epilogue epilogue = {desc->linear.activation, desc->linear.slope,
                                         desc->linear.accumulate};
-    return aac_dnnl_layout_plain(&plan->source, &source) &&
-           aac_dnnl_layout_plain(&plan->destination, &destination) &&
-           aac_dnnl_layout_weights(&plan->weights, inputs, outputs, desc->linear.x) &&
-           (!desc->linear.bias || aac_dnnl_layout_vector(&plan->bias, outputs)) &&
-           aac_dnnl_matmul(&plan->primitive, &plan->base.scratch, &plan->source, &plan->weights,
-                           desc->linear.bias ? &plan->bias : NULL, &plan->destination, &epilogue);
+    bool done = aac_dnnl_layout_plain(&plan->source, &source) &&
+                aac_dnnl_layout_plain(&plan->destination, &destination) &&
+                describe_weights(plan, desc) &&
+                (!desc->linear.bias || aac_dnnl_layout_vector(&plan->bias, outputs)) &&
+                aac_dnnl_matmul(&plan->primitive, &plan->base.scratch, &plan->source,
+                                &plan->weights, desc->linear.bias ? &plan->bias : NULL,
+                                &plan->destination, &epilogue);
+    plan->base.scratch += plan->turned;
+    return done;
 }
 
 static aaclip_status run_linear(const aac_plan *base, const aac_op_args *args, void *scratch)
 {
     const linear_plan *plan = (const linear_plan *)base;
     const onednn_weight *weight = (const onednn_weight *)args->weight;
+    const void *packed = plan->reorder ? scratch : weight->packed;
     const aac_dnnl_argument arguments[] = {
         {DNNL_ARG_SRC, &plan->source, args->x},
-        {DNNL_ARG_WEIGHTS, &plan->weights, weight->packed},
+        {DNNL_ARG_WEIGHTS, &plan->weights, packed},
         {DNNL_ARG_DST, &plan->destination, args->y},
         {DNNL_ARG_BIAS, base->desc.linear.bias ? &plan->bias : NULL, weight->bias},
     };
-    return aac_dnnl_execute(plan->primitive, arguments, 4, base->scratch, scratch)
-               ? AACLIP_OK
-               : failure("run", base->desc.linear.inputs, base->desc.linear.outputs);
+    bool done = !plan->reorder || aac_dnnl_reorder_run(plan->reorder, &plan->packed, weight->packed,
+                                                       &plan->weights, scratch);
+    done = done && aac_dnnl_execute(plan->primitive, arguments, 4, base->scratch - plan->turned,
+                                    (char *)scratch + plan->turned);
+    return done ? AACLIP_OK
+                : failure("run", base->desc.linear.inputs, base->desc.linear.outputs);
 }
 
 aaclip_status aac_onednn_plan_linear(aac_plan **out, const aac_op_desc *desc, int threads)
@@ -148,6 +194,9 @@ void aac_onednn_free_linear(aac_plan *base)
     linear_plan *plan = (linear_plan *)base;
     if (plan->primitive)
         dnnl_primitive_destroy(plan->primitive);
+    if (plan->reorder)
+        dnnl_primitive_destroy(plan->reorder);
+    aac_dnnl_layout_free(&plan->packed);
     aac_dnnl_layout_free(&plan->source);
     aac_dnnl_layout_free(&plan->weights);
     aac_dnnl_layout_free(&plan->bias);

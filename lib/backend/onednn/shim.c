@@ -45,6 +45,8 @@ static dnnl_data_type_t native_type(aac_dtype type)
     }
 }
 
+static const int turned_axes[] = {1, 0};
+
 #if ONEDNN_3
 
 typedef const_dnnl_memory_desc_t layout_view;
@@ -71,6 +73,20 @@ static bool create_any(aac_dnnl_layout *layout, int rank, const dnnl_dims_t dims
 static bool clone(aac_dnnl_layout *layout, layout_view source)
 {
     return dnnl_memory_desc_clone(&layout->native, source) == dnnl_success;
+}
+
+bool aac_dnnl_layout_turned(aac_dnnl_layout *layout, const aac_dnnl_layout *from)
+{
+    return dnnl_memory_desc_permute_axes(&layout->native, from->native, turned_axes) ==
+           dnnl_success;
+}
+
+bool aac_dnnl_layout_is_plain(const aac_dnnl_layout *layout)
+{
+    int blocks = 0;
+    return dnnl_memory_desc_query(layout->native, dnnl_query_inner_nblks_s32, &blocks) ==
+               dnnl_success &&
+           blocks == 0;
 }
 
 void aac_dnnl_layout_free(aac_dnnl_layout *layout)
@@ -126,6 +142,18 @@ static bool clone(aac_dnnl_layout *layout, layout_view source)
 {
     layout->native = *source;
     return true;
+}
+
+bool aac_dnnl_layout_turned(aac_dnnl_layout *layout, const aac_dnnl_layout *from)
+{
+    return dnnl_memory_desc_permute_axes(&layout->native, &from->native, turned_axes) ==
+           dnnl_success;
+}
+
+bool aac_dnnl_layout_is_plain(const aac_dnnl_layout *layout)
+{
+    return layout->native.format_kind == dnnl_blocked &&
+           layout->native.format_desc.blocking.inner_nblks == 0;
 }
 
 void aac_dnnl_layout_free(aac_dnnl_layout *layout)
@@ -216,6 +244,16 @@ static bool describe_matmul(dnnl_primitive_desc_t *desc, layout_view source, lay
     return done;
 }
 
+/* Without blocks either order is as fast: that of files, whose rows can be copied as they are. */
+static bool prefer_rows(aac_dnnl_layout *layout, int64_t inputs, int64_t outputs, aac_dtype type)
+{
+    const aac_dnnl_matrix rows = {inputs, outputs, 1, inputs, type};
+    if (!aac_dnnl_layout_is_plain(layout))
+        return true;
+    aac_dnnl_layout_free(layout);
+    return aac_dnnl_layout_plain(layout, &rows);
+}
+
 bool aac_dnnl_layout_weights(aac_dnnl_layout *layout, int64_t inputs, int64_t outputs,
                              aac_dtype type)
 {
@@ -237,7 +275,7 @@ bool aac_dnnl_layout_weights(aac_dnnl_layout *layout, int64_t inputs, int64_t ou
     aac_dnnl_layout_free(&source);
     aac_dnnl_layout_free(&weights);
     aac_dnnl_layout_free(&destination);
-    return done;
+    return done && (integers || prefer_rows(layout, inputs, outputs, type));
 }
 
 static bool add_argument(dnnl_exec_arg_t *arguments, int *count, int role, layout_view layout,
@@ -298,20 +336,33 @@ bool aac_dnnl_matmul(dnnl_primitive_t *primitive, size_t *scratch, const aac_dnn
     return done;
 }
 
+bool aac_dnnl_reorder_new(dnnl_primitive_t *primitive, const aac_dnnl_layout *source,
+                          const aac_dnnl_layout *destination)
+{
+    dnnl_primitive_desc_t desc = NULL;
+    bool done = dnnl_reorder_primitive_desc_create(&desc, view(source), engine, view(destination),
+                                                   engine, NULL) == dnnl_success &&
+                dnnl_primitive_create(primitive, desc) == dnnl_success;
+    if (desc)
+        dnnl_primitive_desc_destroy(desc);
+    return done;
+}
+
+bool aac_dnnl_reorder_run(dnnl_primitive_t primitive, const aac_dnnl_layout *source,
+                          const void *from, const aac_dnnl_layout *destination, void *to)
+{
+    const aac_dnnl_argument arguments[] = {{DNNL_ARG_FROM, source, from},
+                                           {DNNL_ARG_TO, destination, to}};
+    return aac_dnnl_execute(primitive, arguments, 2, 0, NULL);
+}
+
 bool aac_dnnl_reorder(const aac_dnnl_layout *source, const void *from,
                       const aac_dnnl_layout *destination, void *to)
 {
-    dnnl_primitive_desc_t desc = NULL;
     dnnl_primitive_t primitive = NULL;
-    const aac_dnnl_argument arguments[] = {{DNNL_ARG_FROM, source, from},
-                                           {DNNL_ARG_TO, destination, to}};
-    bool done = dnnl_reorder_primitive_desc_create(&desc, view(source), engine, view(destination),
-                                                   engine, NULL) == dnnl_success &&
-                dnnl_primitive_create(&primitive, desc) == dnnl_success &&
-                aac_dnnl_execute(primitive, arguments, 2, 0, NULL);
+    bool done = aac_dnnl_reorder_new(&primitive, source, destination) &&
+                aac_dnnl_reorder_run(primitive, source, from, destination, to);
     if (primitive)
         dnnl_primitive_destroy(primitive);
-    if (desc)
-        dnnl_primitive_desc_destroy(desc);
     return done;
 }

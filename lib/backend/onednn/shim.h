@@ -26,6 +26,10 @@ bool aac_dnnl_layout_vector(aac_dnnl_layout *layout, int64_t count);
  * the other operand is AAC_U8 and the result AAC_I32. */
 bool aac_dnnl_layout_weights(aac_dnnl_layout *layout, int64_t inputs, int64_t outputs,
                              aac_dtype type);
+/* The same memory as (columns, rows). */
+bool aac_dnnl_layout_turned(aac_dnnl_layout *layout, const aac_dnnl_layout *from);
+/* Whether elements lie at strides, in no blocks. */
+bool aac_dnnl_layout_is_plain(const aac_dnnl_layout *layout);
 size_t aac_dnnl_layout_size(const aac_dnnl_layout *layout);
 void aac_dnnl_layout_free(aac_dnnl_layout *layout);
 
@@ -57,7 +61,12 @@ bool aac_dnnl_matmul(dnnl_primitive_t *primitive, size_t *scratch, const aac_dnn
                      const aac_dnnl_layout *weights, const aac_dnnl_layout *bias,
                      const aac_dnnl_layout *destination, const aac_dnnl_epilogue *epilogue);
 
-/* Copies between layouts and types. */
+/* Copies between layouts and types; what it needs of memory beside them is oneDNN's. */
+bool aac_dnnl_reorder_new(dnnl_primitive_t *primitive, const aac_dnnl_layout *source,
+                          const aac_dnnl_layout *destination);
+bool aac_dnnl_reorder_run(dnnl_primitive_t primitive, const aac_dnnl_layout *source,
+                          const void *from, const aac_dnnl_layout *destination, void *to);
+/* Both at once. */
 bool aac_dnnl_reorder(const aac_dnnl_layout *source, const void *from,
                       const aac_dnnl_layout *destination, void *to);
 
