@@ -277,6 +277,13 @@ struct aac_backend {
     aaclip_status (*pack)(aac_weight **weight, const aac_tensor *parts,
                           const aac_tensor *bias_parts, int part_count, aac_dtype type,
                           int threads);
+    /*
+     * Packs other values of the same shapes, strides and types into a weight that nobody runs
+     * meanwhile; what it holds after a failure is undefined. Not asked for integers. NULL: the
+     * backend always packs anew.
+     */
+    aaclip_status (*repack)(aac_weight *weight, const aac_tensor *parts,
+                            const aac_tensor *bias_parts, int part_count, aac_dtype type);
     void (*weight_free)(aac_weight *weight);
 };
 
@@ -308,6 +315,12 @@ aaclip_status aac_dispatch_plan(const aac_dispatch *dispatch, aac_plan **plan,
 aaclip_status aac_dispatch_pack(const aac_dispatch *dispatch, aac_weight **weight,
                                 const aac_tensor *parts, const aac_tensor *bias_parts,
                                 int part_count, aac_dtype type);
+
+/* The same in place of *weight, NULL or packed from tensors like these: its memory is used again
+ * where the backend can. */
+aaclip_status aac_dispatch_repack(const aac_dispatch *dispatch, aac_weight **weight,
+                                  const aac_tensor *parts, const aac_tensor *bias_parts,
+                                  int part_count, aac_dtype type);
 
 void aac_plan_free(aac_plan **plan);
 void aac_weight_free(aac_weight **weight);

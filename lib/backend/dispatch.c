@@ -27,8 +27,7 @@ static const struct {
 #ifdef AAC_HAVE_CUDA
     {&aac_backend_cuda, false},
 #endif
-    {&aac_backend_simd, false},
-    {&aac_backend_reference, true},
+    {&aac_backend_simd, false},  {&aac_backend_reference, true},
 };
 
 #define REGISTRY_COUNT (sizeof registry / sizeof *registry)
@@ -171,9 +170,27 @@ aaclip_status aac_dispatch_plan(const aac_dispatch *dispatch, aac_plan **plan,
     return status;
 }
 
+static aaclip_status pack_with(const aac_backend *backend, aac_weight **weight,
+                               const aac_tensor *parts, const aac_tensor *bias_parts,
+                               int part_count, aac_dtype type, int threads)
+{
+    if (*weight && backend->repack && type != AAC_I8)
+        return backend->repack(*weight, parts, bias_parts, part_count, type);
+    aac_weight_free(weight);
+    return backend->pack(weight, parts, bias_parts, part_count, type, threads);
+}
+
 aaclip_status aac_dispatch_pack(const aac_dispatch *dispatch, aac_weight **weight,
                                 const aac_tensor *parts, const aac_tensor *bias_parts,
                                 int part_count, aac_dtype type)
+{
+    *weight = NULL;
+    return aac_dispatch_repack(dispatch, weight, parts, bias_parts, part_count, type);
+}
+
+aaclip_status aac_dispatch_repack(const aac_dispatch *dispatch, aac_weight **weight,
+                                  const aac_tensor *parts, const aac_tensor *bias_parts,
+                                  int part_count, aac_dtype type)
 {
     bool quantized = type == AAC_I8;
     aac_op_desc desc = {.op = AAC_OP_LINEAR,
@@ -187,8 +204,8 @@ aaclip_status aac_dispatch_pack(const aac_dispatch *dispatch, aac_weight **weigh
         desc.linear.outputs += parts[i].shape[0];
     int threads = aac_op_is_small(&desc, 1) ? 1 : dispatch->threads;
     aac_team previous = aac_threads_set(threads);
-    aaclip_status status = aac_dispatch_choose(dispatch, &desc)
-                               ->pack(weight, parts, bias_parts, part_count, type, threads);
+    aaclip_status status = pack_with(aac_dispatch_choose(dispatch, &desc), weight, parts,
+                                     bias_parts, part_count, type, threads);
     aac_threads_restore(previous);
     return status;
 }

@@ -6,15 +6,22 @@
 #include "core/memory.h"
 #include "core/platform.h"
 
-aaclip_status aac_pack_mapped(const aac_dispatch *dispatch, aac_weight **weight,
-                              const aac_tensor *parts, const aac_tensor *bias_parts, int part_count,
-                              aac_dtype type)
+static void release(const aac_tensor *parts, int part_count)
 {
-    aaclip_status status = aac_dispatch_pack(dispatch, weight, parts, bias_parts, part_count, type);
-    for (int i = 0; !status && !(*weight)->in_place && i < part_count; i++)
+    for (int i = 0; i < part_count; i++)
         if (aac_tensor_is_contiguous(&parts[i]))
             aac_mapping_release(parts[i].data, (size_t)aac_tensor_elements(&parts[i]) *
                                                    aac_dtype_size(parts[i].dtype));
+}
+
+static aaclip_status pack_mapped(const aac_dispatch *dispatch, aac_weight **weight,
+                                 const aac_tensor *parts, const aac_tensor *bias_parts,
+                                 int part_count, aac_dtype type)
+{
+    aaclip_status status =
+        aac_dispatch_repack(dispatch, weight, parts, bias_parts, part_count, type);
+    if (!status && !(*weight)->in_place)
+        release(parts, part_count);
     return status;
 }
 
@@ -38,11 +45,16 @@ aaclip_status aac_to_operand(const aac_plan *convert, const float *rows, void *b
 
 static aaclip_status pack_vectors(aac_block *block, const aac_block_tensors *tensors)
 {
-    block->ln_1_gain = aac_vector_new(&tensors->ln_1_weight);
-    block->ln_1_bias = aac_vector_new(&tensors->ln_1_bias);
-    block->ln_2_gain = aac_vector_new(&tensors->ln_2_weight);
-    block->ln_2_bias = aac_vector_new(&tensors->ln_2_bias);
-    bool done = block->ln_1_gain && block->ln_1_bias && block->ln_2_gain && block->ln_2_bias;
+    const aac_tensor *const from[] = {&tensors->ln_1_weight, &tensors->ln_1_bias,
+                                      &tensors->ln_2_weight, &tensors->ln_2_bias};
+    float **const to[] = {&block->ln_1_gain, &block->ln_1_bias, &block->ln_2_gain,
+                          &block->ln_2_bias};
+    bool done = true;
+    for (size_t i = 0; done && i < sizeof to / sizeof *to; i++) {
+        aac_free(*to[i]);
+        *to[i] = aac_vector_new(from[i]);
+        done = *to[i] != NULL;
+    }
     return done ? AACLIP_OK : aac_error_memory();
 }
 
@@ -51,18 +63,29 @@ aaclip_status aac_block_pack(aac_block *block, const aac_block_tensors *tensors,
 {
     aaclip_status status = pack_vectors(block, tensors);
     if (!status)
-        status = aac_pack_mapped(dispatch, &block->qkv, tensors->qkv_weight.part,
-                                 tensors->qkv_bias.part, tensors->qkv_weight.count, type);
-    if (!status)
-        status = aac_pack_mapped(dispatch, &block->out, &tensors->out_weight, &tensors->out_bias, 1,
-                                 type);
+        status = pack_mapped(dispatch, &block->qkv, tensors->qkv_weight.part,
+                             tensors->qkv_bias.part, tensors->qkv_weight.count, type);
     if (!status)
         status =
-            aac_pack_mapped(dispatch, &block->fc, &tensors->fc_weight, &tensors->fc_bias, 1, type);
+            pack_mapped(dispatch, &block->out, &tensors->out_weight, &tensors->out_bias, 1, type);
     if (!status)
-        status = aac_pack_mapped(dispatch, &block->proj, &tensors->proj_weight, &tensors->proj_bias,
-                                 1, type);
+        status = pack_mapped(dispatch, &block->fc, &tensors->fc_weight, &tensors->fc_bias, 1, type);
+    if (!status)
+        status = pack_mapped(dispatch, &block->proj, &tensors->proj_weight, &tensors->proj_bias, 1,
+                             type);
     return status;
+}
+
+void aac_block_release(const aac_block *block, const aac_block_tensors *tensors)
+{
+    if (block->qkv->in_place)
+        release(tensors->qkv_weight.part, tensors->qkv_weight.count);
+    if (block->out->in_place)
+        release(&tensors->out_weight, 1);
+    if (block->fc->in_place)
+        release(&tensors->fc_weight, 1);
+    if (block->proj->in_place)
+        release(&tensors->proj_weight, 1);
 }
 
 /* Rows [2/3, 1) of q, k and v in one tensor. */

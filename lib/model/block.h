@@ -6,27 +6,24 @@
 #include "core/workspace.h"
 #include "files/checkpoint.h"
 
-/* Frozen weights of a block, packed for the backend: `type` is that of the operands, or AAC_I8. */
+/* Frozen weights of a block, packed for the backend: `type` is that of the operands, or AAC_I8.
+ * Zeros: nothing is packed yet. */
 typedef struct aac_block {
     float *ln_1_gain, *ln_1_bias, *ln_2_gain, *ln_2_bias; // (width)
     aac_weight *qkv, *out, *fc, *proj;
 } aac_block;
 
+/* Another block of the same tower that is packed there gives its memory. What the backend copied of
+ * a mapped file may leave memory, so that a tower is never there twice. */
 aaclip_status aac_block_pack(aac_block *block, const aac_block_tensors *tensors,
                              const aac_dispatch *dispatch, aac_dtype type);
 void aac_block_clear(aac_block *block);
+/* What the backend reads in place may leave memory, too, until the block is run again. */
+void aac_block_release(const aac_block *block, const aac_block_tensors *tensors);
 
 /* The last third of the qkv matrix by itself, for a block that attends value to value. */
 aaclip_status aac_block_pack_value(aac_weight **weight, const aac_block_tensors *tensors,
                                    const aac_dispatch *dispatch, aac_dtype type);
-
-/*
- * aac_dispatch_pack for tensors in a mapped file: what the backend copied may leave memory, so that
- * a tower is never there twice.
- */
-aaclip_status aac_pack_mapped(const aac_dispatch *dispatch, aac_weight **weight,
-                              const aac_tensor *parts, const aac_tensor *bias_parts, int part_count,
-                              aac_dtype type);
 
 /* A vector of the checkpoint as float32; NULL when out of memory. */
 float *aac_vector_new(const aac_tensor *tensor);

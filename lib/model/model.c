@@ -22,6 +22,7 @@ struct aaclip_model {
     char fingerprint[40];
     aac_mutex *mutex; /* guards what follows */
     aac_vision_tower *vision;
+    int block_users; /* of the image tower's blocks */
     aac_text_tower *text;
     int text_users;
 };
@@ -245,17 +246,32 @@ uint64_t aac_model_text_fingerprint(const aaclip_model *model)
     return model->text_fingerprint;
 }
 
-aaclip_status aac_model_vision(const aaclip_model *model, const aac_vision_tower **tower)
+aaclip_status aac_model_acquire_vision(const aaclip_model *model, bool blocks,
+                                       const aac_vision_tower **tower)
 {
     aaclip_model *own = writable(model);
     aac_mutex_lock(own->mutex);
     aaclip_status status = AACLIP_OK;
     if (!own->vision)
-        status = aac_vision_tower_new(&own->vision, own->checkpoint, &own->dispatch, own->type,
-                                      aac_model_block_type(own));
-    *tower = own->vision;
+        status = aac_vision_tower_new(&own->vision, own->checkpoint, &own->dispatch, own->type);
+    if (!status && blocks)
+        status = aac_vision_tower_pack_blocks(own->vision, own->checkpoint, &own->dispatch,
+                                              aac_model_block_type(own));
+    if (!status && !blocks && !own->block_users)
+        aac_vision_tower_free_blocks(own->vision, own->checkpoint);
+    if (!status && blocks)
+        own->block_users++;
+    *tower = status ? NULL : own->vision;
     aac_mutex_unlock(own->mutex);
     return status;
+}
+
+void aac_model_release_vision(const aaclip_model *model, bool blocks)
+{
+    aaclip_model *own = writable(model);
+    aac_mutex_lock(own->mutex);
+    own->block_users -= blocks;
+    aac_mutex_unlock(own->mutex);
 }
 
 aaclip_status aac_model_acquire_text(const aaclip_model *model, const aac_text_tower **tower)

@@ -8,7 +8,7 @@
 #include "model/block.h"
 
 typedef struct aac_vision_tower {
-    aac_block *blocks;
+    aac_block *blocks;                  /* not for who acquired the tower without them */
     aac_weight *patch;                  // (width, 3 * patch * patch)
     float *ln_pre_gain, *ln_pre_bias;   // (width)
     float *ln_post_gain, *ln_post_bias; // (width)
@@ -33,8 +33,13 @@ aac_dtype aac_model_block_type(const aaclip_model *model);
 uint64_t aac_model_vision_fingerprint(const aaclip_model *model);
 uint64_t aac_model_text_fingerprint(const aaclip_model *model);
 
-/* Packs the image tower at the first call and keeps it as long as the model. */
-aaclip_status aac_model_vision(const aaclip_model *model, const aac_vision_tower **tower);
+/*
+ * Packs the image tower at the first call and keeps it for the next one when the last user gives it
+ * back. Who brings the blocks himself takes it without: then blocks that nobody uses are freed.
+ */
+aaclip_status aac_model_acquire_vision(const aaclip_model *model, bool blocks,
+                                       const aac_vision_tower **tower);
+void aac_model_release_vision(const aaclip_model *model, bool blocks);
 
 /* Packs the text tower for the first user; it is freed when the last one gives it back. */
 aaclip_status aac_model_acquire_text(const aaclip_model *model, const aac_text_tower **tower);

@@ -72,8 +72,7 @@ void aac_vision_tower_free(aac_vision_tower **out, const aac_checkpoint *checkpo
 }
 
 aaclip_status aac_vision_tower_new(aac_vision_tower **out, const aac_checkpoint *checkpoint,
-                                   const aac_dispatch *dispatch, aac_dtype type,
-                                   aac_dtype block_type)
+                                   const aac_dispatch *dispatch, aac_dtype type)
 {
     aac_vision_tower *tower = *out = aac_calloc(1, sizeof *tower);
     if (!tower)
@@ -90,12 +89,28 @@ aaclip_status aac_vision_tower_new(aac_vision_tower **out, const aac_checkpoint 
     if (!status)
         status =
             pack_projection(&tower->projection, &checkpoint->vision_projection, dispatch, type);
-    if (!status)
-        status = pack_blocks(&tower->blocks, checkpoint->vision_blocks, checkpoint->vision.layers,
-                             dispatch, block_type);
     if (status)
         aac_vision_tower_free(out, checkpoint);
     return status;
+}
+
+aaclip_status aac_vision_tower_pack_blocks(aac_vision_tower *tower,
+                                           const aac_checkpoint *checkpoint,
+                                           const aac_dispatch *dispatch, aac_dtype type)
+{
+    if (tower->blocks)
+        return AACLIP_OK;
+    aaclip_status status = pack_blocks(&tower->blocks, checkpoint->vision_blocks,
+                                       checkpoint->vision.layers, dispatch, type);
+    if (status)
+        aac_vision_tower_free_blocks(tower, checkpoint);
+    return status;
+}
+
+void aac_vision_tower_free_blocks(aac_vision_tower *tower, const aac_checkpoint *checkpoint)
+{
+    free_blocks(tower->blocks, checkpoint->vision.layers);
+    tower->blocks = NULL;
 }
 
 void aac_text_tower_free(aac_text_tower **out, const aac_checkpoint *checkpoint)

@@ -4,13 +4,18 @@
 
 #include "model/model.h"
 
-/* On failure everything is freed and *tower is NULL. `block_type` is that of the blocks' weights.
- */
+/* All but the blocks. On failure everything is freed and *tower is NULL. */
 aaclip_status aac_vision_tower_new(aac_vision_tower **tower, const aac_checkpoint *checkpoint,
-                                   const aac_dispatch *dispatch, aac_dtype type,
-                                   aac_dtype block_type);
+                                   const aac_dispatch *dispatch, aac_dtype type);
+/* Does nothing where they are packed already; on failure there are none. `type` is that of the
+ * blocks' weights. */
+aaclip_status aac_vision_tower_pack_blocks(aac_vision_tower *tower,
+                                           const aac_checkpoint *checkpoint,
+                                           const aac_dispatch *dispatch, aac_dtype type);
+void aac_vision_tower_free_blocks(aac_vision_tower *tower, const aac_checkpoint *checkpoint);
 void aac_vision_tower_free(aac_vision_tower **tower, const aac_checkpoint *checkpoint);
 
+/* On failure everything is freed and *tower is NULL. */
 aaclip_status aac_text_tower_new(aac_text_tower **tower, const aac_checkpoint *checkpoint,
                                  const aac_dispatch *dispatch, aac_dtype type);
 void aac_text_tower_free(aac_text_tower **tower, const aac_checkpoint *checkpoint);

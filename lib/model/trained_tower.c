@@ -25,8 +25,8 @@ static void lay_out_gradients(aac_trained_tower *tower, float *gradients)
         tower->projections[i] = (aac_trained_projection){
             &adapters->projections[i], take(&gradients, &adapters->projections[i].tensor)};
     if (adapters->detection.tensor.data)
-        tower->detection = (aac_trained_projection){
-            &adapters->detection, take(&gradients, &adapters->detection.tensor)};
+        tower->detection = (aac_trained_projection){&adapters->detection,
+                                                    take(&gradients, &adapters->detection.tensor)};
 }
 
 aaclip_status aac_trained_tower_new(aac_trained_tower **out, const aac_adapter_tower *adapters,

@@ -138,7 +138,8 @@ static aaclip_status pack_values(aac_vision_encoder *encoder, const aac_dispatch
 static aaclip_status prepare(aac_vision_encoder *encoder, bool training)
 {
     const aac_dispatch *dispatch = aac_model_dispatch(encoder->model);
-    aaclip_status status = aac_model_vision(encoder->model, &encoder->tower);
+    aaclip_status status =
+        aac_model_acquire_vision(encoder->model, !encoder->streamed, &encoder->tower);
     if (!status)
         status = pack_values(encoder, dispatch);
     if (!status)
@@ -167,6 +168,7 @@ aaclip_status aac_vision_encoder_new(aac_vision_encoder **out, const aaclip_mode
     encoder->config = *setup->config;
     encoder->image_size = setup->image_size;
     encoder->surgery_blocks = setup->surgery_blocks;
+    encoder->streamed = setup->streamed;
     encoder->patches = grid * grid;
     encoder->width = checkpoint->vision.width;
     encoder->embedding = checkpoint->embedding;
@@ -199,6 +201,8 @@ void aac_vision_encoder_free(aac_vision_encoder **out)
     aac_free(encoder->values);
     aac_free(encoder->start);
     aaclip_adapters_close(&encoder->adapters);
+    if (encoder->tower)
+        aac_model_release_vision(encoder->model, !encoder->streamed);
     aaclip_model_close(&encoder->model);
     aac_free(encoder);
     *out = NULL;
@@ -347,6 +351,15 @@ static aaclip_status tap_level(const aac_vision_encoder *encoder, uint32_t level
     return status;
 }
 
+aaclip_status aac_vision_encoder_block(const aac_vision_encoder *encoder, uint32_t index,
+                                       aac_block_stream *stream, const aac_block **block)
+{
+    if (encoder->streamed)
+        return aac_block_stream_get(stream, index, block);
+    *block = &encoder->tower->blocks[index];
+    return AACLIP_OK;
+}
+
 static const aac_adapter_tape *adapter_tape(const aac_vision_tape *tape, uint32_t index)
 {
     return tape && tape->adapters[index].x ? &tape->adapters[index] : NULL;
@@ -367,8 +380,11 @@ aaclip_status aac_vision_encoder_run(const aac_vision_encoder *encoder, const ui
     uint32_t level = 0;
     aaclip_status status = embed_image(encoder, rgb, &memory);
     for (uint32_t i = 0; !status && level < config->level_count; i++) {
-        status = aac_block_run(&encoder->block, &encoder->tower->blocks[i], memory.x, &image,
-                               &memory.block, tape ? &tape->blocks[i] : NULL);
+        const aac_block *block = NULL;
+        status = aac_vision_encoder_block(encoder, i, tape ? tape->stream : NULL, &block);
+        if (!status)
+            status = aac_block_run(&encoder->block, block, memory.x, &image, &memory.block,
+                                   tape ? &tape->blocks[i] : NULL);
         if (!status && i < adapted)
             status = aac_adapter_run(&encoder->adapter, &layers[i], memory.x, &memory.block,
                                      adapter_tape(tape, i));

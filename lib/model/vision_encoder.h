@@ -3,6 +3,7 @@
 #define AAC_MODEL_VISION_ENCODER_H
 
 #include "model/adapters.h"
+#include "model/block_stream.h"
 #include "model/model.h"
 
 /* Plans for one image size. Immutable; shared by threads that bring their own workspace. */
@@ -14,6 +15,7 @@ typedef struct aac_vision_setup {
     const aaclip_config *config; /* resolved */
     int64_t image_size;
     bool training; /* runs can leave a tape */
+    bool streamed; /* each run brings the blocks in its tape: the encoder packs none */
     /*
      * Stage 1: so many of the last blocks attend value to value ("surgery"), beside the plain tower
      * whose class token is wanted as well. 0: an ordinary tower.
@@ -42,6 +44,7 @@ typedef struct aac_vision_tape {
     const aac_adapter_tape *adapters; // (adapted blocks); those without `x` are not kept
     const aac_tap_tape *taps;         // (levels)
     float *detection;                 // (patches, embedding): before the L2 norm
+    aac_block_stream *stream;         /* of a streamed encoder; else not used */
 } aac_vision_tape;
 
 /*

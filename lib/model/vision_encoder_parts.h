@@ -11,6 +11,7 @@ struct aac_vision_encoder {
     const aac_vision_tower *tower;
     int64_t image_size, patches, width, embedding, patch_values, surgery_blocks;
     aac_dtype type;
+    bool streamed;
     aac_weight **values; // (blocks): those of the surgery have one; NULL without surgery
     float *start; // (1 + patches, width): class token and positions, what every image begins with
     aac_plan *gather, *embed, *ln_pre, *ln_post, *project, *normalize, *detect;
@@ -25,6 +26,10 @@ typedef struct aac_vision_memory {
     float *projected; // (patches, embedding)
     aac_block_memory block;
 } aac_vision_memory;
+
+/* The frozen block of that index; of a streamed encoder it stays until another one is asked for. */
+aaclip_status aac_vision_encoder_block(const aac_vision_encoder *encoder, uint32_t index,
+                                       aac_block_stream *stream, const aac_block **block);
 
 aac_vision_memory aac_vision_encoder_lay_out(const aac_vision_encoder *encoder,
                                              aac_workspace *workspace, size_t more_scratch);

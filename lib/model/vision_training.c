@@ -21,9 +21,10 @@ struct aac_vision_training {
     aac_tap_tape taps[AACLIP_MAX_LEVELS];
     aac_block_tape again_block; /* with recompute: the one block that is computed again */
     aac_adapter_tape again_adapter;
-    float *detection;   // (patches, embedding)
-    float *gradient_of; // (1 + patches, width): of the residual stream
-    float *projected;   // (patches, embedding): gradient before the L2 norm
+    float *detection;        // (patches, embedding)
+    float *gradient_of;      // (1 + patches, width): of the residual stream
+    float *projected;        // (patches, embedding): gradient before the L2 norm
+    aac_block_stream stream; /* with recompute: of the frozen blocks */
     char *tape, *workspace;
 };
 
@@ -149,6 +150,8 @@ aaclip_status aac_vision_training_new(aac_vision_training **out, const aac_visio
     training->trained = trained;
     training->recompute = recompute;
     training->highest = encoder->config.levels[encoder->config.level_count - 1];
+    aac_block_stream_init(&training->stream, aac_model_checkpoint(encoder->model)->vision_blocks,
+                          aac_model_dispatch(encoder->model), aac_model_block_type(encoder->model));
     aaclip_status status = make_plans(training);
     if (!status)
         status = allocate(training);
@@ -168,6 +171,7 @@ void aac_vision_training_free(aac_vision_training **out)
     aac_adapter_backward_plan_clear(&training->adapter);
     aac_free(training->blocks);
     aac_free(training->adapters);
+    aac_block_stream_clear(&training->stream);
     aac_free(training->tape);
     aac_free(training->workspace);
     aac_free(training);
@@ -184,7 +188,7 @@ aaclip_status aac_vision_training_forward(aac_vision_training *training, const u
                                           float *features, float *detection)
 {
     const aac_vision_tape tape = {training->blocks, training->adapters, training->taps,
-                                  training->detection};
+                                  training->detection, &training->stream};
     return aac_vision_encoder_run(training->encoder, rgb, features, detection, training->workspace,
                                   &tape);
 }
@@ -221,8 +225,9 @@ static aaclip_status tap_backward(const aac_vision_training *training, uint32_t 
 
 /* The tapes of a block and its adapter: as the forward run left them, or computed again. */
 static aaclip_status find_tapes(const aac_vision_training *training, uint32_t index,
-                                const aac_sequences *image, const aac_vision_memory *memory,
-                                aac_block_tape *block, aac_adapter_tape *adapter)
+                                const aac_block *frozen, const aac_sequences *image,
+                                const aac_vision_memory *memory, aac_block_tape *block,
+                                aac_adapter_tape *adapter)
 {
     const aac_vision_encoder *encoder = training->encoder;
     const aac_layer_adapter *layers = training->trained->adapters->layers;
@@ -236,8 +241,8 @@ static aaclip_status find_tapes(const aac_vision_training *training, uint32_t in
     *adapter = training->again_adapter;
     memcpy(memory->x, training->blocks[index].x,
            (size_t)(encoder->block.shape.rows * encoder->width) * sizeof(float));
-    aaclip_status status = aac_block_run(&encoder->block, &encoder->tower->blocks[index], memory->x,
-                                         image, &memory->block, block);
+    aaclip_status status =
+        aac_block_run(&encoder->block, frozen, memory->x, image, &memory->block, block);
     block->x = training->blocks[index].x;
     if (!status && adapted)
         status =
@@ -246,21 +251,26 @@ static aaclip_status find_tapes(const aac_vision_training *training, uint32_t in
 }
 
 /* From the gradient after block `index` and its adapter to that before the block. */
-static aaclip_status step_backward(const aac_vision_training *training, uint32_t index,
+static aaclip_status step_backward(aac_vision_training *training, uint32_t index,
                                    const aac_sequences *image, const aac_vision_memory *memory)
 {
     const aac_vision_encoder *encoder = training->encoder;
     aac_trained_tower *trained = training->trained;
     aac_block_tape block = {0};
     aac_adapter_tape adapter = {0};
-    aaclip_status status = find_tapes(training, index, image, memory, &block, &adapter);
+    const aac_block *frozen = NULL;
+    aaclip_status status = AACLIP_OK;
+    if (index > 0)
+        status = aac_vision_encoder_block(encoder, index, &training->stream, &frozen);
+    if (!status)
+        status = find_tapes(training, index, frozen, image, memory, &block, &adapter);
     if (!status && index < trained->layer_count)
         status = aac_adapter_backward_run(&training->adapter, &trained->layers[index], &adapter,
                                           training->gradient_of, index == 0, &memory->block);
     if (status || index == 0)
         return status;
-    return aac_block_backward_run(&training->block, &encoder->tower->blocks[index], &block,
-                                  training->gradient_of, image, &memory->block);
+    return aac_block_backward_run(&training->block, frozen, &block, training->gradient_of, image,
+                                  &memory->block);
 }
 
 aaclip_status aac_vision_training_backward(aac_vision_training *training,

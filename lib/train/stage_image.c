@@ -140,7 +140,8 @@ static aaclip_status prepare(image_stage *stage, const aac_stage_setup *setup)
     const aac_vision_setup vision = {.adapters = stage->adapters,
                                      .config = setup->config,
                                      .image_size = setup->image_size,
-                                     .training = true};
+                                     .training = true,
+                                     .streamed = setup->options->recompute};
     if (!status)
         status = aac_vision_encoder_new(&stage->encoder, setup->model, &vision);
     if (!status)

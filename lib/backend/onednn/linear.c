@@ -40,6 +40,7 @@ void aac_onednn_weight_free(aac_weight *base)
     aac_free(weight);
 }
 
+/* By way of float32 rows. */
 static aaclip_status reorder_rows(onednn_weight *weight, const aac_tensor *parts, int part_count)
 {
     int64_t outputs = weight->base.outputs, inputs = weight->base.inputs;
@@ -56,31 +57,28 @@ static aaclip_status reorder_rows(onednn_weight *weight, const aac_tensor *parts
     return done ? AACLIP_OK : failure("pack", inputs, outputs);
 }
 
-static aaclip_status pack_matrix(onednn_weight *weight, const aac_tensor *parts, int part_count,
-                                 aac_dtype type)
+aaclip_status aac_onednn_repack(aac_weight *base, const aac_tensor *parts,
+                                const aac_tensor *bias_parts, int part_count, aac_dtype type)
 {
-    int64_t outputs = weight->base.outputs, inputs = weight->base.inputs;
-    if (!aac_dnnl_layout_weights(&weight->layout, inputs, outputs, type))
-        return failure("describe", inputs, outputs);
-    weight->packed = aac_alloc(aac_dnnl_layout_size(&weight->layout));
-    if (!weight->packed)
-        return aac_error_memory();
+    onednn_weight *weight = (onednn_weight *)base;
+    if (bias_parts)
+        aac_stack_rows(bias_parts, part_count, weight->bias);
     if (type != AAC_F32 || !aac_dnnl_layout_is_plain(&weight->layout))
         return reorder_rows(weight, parts, part_count);
     aac_stack_rows(parts, part_count, weight->packed);
     return AACLIP_OK;
 }
 
-static aaclip_status pack_bias(onednn_weight *weight, const aac_tensor *bias_parts, int part_count)
+static aaclip_status allocate(onednn_weight *weight, aac_dtype type)
 {
-    weight->base.bias = true;
-    weight->bias = aac_alloc((size_t)weight->base.outputs * sizeof *weight->bias);
-    if (!weight->bias)
-        return aac_error_memory();
-    aac_stack_rows(bias_parts, part_count, weight->bias);
-    return aac_dnnl_layout_vector(&weight->bias_layout, weight->base.outputs)
-               ? AACLIP_OK
-               : failure("describe", weight->base.inputs, weight->base.outputs);
+    int64_t outputs = weight->base.outputs, inputs = weight->base.inputs;
+    bool biased = weight->base.bias;
+    if (!aac_dnnl_layout_weights(&weight->layout, inputs, outputs, type) ||
+        (biased && !aac_dnnl_layout_vector(&weight->bias_layout, outputs)))
+        return failure("describe", inputs, outputs);
+    weight->packed = aac_alloc(aac_dnnl_layout_size(&weight->layout));
+    weight->bias = biased ? aac_alloc((size_t)outputs * sizeof *weight->bias) : NULL;
+    return weight->packed && (weight->bias || !biased) ? AACLIP_OK : aac_error_memory();
 }
 
 aaclip_status aac_onednn_pack(aac_weight **out, const aac_tensor *parts,
@@ -96,9 +94,10 @@ aaclip_status aac_onednn_pack(aac_weight **out, const aac_tensor *parts,
     weight->base.inputs = parts[0].shape[1];
     for (int i = 0; i < part_count; i++)
         weight->base.outputs += parts[i].shape[0];
-    aaclip_status status = pack_matrix(weight, parts, part_count, type);
-    if (!status && bias_parts)
-        status = pack_bias(weight, bias_parts, part_count);
+    weight->base.bias = bias_parts != NULL;
+    aaclip_status status = allocate(weight, type);
+    if (!status)
+        status = aac_onednn_repack(&weight->base, parts, bias_parts, part_count, type);
     if (status)
         aac_onednn_weight_free(&weight->base);
     else
@@ -143,13 +142,12 @@ static bool describe(linear_plan *plan, const aac_op_desc *desc)
     const aac_dnnl_matrix destination = {rows, outputs, outputs, 1, desc->linear.y};
     const aac_dnnl_epilogue epilogue = {desc->linear.activation, desc->linear.slope,
                                         desc->linear.accumulate};
-    bool done = aac_dnnl_layout_plain(&plan->source, &source) &&
-                aac_dnnl_layout_plain(&plan->destination, &destination) &&
-                describe_weights(plan, desc) &&
-                (!desc->linear.bias || aac_dnnl_layout_vector(&plan->bias, outputs)) &&
-                aac_dnnl_matmul(&plan->primitive, &plan->base.scratch, &plan->source,
-                                &plan->weights, desc->linear.bias ? &plan->bias : NULL,
-                                &plan->destination, &epilogue);
+    bool done =
+        aac_dnnl_layout_plain(&plan->source, &source) &&
+        aac_dnnl_layout_plain(&plan->destination, &destination) && describe_weights(plan, desc) &&
+        (!desc->linear.bias || aac_dnnl_layout_vector(&plan->bias, outputs)) &&
+        aac_dnnl_matmul(&plan->primitive, &plan->base.scratch, &plan->source, &plan->weights,
+                        desc->linear.bias ? &plan->bias : NULL, &plan->destination, &epilogue);
     plan->base.scratch += plan->turned;
     return done;
 }
@@ -169,8 +167,7 @@ static aaclip_status run_linear(const aac_plan *base, const aac_op_args *args, v
                                                        &plan->weights, scratch);
     done = done && aac_dnnl_execute(plan->primitive, arguments, 4, base->scratch - plan->turned,
                                     (char *)scratch + plan->turned);
-    return done ? AACLIP_OK
-                : failure("run", base->desc.linear.inputs, base->desc.linear.outputs);
+    return done ? AACLIP_OK : failure("run", base->desc.linear.inputs, base->desc.linear.outputs);
 }
 
 aaclip_status aac_onednn_plan_linear(aac_plan **out, const aac_op_desc *desc, int threads)

@@ -102,5 +102,6 @@ const aac_backend aac_backend_onednn = {
     .plan = plan,
     .plan_free = plan_free,
     .pack = pack,
+    .repack = aac_onednn_repack,
     .weight_free = weight_free,
 };

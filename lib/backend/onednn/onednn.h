@@ -9,6 +9,8 @@ void aac_onednn_free_linear(aac_plan *plan);
 aaclip_status aac_onednn_pack(aac_weight **weight, const aac_tensor *parts,
                               const aac_tensor *bias_parts, int part_count, aac_dtype type,
                               int threads);
+aaclip_status aac_onednn_repack(aac_weight *weight, const aac_tensor *parts,
+                                const aac_tensor *bias_parts, int part_count, aac_dtype type);
 void aac_onednn_weight_free(aac_weight *weight);
 
 /* The same of 8-bit integers. */
