@@ -2,6 +2,10 @@
  * Backward of attention over long sequences. A task is one head: for each tile of query rows the
  * probabilities are computed again, so that the full score matrix never exists, and the gradients
  * of k and v grow from tile to tile.
+ *
+ * bfloat16 is left to the products that look like those of the forward run: left side as it lies,
+ * dense float32 out. Those with the left side turned are float32: not every oneDNN is fast at them
+ * else.
  */
 #include <math.h>
 #include <string.h>
@@ -38,13 +42,14 @@ typedef struct attention_plan {
     aac_plan base;
     const aac_kernels *kernels;
     tile_products full, rest;
-    size_t scores_bytes, narrow_bytes, sums_bytes, thread_bytes;
+    size_t scores_bytes, narrow_bytes, wide_bytes, sums_bytes, thread_bytes;
 } attention_plan;
 
 /* A thread's own memory. */
 typedef struct head_memory {
     float *scores, *dp; // (TILE_ROWS, keys)
-    void *p, *ds;       // (TILE_ROWS, keys) in the operation's type; float32: scores and dp
+    void *ds;           // (TILE_ROWS, keys) in the operation's type; float32: dp
+    float *wide;        // (TILE_ROWS, size) bfloat16 only: q, dy or dq as float32
     float *dk, *dv;     // (keys, size)
     void *scratch;
 } head_memory;
@@ -80,18 +85,20 @@ static bool make_products(tile_products *tile, const aac_op_desc *desc, int64_t 
 {
     int64_t size = desc->attention.head_size, width = desc->attention.heads * size;
     aac_dtype type = desc->attention.type;
+    bool narrow = type == AAC_BF16;
     const aac_dnnl_matrix q = {rows, size, 3 * width, 1, type},
                           k = {keys, size, 3 * width, 1, type},
                           kv_turned = {size, keys, 1, 3 * width, type},
                           dy = {rows, size, width, 1, type},
                           scores = {rows, keys, keys, 1, AAC_F32}, ds = {rows, keys, keys, 1, type},
-                          ds_turned = {keys, rows, 1, keys, type},
+                          turned = {keys, rows, 1, keys, AAC_F32},
+                          wide = {rows, size, size, 1, AAC_F32},
                           sums = {keys, size, size, 1, AAC_F32};
     return make_product(&tile->of[SCORES], q, kv_turned, scores, false) &&
            make_product(&tile->of[DP], dy, kv_turned, scores, false) &&
-           make_product(&tile->of[DQ], ds, k, q, false) &&
-           make_product(&tile->of[DK], ds_turned, q, sums, true) &&
-           make_product(&tile->of[DV], ds_turned, dy, sums, true);
+           make_product(&tile->of[DQ], ds, k, narrow ? wide : q, false) &&
+           make_product(&tile->of[DK], turned, narrow ? wide : q, sums, true) &&
+           make_product(&tile->of[DV], turned, narrow ? wide : dy, sums, true);
 }
 
 static bool run_product(const product *made, const void *left, const void *right, void *result,
@@ -107,10 +114,10 @@ static head_memory lay_out(const attention_plan *plan, char *base)
 {
     head_memory memory = {.scores = (float *)base, .dp = (float *)(base + plan->scores_bytes)};
     base += 2 * plan->scores_bytes;
-    bool narrow = plan->narrow_bytes > 0;
-    memory.p = narrow ? (void *)base : memory.scores;
-    memory.ds = narrow ? (void *)(base + plan->narrow_bytes) : memory.dp;
-    base += 2 * plan->narrow_bytes;
+    memory.ds = plan->narrow_bytes ? (void *)base : memory.dp;
+    base += plan->narrow_bytes;
+    memory.wide = (float *)base;
+    base += plan->wide_bytes;
     memory.dk = (float *)base;
     memory.dv = (float *)(base + plan->sums_bytes);
     memory.scratch = base + 2 * plan->sums_bytes;
@@ -171,11 +178,48 @@ static void turn_rows(const attention_plan *plan, const head_memory *memory, con
         float inverse = plan->kernels->softmax_f32(e, keys, scale);
         float expected = row_product(plan, y + i * stride, dy + i * stride);
         plan->kernels->softmax_backward(e, dp, keys, inverse, scale, expected, dp);
-        if (plan->narrow_bytes) {
-            plan->kernels->scale_bf16(e, keys, 1.0f, (uint16_t *)memory->p + i * keys);
+        if (plan->narrow_bytes)
             plan->kernels->scale_bf16(dp, keys, 1.0f, (uint16_t *)memory->ds + i * keys);
-        }
     }
+}
+
+static void widen_rows(const attention_plan *plan, const char *from, int64_t rows, int64_t stride,
+                       float *to)
+{
+    int64_t size = plan->base.desc.attention.head_size;
+    for (int64_t i = 0; i < rows; i++)
+        plan->kernels->widen_bf16((const uint16_t *)(from + i * stride), size, to + i * size);
+}
+
+static void narrow_rows(const attention_plan *plan, const float *from, int64_t rows, int64_t stride,
+                        char *to)
+{
+    int64_t size = plan->base.desc.attention.head_size;
+    for (int64_t i = 0; i < rows; i++)
+        plan->kernels->scale_bf16(from + i * size, size, 1.0f, (uint16_t *)(to + i * stride));
+}
+
+/* dq, and what the tile adds to dk and dv; `stride` bytes lie between rows of dy, thrice as many
+ * between those of q. */
+static bool run_gradients(const attention_plan *plan, const tile_products *tile,
+                          const head_place *place, const char *q, const char *dy, char *dq,
+                          int64_t rows, int64_t stride, const head_memory *memory)
+{
+    bool narrow = plan->narrow_bytes > 0;
+    const void *q_rows = narrow ? memory->wide : (const void *)q;
+    const void *dy_rows = narrow ? memory->wide : (const void *)dy;
+    if (!run_product(&tile->of[DQ], memory->ds, place->k, narrow ? (void *)memory->wide : dq,
+                     memory->scratch))
+        return false;
+    if (narrow) {
+        narrow_rows(plan, memory->wide, rows, 3 * stride, dq);
+        widen_rows(plan, q, rows, 3 * stride, memory->wide);
+    }
+    if (!run_product(&tile->of[DK], memory->dp, q_rows, memory->dk, memory->scratch))
+        return false;
+    if (narrow)
+        widen_rows(plan, dy, rows, stride, memory->wide);
+    return run_product(&tile->of[DV], memory->scores, dy_rows, memory->dv, memory->scratch);
 }
 
 static bool run_tile(const attention_plan *plan, const head_place *place, int64_t first,
@@ -183,30 +227,28 @@ static bool run_tile(const attention_plan *plan, const head_place *place, int64_
 {
     const aac_op_desc *desc = &plan->base.desc;
     int64_t element = (int64_t)aac_dtype_size(desc->attention.type);
-    int64_t narrow = desc->attention.heads * desc->attention.head_size * element;
+    int64_t stride = desc->attention.heads * desc->attention.head_size * element;
     int64_t rows = place->keys - first < TILE_ROWS ? place->keys - first : TILE_ROWS;
     const tile_products *tile = rows == TILE_ROWS ? &plan->full : &plan->rest;
-    const char *q = place->q + first * 3 * narrow, *dy = place->dy + first * narrow;
+    const char *q = place->q + first * 3 * stride, *dy = place->dy + first * stride;
     if (!run_product(&tile->of[SCORES], q, place->k, memory->scores, memory->scratch) ||
         !run_product(&tile->of[DP], dy, place->v, memory->dp, memory->scratch))
         return false;
-    turn_rows(plan, memory, place->y + first * narrow, dy, rows, place->keys);
-    return run_product(&tile->of[DQ], memory->ds, place->k, place->dq + first * 3 * narrow,
-                       memory->scratch) &&
-           run_product(&tile->of[DK], memory->ds, q, memory->dk, memory->scratch) &&
-           run_product(&tile->of[DV], memory->p, dy, memory->dv, memory->scratch);
+    turn_rows(plan, memory, place->y + first * stride, dy, rows, place->keys);
+    return run_gradients(plan, tile, place, q, dy, place->dq + first * 3 * stride, rows, stride,
+                         memory);
 }
 
 static void store_sums(const attention_plan *plan, const float *sums, char *out, int64_t keys)
 {
     const aac_op_desc *desc = &plan->base.desc;
     int64_t size = desc->attention.head_size, stride = 3 * desc->attention.heads * size;
-    for (int64_t i = 0; i < keys; i++) {
-        if (desc->attention.type == AAC_BF16)
-            plan->kernels->scale_bf16(sums + i * size, size, 1.0f, (uint16_t *)out + i * stride);
-        else
-            memcpy((float *)out + i * stride, sums + i * size, (size_t)size * sizeof *sums);
+    if (desc->attention.type == AAC_BF16) {
+        narrow_rows(plan, sums, keys, stride * (int64_t)sizeof(uint16_t), out);
+        return;
     }
+    for (int64_t i = 0; i < keys; i++)
+        memcpy((float *)out + i * stride, sums + i * size, (size_t)size * sizeof *sums);
 }
 
 static bool run_head(const attention_plan *plan, const aac_op_args *args, int64_t task, char *base)
@@ -253,10 +295,12 @@ static void size_scratch(attention_plan *plan)
     bool narrow = desc->attention.type == AAC_BF16;
     plan->scores_bytes = aac_align(scores * sizeof(float));
     plan->narrow_bytes = narrow ? aac_align(scores * sizeof(uint16_t)) : 0;
+    plan->wide_bytes =
+        narrow ? aac_align((size_t)(TILE_ROWS * desc->attention.head_size) * sizeof(float)) : 0;
     plan->sums_bytes =
         aac_align((size_t)(desc->attention.longest * desc->attention.head_size) * sizeof(float));
-    plan->thread_bytes = 2 * (plan->scores_bytes + plan->narrow_bytes + plan->sums_bytes) +
-                         aac_align(full > rest ? full : rest);
+    plan->thread_bytes = 2 * (plan->scores_bytes + plan->sums_bytes) + plan->narrow_bytes +
+                         plan->wide_bytes + aac_align(full > rest ? full : rest);
     plan->base.scratch = plan->thread_bytes * (size_t)plan->base.threads;
 }
 
