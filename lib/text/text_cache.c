@@ -159,6 +159,16 @@ void aaclip_text_cache_close(aaclip_text_cache **handle)
     aac_free(cache);
 }
 
+void aac_text_cache_rest(const aaclip_text_cache *cache)
+{
+    aaclip_text_cache *own = (aaclip_text_cache *)cache;
+    aac_mutex_lock(own->mutex);
+    if (own->tower)
+        aac_model_release_text(own->model);
+    own->tower = NULL;
+    aac_mutex_unlock(own->mutex);
+}
+
 /* The vocabulary that was named, or the one beside the model. */
 static aaclip_status open_tokenizer(aaclip_text_cache *cache)
 {

@@ -25,7 +25,10 @@ typedef struct aac_class_tokens {
     size_t normal, abnormal;
 } aac_class_tokens;
 
-/* Tokenizes a class's prompts for training; the tower is the cache's and lives as long. */
+/* Gives the text tower back, which comes again when a class is added: for who needs the memory. */
+void aac_text_cache_rest(const aaclip_text_cache *cache);
+
+/* Tokenizes a class's prompts for training; the tower is the cache's, which must not rest. */
 aaclip_status aac_text_cache_tokens(aaclip_text_cache *cache, const char *phrase,
                                     aac_class_tokens *tokens, const aac_text_tower **tower);
 void aac_class_tokens_clear(aac_class_tokens *tokens);

@@ -171,6 +171,7 @@ aaclip_status aac_stage_image_new(aac_stage **out, const aac_stage_setup *setup)
                               check,
                               free_stage};
     stage->cache = setup->cache;
+    aac_text_cache_rest(stage->cache);
     aaclip_status status = prepare(stage, setup);
     if (status) {
         free_stage(&stage->base);

@@ -728,6 +728,59 @@ static int test_linear_support(void)
     return failed;
 }
 
+/* Whether a training step of ViT-L/14-336 in `type` is left to `reference` anywhere. */
+static int slow_training(const aac_backend *backend, aac_dtype type)
+{
+    const int64_t rows = 1370, width = 1024, mlp = 4096;
+    const aac_op_desc step[] = {
+        {.op = AAC_OP_LINEAR, .linear = {rows, mlp, width, type, AAC_F32, .turned = true}},
+        {.op = AAC_OP_LINEAR_GRADIENT, .linear_gradient = {rows, width, width / 2, type}},
+        {.op = AAC_OP_ATTENTION, .attention = {rows, true, 16, 64, AAC_ATTENTION_FULL, type, rows}},
+        {.op = AAC_OP_ATTENTION_BACKWARD,
+         .attention = {rows, true, 16, 64, AAC_ATTENTION_FULL, type, rows}},
+        {.op = AAC_OP_ATTENTION_BACKWARD,
+         .attention = {77, false, 12, 64, AAC_ATTENTION_TREE, type, 600}},
+        {.op = AAC_OP_ACTIVATE, .activate = {rows, mlp, AAC_ACTIVATION_QUICK_GELU, 0, type}},
+        {.op = AAC_OP_ACTIVATE_BACKWARD,
+         .activate = {rows, mlp, AAC_ACTIVATION_QUICK_GELU, 0, type}},
+        {.op = AAC_OP_LAYER_NORM, .layer_norm = {rows, width, type, 1e-5f}},
+        {.op = AAC_OP_LAYER_NORM_BACKWARD, .layer_norm = {rows, width, AAC_F32, 1e-5f}},
+        {.op = AAC_OP_CONVERT, .convert = {rows, width, AAC_F32, type}},
+        {.op = AAC_OP_GATHER, .gather = {112, 577, 768, type}},
+        {.op = AAC_OP_PATCHES, .patches = {.size = 518, .patch = 14, .y = type}},
+        {.op = AAC_OP_BLEND_BACKWARD, .blend = {rows, width, 0.1f}},
+        {.op = AAC_OP_NORMALIZE_BACKWARD, .normalize = {rows, 768, true}},
+        {.op = AAC_OP_GATHER_BACKWARD, .gather = {112, 577, 768, AAC_F32}},
+        {.op = AAC_OP_SIMILARITY_BACKWARD, .similarity = {rows, 768, 100}},
+        {.op = AAC_OP_SEGMENTATION_LOSS, .segmentation_loss = {37, 518, false}},
+        {.op = AAC_OP_ADAM, .adam = {width * width}},
+    };
+    int failed = 0;
+    for (size_t i = 0; i < sizeof step / sizeof *step; i++)
+        if (!backend->supports(&step[i]) && !aac_backend_simd.supports(&step[i])) {
+            printf("%s: %s of training in %s is left to reference\n", backend->name,
+                   aac_op_name(step[i].op), aac_dtype_name(type));
+            failed++;
+        }
+    return failed;
+}
+
+/* Who multiplies in a type has all of training in it, with the help of `simd`. */
+static int test_training_support(void)
+{
+    static const aac_dtype types[] = {AAC_F32, AAC_BF16};
+    int failed = 0;
+    for (size_t i = 0; i < aac_backend_count(); i++)
+        for (size_t t = 0; t < 2; t++) {
+            const aac_backend *backend = aac_backend_at(i);
+            const aac_op_desc product = {.op = AAC_OP_LINEAR,
+                                         .linear = {1370, 1024, 1024, types[t], types[t]}};
+            if (backend->available() && backend->supports(&product))
+                failed += slow_training(backend, types[t]);
+        }
+    return failed;
+}
+
 /* The number of threads that the last run of record_threads had. */
 static int threads_seen;
 
@@ -799,7 +852,8 @@ int main(int argc, char **argv)
         return 0;
     }
     comparison_totals totals = {0};
-    int failed = test_failing_memory() + test_linear_support() + test_small_work();
+    int failed =
+        test_failing_memory() + test_linear_support() + test_training_support() + test_small_work();
     visit_cases(compare, &totals);
     for (int op = 0; op < AAC_OP_COUNT; op++)
         printf("%-20s largest difference %.1e\n", aac_op_name((aac_op)op), totals.worst[op]);
