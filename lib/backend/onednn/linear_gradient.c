@@ -14,11 +14,6 @@ typedef struct gradient_plan {
     size_t dy_bytes, x_bytes; /* of bfloat16 operands as float32, in scratch */
 } gradient_plan;
 
-static size_t round_up(size_t size)
-{
-    return (size + AAC_ALIGNMENT - 1) / AAC_ALIGNMENT * AAC_ALIGNMENT;
-}
-
 static aaclip_status failure(const char *what, const aac_op_desc *desc)
 {
     return aac_error(AACLIP_ERROR_BACKEND, "oneDNN: cannot %s the gradient of a matrix %lldx%lld",
@@ -81,8 +76,8 @@ aaclip_status aac_onednn_plan_linear_gradient(aac_plan **out, const aac_op_desc 
         return failure("plan", desc);
     }
     if (desc->linear_gradient.type == AAC_BF16) {
-        plan->dy_bytes = round_up((size_t)(rows * outputs) * sizeof(float));
-        plan->x_bytes = round_up((size_t)(rows * inputs) * sizeof(float));
+        plan->dy_bytes = aac_align((size_t)(rows * outputs) * sizeof(float));
+        plan->x_bytes = aac_align((size_t)(rows * inputs) * sizeof(float));
     }
     plan->base.scratch += plan->dy_bytes + plan->x_bytes;
     *out = &plan->base;
