@@ -56,6 +56,7 @@ aaclip_status session_open_model(session *own, const session_arguments *argument
     options.backend = arguments->backend;
     options.precision = arguments->precision;
     options.threads = arguments->threads;
+    options.packed_folder = arguments->packed;
     aaclip_status status = aaclip_model_open(&own->model, arguments->model, &options);
     if (!status)
         status = aaclip_model_get_info(own->model, &own->info);

@@ -6,7 +6,7 @@
 #include "report.h"
 
 typedef struct session_arguments {
-    const char *model, *vocabulary, *image, *backend, *json;
+    const char *model, *vocabulary, *image, *backend, *packed, *json;
     string_list adapters;
     aaclip_precision precision;
     unsigned image_size, threads, repeat;
@@ -22,6 +22,7 @@ typedef struct session_arguments {
         {"precision", OPTION_PRECISION, &(arguments)->precision, 0, NULL},                         \
         {"backend", OPTION_TEXT, &(arguments)->backend, 0, NULL},                                  \
         {"threads", OPTION_NUMBER, &(arguments)->threads, 4096, NULL},                             \
+        {"packed", OPTION_TEXT, &(arguments)->packed, 0, NULL},                                    \
         {"repeat", OPTION_NUMBER, &(arguments)->repeat, 1000, NULL},                               \
     {                                                                                              \
         "json", OPTION_TEXT, &(arguments)->json, 0, NULL                                           \
@@ -37,6 +38,7 @@ typedef struct session_arguments {
     "  --precision P      f32, bf16, auto or int8 [f32]\n"                                         \
     "  --backend NAME     [the best one]\n"                                                        \
     "  --threads N        [all processors]\n"                                                      \
+    "  --packed FOLDER    keep packed weights there, to start faster [nowhere]\n"                  \
     "  --json FILE        also write the figures as JSON; - is stdout\n"                           \
     "  --help, --version\n"
 

@@ -8,7 +8,7 @@
 #define PROGRAM "aaclip-detect"
 
 typedef struct command_line {
-    const char *model, *vocabulary, *prompts, *class_name, *dataset, *phrase, *backend;
+    const char *model, *vocabulary, *prompts, *class_name, *dataset, *phrase, *backend, *packed;
     const char *out, *json, *csv, *text_cache;
     string_list adapters, images;
     bool has_profile, has_domain, has_overlap, raw, mask, verbose;

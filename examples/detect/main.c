@@ -31,6 +31,7 @@ static const char usage[] =
     "  --precision P      f32, bf16, auto or int8 [f32]\n"
     "  --backend NAME     onednn, blas or reference [the best one]\n"
     "  --threads N        [all processors]\n"
+    "  --packed FOLDER    keep packed weights there, to start faster [nowhere]\n"
     "  --out FOLDER       write NAME_overlay.png for each image\n"
     "  --raw              also NAME_map.npy (float32, network size) and NAME_map.png (16 bit,\n"
     "                     probability at the size of the photo)\n"
@@ -87,6 +88,7 @@ static parse_result parse(command_line *arguments, int argc, char **argv)
         {"precision", OPTION_PRECISION, &arguments->precision, 0, NULL},
         {"backend", OPTION_TEXT, &arguments->backend, 0, NULL},
         {"threads", OPTION_NUMBER, &arguments->threads, 4096, NULL},
+        {"packed", OPTION_TEXT, &arguments->packed, 0, NULL},
         {"out", OPTION_TEXT, &arguments->out, 0, NULL},
         {"raw", OPTION_FLAG, &arguments->raw, 0, NULL},
         {"mask", OPTION_FLAG, &arguments->mask, 0, NULL},
@@ -223,6 +225,7 @@ static bool open_session(detection *session, const command_line *arguments)
     model.backend = arguments->backend;
     model.precision = arguments->precision;
     model.threads = arguments->threads;
+    model.packed_folder = arguments->packed;
     detector.domain = arguments->domain;
     detector.image_size = arguments->image_size;
     detector.tile = arguments->tile;

@@ -30,6 +30,7 @@ static const char usage[] =
     "  --precision P         f32, bf16, auto or int8 [f32]\n"
     "  --backend NAME        onednn, blas or reference [the best one]\n"
     "  --threads N           [all processors]\n"
+    "  --packed FOLDER       keep packed weights there, to start faster [nowhere]\n"
     "  --out FOLDER          keep finished images there, so that the same call goes on where it\n"
     "                        was interrupted, and write report.html\n"
     "  --pictures            also FOLDER/pictures: photo, mask and heat map side by side\n"
@@ -107,6 +108,7 @@ parse_result parse_command_line(command_line *arguments, int argc, char **argv)
         {"precision", OPTION_PRECISION, &arguments->precision, 0, NULL},
         {"backend", OPTION_TEXT, &arguments->backend, 0, NULL},
         {"threads", OPTION_NUMBER, &arguments->threads, 4096, NULL},
+        {"packed", OPTION_TEXT, &arguments->packed, 0, NULL},
         {"out", OPTION_TEXT, &arguments->out, 0, NULL},
         {"pictures", OPTION_FLAG, &arguments->pictures, 0, NULL},
         {"no-pixels", OPTION_FLAG, &arguments->no_pixels, 0, NULL},

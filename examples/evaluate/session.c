@@ -157,6 +157,7 @@ bool open_session(session *state)
     model.backend = arguments->backend;
     model.precision = arguments->precision;
     model.threads = arguments->threads;
+    model.packed_folder = arguments->packed;
     state->domain = arguments->domain;
     if (!arguments->has_domain && arguments->dataset &&
         failed(aaclip_known_dataset_domain(arguments->dataset, &state->domain)))

@@ -28,6 +28,15 @@ typedef struct aaclip_model_options {
      * small to share is done by one. Matrix products of backend "blas" have OpenBLAS's own number,
      * one for the whole process: OPENBLAS_NUM_THREADS. */
     unsigned threads;
+    /**
+     * A folder in which weights are kept as the backend wants them; NULL: none. They are mapped
+     * from there, at once and once for all processes, where they fit checkpoint, library, processor
+     * and precision; else they are packed as without a folder and the file is written anew, whole
+     * or not at all. Up to the size of the weights in the precision, for each checkpoint and
+     * adapters, backend and precision. A folder that cannot be written to is told to the log. What
+     * is computed is the same, bit for bit. Others who may write there can change it. Copied.
+     */
+    const char *packed_folder;
 } aaclip_model_options;
 
 /** All 0 or NULL. `struct_size` is the caller's sizeof; use the macro. */
@@ -41,8 +50,9 @@ AACLIP_API aaclip_status aaclip_model_options_init_sized(aaclip_model_options *o
  * Opens a CLIP checkpoint: OpenAI TorchScript or state dict, Hugging Face (.bin, .safetensors or
  * folder), open_clip (file or folder), the library's own safetensors or bundle. The type is taken
  * from the content. Weights are mapped; each tower is prepared when it is first used.
- * `options` may be NULL. Errors: NOT_FOUND, IO, FORMAT, UNSUPPORTED (ResNet CLIP, precision that
- * the backend lacks), OUT_OF_MEMORY. On failure *model is NULL. Close with aaclip_model_close.
+ * `options` may be NULL. Errors: NOT_FOUND (file or packed_folder), IO, FORMAT, UNSUPPORTED (ResNet
+ * CLIP, precision that the backend lacks), OUT_OF_MEMORY. On failure *model is NULL. Close with
+ * aaclip_model_close.
  */
 AACLIP_API aaclip_status aaclip_model_open(aaclip_model **model, const char *path,
                                            const aaclip_model_options *options);

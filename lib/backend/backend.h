@@ -199,7 +199,23 @@ typedef struct aac_weight {
     bool bias;
     bool in_place; /* reads the tensors that it was packed from; else it has a copy */
     bool quantized;
+    bool adopted; /* its matrix and vectors lie in memory of the caller */
 } aac_weight;
+
+#define AAC_WEIGHT_PIECES 4
+#define AAC_LAYOUT_TEXT   640
+
+/* A packed weight as bytes that may be kept in a file and shared by processes. */
+typedef struct aac_weight_image {
+    /* All that the meaning of the bytes depends on: backend, version, instruction set, precision,
+     * shape, blocks. Bytes that were packed under one text are read under the same one only. */
+    char layout[AAC_LAYOUT_TEXT];
+    struct {
+        const void *data; /* 64-byte aligned */
+        size_t size;
+    } pieces[AAC_WEIGHT_PIECES];
+    int count;
+} aac_weight_image;
 
 /* Adam as PyTorch has it: m = b1 m + (1 - b1) g, v = b2 v + (1 - b2) g^2,
  * y -= rate / (1 - b1^step) * m / (sqrt(v) / sqrt(1 - b2^step) + epsilon). */
@@ -285,6 +301,18 @@ struct aac_backend {
     aaclip_status (*repack)(aac_weight *weight, const aac_tensor *parts,
                             const aac_tensor *bias_parts, int part_count, aac_dtype type);
     void (*weight_free)(aac_weight *weight);
+    /*
+     * The weight's own memory, as long as it lives. A count of 0: it has none that could be kept.
+     * NULL: no weight of this backend can.
+     */
+    void (*weight_image)(const aac_weight *weight, aac_weight_image *image);
+    /*
+     * A weight for the linear operation `desc` upon the pieces of an image, which must outlive it,
+     * without a copy. When layout or sizes are not those that `pack` would make now, *weight is
+     * NULL and there is no error.
+     */
+    aaclip_status (*adopt)(aac_weight **weight, const aac_op_desc *desc,
+                           const aac_weight_image *image);
 };
 
 extern const aac_backend aac_backend_reference;
@@ -321,9 +349,22 @@ aaclip_status aac_dispatch_pack(const aac_dispatch *dispatch, aac_weight **weigh
 aaclip_status aac_dispatch_repack(const aac_dispatch *dispatch, aac_weight **weight,
                                   const aac_tensor *parts, const aac_tensor *bias_parts,
                                   int part_count, aac_dtype type);
+/* The operation that aac_dispatch_pack packs for: rows, y and activation say nothing. */
+aac_op_desc aac_dispatch_describe(const aac_tensor *parts, const aac_tensor *bias_parts,
+                                  int part_count, aac_dtype type);
+/* The weight that aac_dispatch_pack would make, upon the memory of an image; NULL with no error
+ * where the image does not fit. */
+aaclip_status aac_dispatch_adopt(const aac_dispatch *dispatch, aac_weight **weight,
+                                 const aac_op_desc *desc, const aac_weight_image *image);
 
 void aac_plan_free(aac_plan **plan);
 void aac_weight_free(aac_weight **weight);
+
+/* false when it cannot be kept outside of the process. */
+bool aac_weight_get_image(const aac_weight *weight, aac_weight_image *image);
+/* Whether `found` has layout and sizes of `own`, but for padding up to the alignment, and its
+ * pieces are aligned. */
+bool aac_weight_image_fits(const aac_weight_image *own, const aac_weight_image *found);
 
 /* Bytes that suffice for each of the plans; those that are NULL need none. */
 size_t aac_largest_scratch(const aac_plan *const *plans, size_t count);

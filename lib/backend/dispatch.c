@@ -8,6 +8,7 @@
 #include "backend/profiler.h"
 #include "backend/work.h"
 #include "core/error.h"
+#include "core/memory.h"
 #include "core/threads.h"
 
 /*
@@ -174,10 +175,26 @@ static aaclip_status pack_with(const aac_backend *backend, aac_weight **weight,
                                const aac_tensor *parts, const aac_tensor *bias_parts,
                                int part_count, aac_dtype type, int threads)
 {
-    if (*weight && backend->repack && type != AAC_I8)
+    if (*weight && !(*weight)->adopted && backend->repack && type != AAC_I8)
         return backend->repack(*weight, parts, bias_parts, part_count, type);
     aac_weight_free(weight);
     return backend->pack(weight, parts, bias_parts, part_count, type, threads);
+}
+
+aac_op_desc aac_dispatch_describe(const aac_tensor *parts, const aac_tensor *bias_parts,
+                                  int part_count, aac_dtype type)
+{
+    bool quantized = type == AAC_I8;
+    aac_op_desc desc = {.op = AAC_OP_LINEAR,
+                        .linear = {.rows = 1,
+                                   .inputs = parts[0].shape[1],
+                                   .x = quantized ? AAC_F32 : type,
+                                   .y = quantized ? AAC_F32 : type,
+                                   .bias = bias_parts != NULL,
+                                   .quantized = quantized}};
+    for (int i = 0; i < part_count; i++)
+        desc.linear.outputs += parts[i].shape[0];
+    return desc;
 }
 
 aaclip_status aac_dispatch_pack(const aac_dispatch *dispatch, aac_weight **weight,
@@ -192,22 +209,46 @@ aaclip_status aac_dispatch_repack(const aac_dispatch *dispatch, aac_weight **wei
                                   const aac_tensor *parts, const aac_tensor *bias_parts,
                                   int part_count, aac_dtype type)
 {
-    bool quantized = type == AAC_I8;
-    aac_op_desc desc = {.op = AAC_OP_LINEAR,
-                        .linear = {.rows = 1,
-                                   .inputs = parts[0].shape[1],
-                                   .x = quantized ? AAC_F32 : type,
-                                   .y = quantized ? AAC_F32 : type,
-                                   .bias = bias_parts != NULL,
-                                   .quantized = quantized}};
-    for (int i = 0; i < part_count; i++)
-        desc.linear.outputs += parts[i].shape[0];
+    const aac_op_desc desc = aac_dispatch_describe(parts, bias_parts, part_count, type);
     int threads = aac_op_is_small(&desc, 1) ? 1 : dispatch->threads;
     aac_team previous = aac_threads_set(threads);
     aaclip_status status = pack_with(aac_dispatch_choose(dispatch, &desc), weight, parts,
                                      bias_parts, part_count, type, threads);
     aac_threads_restore(previous);
     return status;
+}
+
+aaclip_status aac_dispatch_adopt(const aac_dispatch *dispatch, aac_weight **weight,
+                                 const aac_op_desc *desc, const aac_weight_image *image)
+{
+    const aac_backend *backend = aac_dispatch_choose(dispatch, desc);
+    *weight = NULL;
+    if (!backend->adopt)
+        return AACLIP_OK;
+    /* as for packing: oneDNN chooses a layout for a number of threads */
+    aac_team previous = aac_threads_set(aac_op_is_small(desc, 1) ? 1 : dispatch->threads);
+    aaclip_status status = backend->adopt(weight, desc, image);
+    aac_threads_restore(previous);
+    return status;
+}
+
+bool aac_weight_get_image(const aac_weight *weight, aac_weight_image *image)
+{
+    *image = (aac_weight_image){0};
+    if (weight->backend->weight_image)
+        weight->backend->weight_image(weight, image);
+    return image->count > 0;
+}
+
+bool aac_weight_image_fits(const aac_weight_image *own, const aac_weight_image *found)
+{
+    bool fits =
+        own->count > 0 && found->count == own->count && strcmp(own->layout, found->layout) == 0;
+    for (int i = 0; fits && i < own->count; i++)
+        fits = found->pieces[i].size >= own->pieces[i].size &&
+               found->pieces[i].size - own->pieces[i].size < AAC_ALIGNMENT &&
+               (uintptr_t)found->pieces[i].data % AAC_ALIGNMENT == 0;
+    return fits;
 }
 
 void aac_plan_free(aac_plan **plan)

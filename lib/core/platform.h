@@ -19,6 +19,7 @@
 typedef struct aac_mapping {
     const unsigned char *data;
     size_t size;
+    int64_t changed; /* when the file was written last, in the system's own count */
 } aac_mapping;
 
 /* Errors name the path: NOT_FOUND, IO; a directory is an IO error. */
@@ -39,6 +40,8 @@ aac_path_kind aac_path_kind_of(const char *path);
 bool aac_is_separator(char c);
 /* Whether it begins at the root, on Windows at a drive or a share, and is joined to no folder. */
 bool aac_path_is_absolute(const char *path);
+/* From the root, without "." and ".."; NULL when that fails. For aac_free. */
+char *aac_path_resolve(const char *path);
 /* The part behind the last separator. */
 const char *aac_path_name(const char *path);
 

@@ -205,6 +205,22 @@ void aac_tensor_file_release(const aac_tensor_file *file)
     aac_mapping_release(file->mapping.data, file->mapping.size);
 }
 
+size_t aac_tensor_file_size(const aac_tensor_file *file)
+{
+    return file->mapping.size;
+}
+
+int64_t aac_tensor_file_changed(const aac_tensor_file *file)
+{
+    return file->mapping.changed;
+}
+
+void aac_tensor_file_prefetch(const aac_tensor_file *file)
+{
+    aac_prefer_large_pages((void *)file->mapping.data, file->mapping.size);
+    aac_mapping_prefetch(&file->mapping);
+}
+
 const char *aac_tensor_file_path(const aac_tensor_file *file)
 {
     return file->path;

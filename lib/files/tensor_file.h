@@ -31,6 +31,12 @@ void aac_tensor_file_close(aac_tensor_file **file);
 /* What was read so far may leave memory; it comes back when it is read again. Any thread. */
 void aac_tensor_file_release(const aac_tensor_file *file);
 
+/* Bytes of the file, and when it was written last (core/platform.h). */
+size_t aac_tensor_file_size(const aac_tensor_file *file);
+int64_t aac_tensor_file_changed(const aac_tensor_file *file);
+/* All of it will be read soon, from large pages where the system has such for files. */
+void aac_tensor_file_prefetch(const aac_tensor_file *file);
+
 const char *aac_tensor_file_path(const aac_tensor_file *file);
 aac_tensor_file_kind aac_tensor_file_get_kind(const aac_tensor_file *file);
 

@@ -202,6 +202,7 @@ static aaclip_status read_text(aaclip_adapters *adapters, const aac_tensor_file 
         return status;
     adapters->text.projection_count = 1;
     adapters->text.present = true;
+    adapters->text.file = file;
     adapters->config.text_adapter_layers = layers;
     if (!bottleneck && !known)
         adapters->config.text_projection_activation = activation;
@@ -288,6 +289,7 @@ static aaclip_status read_image(aaclip_adapters *adapters, const aac_tensor_file
     if (status)
         return status;
     adapters->image.present = true;
+    adapters->image.file = file;
     adapters->config.image_adapter_layers = layers;
     if (!bottleneck && (!known || adapters->config.profile == AACLIP_PROFILE_PUBLISHED))
         adapters->config.image_projection_activation = activation;
@@ -394,29 +396,50 @@ static void unpack_tower(aac_adapter_tower *tower)
     for (uint32_t i = 0; i < tower->projection_count; i++)
         aac_weight_free(&tower->projections[i].weight);
     aac_weight_free(&tower->detection.weight);
+    aac_tensor_file_close(&tower->packed);
 }
 
-static aaclip_status pack_one(aac_weight **weight, const aac_tensor *tensor,
-                              const aaclip_model *model)
+static aaclip_status pack_one(aac_weight **weight, const aac_tensor *tensor, aac_packer *packer,
+                              aac_dtype type)
 {
-    return tensor->data ? aac_dispatch_pack(aac_model_dispatch(model), weight, tensor, NULL, 1,
-                                            aac_model_type(model))
-                        : AACLIP_OK;
+    return tensor->data ? aac_packer_pack(packer, weight, tensor, NULL, 1, type) : AACLIP_OK;
 }
 
-aaclip_status aac_adapter_tower_pack(aac_adapter_tower *tower, const aaclip_model *model)
+static aaclip_status pack_tower(aac_adapter_tower *tower, aac_packer *packer, aac_dtype type)
 {
     aaclip_status status = AACLIP_OK;
-    unpack_tower(tower);
     for (uint32_t i = 0; !status && i < tower->layer_count; i++) {
-        status = pack_one(&tower->layers[i].first, &tower->layers[i].first_tensor, model);
+        status = pack_one(&tower->layers[i].first, &tower->layers[i].first_tensor, packer, type);
         if (!status)
-            status = pack_one(&tower->layers[i].second, &tower->layers[i].second_tensor, model);
+            status =
+                pack_one(&tower->layers[i].second, &tower->layers[i].second_tensor, packer, type);
     }
     for (uint32_t i = 0; !status && i < tower->projection_count; i++)
-        status = pack_one(&tower->projections[i].weight, &tower->projections[i].tensor, model);
+        status =
+            pack_one(&tower->projections[i].weight, &tower->projections[i].tensor, packer, type);
     if (!status)
-        status = pack_one(&tower->detection.weight, &tower->detection.tensor, model);
+        status = pack_one(&tower->detection.weight, &tower->detection.tensor, packer, type);
+    return status ? status : aac_packer_finish(packer, &tower->packed);
+}
+
+/* Only what came from a file is kept: trained ones change. */
+aaclip_status aac_adapter_tower_pack(aac_adapter_tower *tower, const aaclip_model *model)
+{
+    const int64_t samples = 64;
+    aac_packer packer = {.dispatch = aac_model_dispatch(model)};
+    aac_dtype type = aac_model_type(model);
+    aaclip_status status = AACLIP_OK;
+    unpack_tower(tower);
+    if (tower->present && tower->file)
+        status =
+            aac_model_open_packer(model, &packer, tower->file,
+                                  tower->detection.tensor.data ? "adapters-image" : "adapters-text",
+                                  type, aac_adapter_tower_fingerprint(tower, samples));
+    if (!status)
+        status = pack_tower(tower, &packer, type);
+    if (status)
+        unpack_tower(tower);
+    aac_packer_close(&packer);
     return status;
 }
 
@@ -426,19 +449,24 @@ static void clear_tower(aac_adapter_tower *tower)
     aac_free(tower->layers);
 }
 
+uint64_t aac_adapter_tower_fingerprint(const aac_adapter_tower *tower, int64_t samples)
+{
+    aac_fingerprint fingerprint = aac_fingerprint_start();
+    for (uint32_t i = 0; i < tower->layer_count; i++) {
+        aac_fingerprint_tensor(&fingerprint, &tower->layers[i].first_tensor, samples, true);
+        if (tower->layers[i].second_tensor.data)
+            aac_fingerprint_tensor(&fingerprint, &tower->layers[i].second_tensor, samples, true);
+    }
+    for (uint32_t i = 0; i < tower->projection_count; i++)
+        aac_fingerprint_tensor(&fingerprint, &tower->projections[i].tensor, samples, true);
+    if (tower->detection.tensor.data)
+        aac_fingerprint_tensor(&fingerprint, &tower->detection.tensor, samples, true);
+    return fingerprint.value;
+}
+
 uint64_t aac_adapter_tower_text_fingerprint(const aac_adapter_tower *text)
 {
-    if (!text->present)
-        return 0;
-    aac_fingerprint fingerprint = aac_fingerprint_start();
-    const int64_t samples = 4096;
-    for (uint32_t i = 0; i < text->layer_count; i++) {
-        aac_fingerprint_tensor(&fingerprint, &text->layers[i].first_tensor, samples, true);
-        if (text->layers[i].second_tensor.data)
-            aac_fingerprint_tensor(&fingerprint, &text->layers[i].second_tensor, samples, true);
-    }
-    aac_fingerprint_tensor(&fingerprint, &text->projections[0].tensor, samples, true);
-    return fingerprint.value;
+    return text->present ? aac_adapter_tower_fingerprint(text, 4096) : 0;
 }
 
 /* A bundle keeps the key of the text adapters that made its cache. */

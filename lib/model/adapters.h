@@ -26,7 +26,9 @@ typedef struct aac_adapter_tower {
     aac_layer_adapter *layers;
     uint32_t projection_count; /* text: 1; image: one a level */
     aac_projection projections[AACLIP_MAX_LEVELS];
-    aac_projection detection; /* image only */
+    aac_projection detection;    /* image only */
+    const aac_tensor_file *file; /* that the tensors came from, if from one */
+    aac_tensor_file *packed;     /* that the packed weights lie in, or NULL */
 } aac_adapter_tower;
 
 const aac_adapter_tower *aac_adapters_text(const aaclip_adapters *adapters);

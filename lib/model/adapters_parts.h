@@ -24,6 +24,8 @@ struct aaclip_adapters {
 
 /* Packs the tower's tensors, again if they were packed before. */
 aaclip_status aac_adapter_tower_pack(aac_adapter_tower *tower, const aaclip_model *model);
+/* Of up to so many values of each tensor. */
+uint64_t aac_adapter_tower_fingerprint(const aac_adapter_tower *tower, int64_t samples);
 uint64_t aac_adapter_tower_text_fingerprint(const aac_adapter_tower *text);
 
 #endif

@@ -14,12 +14,10 @@ static void release(const aac_tensor *parts, int part_count)
                                                    aac_dtype_size(parts[i].dtype));
 }
 
-static aaclip_status pack_mapped(const aac_dispatch *dispatch, aac_weight **weight,
-                                 const aac_tensor *parts, const aac_tensor *bias_parts,
-                                 int part_count, aac_dtype type)
+static aaclip_status pack_mapped(aac_packer *packer, aac_weight **weight, const aac_tensor *parts,
+                                 const aac_tensor *bias_parts, int part_count, aac_dtype type)
 {
-    aaclip_status status =
-        aac_dispatch_repack(dispatch, weight, parts, bias_parts, part_count, type);
+    aaclip_status status = aac_packer_pack(packer, weight, parts, bias_parts, part_count, type);
     if (!status && !(*weight)->in_place)
         release(parts, part_count);
     return status;
@@ -58,21 +56,21 @@ static aaclip_status pack_vectors(aac_block *block, const aac_block_tensors *ten
     return done ? AACLIP_OK : aac_error_memory();
 }
 
-aaclip_status aac_block_pack(aac_block *block, const aac_block_tensors *tensors,
-                             const aac_dispatch *dispatch, aac_dtype type)
+aaclip_status aac_block_pack(aac_block *block, const aac_block_tensors *tensors, aac_packer *packer,
+                             aac_dtype type)
 {
     aaclip_status status = pack_vectors(block, tensors);
     if (!status)
-        status = pack_mapped(dispatch, &block->qkv, tensors->qkv_weight.part,
-                             tensors->qkv_bias.part, tensors->qkv_weight.count, type);
+        status = pack_mapped(packer, &block->qkv, tensors->qkv_weight.part, tensors->qkv_bias.part,
+                             tensors->qkv_weight.count, type);
     if (!status)
         status =
-            pack_mapped(dispatch, &block->out, &tensors->out_weight, &tensors->out_bias, 1, type);
+            pack_mapped(packer, &block->out, &tensors->out_weight, &tensors->out_bias, 1, type);
     if (!status)
-        status = pack_mapped(dispatch, &block->fc, &tensors->fc_weight, &tensors->fc_bias, 1, type);
+        status = pack_mapped(packer, &block->fc, &tensors->fc_weight, &tensors->fc_bias, 1, type);
     if (!status)
-        status = pack_mapped(dispatch, &block->proj, &tensors->proj_weight, &tensors->proj_bias, 1,
-                             type);
+        status =
+            pack_mapped(packer, &block->proj, &tensors->proj_weight, &tensors->proj_bias, 1, type);
     return status;
 }
 

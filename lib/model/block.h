@@ -5,6 +5,7 @@
 #include "backend/backend.h"
 #include "core/workspace.h"
 #include "files/checkpoint.h"
+#include "model/packed.h"
 
 /* Frozen weights of a block, packed for the backend: `type` is that of the operands, or AAC_I8.
  * Zeros: nothing is packed yet. */
@@ -15,8 +16,8 @@ typedef struct aac_block {
 
 /* Another block of the same tower that is packed there gives its memory. What the backend copied of
  * a mapped file may leave memory, so that a tower is never there twice. */
-aaclip_status aac_block_pack(aac_block *block, const aac_block_tensors *tensors,
-                             const aac_dispatch *dispatch, aac_dtype type);
+aaclip_status aac_block_pack(aac_block *block, const aac_block_tensors *tensors, aac_packer *packer,
+                             aac_dtype type);
 void aac_block_clear(aac_block *block);
 /* What the backend reads in place may leave memory, too, until the block is run again. */
 void aac_block_release(const aac_block *block, const aac_block_tensors *tensors);

@@ -3,8 +3,8 @@
 void aac_block_stream_init(aac_block_stream *stream, const aac_block_tensors *tensors,
                            const aac_dispatch *dispatch, aac_dtype type)
 {
-    *stream =
-        (aac_block_stream){.tensors = tensors, .dispatch = dispatch, .type = type, .index = -1};
+    *stream = (aac_block_stream){
+        .tensors = tensors, .packer.dispatch = dispatch, .type = type, .index = -1};
 }
 
 aaclip_status aac_block_stream_get(aac_block_stream *stream, int64_t index, const aac_block **block)
@@ -16,8 +16,7 @@ aaclip_status aac_block_stream_get(aac_block_stream *stream, int64_t index, cons
     if (stream->index >= 0)
         aac_block_release(&stream->block, &stream->tensors[stream->index]);
     stream->index = -1;
-    status =
-        aac_block_pack(&stream->block, &stream->tensors[index], stream->dispatch, stream->type);
+    status = aac_block_pack(&stream->block, &stream->tensors[index], &stream->packer, stream->type);
     if (!status)
         stream->index = index;
     return status;

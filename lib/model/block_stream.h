@@ -7,7 +7,7 @@
 
 typedef struct aac_block_stream {
     const aac_block_tensors *tensors; /* of all blocks; they outlive the stream */
-    const aac_dispatch *dispatch;
+    aac_packer packer;                /* keeps nothing */
     aac_dtype type;
     int64_t index; /* of the block that is packed; -1: none */
     aac_block block;

@@ -20,6 +20,7 @@ struct aaclip_model {
     aac_dtype type;
     uint64_t vision_fingerprint, text_fingerprint;
     char fingerprint[40];
+    char *packed_folder;
     aac_mutex *mutex; /* guards what follows */
     aac_vision_tower *vision;
     int block_users; /* of the image tower's blocks */
@@ -146,6 +147,18 @@ static void log_backends(const aaclip_model *model)
                 aaclip_model_operation_backend(model, aac_op_name((aac_op)op)));
 }
 
+static aaclip_status keep_folder(aaclip_model *model, const char *folder)
+{
+    if (!folder)
+        return AACLIP_OK;
+    if (aac_path_kind_of(folder) != AAC_PATH_DIRECTORY)
+        return aac_error(
+            AACLIP_ERROR_NOT_FOUND,
+            "aaclip_model_options.packed_folder: expected a folder, found none at '%s'", folder);
+    model->packed_folder = aac_strdup(folder);
+    return model->packed_folder ? AACLIP_OK : aac_error_memory();
+}
+
 static aaclip_status open_parts(aaclip_model *model, const char *path,
                                 const aaclip_model_options *options)
 {
@@ -155,7 +168,9 @@ static aaclip_status open_parts(aaclip_model *model, const char *path,
     model->mutex = aac_mutex_new();
     if (!model->mutex)
         return aac_error_memory();
-    aaclip_status status = aac_dispatch_open(&model->dispatch, options->backend, threads);
+    aaclip_status status = keep_folder(model, options->packed_folder);
+    if (!status)
+        status = aac_dispatch_open(&model->dispatch, options->backend, threads);
     if (!status)
         status = aac_checkpoint_open(&model->checkpoint, path);
     if (!status)
@@ -213,6 +228,7 @@ void aaclip_model_close(aaclip_model **handle)
     aac_text_tower_free(&model->text, model->checkpoint);
     aac_checkpoint_close(&model->checkpoint);
     aac_mutex_free(model->mutex);
+    aac_free(model->packed_folder);
     aac_free(model);
 }
 
@@ -246,6 +262,49 @@ uint64_t aac_model_text_fingerprint(const aaclip_model *model)
     return model->text_fingerprint;
 }
 
+aaclip_status aac_model_open_packer(const aaclip_model *model, aac_packer *packer,
+                                    const aac_tensor_file *source, const char *part, aac_dtype type,
+                                    uint64_t fingerprint)
+{
+    aaclip_precision precision = type == AAC_I8     ? AACLIP_PRECISION_INT8
+                                 : type == AAC_BF16 ? AACLIP_PRECISION_BF16
+                                                    : AACLIP_PRECISION_F32;
+    const aac_packer_setup setup = {
+        .dispatch = &model->dispatch,
+        .folder = model->packed_folder,
+        .source = source,
+        .part = part,
+        .precision = aaclip_precision_name(precision),
+        .fingerprint = fingerprint,
+    };
+    return aac_packer_open(packer, &setup);
+}
+
+static aaclip_status pack_vision_blocks(aaclip_model *model)
+{
+    if (model->vision->blocks)
+        return AACLIP_OK;
+    aac_packer packer;
+    aac_dtype type = aac_model_block_type(model);
+    aaclip_status status = aac_model_open_packer(model, &packer, model->checkpoint->file, "image",
+                                                 type, model->vision_fingerprint);
+    if (!status)
+        status = aac_vision_tower_pack_blocks(model->vision, model->checkpoint, &packer, type);
+    aac_packer_close(&packer);
+    return status;
+}
+
+static aaclip_status pack_text(aaclip_model *model)
+{
+    aac_packer packer;
+    aaclip_status status = aac_model_open_packer(model, &packer, model->checkpoint->file, "text",
+                                                 model->type, model->text_fingerprint);
+    if (!status)
+        status = aac_text_tower_new(&model->text, model->checkpoint, &packer, model->type);
+    aac_packer_close(&packer);
+    return status;
+}
+
 aaclip_status aac_model_acquire_vision(const aaclip_model *model, bool blocks,
                                        const aac_vision_tower **tower)
 {
@@ -255,8 +314,7 @@ aaclip_status aac_model_acquire_vision(const aaclip_model *model, bool blocks,
     if (!own->vision)
         status = aac_vision_tower_new(&own->vision, own->checkpoint, &own->dispatch, own->type);
     if (!status && blocks)
-        status = aac_vision_tower_pack_blocks(own->vision, own->checkpoint, &own->dispatch,
-                                              aac_model_block_type(own));
+        status = pack_vision_blocks(own);
     if (!status && !blocks && !own->block_users)
         aac_vision_tower_free_blocks(own->vision, own->checkpoint);
     if (!status && blocks)
@@ -285,7 +343,7 @@ aaclip_status aac_model_acquire_text(const aaclip_model *model, const aac_text_t
     aac_mutex_lock(own->mutex);
     aaclip_status status = AACLIP_OK;
     if (!own->text)
-        status = aac_text_tower_new(&own->text, own->checkpoint, &own->dispatch, own->type);
+        status = pack_text(own);
     if (!status)
         own->text_users++;
     *tower = own->text;

@@ -13,6 +13,7 @@ typedef struct aac_vision_tower {
     float *ln_pre_gain, *ln_pre_bias;   // (width)
     float *ln_post_gain, *ln_post_bias; // (width)
     aac_weight *projection;             // (embedding, width)
+    aac_tensor_file *packed;            /* that the blocks lie in; NULL: in memory of their own */
 } aac_vision_tower;
 
 typedef struct aac_text_tower {
@@ -20,6 +21,7 @@ typedef struct aac_text_tower {
     float *position;                      // (context, width)
     float *ln_final_gain, *ln_final_bias; // (width)
     aac_weight *projection;               // (embedding, width)
+    aac_tensor_file *packed;              /* that all weights lie in; NULL as above */
 } aac_text_tower;
 
 aaclip_model *aac_model_retain(const aaclip_model *model);
@@ -32,6 +34,11 @@ aac_dtype aac_model_block_type(const aaclip_model *model);
 /* Keys of the frozen weights. The text key of a bundle is that of the tower left behind. */
 uint64_t aac_model_vision_fingerprint(const aaclip_model *model);
 uint64_t aac_model_text_fingerprint(const aaclip_model *model);
+
+/* For tensors of `source`, packed as `type` and kept as `part` if the options name a folder. */
+aaclip_status aac_model_open_packer(const aaclip_model *model, aac_packer *packer,
+                                    const aac_tensor_file *source, const char *part, aac_dtype type,
+                                    uint64_t fingerprint);
 
 /*
  * Packs the image tower at the first call and keeps it for the next one when the last user gives it

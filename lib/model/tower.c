@@ -4,14 +4,14 @@
 #include "core/memory.h"
 
 static aaclip_status pack_blocks(aac_block **out, const aac_block_tensors *tensors, int64_t count,
-                                 const aac_dispatch *dispatch, aac_dtype type)
+                                 aac_packer *packer, aac_dtype type)
 {
     aac_block *blocks = *out = aac_calloc((size_t)count, sizeof *blocks);
     if (!blocks)
         return aac_error_memory();
     aaclip_status status = AACLIP_OK;
     for (int64_t i = 0; !status && i < count; i++)
-        status = aac_block_pack(&blocks[i], &tensors[i], dispatch, type);
+        status = aac_block_pack(&blocks[i], &tensors[i], packer, type);
     return status;
 }
 
@@ -24,19 +24,19 @@ static void free_blocks(aac_block *blocks, int64_t count)
 
 /* CLIP stores projections (width, embedding), to be used as x @ projection. */
 static aaclip_status pack_projection(aac_weight **weight, const aac_tensor *projection,
-                                     const aac_dispatch *dispatch, aac_dtype type)
+                                     aac_packer *packer, aac_dtype type)
 {
     aac_tensor transposed = *projection;
     transposed.shape[0] = projection->shape[1];
     transposed.shape[1] = projection->shape[0];
     transposed.stride[0] = projection->stride[1];
     transposed.stride[1] = projection->stride[0];
-    return aac_dispatch_pack(dispatch, weight, &transposed, NULL, 1, type);
+    return aac_packer_pack(packer, weight, &transposed, NULL, 1, type);
 }
 
 /* (width, 3, patch, patch) as (width, 3 * patch * patch). */
 static aaclip_status pack_patches(aac_weight **weight, const aac_tensor *convolution,
-                                  const aac_dispatch *dispatch, aac_dtype type)
+                                  aac_packer *packer, aac_dtype type)
 {
     int64_t width = convolution->shape[0], columns = aac_tensor_elements(convolution) / width;
     float *copy = NULL;
@@ -50,7 +50,7 @@ static aaclip_status pack_patches(aac_weight **weight, const aac_tensor *convolu
     matrix.rank = 2;
     matrix.shape[1] = matrix.stride[0] = columns;
     matrix.stride[1] = 1;
-    aaclip_status status = aac_dispatch_pack(dispatch, weight, &matrix, NULL, 1, type);
+    aaclip_status status = aac_packer_pack(packer, weight, &matrix, NULL, 1, type);
     aac_free(copy);
     return status;
 }
@@ -60,7 +60,7 @@ void aac_vision_tower_free(aac_vision_tower **out, const aac_checkpoint *checkpo
     aac_vision_tower *tower = *out;
     if (!tower)
         return;
-    free_blocks(tower->blocks, checkpoint->vision.layers);
+    aac_vision_tower_free_blocks(tower, checkpoint);
     aac_weight_free(&tower->patch);
     aac_weight_free(&tower->projection);
     aac_free(tower->ln_pre_gain);
@@ -74,6 +74,7 @@ void aac_vision_tower_free(aac_vision_tower **out, const aac_checkpoint *checkpo
 aaclip_status aac_vision_tower_new(aac_vision_tower **out, const aac_checkpoint *checkpoint,
                                    const aac_dispatch *dispatch, aac_dtype type)
 {
+    aac_packer packer = {.dispatch = dispatch}; /* two matrices: packing them takes no time */
     aac_vision_tower *tower = *out = aac_calloc(1, sizeof *tower);
     if (!tower)
         return aac_error_memory();
@@ -85,23 +86,24 @@ aaclip_status aac_vision_tower_new(aac_vision_tower **out, const aac_checkpoint 
         tower->ln_pre_gain && tower->ln_pre_bias && tower->ln_post_gain && tower->ln_post_bias;
     aaclip_status status = vectors ? AACLIP_OK : aac_error_memory();
     if (!status)
-        status = pack_patches(&tower->patch, &checkpoint->patch_weight, dispatch, type);
+        status = pack_patches(&tower->patch, &checkpoint->patch_weight, &packer, type);
     if (!status)
-        status =
-            pack_projection(&tower->projection, &checkpoint->vision_projection, dispatch, type);
+        status = pack_projection(&tower->projection, &checkpoint->vision_projection, &packer, type);
     if (status)
         aac_vision_tower_free(out, checkpoint);
     return status;
 }
 
 aaclip_status aac_vision_tower_pack_blocks(aac_vision_tower *tower,
-                                           const aac_checkpoint *checkpoint,
-                                           const aac_dispatch *dispatch, aac_dtype type)
+                                           const aac_checkpoint *checkpoint, aac_packer *packer,
+                                           aac_dtype type)
 {
     if (tower->blocks)
         return AACLIP_OK;
     aaclip_status status = pack_blocks(&tower->blocks, checkpoint->vision_blocks,
-                                       checkpoint->vision.layers, dispatch, type);
+                                       checkpoint->vision.layers, packer, type);
+    if (!status)
+        status = aac_packer_finish(packer, &tower->packed);
     if (status)
         aac_vision_tower_free_blocks(tower, checkpoint);
     return status;
@@ -111,6 +113,7 @@ void aac_vision_tower_free_blocks(aac_vision_tower *tower, const aac_checkpoint 
 {
     free_blocks(tower->blocks, checkpoint->vision.layers);
     tower->blocks = NULL;
+    aac_tensor_file_close(&tower->packed);
 }
 
 void aac_text_tower_free(aac_text_tower **out, const aac_checkpoint *checkpoint)
@@ -123,12 +126,13 @@ void aac_text_tower_free(aac_text_tower **out, const aac_checkpoint *checkpoint)
     aac_free(tower->position);
     aac_free(tower->ln_final_gain);
     aac_free(tower->ln_final_bias);
+    aac_tensor_file_close(&tower->packed);
     aac_free(tower);
     *out = NULL;
 }
 
 aaclip_status aac_text_tower_new(aac_text_tower **out, const aac_checkpoint *checkpoint,
-                                 const aac_dispatch *dispatch, aac_dtype type)
+                                 aac_packer *packer, aac_dtype type)
 {
     aac_text_tower *tower = *out = aac_calloc(1, sizeof *tower);
     if (!tower)
@@ -139,10 +143,12 @@ aaclip_status aac_text_tower_new(aac_text_tower **out, const aac_checkpoint *che
     bool vectors = tower->position && tower->ln_final_gain && tower->ln_final_bias;
     aaclip_status status = vectors ? AACLIP_OK : aac_error_memory();
     if (!status)
-        status = pack_projection(&tower->projection, &checkpoint->text_projection, dispatch, type);
+        status = pack_projection(&tower->projection, &checkpoint->text_projection, packer, type);
     if (!status)
         status = pack_blocks(&tower->blocks, checkpoint->text_blocks, checkpoint->text.layers,
-                             dispatch, type);
+                             packer, type);
+    if (!status)
+        status = aac_packer_finish(packer, &tower->packed);
     if (status)
         aac_text_tower_free(out, checkpoint);
     return status;

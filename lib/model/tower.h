@@ -1,4 +1,4 @@
-/* Packs a checkpoint's towers for a backend. */
+/* Packs a checkpoint's towers for a backend, or takes them as they were packed before. */
 #ifndef AAC_MODEL_TOWER_H
 #define AAC_MODEL_TOWER_H
 
@@ -10,14 +10,14 @@ aaclip_status aac_vision_tower_new(aac_vision_tower **tower, const aac_checkpoin
 /* Does nothing where they are packed already; on failure there are none. `type` is that of the
  * blocks' weights. */
 aaclip_status aac_vision_tower_pack_blocks(aac_vision_tower *tower,
-                                           const aac_checkpoint *checkpoint,
-                                           const aac_dispatch *dispatch, aac_dtype type);
+                                           const aac_checkpoint *checkpoint, aac_packer *packer,
+                                           aac_dtype type);
 void aac_vision_tower_free_blocks(aac_vision_tower *tower, const aac_checkpoint *checkpoint);
 void aac_vision_tower_free(aac_vision_tower **tower, const aac_checkpoint *checkpoint);
 
 /* On failure everything is freed and *tower is NULL. */
 aaclip_status aac_text_tower_new(aac_text_tower **tower, const aac_checkpoint *checkpoint,
-                                 const aac_dispatch *dispatch, aac_dtype type);
+                                 aac_packer *packer, aac_dtype type);
 void aac_text_tower_free(aac_text_tower **tower, const aac_checkpoint *checkpoint);
 
 #endif

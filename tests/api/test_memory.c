@@ -3,6 +3,7 @@
  * it says OUT_OF_MEMORY, leaves NULL handles, no memory and no file. (JSON documents are jansson's
  * and come from malloc.)
  */
+#include <dirent.h>
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stddef.h>
@@ -15,6 +16,7 @@
 #include "failing_heap.h"
 #include "fixture.h"
 #include "scratch.h"
+#include "system.h"
 
 /* How much is opened before the call, by an allocator that never fails. */
 typedef enum test_level { NOTHING, MODEL, ADAPTERS, EMPTY_CACHE, CACHE, DETECTOR } test_level;
@@ -36,7 +38,7 @@ typedef struct test_step {
 
 static char *folder;
 static struct {
-    scratch_file prompts, model, adapters, cache, bundle, out;
+    scratch_file prompts, model, adapters, cache, bundle, packed, out;
 } files;
 
 static void prepare(test_scene *scene, test_level level)
@@ -144,6 +146,57 @@ static aaclip_status call_detect(test_scene *scene)
     aaclip_result result = {.size = sizeof result};
     const aaclip_image_view view = aaclip_image_get_view(scene->all.image);
     return aaclip_detector_detect(scene->detector, &view, "cat", &result);
+}
+
+/* From a bundle to a detector, with packed weights in a folder. */
+static aaclip_status open_packed(test_scene *scene)
+{
+    fixture *all = &scene->all;
+    const char *const paths[] = {files.bundle.path};
+    aaclip_model_options options;
+    aaclip_model_options_init(&options);
+    options.backend = scene->backend;
+    options.precision = AACLIP_PRECISION_INT8;
+    options.threads = 1;
+    options.packed_folder = files.packed.path;
+    aaclip_status status = aaclip_model_open(&all->model, files.bundle.path, &options);
+    if (!status)
+        status = aaclip_adapters_open(&all->adapters, all->model, paths, 1, NULL);
+    if (!status)
+        status =
+            aaclip_text_cache_open(&all->cache, files.bundle.path, all->model, all->adapters, NULL);
+    if (!status)
+        status = new_detector(&scene->detector, all, false);
+    if (status)
+        clear(scene);
+    return status;
+}
+
+/* Files there are whole: none has a temporary name. */
+static void check_packed(void)
+{
+    DIR *listing = opendir(files.packed.path);
+    assert_non_null(listing);
+    for (struct dirent *entry; (entry = readdir(listing));) {
+        const char *end = strrchr(entry->d_name, '.');
+        if (end && end[1])
+            assert_string_equal(end, ".packed");
+    }
+    closedir(listing);
+}
+
+static aaclip_status call_packed(test_scene *scene)
+{
+    aaclip_status status = open_packed(scene);
+    check_packed();
+    return status;
+}
+
+static aaclip_status call_packed_anew(test_scene *scene)
+{
+    assert_int_equal(system_remove(files.packed.path), 0);
+    assert_int_equal(system_make_folder(files.packed.path), 0);
+    return call_packed(scene);
 }
 
 /* A batch that does not fit leaves a detector that detects. */
@@ -384,6 +437,8 @@ static void detection(void **state)
     (void)state;
     const test_step steps[] = {
         {"new", CACHE, call_detector_new, .every_backend = true},
+        {"new, packed", NOTHING, call_packed, .every_backend = true},
+        {"new, to be packed", NOTHING, call_packed_anew, .every_backend = true},
         {"detect", DETECTOR, call_detect, .every_backend = true},
         {"detect a batch", DETECTOR, call_detect_batch, .file = NULL},
         {"detect tiles and regions", DETECTOR, call_detect_tiles, .file = NULL},
@@ -432,7 +487,10 @@ static int make_files(void **state)
     files.adapters = scratch_path(folder, "adapters");
     files.cache = scratch_path(folder, "cache");
     files.bundle = scratch_path(folder, "bundle");
+    files.packed = scratch_path(folder, "packed");
     files.out = scratch_path(folder, "out");
+    if (system_make_folder(files.packed.path) != 0)
+        return -1;
     heap_install();
     scratch_write(files.prompts.path,
                   "{\"normal\": [\"{}\"], \"abnormal\": [\"bad {}\", \"broken {}\"],"

@@ -22,7 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     zip_builder_finish(zip);
     aac_tensor_index index = {0};
     aac_tensor_file_kind kind;
-    const aac_mapping file = {zip->bytes, zip->size};
+    const aac_mapping file = {.data = zip->bytes, .size = zip->size};
     aac_torch_read(&index, &file, &kind);
     free(zip);
     return 0;

@@ -5,7 +5,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     aac_tensor_index index = {0};
-    const aac_mapping file = {data, size};
+    const aac_mapping file = {.data = data, .size = size};
     aac_safetensors_read(&index, &file);
     return 0;
 }

@@ -6,7 +6,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     aac_tensor_index index = {0};
     aac_tensor_file_kind kind;
-    const aac_mapping file = {data, size};
+    const aac_mapping file = {.data = data, .size = size};
     aac_torch_read(&index, &file, &kind);
     return 0;
 }

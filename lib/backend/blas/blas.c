@@ -82,6 +82,21 @@ static void weight_free(aac_weight *weight)
         aac_blas_weight_free(weight);
 }
 
+static void weight_image(const aac_weight *weight, aac_weight_image *image)
+{
+    if (weight->quantized)
+        aac_blas_quantized_image(weight, image);
+    else
+        aac_blas_weight_image(weight, image);
+}
+
+static aaclip_status adopt(aac_weight **weight, const aac_op_desc *desc,
+                           const aac_weight_image *image)
+{
+    return desc->linear.quantized ? aac_blas_adopt_quantized(weight, desc, image)
+                                  : aac_blas_adopt(weight, desc, image);
+}
+
 const aac_backend aac_backend_blas = {
     .name = "blas",
     .available = available,
@@ -90,4 +105,6 @@ const aac_backend aac_backend_blas = {
     .plan_free = plan_free,
     .pack = pack,
     .weight_free = weight_free,
+    .weight_image = weight_image,
+    .adopt = adopt,
 };

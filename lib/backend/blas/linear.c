@@ -1,6 +1,7 @@
 /* Linear layers: one sgemm, then bias and activation over the rows; gradients of matrices. */
 #include <cblas.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "backend/blas/blas.h"
@@ -18,9 +19,50 @@ typedef struct blas_weight {
 void aac_blas_weight_free(aac_weight *base)
 {
     blas_weight *weight = (blas_weight *)base;
-    aac_free(weight->copy);
-    aac_free(weight->bias);
+    if (!base->adopted) {
+        aac_free(weight->copy);
+        aac_free(weight->bias);
+    }
     aac_free(weight);
+}
+
+/* What is read where the file has it needs no other place. */
+void aac_blas_weight_image(const aac_weight *base, aac_weight_image *image)
+{
+    const blas_weight *weight = (const blas_weight *)base;
+    if (base->in_place)
+        return;
+    snprintf(image->layout, sizeof image->layout, "blas f32 %lldx%lld", (long long)base->outputs,
+             (long long)base->inputs);
+    image->pieces[0].data = weight->matrix;
+    image->pieces[0].size = (size_t)(base->outputs * base->inputs) * sizeof *weight->matrix;
+    image->pieces[1].data = weight->bias;
+    image->pieces[1].size = (size_t)base->outputs * sizeof *weight->bias;
+    image->count = base->bias ? 2 : 1;
+}
+
+aaclip_status aac_blas_adopt(aac_weight **out, const aac_op_desc *desc,
+                             const aac_weight_image *image)
+{
+    *out = NULL;
+    blas_weight *weight = aac_calloc(1, sizeof *weight);
+    if (!weight)
+        return aac_error_memory();
+    aac_weight_image own = {0};
+    weight->base = (aac_weight){.backend = &aac_backend_blas,
+                                .inputs = desc->linear.inputs,
+                                .outputs = desc->linear.outputs,
+                                .bias = desc->linear.bias,
+                                .adopted = true};
+    aac_blas_weight_image(&weight->base, &own);
+    if (!aac_weight_image_fits(&own, image)) {
+        aac_blas_weight_free(&weight->base);
+        return AACLIP_OK;
+    }
+    weight->matrix = image->pieces[0].data;
+    weight->bias = desc->linear.bias ? (float *)image->pieces[1].data : NULL;
+    *out = &weight->base;
+    return AACLIP_OK;
 }
 
 /* The part itself when sgemm can read it where it lies. */

@@ -4,6 +4,7 @@
  * its step, and sgemm multiplies those.
  */
 #include <cblas.h>
+#include <stdio.h>
 
 #include "backend/blas/blas.h"
 #include "backend/simd/quantized.h"
@@ -27,9 +28,41 @@ static int64_t panel_of(int64_t outputs)
 void aac_blas_quantized_weight_free(aac_weight *base)
 {
     quantized_weight *weight = (quantized_weight *)base;
-    aac_quantized_channels_clear(&weight->channels);
-    aac_free(weight->values);
+    if (!base->adopted) {
+        aac_quantized_channels_clear(&weight->channels);
+        aac_free(weight->values);
+    }
     aac_free(weight);
+}
+
+void aac_blas_quantized_image(const aac_weight *base, aac_weight_image *image)
+{
+    const quantized_weight *weight = (const quantized_weight *)base;
+    snprintf(image->layout, sizeof image->layout, "blas int8 limit %d %lldx%lld",
+             AAC_QUANTIZED_LIMIT, (long long)base->outputs, (long long)base->inputs);
+    image->pieces[0].data = weight->values;
+    image->pieces[0].size = (size_t)(base->outputs * base->inputs);
+    image->count = 1 + aac_quantized_image(&weight->channels, base, 1, image);
+}
+
+aaclip_status aac_blas_adopt_quantized(aac_weight **out, const aac_op_desc *desc,
+                                       const aac_weight_image *image)
+{
+    *out = NULL;
+    quantized_weight *weight = aac_calloc(1, sizeof *weight);
+    if (!weight)
+        return aac_error_memory();
+    aac_weight_image own = {0};
+    weight->base = aac_quantized_adopted(&aac_backend_blas, desc);
+    aac_blas_quantized_image(&weight->base, &own);
+    if (!aac_weight_image_fits(&own, image) ||
+        !aac_quantized_channels_adopt(&weight->channels, &weight->base, 1, image)) {
+        aac_blas_quantized_weight_free(&weight->base);
+        return AACLIP_OK;
+    }
+    weight->values = (int8_t *)image->pieces[0].data;
+    *out = &weight->base;
+    return AACLIP_OK;
 }
 
 aaclip_status aac_blas_pack_quantized(aac_weight **out, const aac_tensor *parts,

@@ -9,7 +9,7 @@
 
 typedef struct onednn_weight {
     aac_weight base;
-    aac_dnnl_layout layout, bias_layout;
+    aac_dnnl_layout layout;
     void *packed;
     float *bias;
 } onednn_weight;
@@ -34,10 +34,23 @@ void aac_onednn_weight_free(aac_weight *base)
 {
     onednn_weight *weight = (onednn_weight *)base;
     aac_dnnl_layout_free(&weight->layout);
-    aac_dnnl_layout_free(&weight->bias_layout);
-    aac_free(weight->packed);
-    aac_free(weight->bias);
+    if (!base->adopted) {
+        aac_free(weight->packed);
+        aac_free(weight->bias);
+    }
     aac_free(weight);
+}
+
+void aac_onednn_weight_image(const aac_weight *base, aac_weight_image *image)
+{
+    const onednn_weight *weight = (const onednn_weight *)base;
+    if (!aac_dnnl_layout_text(&weight->layout, image->layout, sizeof image->layout))
+        return;
+    image->pieces[0].data = weight->packed;
+    image->pieces[0].size = aac_dnnl_layout_size(&weight->layout);
+    image->pieces[1].data = weight->bias;
+    image->pieces[1].size = (size_t)base->outputs * sizeof *weight->bias;
+    image->count = base->bias ? 2 : 1;
 }
 
 /* By way of float32 rows. */
@@ -73,8 +86,7 @@ static aaclip_status allocate(onednn_weight *weight, aac_dtype type)
 {
     int64_t outputs = weight->base.outputs, inputs = weight->base.inputs;
     bool biased = weight->base.bias;
-    if (!aac_dnnl_layout_weights(&weight->layout, inputs, outputs, type) ||
-        (biased && !aac_dnnl_layout_vector(&weight->bias_layout, outputs)))
+    if (!aac_dnnl_layout_weights(&weight->layout, inputs, outputs, type))
         return failure("describe", inputs, outputs);
     weight->packed = aac_alloc(aac_dnnl_layout_size(&weight->layout));
     weight->bias = biased ? aac_alloc((size_t)outputs * sizeof *weight->bias) : NULL;
@@ -105,6 +117,32 @@ aaclip_status aac_onednn_pack(aac_weight **out, const aac_tensor *parts,
     return status;
 }
 
+aaclip_status aac_onednn_adopt(aac_weight **out, const aac_op_desc *desc,
+                               const aac_weight_image *image)
+{
+    *out = NULL;
+    onednn_weight *weight = aac_calloc(1, sizeof *weight);
+    if (!weight)
+        return aac_error_memory();
+    int64_t inputs = desc->linear.inputs, outputs = desc->linear.outputs;
+    aac_weight_image own = {0};
+    weight->base = (aac_weight){.backend = &aac_backend_onednn,
+                                .inputs = inputs,
+                                .outputs = outputs,
+                                .bias = desc->linear.bias,
+                                .adopted = true};
+    if (aac_dnnl_layout_weights(&weight->layout, inputs, outputs, desc->linear.x))
+        aac_onednn_weight_image(&weight->base, &own);
+    if (!aac_weight_image_fits(&own, image)) {
+        aac_onednn_weight_free(&weight->base);
+        return AACLIP_OK;
+    }
+    weight->packed = (void *)image->pieces[0].data;
+    weight->bias = desc->linear.bias ? (float *)image->pieces[1].data : NULL;
+    *out = &weight->base;
+    return AACLIP_OK;
+}
+
 /* How the weight lies that was packed for the layer that goes the other way, and a copy if the
  * product cannot read it so. */
 static bool describe_turned(linear_plan *plan, const aac_op_desc *desc)
@@ -124,7 +162,7 @@ static bool describe_turned(linear_plan *plan, const aac_op_desc *desc)
     done = aac_dnnl_layout_weights(&plan->weights, inputs, outputs, desc->linear.x) &&
            aac_dnnl_reorder_new(&plan->reorder, &plan->packed, &plan->weights);
     size_t bytes = done ? aac_dnnl_layout_size(&plan->weights) : 0;
-    plan->turned = (bytes + AAC_ALIGNMENT - 1) / AAC_ALIGNMENT * AAC_ALIGNMENT;
+    plan->turned = aac_align(bytes);
     return done;
 }
 

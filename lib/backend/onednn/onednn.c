@@ -95,6 +95,21 @@ static void weight_free(aac_weight *weight)
         aac_onednn_weight_free(weight);
 }
 
+static void weight_image(const aac_weight *weight, aac_weight_image *image)
+{
+    if (weight->quantized)
+        aac_onednn_quantized_image(weight, image);
+    else
+        aac_onednn_weight_image(weight, image);
+}
+
+static aaclip_status adopt(aac_weight **weight, const aac_op_desc *desc,
+                           const aac_weight_image *image)
+{
+    return desc->linear.quantized ? aac_onednn_adopt_quantized(weight, desc, image)
+                                  : aac_onednn_adopt(weight, desc, image);
+}
+
 const aac_backend aac_backend_onednn = {
     .name = "onednn",
     .available = available,
@@ -104,4 +119,6 @@ const aac_backend aac_backend_onednn = {
     .pack = pack,
     .repack = aac_onednn_repack,
     .weight_free = weight_free,
+    .weight_image = weight_image,
+    .adopt = adopt,
 };

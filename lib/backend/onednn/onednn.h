@@ -12,6 +12,9 @@ aaclip_status aac_onednn_pack(aac_weight **weight, const aac_tensor *parts,
 aaclip_status aac_onednn_repack(aac_weight *weight, const aac_tensor *parts,
                                 const aac_tensor *bias_parts, int part_count, aac_dtype type);
 void aac_onednn_weight_free(aac_weight *weight);
+void aac_onednn_weight_image(const aac_weight *weight, aac_weight_image *image);
+aaclip_status aac_onednn_adopt(aac_weight **weight, const aac_op_desc *desc,
+                               const aac_weight_image *image);
 
 /* The same of 8-bit integers. */
 aaclip_status aac_onednn_plan_quantized(aac_plan **plan, const aac_op_desc *desc, int threads);
@@ -19,6 +22,9 @@ void aac_onednn_free_quantized(aac_plan *plan);
 aaclip_status aac_onednn_pack_quantized(aac_weight **weight, const aac_tensor *parts,
                                         const aac_tensor *bias_parts, int part_count);
 void aac_onednn_quantized_weight_free(aac_weight *weight);
+void aac_onednn_quantized_image(const aac_weight *weight, aac_weight_image *image);
+aaclip_status aac_onednn_adopt_quantized(aac_weight **weight, const aac_op_desc *desc,
+                                         const aac_weight_image *image);
 
 aaclip_status aac_onednn_plan_attention(aac_plan **plan, const aac_op_desc *desc, int threads);
 void aac_onednn_free_attention(aac_plan *plan);

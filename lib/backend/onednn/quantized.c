@@ -3,6 +3,9 @@
  * by a panel of outputs: one product within one thread, whose sums become floats, with bias and
  * activation, while they are in cache. (oneDNN 2 has no scale for each row in its epilogue.)
  */
+#include <stdio.h>
+#include <string.h>
+
 #include "backend/onednn/onednn.h"
 #include "backend/simd/quantized.h"
 #include "core/error.h"
@@ -56,10 +59,12 @@ static int32_t weight_limit(void)
 void aac_onednn_quantized_weight_free(aac_weight *base)
 {
     quantized_weight *weight = (quantized_weight *)base;
-    aac_quantized_channels_clear(&weight->channels);
     aac_dnnl_layout_free(&weight->panel);
     aac_dnnl_layout_free(&weight->rest);
-    aac_free(weight->packed);
+    if (!base->adopted) {
+        aac_quantized_channels_clear(&weight->channels);
+        aac_free(weight->packed);
+    }
     aac_free(weight);
 }
 
@@ -73,6 +78,13 @@ static bool describe_panels(quantized_weight *weight)
     if (described && outputs >= PANEL)
         weight->panel_bytes = aac_align(aac_dnnl_layout_size(&weight->panel));
     return described;
+}
+
+static size_t packed_size(const quantized_weight *weight)
+{
+    int64_t outputs = weight->base.outputs;
+    size_t rest = outputs % PANEL ? aac_dnnl_layout_size(&weight->rest) : 0;
+    return (size_t)(outputs / PANEL) * weight->panel_bytes + rest;
 }
 
 static bool pack_panel(const quantized_weight *weight, const int8_t *values, int64_t first)
@@ -93,8 +105,7 @@ static aaclip_status pack_panels(quantized_weight *weight, const int8_t *values)
     int64_t inputs = weight->base.inputs, outputs = weight->base.outputs;
     if (!describe_panels(weight))
         return failure("describe", inputs, outputs);
-    size_t rest = outputs % PANEL ? aac_dnnl_layout_size(&weight->rest) : 0;
-    weight->packed = aac_alloc((size_t)(outputs / PANEL) * weight->panel_bytes + rest);
+    weight->packed = aac_alloc(packed_size(weight));
     if (!weight->packed)
         return aac_error_memory();
     for (int64_t first = 0; first < outputs; first += PANEL)
@@ -130,6 +141,52 @@ aaclip_status aac_onednn_pack_quantized(aac_weight **out, const aac_tensor *part
     else
         *out = &weight->base;
     return status;
+}
+
+/* Panels, then what is left of them; either may not be there. */
+static bool layout_text(const quantized_weight *weight, char *text, size_t size)
+{
+    int64_t outputs = weight->base.outputs;
+    int used = snprintf(text, size, "limit %d panel %d ", weight_limit(), PANEL);
+    text += used, size -= (size_t)used;
+    if (outputs >= PANEL && !aac_dnnl_layout_text(&weight->panel, text, size))
+        return false;
+    size -= strlen(text), text += strlen(text);
+    return outputs % PANEL == 0 || aac_dnnl_layout_text(&weight->rest, text, size);
+}
+
+void aac_onednn_quantized_image(const aac_weight *base, aac_weight_image *image)
+{
+    const quantized_weight *weight = (const quantized_weight *)base;
+    if (!layout_text(weight, image->layout, sizeof image->layout))
+        return;
+    image->pieces[0].data = weight->packed;
+    image->pieces[0].size = packed_size(weight);
+    image->count = 1 + aac_quantized_image(&weight->channels, base, 1, image);
+}
+
+aaclip_status aac_onednn_adopt_quantized(aac_weight **out, const aac_op_desc *desc,
+                                         const aac_weight_image *image)
+{
+    *out = NULL;
+    quantized_weight *weight = aac_calloc(1, sizeof *weight);
+    if (!weight)
+        return aac_error_memory();
+    weight->base = aac_quantized_adopted(&aac_backend_onednn, desc);
+    aac_weight_image own = {0};
+    aac_team team = aac_threads_set(1);
+    bool described = describe_panels(weight);
+    aac_threads_restore(team);
+    if (described)
+        aac_onednn_quantized_image(&weight->base, &own);
+    if (!aac_weight_image_fits(&own, image) ||
+        !aac_quantized_channels_adopt(&weight->channels, &weight->base, 1, image)) {
+        aac_onednn_quantized_weight_free(&weight->base);
+        return AACLIP_OK;
+    }
+    weight->packed = (char *)image->pieces[0].data;
+    *out = &weight->base;
+    return AACLIP_OK;
 }
 
 static void quantize_rows(const quantized_plan *plan, const void *x, char *scratch)

@@ -1,5 +1,6 @@
 #include "backend/onednn/shim.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define ONEDNN_3 (DNNL_VERSION_MAJOR >= 3)
@@ -47,6 +48,13 @@ static dnnl_data_type_t native_type(aac_dtype type)
 
 static const int turned_axes[] = {1, 0};
 
+/* Members of a blocked layout; take_apart is false for another kind. */
+typedef struct layout_parts {
+    int rank, blocks, type;
+    uint64_t extra;
+    const int64_t *dims, *padded, *strides, *sizes, *order;
+} layout_parts;
+
 #if ONEDNN_3
 
 typedef const_dnnl_memory_desc_t layout_view;
@@ -87,6 +95,32 @@ bool aac_dnnl_layout_is_plain(const aac_dnnl_layout *layout)
     return dnnl_memory_desc_query(layout->native, dnnl_query_inner_nblks_s32, &blocks) ==
                dnnl_success &&
            blocks == 0;
+}
+
+static const int64_t *query_dims(layout_view layout, dnnl_query_t what)
+{
+    dnnl_dims_t *found = NULL;
+    return dnnl_memory_desc_query(layout, what, &found) == dnnl_success && found ? *found : NULL;
+}
+
+static bool take_apart(layout_view layout, layout_parts *parts)
+{
+    dnnl_format_kind_t kind = dnnl_format_kind_undef;
+    dnnl_data_type_t type = dnnl_data_type_undef;
+    bool known =
+        dnnl_memory_desc_query(layout, dnnl_query_format_kind, &kind) == dnnl_success &&
+        kind == dnnl_blocked &&
+        dnnl_memory_desc_query(layout, dnnl_query_ndims_s32, &parts->rank) == dnnl_success &&
+        dnnl_memory_desc_query(layout, dnnl_query_data_type, &type) == dnnl_success &&
+        dnnl_memory_desc_query(layout, dnnl_query_inner_nblks_s32, &parts->blocks) == dnnl_success;
+    parts->type = type;
+    parts->extra = 0; /* follows from version, instruction set and what is multiplied */
+    parts->dims = query_dims(layout, dnnl_query_dims);
+    parts->padded = query_dims(layout, dnnl_query_padded_dims);
+    parts->strides = query_dims(layout, dnnl_query_strides);
+    parts->sizes = query_dims(layout, dnnl_query_inner_blks);
+    parts->order = query_dims(layout, dnnl_query_inner_idxs);
+    return known && parts->dims && parts->padded && parts->strides && parts->sizes && parts->order;
 }
 
 void aac_dnnl_layout_free(aac_dnnl_layout *layout)
@@ -156,6 +190,15 @@ bool aac_dnnl_layout_is_plain(const aac_dnnl_layout *layout)
            layout->native.format_desc.blocking.inner_nblks == 0;
 }
 
+static bool take_apart(layout_view layout, layout_parts *parts)
+{
+    const dnnl_blocking_desc_t *blocking = &layout->format_desc.blocking;
+    *parts = (layout_parts){layout->ndims,       blocking->inner_nblks, (int)layout->data_type,
+                            layout->extra.flags, layout->dims,          layout->padded_dims,
+                            blocking->strides,   blocking->inner_blks,  blocking->inner_idxs};
+    return layout->format_kind == dnnl_blocked;
+}
+
 void aac_dnnl_layout_free(aac_dnnl_layout *layout)
 {
     memset(layout, 0, sizeof *layout);
@@ -194,6 +237,35 @@ bool aac_dnnl_layout_vector(aac_dnnl_layout *layout, int64_t count)
 {
     const dnnl_dims_t dims = {1, count}, strides = {count, 1};
     return create_strided(layout, 2, dims, dnnl_f32, strides);
+}
+
+static bool append_numbers(char *text, size_t size, const char *what, const int64_t *numbers,
+                           int count)
+{
+    size_t used = strlen(text);
+    used += (size_t)snprintf(text + used, size - used, "%s", what);
+    for (int i = 0; used < size && i < count; i++)
+        used += (size_t)snprintf(text + used, size - used, i ? ",%lld" : " %lld",
+                                 (long long)numbers[i]);
+    return used < size;
+}
+
+bool aac_dnnl_layout_text(const aac_dnnl_layout *layout, char *text, size_t size)
+{
+    const dnnl_version_t *version = dnnl_version();
+    layout_parts parts = {0};
+    if (!take_apart(view(layout), &parts))
+        return false;
+    int used = snprintf(text, size, "onednn %d.%d.%d %s isa %x type %d extra %llx", version->major,
+                        version->minor, version->patch, version->hash ? version->hash : "",
+                        (unsigned)dnnl_get_effective_cpu_isa(), parts.type,
+                        (unsigned long long)parts.extra);
+    return used > 0 && (size_t)used < size &&
+           append_numbers(text, size, " dims", parts.dims, parts.rank) &&
+           append_numbers(text, size, " padded", parts.padded, parts.rank) &&
+           append_numbers(text, size, " strides", parts.strides, parts.rank) &&
+           append_numbers(text, size, " blocks", parts.sizes, parts.blocks) &&
+           append_numbers(text, size, " of", parts.order, parts.blocks);
 }
 
 size_t aac_dnnl_layout_size(const aac_dnnl_layout *layout)

@@ -30,6 +30,9 @@ bool aac_dnnl_layout_weights(aac_dnnl_layout *layout, int64_t inputs, int64_t ou
 bool aac_dnnl_layout_turned(aac_dnnl_layout *layout, const aac_dnnl_layout *from);
 /* Whether elements lie at strides, in no blocks. */
 bool aac_dnnl_layout_is_plain(const aac_dnnl_layout *layout);
+/* oneDNN's version, its instruction set here and the layout in words; false when these do not tell
+ * all, or do not fit. */
+bool aac_dnnl_layout_text(const aac_dnnl_layout *layout, char *text, size_t size);
 size_t aac_dnnl_layout_size(const aac_dnnl_layout *layout);
 void aac_dnnl_layout_free(aac_dnnl_layout *layout);
 

@@ -1,6 +1,7 @@
 /* Linear layers, one dot product after the other. */
 #include <math.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "backend/reference/reference.h"
 #include "core/error.h"
@@ -13,15 +14,66 @@ typedef struct reference_weight {
     float *copy;
     float *bias; // (outputs)
     float *step; // (outputs) of a quantized weight, whose matrix holds integers; else NULL
+    aac_dtype type;
 } reference_weight;
 
 void aac_reference_weight_free(aac_weight *base)
 {
     reference_weight *weight = (reference_weight *)base;
-    aac_free(weight->copy);
-    aac_free(weight->bias);
-    aac_free(weight->step);
+    if (!base->adopted) {
+        aac_free(weight->copy);
+        aac_free(weight->bias);
+        aac_free(weight->step);
+    }
     aac_free(weight);
+}
+
+/* What is read where the file has it needs no other place. */
+void aac_reference_weight_image(const aac_weight *base, aac_weight_image *image)
+{
+    const reference_weight *weight = (const reference_weight *)base;
+    if (base->in_place)
+        return;
+    size_t outputs = (size_t)base->outputs * sizeof(float);
+    snprintf(image->layout, sizeof image->layout, "reference %s %lldx%lld",
+             aac_dtype_name(weight->type), (long long)base->outputs, (long long)base->inputs);
+    image->pieces[image->count].data = weight->matrix;
+    image->pieces[image->count++].size = outputs * (size_t)base->inputs;
+    if (base->bias) {
+        image->pieces[image->count].data = weight->bias;
+        image->pieces[image->count++].size = outputs;
+    }
+    if (base->quantized) {
+        image->pieces[image->count].data = weight->step;
+        image->pieces[image->count++].size = outputs;
+    }
+}
+
+aaclip_status aac_reference_adopt(aac_weight **out, const aac_op_desc *desc,
+                                  const aac_weight_image *image)
+{
+    *out = NULL;
+    reference_weight *weight = aac_calloc(1, sizeof *weight);
+    if (!weight)
+        return aac_error_memory();
+    aac_weight_image own = {0};
+    weight->type = desc->linear.quantized ? AAC_I8 : desc->linear.x;
+    weight->base = (aac_weight){.backend = &aac_backend_reference,
+                                .inputs = desc->linear.inputs,
+                                .outputs = desc->linear.outputs,
+                                .bias = desc->linear.bias,
+                                .quantized = desc->linear.quantized,
+                                .adopted = true};
+    aac_reference_weight_image(&weight->base, &own);
+    if (!aac_weight_image_fits(&own, image)) {
+        aac_reference_weight_free(&weight->base);
+        return AACLIP_OK;
+    }
+    weight->matrix = image->pieces[0].data;
+    weight->bias = desc->linear.bias ? (float *)image->pieces[1].data : NULL;
+    weight->step = desc->linear.quantized ? (float *)image->pieces[image->count - 1].data : NULL;
+    *out = &weight->base;
+    return AACLIP_OK;
 }
 
 static float *stack(const aac_tensor *parts, int part_count)
@@ -98,6 +150,7 @@ aaclip_status aac_reference_pack(aac_weight **out, const aac_tensor *parts,
                                 .inputs = parts[0].shape[1],
                                 .bias = bias_parts != NULL,
                                 .in_place = usable_in_place(parts, part_count, type)};
+    weight->type = type;
     for (int i = 0; i < part_count; i++)
         weight->base.outputs += parts[i].shape[0];
     if (!weight->base.in_place)

@@ -93,4 +93,6 @@ const aac_backend aac_backend_reference = {
     .plan_free = plan_free,
     .pack = aac_reference_pack,
     .weight_free = aac_reference_weight_free,
+    .weight_image = aac_reference_weight_image,
+    .adopt = aac_reference_adopt,
 };

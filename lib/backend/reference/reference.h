@@ -45,6 +45,9 @@ aaclip_status aac_reference_pack(aac_weight **weight, const aac_tensor *parts,
                                  const aac_tensor *bias_parts, int part_count, aac_dtype type,
                                  int threads);
 void aac_reference_weight_free(aac_weight *weight);
+void aac_reference_weight_image(const aac_weight *weight, aac_weight_image *image);
+aaclip_status aac_reference_adopt(aac_weight **weight, const aac_op_desc *desc,
+                                  const aac_weight_image *image);
 
 /* Element `index` of a float32 or bfloat16 array. */
 double aac_reference_get(const void *values, aac_dtype type, int64_t index);

@@ -73,3 +73,46 @@ aaclip_status aac_quantize_matrix(aac_quantized_channels *channels, int8_t **val
     aac_free(floats);
     return done ? AACLIP_OK : aac_error_memory();
 }
+
+int aac_quantized_image(const aac_quantized_channels *channels, const aac_weight *weight, int first,
+                        aac_weight_image *image)
+{
+    const void *const vectors[] = {channels->step, channels->sum, channels->bias};
+    int count = weight->bias ? 3 : 2;
+    for (int i = 0; i < count; i++) {
+        image->pieces[first + i].data = vectors[i];
+        image->pieces[first + i].size = (size_t)weight->outputs * sizeof(float);
+    }
+    return count;
+}
+
+/* A greater sum could overflow when it is multiplied by a row's zero. */
+static bool sums_are_possible(const int32_t *sums, int64_t outputs, int64_t inputs)
+{
+    int64_t most = inputs * AAC_QUANTIZED_LIMIT;
+    bool possible = true;
+    for (int64_t i = 0; possible && i < outputs; i++)
+        possible = sums[i] >= -most && sums[i] <= most;
+    return possible;
+}
+
+bool aac_quantized_channels_adopt(aac_quantized_channels *channels, const aac_weight *weight,
+                                  int first, const aac_weight_image *image)
+{
+    *channels = (aac_quantized_channels){
+        .step = (float *)image->pieces[first].data,
+        .sum = (int32_t *)image->pieces[first + 1].data,
+        .bias = weight->bias ? (float *)image->pieces[first + 2].data : NULL,
+    };
+    return sums_are_possible(channels->sum, weight->outputs, weight->inputs);
+}
+
+aac_weight aac_quantized_adopted(const aac_backend *backend, const aac_op_desc *desc)
+{
+    return (aac_weight){.backend = backend,
+                        .inputs = desc->linear.inputs,
+                        .outputs = desc->linear.outputs,
+                        .bias = desc->linear.bias,
+                        .quantized = true,
+                        .adopted = true};
+}

@@ -26,4 +26,13 @@ aaclip_status aac_quantize_matrix(aac_quantized_channels *channels, int8_t **val
                                   int part_count, int32_t limit);
 void aac_quantized_channels_clear(aac_quantized_channels *channels);
 
+/* Step, sum and bias as the image's pieces from `first` on; returns how many these are. */
+int aac_quantized_image(const aac_quantized_channels *channels, const aac_weight *weight, int first,
+                        aac_weight_image *image);
+/* The way back, for pieces of the right sizes: false when a sum is none of so many integers. */
+bool aac_quantized_channels_adopt(aac_quantized_channels *channels, const aac_weight *weight,
+                                  int first, const aac_weight_image *image);
+/* What all quantized weights upon others' memory have in common. */
+aac_weight aac_quantized_adopted(const aac_backend *backend, const aac_op_desc *desc);
+
 #endif

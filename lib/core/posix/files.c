@@ -13,9 +13,21 @@
 #include <unistd.h>
 
 #include "core/error.h"
+#include "core/memory.h"
 #include "core/platform_parts.h"
 
 static const unsigned char empty_file[1];
+
+/* Nanoseconds since 1970. */
+static int64_t changed_at(const struct stat *info)
+{
+#ifdef __APPLE__
+    const struct timespec *time = &info->st_mtimespec;
+#else
+    const struct timespec *time = &info->st_mtim;
+#endif
+    return (int64_t)time->tv_sec * 1000000000 + time->tv_nsec;
+}
 
 aaclip_status aac_map_file(aac_mapping *mapping, const char *path)
 {
@@ -29,6 +41,7 @@ aaclip_status aac_map_file(aac_mapping *mapping, const char *path)
         close(file);
         return aac_error(AACLIP_ERROR_IO, "%s: expected a regular file", path);
     }
+    mapping->changed = changed_at(&info);
     if (info.st_size == 0) {
         close(file);
         mapping->data = empty_file;
@@ -95,6 +108,14 @@ bool aac_is_separator(char c)
 bool aac_path_is_absolute(const char *path)
 {
     return *path == '/';
+}
+
+char *aac_path_resolve(const char *path)
+{
+    char *resolved = realpath(path, NULL);
+    char *copy = resolved ? aac_strdup(resolved) : NULL;
+    free(resolved);
+    return copy;
 }
 
 aac_folder *aac_folder_open(const char *path)

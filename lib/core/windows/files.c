@@ -18,6 +18,7 @@
 #include <windows.h>
 
 #include "core/error.h"
+#include "core/memory.h"
 #include "core/platform_parts.h"
 
 static int errno_of(DWORD error)
@@ -105,8 +106,12 @@ static const unsigned char empty_file[1];
 static aaclip_status map_handle(aac_mapping *mapping, HANDLE file, const char *path)
 {
     LARGE_INTEGER size;
-    if (!is_regular(file) || !GetFileSizeEx(file, &size))
+    FILETIME changed;
+    if (!is_regular(file) || !GetFileSizeEx(file, &size) ||
+        !GetFileTime(file, NULL, NULL, &changed))
         return aac_error(AACLIP_ERROR_IO, "%s: expected a regular file", path);
+    mapping->changed =
+        (int64_t)((uint64_t)changed.dwHighDateTime << 32 | changed.dwLowDateTime);
     if (size.QuadPart == 0) {
         mapping->data = empty_file; /* the system maps no empty file */
         return AACLIP_OK;
@@ -188,6 +193,24 @@ bool aac_path_is_absolute(const char *path)
     bool drive =
         ((*path >= 'A' && *path <= 'Z') || (*path >= 'a' && *path <= 'z')) && path[1] == ':';
     return drive || aac_is_separator(*path);
+}
+
+/* Links stay: two names of a file are two files to who asks. */
+char *aac_path_resolve(const char *path)
+{
+    wchar_t *wide = widen(path, L"");
+    DWORD length = wide ? GetFullPathNameW(wide, 0, NULL, NULL) : 0;
+    wchar_t *full = length ? calloc(length, sizeof *full) : NULL;
+    char *resolved = NULL;
+    if (full && GetFullPathNameW(wide, length, full, NULL) < length) {
+        int bytes = WideCharToMultiByte(CP_UTF8, 0, full, -1, NULL, 0, NULL, NULL);
+        resolved = bytes > 0 ? aac_alloc((size_t)bytes) : NULL;
+        if (resolved)
+            WideCharToMultiByte(CP_UTF8, 0, full, -1, resolved, bytes, NULL, NULL);
+    }
+    free(full);
+    free(wide);
+    return resolved;
 }
 
 /* The search finds its first name when it is opened. */

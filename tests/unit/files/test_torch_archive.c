@@ -197,13 +197,13 @@ static void damaged_archives_do_no_harm(void **state)
         for (size_t size = 0; size < file.size; size += 1 + size / 64) {
             unsigned char *part = malloc(size + 1);
             memcpy(part, file.data, size);
-            const aac_mapping truncated = {part, size};
+            const aac_mapping truncated = {.data = part, .size = size};
             assert_int_equal(aac_torch_read(&index, &truncated, &kind), AACLIP_ERROR_FORMAT);
             free(part);
         }
         unsigned char *copy = malloc(file.size);
         memcpy(copy, file.data, file.size);
-        const aac_mapping damaged = {copy, file.size};
+        const aac_mapping damaged = {.data = copy, .size = file.size};
         for (size_t at = 0; at < file.size; at++) {
             copy[at] ^= (unsigned char)(1u << at % 8);
             aaclip_status status = aac_torch_read(&index, &damaged, &kind);
@@ -226,7 +226,7 @@ static aaclip_status read_pickle(const void *pickle, size_t size)
     zip_builder_finish(zip);
     aac_tensor_index index = {0};
     aac_tensor_file_kind kind;
-    const aac_mapping file = {zip->bytes, zip->size};
+    const aac_mapping file = {.data = zip->bytes, .size = zip->size};
     aaclip_status status = aac_torch_read(&index, &file, &kind);
     forget(&index);
     free(zip);
@@ -359,7 +359,7 @@ static void numbers_of_the_other_byte_order_are_refused(void **state)
         zip_builder_finish(zip);
         aac_tensor_index index = {0};
         aac_tensor_file_kind kind;
-        const aac_mapping file = {zip->bytes, zip->size};
+        const aac_mapping file = {.data = zip->bytes, .size = zip->size};
         assert_int_equal(aac_torch_read(&index, &file, &kind),
                          i == 0 ? AACLIP_OK : AACLIP_ERROR_UNSUPPORTED);
         free(zip);
@@ -376,13 +376,13 @@ static void archives_have_one_pickle(void **state)
     zip_builder_add(zip, "a/data.pkl", "}.", 2);
     zip_builder_add(zip, "b/data.pkl", "}.", 2);
     zip_builder_finish(zip);
-    const aac_mapping two = {zip->bytes, zip->size};
+    const aac_mapping two = {.data = zip->bytes, .size = zip->size};
     assert_int_equal(aac_torch_read(&index, &two, &kind), AACLIP_ERROR_FORMAT);
     assert_non_null(strstr(aaclip_last_error(), "a/data.pkl and b/data.pkl"));
     memset(zip, 0, sizeof *zip);
     zip_builder_add(zip, "data.pkl", "}.", 2);
     zip_builder_finish(zip);
-    const aac_mapping none = {zip->bytes, zip->size};
+    const aac_mapping none = {.data = zip->bytes, .size = zip->size};
     assert_int_equal(aac_torch_read(&index, &none, &kind), AACLIP_ERROR_FORMAT);
     assert_non_null(strstr(aaclip_last_error(), "without <folder>/data.pkl"));
     free(zip);

@@ -57,6 +57,7 @@ class ModelOptions(Structure):
         ("backend", c_char_p),
         ("precision", c_int),
         ("threads", c_uint),
+        ("packed_folder", c_char_p),
     ]
 
 

@@ -77,12 +77,14 @@ class Model(Handle):
         backend: Optional[str] = None,
         precision: Union[Precision, str, None] = None,
         threads: Optional[int] = None,
+        packed_folder: Optional[Path] = None,
     ) -> None:
         options = s.ModelOptions()
         lib.model_options_init_sized(byref(options), ctypes.sizeof(options))
         chosen = None if precision is None else member(Precision, precision, "precision")
         fields = {"backend": encode_optional(backend, "backend"), "precision": chosen}
-        set_options(options, {**fields, "threads": threads})
+        folder = None if packed_folder is None else encode_path(packed_folder)
+        set_options(options, {**fields, "threads": threads, "packed_folder": folder})
         handle = c_void_p()
         lib.model_open(byref(handle), encode_path(path), byref(options))
         self._adopt(handle)
@@ -95,13 +97,21 @@ class Model(Handle):
         backend: Optional[str] = None,
         precision: Union[Precision, str, None] = None,
         threads: Optional[int] = None,
+        packed_folder: Optional[Path] = None,
     ) -> Model:
         """
         Opens a CLIP checkpoint (OpenAI, Hugging Face, open_clip, the library's own) or a bundle.
         `backend` is one of `aaclip.backends()`, `precision` "f32", "bf16", "auto" or "int8",
-        `threads` how many a call uses; None: the library's default.
+        `threads` how many a call uses; None: the library's default. In `packed_folder`, which must
+        be there, weights are kept as the backend wants them: the next start takes them from there.
         """
-        return cls(path, backend=backend, precision=precision, threads=threads)
+        return cls(
+            path,
+            backend=backend,
+            precision=precision,
+            threads=threads,
+            packed_folder=packed_folder,
+        )
 
     @property
     def info(self) -> ModelInfo:

@@ -1,0 +1,374 @@
+/*
+ * Packed weights in a folder: the same bits with them, made where they are missing, made anew where
+ * they do not fit, whatever stands in their place.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <dirent.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "fixture.h"
+#include "scratch.h"
+#include "system.h"
+
+/* A model with what it keeps: path, backend, precision. */
+typedef struct setting {
+    const char *model, *backend, *folder;
+    aaclip_precision precision;
+} setting;
+
+static aaclip_status try_model(aaclip_model **model, const setting *how)
+{
+    aaclip_model_options options;
+    must(aaclip_model_options_init(&options));
+    options.backend = how->backend;
+    options.precision = how->precision;
+    options.threads = 2;
+    options.packed_folder = how->folder;
+    return aaclip_model_open(model, how->model, &options);
+}
+
+/* From files to a map, both towers, both adapters. */
+static kept_result detect_with(const setting *how)
+{
+    fixture all = {0};
+    must(try_model(&all.model, how));
+    all.adapters = open_adapters(all.model, "document");
+    must(aaclip_text_cache_new(&all.cache, all.model, all.adapters, NULL));
+    must(build_classes(all.cache));
+    must(aaclip_image_open(&all.image, PHOTO));
+    aaclip_detector *detector = make_detector(&all, true);
+    const aaclip_image_view view = aaclip_image_get_view(all.image);
+    const aaclip_result result = detect(detector, &view, "nut");
+    const kept_result kept = keep_result(&result);
+    aaclip_detector_close(&detector);
+    fixture_close(&all);
+    return kept;
+}
+
+static void must_equal(const setting *how, const kept_result *expected)
+{
+    kept_result found = detect_with(how);
+    assert_true(same_bits(expected, &found));
+    free_result(&found);
+}
+
+/* A file's bytes. */
+typedef struct file_bytes {
+    char *data;
+    size_t size;
+} file_bytes;
+
+static file_bytes read_bytes(const char *path)
+{
+    const size_t most = (size_t)16 << 20;
+    file_bytes bytes = {malloc(most), 0};
+    FILE *file = fopen(path, "rb");
+    assert_true(bytes.data && file);
+    bytes.size = fread(bytes.data, 1, most, file);
+    assert_true(bytes.size < most);
+    fclose(file);
+    return bytes;
+}
+
+static void write_bytes(const char *path, const void *data, size_t size)
+{
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(data, 1, size, file), size);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void must_hold(const char *path, const file_bytes *expected)
+{
+    file_bytes found = read_bytes(path);
+    assert_int_equal(found.size, expected->size);
+    assert_memory_equal(found.data, expected->data, expected->size);
+    free(found.data);
+}
+
+/* The one file whose name has this in it. */
+static scratch_file find_file(const char *folder, const char *part)
+{
+    scratch_file found = {""};
+    DIR *listing = opendir(folder);
+    assert_non_null(listing);
+    for (struct dirent *entry; (entry = readdir(listing));)
+        if (strstr(entry->d_name, part)) {
+            assert_string_equal(found.path, "");
+            found = scratch_path(folder, entry->d_name);
+        }
+    closedir(listing);
+    if (!*found.path)
+        fail_msg("%s: no file with '%s' in its name", folder, part);
+    return found;
+}
+
+static void check_same_bits(const char *backend, aaclip_precision precision)
+{
+    void *folder;
+    assert_int_equal(scratch_make(&folder), 0);
+    const setting plain = {NANO_MODEL, backend, NULL, precision};
+    const setting kept = {NANO_MODEL, backend, folder, precision};
+    aaclip_model *model = NULL;
+    aaclip_status status = try_model(&model, &plain);
+    aaclip_model_close(&model);
+    if (status) {
+        assert_int_equal(status, AACLIP_ERROR_UNSUPPORTED);
+        print_message("%s has no %s here\n", backend, aaclip_precision_name(precision));
+    } else {
+        kept_result expected = detect_with(&plain);
+        must_equal(&kept, &expected); /* writes */
+        size_t count = scratch_count(folder);
+        must_equal(&kept, &expected); /* maps */
+        assert_int_equal(scratch_count(folder), count);
+        print_message("%s, %s: %zu files\n", backend, aaclip_precision_name(precision), count);
+        assert_in_range(count, 1, 4); /* towers, adapters; none of what is read in place */
+        free_result(&expected);
+    }
+    assert_int_equal(scratch_remove(&folder), 0);
+}
+
+static void bits_are_the_same(void **state)
+{
+    (void)state;
+    for (size_t i = 0; aaclip_backend_name(i); i++) {
+        const char *backend = aaclip_backend_name(i);
+        for (int precision = AACLIP_PRECISION_F32; precision <= AACLIP_PRECISION_INT8; precision++)
+            if (precision != AACLIP_PRECISION_AUTO && aaclip_backend_available(backend))
+                check_same_bits(backend, (aaclip_precision)precision);
+    }
+}
+
+/* A folder in which everything is packed, and one file of it. */
+typedef struct packed_scene {
+    setting plain, kept;
+    scratch_file path;
+    file_bytes whole;
+    kept_result expected;
+} packed_scene;
+
+static packed_scene open_scene(const char *folder, const char *model, aaclip_precision precision)
+{
+    packed_scene scene = {.plain = {model, NULL, NULL, precision},
+                          .kept = {model, NULL, folder, precision}};
+    scene.expected = detect_with(&scene.plain);
+    must_equal(&scene.kept, &scene.expected);
+    scene.path = find_file(folder, ".image-" /* the tower, not the adapters */);
+    scene.whole = read_bytes(scene.path.path);
+    return scene;
+}
+
+static void close_scene(packed_scene *scene)
+{
+    free(scene->whole.data);
+    free_result(&scene->expected);
+}
+
+/* Weights that are not the model's: shows whether they are used. */
+static void spoil_weights(const packed_scene *scene)
+{
+    char *copy = malloc(scene->whole.size);
+    assert_non_null(copy);
+    memcpy(copy, scene->whole.data, scene->whole.size);
+    memset(copy + scene->whole.size / 2, 0, scene->whole.size / 4);
+    write_bytes(scene->path.path, copy, scene->whole.size);
+    free(copy);
+}
+
+static void the_file_is_what_is_read(void **state)
+{
+    packed_scene scene = open_scene(*state, NANO_MODEL, AACLIP_PRECISION_F32);
+    spoil_weights(&scene);
+    kept_result found = detect_with(&scene.kept);
+    assert_false(same_bits(&scene.expected, &found));
+    free_result(&found);
+    close_scene(&scene);
+}
+
+/* The model again, in a file that was written later. */
+static void another_source_is_packed_anew(void **state)
+{
+    const scratch_file model = scratch_path(*state, "model.safetensors");
+    const scratch_file words = scratch_path(*state, "bpe_simple_vocab_16e6.txt.gz");
+    file_bytes vocabulary = read_bytes(NANO "/bpe_simple_vocab_16e6.txt.gz");
+    aaclip_model *original = open_model(NULL, 1);
+    write_bytes(words.path, vocabulary.data, vocabulary.size);
+    free(vocabulary.data);
+    must(aaclip_model_save(original, model.path, false));
+    packed_scene scene = open_scene(*state, model.path, AACLIP_PRECISION_F32);
+    spoil_weights(&scene);
+    must(aaclip_model_save(original, model.path, false));
+    must_equal(&scene.kept, &scene.expected);
+    spoil_weights(&scene); /* under the origin of the first file: stale */
+    must_equal(&scene.kept, &scene.expected);
+    aaclip_model_close(&original);
+    close_scene(&scene);
+}
+
+/* The byte behind each place where the text stands becomes another one; returns how many. */
+static size_t change_behind(const file_bytes *bytes, const char *text)
+{
+    size_t length = strlen(text), count = 0;
+    for (size_t i = 0; i + length < bytes->size; i++)
+        if (memcmp(bytes->data + i, text, length) == 0) {
+            bytes->data[i + length] = bytes->data[i + length] == '9' ? '8' : '9';
+            count++;
+        }
+    return count;
+}
+
+/* Another processor's, library's, version's, format's. */
+static void what_does_not_fit_is_packed_anew(void **state)
+{
+    const char *const keys[] = {"libaaclip ", "bytes of ", "weights ",       "packed\":\"",
+                                "isa ",       "onednn ",   "strides ",       "blocks ",
+                                "\"U8\"",     "layout\"",  "data_offsets\"", "shape\":["};
+    packed_scene scene = open_scene(*state, NANO_MODEL, AACLIP_PRECISION_F32);
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        bool of_onednn = strcmp(keys[i], "isa ") == 0 || strcmp(keys[i], "onednn ") == 0 ||
+                         strcmp(keys[i], "strides ") == 0 || strcmp(keys[i], "blocks ") == 0;
+        if (of_onednn && !strstr(scene.path.path, "-onednn-"))
+            continue;
+        spoil_weights(&scene);
+        file_bytes other = read_bytes(scene.path.path);
+        assert_true(change_behind(&other, keys[i]) > 0);
+        write_bytes(scene.path.path, other.data, other.size);
+        free(other.data);
+        must_equal(&scene.kept, &scene.expected);
+        must_hold(scene.path.path, &scene.whole);
+    }
+    close_scene(&scene);
+}
+
+static void broken_files_are_packed_anew(void **state)
+{
+    const struct {
+        const char *data;
+        size_t size;
+    } files[] = {{"", 0},
+                 {"x", 1},
+                 {"{}", 2},
+                 {"\xff\xff\xff\xff\xff\xff\xff\x7f{", 9},
+                 {"\2\0\0\0\0\0\0\0{}", 10}};
+    packed_scene scene = open_scene(*state, NANO_MODEL, AACLIP_PRECISION_INT8);
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        write_bytes(scene.path.path, files[i].data, files[i].size);
+        must_equal(&scene.kept, &scene.expected);
+        must_hold(scene.path.path, &scene.whole);
+    }
+    for (size_t cut = 1; cut < scene.whole.size; cut = 3 * cut + 1) {
+        write_bytes(scene.path.path, scene.whole.data, scene.whole.size - cut);
+        must_equal(&scene.kept, &scene.expected);
+        must_hold(scene.path.path, &scene.whole);
+    }
+    close_scene(&scene);
+}
+
+static unsigned warnings;
+
+static void count_warning(aaclip_log_level level, const char *text, void *user)
+{
+    (void)user;
+    if (level == AACLIP_LOG_WARNING && strstr(text, "packed"))
+        warnings++;
+}
+
+static void must_warn(const setting *how, const kept_result *expected)
+{
+    warnings = 0;
+    aaclip_set_log(count_warning, AACLIP_LOG_WARNING, NULL);
+    must_equal(how, expected);
+    aaclip_set_log(NULL, AACLIP_LOG_WARNING, NULL);
+    assert_true(warnings > 0);
+}
+
+static void a_folder_that_takes_no_file_is_told(void **state)
+{
+    packed_scene scene = open_scene(*state, NANO_MODEL, AACLIP_PRECISION_F32);
+    assert_int_equal(remove(scene.path.path), 0);
+    assert_int_equal(system_make_folder(scene.path.path), 0);
+    must_warn(&scene.kept, &scene.expected);
+    assert_int_equal(system_remove(scene.path.path), 0);
+    DIR *processes = opendir("/proc/self"); /* takes no file, not from the superuser either */
+    if (processes) {
+        closedir(processes);
+        scene.kept.folder = "/proc/self";
+        must_warn(&scene.kept, &scene.expected);
+    } else {
+        print_message("no /proc here\n");
+    }
+    close_scene(&scene);
+}
+
+static void a_folder_must_be_there(void **state)
+{
+    aaclip_model *model = NULL;
+    const scratch_file missing = scratch_path(*state, "missing");
+    const char *const folders[] = {missing.path, NANO_MODEL, ""};
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+        const setting how = {.model = NANO_MODEL, .folder = folders[i]};
+        must_fail(try_model(&model, &how), AACLIP_ERROR_NOT_FOUND, "packed_folder");
+        assert_null(model);
+    }
+    assert_int_equal(scratch_count(*state), 0);
+}
+
+/* A bundle has no text tower; its adapters lie in the same file. Two models share what is mapped,
+ * and each holds it by itself. */
+static void bundles_are_kept_too(void **state)
+{
+    const scratch_file path = scratch_path(*state, "bundle.safetensors");
+    const char *const paths[] = {path.path};
+    fixture all, bundle[2] = {{0}};
+    fixture_open(&all, NULL, 1);
+    must(aaclip_bundle_save(path.path, all.model, all.adapters, all.cache, true));
+    fixture_close(&all);
+    const setting plain = {.model = path.path};
+    const setting kept = {.model = path.path, .folder = *state};
+    kept_result results[3];
+    for (int i = 0; i < 3; i++) {
+        fixture *own = &bundle[i > 0];
+        fixture_close(own);
+        must(try_model(&own->model, i ? &kept : &plain));
+        must(aaclip_adapters_open(&own->adapters, own->model, paths, 1, NULL));
+        must(aaclip_text_cache_open(&own->cache, path.path, own->model, own->adapters, NULL));
+        must(aaclip_image_open(&own->image, PHOTO));
+        aaclip_detector *detector = make_detector(own, true);
+        const aaclip_image_view view = aaclip_image_get_view(own->image);
+        const aaclip_result result = detect(detector, &view, "cat");
+        results[i] = keep_result(&result);
+        aaclip_detector_close(&detector);
+    }
+    assert_int_equal(scratch_count(*state), 3);
+    for (int i = 1; i < 3; i++)
+        assert_true(same_bits(&results[0], &results[i]));
+    for (int i = 0; i < 3; i++)
+        free_result(&results[i]);
+    fixture_close(&bundle[0]);
+    fixture_close(&bundle[1]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(bits_are_the_same),
+        cmocka_unit_test_setup_teardown(the_file_is_what_is_read, scratch_make, scratch_remove),
+        cmocka_unit_test_setup_teardown(another_source_is_packed_anew, scratch_make,
+                                        scratch_remove),
+        cmocka_unit_test_setup_teardown(what_does_not_fit_is_packed_anew, scratch_make,
+                                        scratch_remove),
+        cmocka_unit_test_setup_teardown(broken_files_are_packed_anew, scratch_make, scratch_remove),
+        cmocka_unit_test_setup_teardown(a_folder_that_takes_no_file_is_told, scratch_make,
+                                        scratch_remove),
+        cmocka_unit_test_setup_teardown(a_folder_must_be_there, scratch_make, scratch_remove),
+        cmocka_unit_test_setup_teardown(bundles_are_kept_too, scratch_make, scratch_remove),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
