@@ -773,8 +773,10 @@ static int test_training_support(void)
     for (size_t i = 0; i < aac_backend_count(); i++)
         for (size_t t = 0; t < 2; t++) {
             const aac_backend *backend = aac_backend_at(i);
-            const aac_op_desc product = {.op = AAC_OP_LINEAR,
-                                         .linear = {1370, 1024, 1024, types[t], types[t]}};
+            const aac_op_desc product = {
+                .op = AAC_OP_LINEAR,
+                .linear = {
+                    .rows = 1370, .inputs = 1024, .outputs = 1024, .x = types[t], .y = types[t]}};
             if (backend->available() && backend->supports(&product))
                 failed += slow_training(backend, types[t]);
         }

@@ -23,8 +23,6 @@ static bool supports(const aac_op_desc *desc)
                (!desc->linear.quantized || desc->linear.inputs <= AAC_QUANTIZED_INPUTS);
     case AAC_OP_LINEAR_GRADIENT:
         return desc->linear_gradient.type == AAC_F32;
-    case AAC_OP_ATTENTION_BACKWARD:
-        return desc->attention.type == AAC_F32 && desc->attention.kind != AAC_ATTENTION_TREE;
     default:
         return false;
     }
@@ -34,7 +32,7 @@ static size_t scratch_of(const aac_op_desc *desc, int threads)
 {
     if (desc->op == AAC_OP_LINEAR && desc->linear.quantized)
         return aac_blas_quantized_scratch(desc, threads);
-    return desc->op == AAC_OP_ATTENTION_BACKWARD ? aac_blas_attention_backward_scratch(desc) : 0;
+    return 0;
 }
 
 static aaclip_status plan(aac_plan **out, const aac_op_desc *desc, int threads)
@@ -43,7 +41,6 @@ static aaclip_status plan(aac_plan **out, const aac_op_desc *desc, int threads)
                                                      void *) = {
         [AAC_OP_LINEAR] = aac_blas_linear,
         [AAC_OP_LINEAR_GRADIENT] = aac_blas_linear_gradient,
-        [AAC_OP_ATTENTION_BACKWARD] = aac_blas_attention_backward,
     };
     aac_blas_plan *made = aac_calloc(1, sizeof *made);
     *out = made ? &made->base : NULL;

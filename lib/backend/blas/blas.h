@@ -31,12 +31,7 @@ aaclip_status aac_blas_adopt_quantized(aac_weight **weight, const aac_op_desc *d
                                        const aac_weight_image *image);
 size_t aac_blas_quantized_scratch(const aac_op_desc *desc, int threads); /* bytes */
 
-
 aaclip_status aac_blas_linear_gradient(const aac_plan *plan, const aac_op_args *args,
                                        void *scratch);
-
-aaclip_status aac_blas_attention_backward(const aac_plan *plan, const aac_op_args *args,
-                                          void *scratch);
-size_t aac_blas_attention_backward_scratch(const aac_op_desc *desc); /* bytes */
 
 #endif

@@ -3,18 +3,12 @@
  * laid out as panels for the block kernels; for each tile scores = q k^T, row softmax, y = p v, so
  * that the full score matrix never exists.
  */
-#include "backend/simd/simd.h"
+#include "backend/simd/attention.h"
 
 #include <math.h>
 #include <string.h>
 
-#define TILE_BYTES  (192 * 1024) /* of scores: they stay in the second level cache */
-#define VALUE_DEPTH 128          /* rows of values whose panel stays in the first */
-
-static int64_t round_up(int64_t count, int64_t unit)
-{
-    return (count + unit - 1) / unit * unit;
-}
+#define TILE_BYTES (192 * 1024) /* of scores: they stay in the second level cache */
 
 /* Of one thread's scratch, in floats. */
 typedef struct tile_sizes {
@@ -26,10 +20,10 @@ typedef struct tile_sizes {
 static tile_sizes size_tiles(const aac_op_desc *desc, const aac_block_kernels *blocks)
 {
     int64_t longest = desc->attention.longest, size = desc->attention.head_size;
-    tile_sizes sizes = {.scores = round_up(longest, blocks->columns),
-                        .sizes = round_up(size, blocks->columns)};
+    tile_sizes sizes = {.scores = aac_simd_round_up(longest, blocks->columns),
+                        .sizes = aac_simd_round_up(size, blocks->columns)};
     int64_t rows = TILE_BYTES / (int64_t)sizeof(float) / sizes.scores / blocks->rows * blocks->rows;
-    int64_t most = round_up(longest, blocks->rows);
+    int64_t most = aac_simd_round_up(longest, blocks->rows);
     sizes.rows = rows < blocks->rows ? blocks->rows : rows < most ? rows : most;
     sizes.keys_floats = sizes.scores * size;
     sizes.values_floats = longest * sizes.sizes;
@@ -45,32 +39,6 @@ int64_t aac_simd_attention_floats(const aac_op_desc *desc)
            sizes.rows * (sizes.scores + sizes.sizes + desc->attention.head_size);
 }
 
-void aac_simd_load_rows(const aac_simd_plan *plan, const void *from, int64_t at, int64_t stride,
-                        int64_t rows, float *to)
-{
-    int64_t size = plan->base.desc.attention.head_size;
-    bool narrow = plan->base.desc.attention.type == AAC_BF16;
-    for (int64_t i = 0; i < rows; i++, at += stride, to += size) {
-        if (narrow)
-            plan->kernels->widen_bf16((const uint16_t *)from + at, size, to);
-        else
-            memcpy(to, (const float *)from + at, (size_t)size * sizeof *to);
-    }
-}
-
-void aac_simd_store_rows(const aac_simd_plan *plan, const float *from, int64_t rows, void *to,
-                         int64_t at, int64_t stride)
-{
-    int64_t size = plan->base.desc.attention.head_size;
-    bool narrow = plan->base.desc.attention.type == AAC_BF16;
-    for (int64_t i = 0; i < rows; i++, at += stride, from += size) {
-        if (narrow)
-            plan->kernels->scale_bf16(from, size, 1.0f, (uint16_t *)to + at);
-        else
-            memcpy((float *)to + at, from, (size_t)size * sizeof *from);
-    }
-}
-
 /* One (sequence, head) and the scratch of the thread that computes it. */
 typedef struct attention_head {
     const aac_simd_plan *plan;
@@ -82,71 +50,15 @@ typedef struct attention_head {
     float *q, *scores, *out;      // (rows, head_size), (rows, scores), (rows, sizes)
 } attention_head;
 
-/* Rows `first` and on of part 0, 1, 2 (q, k, v) as float32. */
-static void load_part(const attention_head *head, int part, int64_t first, int64_t rows, float *to)
+/* Rows `first` and on of part 0, 1, 2: q, k, v. */
+static aac_simd_rows part_rows(const attention_head *head, int part, int64_t first, int64_t count)
 {
     const aac_op_desc *desc = &head->plan->base.desc;
     int64_t size = desc->attention.head_size, width = desc->attention.heads * size;
     bool value = desc->attention.kind == AAC_ATTENTION_VALUE;
     int64_t stride = value ? width : 3 * width;
     int64_t at = (head->first + first) * stride + (value ? 0 : part * width) + head->index * size;
-    aac_simd_load_rows(head->plan, head->x, at, stride, rows, to);
-}
-
-/* Blocks of `columns` keys, transposed; q's memory holds one block in between. */
-static void lay_out_keys(const attention_head *head, int64_t columns)
-{
-    int64_t size = head->plan->base.desc.attention.head_size;
-    float *to = head->keys;
-    for (int64_t first = 0; first < head->length; first += columns, to += columns * size) {
-        int64_t rows = head->length - first < columns ? head->length - first : columns;
-        for (int64_t j = 0; j < rows; j++) {
-            load_part(head, 1, first + j, 1, head->q);
-            for (int64_t d = 0; d < size; d++)
-                to[d * columns + j] = head->q[d];
-        }
-        for (int64_t d = 0; rows < columns && d < size; d++)
-            memset(to + d * columns + rows, 0, (size_t)(columns - rows) * sizeof *to);
-    }
-}
-
-static void lay_out_values(const attention_head *head, int64_t columns)
-{
-    int64_t size = head->plan->base.desc.attention.head_size, panel = head->length * columns;
-    for (int64_t row = 0; row < head->length; row++) {
-        load_part(head, 2, row, 1, head->q);
-        for (int64_t d = 0; d < head->sizes.sizes; d += columns) {
-            float *to = head->values + d / columns * panel + row * columns;
-            int64_t count = size - d < columns ? size - d : columns;
-            memcpy(to, head->q + d, (size_t)count * sizeof *to);
-            memset(to + count, 0, (size_t)(columns - count) * sizeof *to);
-        }
-    }
-}
-
-/* scores = q k^T: rows of queries with `keys` keys, both in whole blocks. */
-static void multiply_keys(const attention_head *head, int64_t rows, int64_t keys)
-{
-    const aac_block_kernels *blocks = head->plan->blocks;
-    int64_t size = head->plan->base.desc.attention.head_size;
-    for (int64_t j = 0; j < keys; j += blocks->columns)
-        for (int64_t i = 0; i < rows; i += blocks->rows)
-            blocks->product(head->q + i * size, size, head->keys + j * size, size, false,
-                            head->scores + i * head->sizes.scores + j, head->sizes.scores);
-}
-
-/* out = p v over `keys` keys. */
-static void multiply_values(const attention_head *head, int64_t rows, int64_t keys)
-{
-    const aac_block_kernels *blocks = head->plan->blocks;
-    int64_t stride = head->sizes.scores, width = head->sizes.sizes;
-    for (int64_t k = 0; k < keys; k += VALUE_DEPTH)
-        for (int64_t d = 0; d < width; d += blocks->columns)
-            for (int64_t i = 0; i < rows; i += blocks->rows)
-                blocks->product(head->scores + i * stride + k, stride,
-                                head->values + d * head->length + k * blocks->columns,
-                                keys - k < VALUE_DEPTH ? keys - k : VALUE_DEPTH, k > 0,
-                                head->out + i * width + d, width);
+    return (aac_simd_rows){head->x, at, stride, count};
 }
 
 /* y = out / sum; q holds the inverse sums. */
@@ -169,14 +81,17 @@ static void attend_tile(const attention_head *head, int64_t first, int64_t rows)
 {
     const aac_op_desc *desc = &head->plan->base.desc;
     const aac_kernels *kernels = head->plan->kernels;
+    const aac_block_kernels *blocks = head->plan->blocks;
     int64_t size = desc->attention.head_size;
     bool causal = desc->attention.kind == AAC_ATTENTION_CAUSAL;
     int64_t keys = causal ? first + rows : head->length;
-    int64_t whole = round_up(rows, head->plan->blocks->rows);
+    int64_t whole = aac_simd_round_up(rows, blocks->rows);
     float scale = 1.0f / sqrtf((float)size);
-    load_part(head, 0, first, rows, head->q);
+    const aac_simd_rows q = part_rows(head, 0, first, rows);
+    aac_simd_load_rows(head->plan, q.from, q.at, q.stride, rows, head->q);
     memset(head->q + rows * size, 0, (size_t)((whole - rows) * size) * sizeof *head->q);
-    multiply_keys(head, whole, keys);
+    aac_simd_multiply_turned(blocks, head->q, whole, head->keys, size, keys, head->scores,
+                             head->sizes.scores);
     for (int64_t i = 0; i < rows; i++) {
         float *row = head->scores + i * head->sizes.scores;
         int64_t visible = causal ? first + i + 1 : keys;
@@ -184,7 +99,9 @@ static void attend_tile(const attention_head *head, int64_t first, int64_t rows)
         memset(row + visible, 0, (size_t)(keys - visible) * sizeof *row);
         head->q[i] = inverse; /* q was multiplied, its memory is free */
     }
-    multiply_values(head, whole, keys);
+    aac_simd_multiply_straight(blocks, head->scores, head->sizes.scores, whole,
+                               (aac_simd_panels){head->values, head->length}, keys, head->out,
+                               head->sizes.sizes);
     store_tile(head, first, rows);
 }
 
@@ -207,8 +124,8 @@ static void attend_part(const aac_simd_plan *plan, const aac_op_args *args, int6
     int64_t tile = tiles * part / parts, end = tiles * (part + 1) / parts;
     if (tile == end)
         return;
-    lay_out_keys(&head, plan->blocks->columns);
-    lay_out_values(&head, plan->blocks->columns);
+    aac_simd_lay_out_turned(plan, part_rows(&head, 1, 0, head.length), head.keys, head.q);
+    aac_simd_lay_out_straight(plan, part_rows(&head, 2, 0, head.length), head.values, head.q);
     for (; tile < end; tile++)
         attend_tile(&head, tile * rows,
                     head.length - tile * rows < rows ? head.length - tile * rows : rows);

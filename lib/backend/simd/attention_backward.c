@@ -1,85 +1,206 @@
-/* Backward of attention for short sequences: one (sequence, head) a thread. */
-#include "backend/simd/simd.h"
+/*
+ * Backward of attention. A task is one (sequence, head): for each tile of query rows the
+ * probabilities are computed again, so that the full score matrix never exists, and the gradients
+ * of k and v grow from tile to tile.
+ */
+#include "backend/simd/attention.h"
 
 #include <math.h>
 #include <string.h>
 
-/* Rows of float32 of one (sequence, head), dense. */
-typedef struct short_head {
-    float *q, *k, *v, *y, *dy, *dq, *dk, *dv; // (longest, head_size) each
-    float *weights, *dweights;                // (longest)
-} short_head;
+#define TILE_BYTES (192 * 1024) /* of scores; as many for their gradients */
 
-static short_head lay_out(const aac_op_desc *desc, float *memory)
+/* Of one thread's scratch, in values. */
+typedef struct tile_sizes {
+    int64_t rows;   /* of a tile, whole blocks */
+    int64_t scores; /* columns of scores: whole blocks of columns and of rows lie within */
+    int64_t keys;   /* whole blocks of columns */
+    int64_t sums;   /* rows of dk and dv, whole blocks of rows */
+    int64_t width;  /* columns of dq, dk and dv: whole blocks */
+} tile_sizes;
+
+static tile_sizes size_tiles(const aac_op_desc *desc, const aac_block_kernels *blocks)
 {
-    int64_t part = desc->attention.longest * desc->attention.head_size;
-    short_head head = {0};
-    float **parts[] = {&head.q, &head.k, &head.v, &head.y, &head.dy, &head.dq, &head.dk, &head.dv};
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++, memory += part)
-        *parts[i] = memory;
-    head.weights = memory;
-    head.dweights = memory + desc->attention.longest;
-    return head;
+    int64_t longest = desc->attention.longest;
+    tile_sizes sizes = {.keys = aac_simd_round_up(longest, blocks->columns),
+                        .sums = aac_simd_round_up(longest, blocks->rows),
+                        .width = aac_simd_round_up(desc->attention.head_size, blocks->columns)};
+    sizes.scores = sizes.keys > sizes.sums ? sizes.keys : sizes.sums;
+    int64_t rows = TILE_BYTES / (int64_t)sizeof(float) / sizes.scores / blocks->rows * blocks->rows;
+    sizes.rows = rows < blocks->rows ? blocks->rows : rows < sizes.sums ? rows : sizes.sums;
+    return sizes;
+}
+
+/* One (sequence, head) and the scratch of the thread that computes it. */
+typedef struct backward_head {
+    const aac_simd_plan *plan;
+    const aac_op_args *args;
+    tile_sizes sizes;
+    int64_t first, length, index;     /* rows; which head */
+    float *keys_turned, *values;      // panels (keys, head_size), turned
+    float *keys;                      // panels (longest, width), straight
+    float *dk, *dv;                   // (sums, width)
+    float *scores, *dscores;          // (rows, scores)
+    float *q, *dy, *row;              // (rows, head_size), (rows, head_size), (head_size)
+    float *q_panels, *dy_panels, *dq; // (rows, width)
+} backward_head;
+
+enum { PARTS = 13 };
+
+/* Lays the parts out one after another, or only counts their values. */
+static int64_t lay_out(backward_head *head, const aac_op_desc *desc, float *memory)
+{
+    const tile_sizes *sizes = &head->sizes;
+    int64_t size = desc->attention.head_size, panel = sizes->keys * size, total = 0;
+    int64_t sums = sizes->sums * sizes->width, scores = sizes->rows * sizes->scores;
+    int64_t rows = sizes->rows * size, wide = sizes->rows * sizes->width;
+    float **const parts[PARTS] = {
+        &head->keys_turned, &head->values,    &head->keys, &head->dk, &head->dv,
+        &head->scores,      &head->dscores,   &head->q,    &head->dy, &head->row,
+        &head->q_panels,    &head->dy_panels, &head->dq};
+    const int64_t values[PARTS] = {panel,  panel, desc->attention.longest * sizes->width,
+                                   sums,   sums,  scores,
+                                   scores, rows,  rows,
+                                   size,   wide,  wide,
+                                   wide};
+    for (int i = 0; i < PARTS; total += values[i++])
+        *parts[i] = memory ? memory + total : NULL;
+    return total;
 }
 
 int64_t aac_simd_attention_backward_floats(const aac_op_desc *desc)
 {
     if (desc->attention.kind == AAC_ATTENTION_TREE)
         return aac_simd_tree_attention_floats(desc);
-    return desc->attention.longest * (8 * desc->attention.head_size + 2);
+    backward_head head = {.sizes = size_tiles(desc, aac_block_kernels_get())};
+    return lay_out(&head, desc, NULL);
 }
 
-void aac_simd_attend_backward(const aac_simd_plan *plan, const float *q, const float *k,
-                              const float *v, const float *y, const float *dy, int64_t visible,
-                              float *weights, float *dweights)
+/* The head's rows of part 0, 1, 2 (q, k, v) of the operation's input or its gradient. */
+static aac_simd_rows wide_rows(const backward_head *head, const void *from, int part)
 {
-    const aac_kernels *kernels = plan->kernels;
-    int64_t size = plan->base.desc.attention.head_size;
+    const aac_op_desc *desc = &head->plan->base.desc;
+    int64_t size = desc->attention.head_size, width = desc->attention.heads * size;
+    int64_t at = head->first * 3 * width + part * width + head->index * size;
+    return (aac_simd_rows){from, at, 3 * width, head->length};
+}
+
+/* Those of its result or the gradient of that. */
+static aac_simd_rows narrow_rows(const backward_head *head, const void *from)
+{
+    const aac_op_desc *desc = &head->plan->base.desc;
+    int64_t size = desc->attention.head_size, width = desc->attention.heads * size;
+    return (aac_simd_rows){from, head->first * width + head->index * size, width, head->length};
+}
+
+static aac_simd_rows part_of(aac_simd_rows rows, int64_t first, int64_t count)
+{
+    return (aac_simd_rows){rows.from, rows.at + first * rows.stride, rows.stride, count};
+}
+
+/* Of a tile, as left sides, dense and filled up to `whole` rows, and as panels. */
+static void load_tile(const backward_head *head, aac_simd_rows rows, int64_t whole, float *dense,
+                      float *panels)
+{
+    int64_t size = head->plan->base.desc.attention.head_size;
+    aac_simd_load_rows(head->plan, rows.from, rows.at, rows.stride, rows.count, dense);
+    memset(dense + rows.count * size, 0, (size_t)((whole - rows.count) * size) * sizeof *dense);
+    aac_simd_lay_out_straight(head->plan, rows, panels, head->row);
+}
+
+/* Scores become probabilities, dscores = p (dscores - y . dy) their gradients; zeros where a row
+ * does not see and in rows up to `whole`. */
+static void turn_rows(const backward_head *head, aac_simd_rows y, int64_t first, int64_t keys,
+                      int64_t whole)
+{
+    const aac_kernels *kernels = head->plan->kernels;
+    const aac_op_desc *desc = &head->plan->base.desc;
+    bool causal = desc->attention.kind == AAC_ATTENTION_CAUSAL;
+    int64_t size = desc->attention.head_size, stride = head->sizes.scores;
     float scale = 1.0f / sqrtf((float)size);
-    for (int64_t j = 0; j < visible; j++) {
-        weights[j] = kernels->dot(q, k + j * size, size);
-        dweights[j] = kernels->dot(dy, v + j * size, size);
+    for (int64_t i = 0; i < y.count; i++) {
+        float *e = head->scores + i * stride, *gradient = head->dscores + i * stride;
+        int64_t visible = causal ? first + i + 1 : keys;
+        aac_simd_load_rows(head->plan, y.from, y.at + i * y.stride, 0, 1, head->row);
+        float expected = kernels->dot(head->row, head->dy + i * size, size);
+        float inverse = kernels->softmax_f32(e, visible, scale);
+        kernels->softmax_backward(e, gradient, visible, inverse, scale, expected, gradient);
+        memset(e + visible, 0, (size_t)(stride - visible) * sizeof *e);
+        memset(gradient + visible, 0, (size_t)(stride - visible) * sizeof *gradient);
     }
-    float inverse = kernels->softmax_f32(weights, visible, scale);
-    float expected = kernels->dot(y, dy, size);
-    kernels->softmax_backward(weights, dweights, visible, inverse, scale, expected, dweights);
+    size_t rest = (size_t)((whole - y.count) * stride) * sizeof(float);
+    memset(head->dscores + y.count * stride, 0, rest);
 }
 
-/* ds = p (dp - y . dy) with dp = dy . v; dq = ds k, dk += ds q, dv += p dy. */
-static void backward_row(const aac_simd_plan *plan, const short_head *head, int64_t row,
-                         int64_t visible)
+/* out (keys, width) += left (rows, keys)^T panels (rows, width) */
+static void add_turned(const backward_head *head, const float *left, const float *panels,
+                       int64_t rows, int64_t keys, float *out)
 {
-    const aac_kernels *kernels = plan->kernels;
-    int64_t size = plan->base.desc.attention.head_size;
-    const float *q = head->q + row * size, *dy = head->dy + row * size;
-    aac_simd_attend_backward(plan, q, head->k, head->v, head->y + row * size, dy, visible,
-                             head->weights, head->dweights);
-    for (int64_t j = 0; j < visible; j++) {
-        kernels->add_scaled(head->k + j * size, size, head->dweights[j], head->dq + row * size);
-        kernels->add_scaled(q, size, head->dweights[j], head->dk + j * size);
-        kernels->add_scaled(dy, size, head->weights[j], head->dv + j * size);
-    }
+    const aac_block_kernels *blocks = head->plan->blocks;
+    int64_t width = head->sizes.width;
+    for (int64_t j = 0; j < keys; j += blocks->rows)
+        for (int64_t d = 0; d < width; d += blocks->columns)
+            blocks->turned_product(left + j, head->sizes.scores, panels + d * rows, rows, true,
+                                   out + j * width + d, width);
 }
 
-static void backward_head(const aac_simd_plan *plan, const aac_op_args *args, int64_t first,
-                          int64_t rows, int64_t index, const short_head *head)
+/* `from` has rows of `width` values. */
+static void store(const backward_head *head, const float *from, aac_simd_rows rows)
+{
+    for (int64_t i = 0; i < rows.count; i++)
+        aac_simd_store_rows(head->plan, from + i * head->sizes.width, 1, head->args->y,
+                            rows.at + i * rows.stride, 0);
+}
+
+static void backward_tile(const backward_head *head, int64_t first, int64_t rows)
+{
+    const aac_simd_plan *plan = head->plan;
+    const aac_op_args *args = head->args;
+    const tile_sizes *sizes = &head->sizes;
+    int64_t size = plan->base.desc.attention.head_size;
+    bool causal = plan->base.desc.attention.kind == AAC_ATTENTION_CAUSAL;
+    int64_t keys = causal ? first + rows : head->length;
+    int64_t whole = aac_simd_round_up(rows, plan->blocks->rows);
+    load_tile(head, part_of(wide_rows(head, args->x, 0), first, rows), whole, head->q,
+              head->q_panels);
+    load_tile(head, part_of(narrow_rows(head, args->dy), first, rows), whole, head->dy,
+              head->dy_panels);
+    aac_simd_multiply_turned(plan->blocks, head->q, whole, head->keys_turned, size, keys,
+                             head->scores, sizes->scores);
+    aac_simd_multiply_turned(plan->blocks, head->dy, whole, head->values, size, keys, head->dscores,
+                             sizes->scores);
+    turn_rows(head, part_of(narrow_rows(head, args->out), first, rows), first, keys, whole);
+    aac_simd_multiply_straight(plan->blocks, head->dscores, sizes->scores, whole,
+                               (aac_simd_panels){head->keys, head->length}, keys, head->dq,
+                               sizes->width);
+    store(head, head->dq, part_of(wide_rows(head, args->y, 0), first, rows));
+    add_turned(head, head->dscores, head->q_panels, rows, keys, head->dk);
+    add_turned(head, head->scores, head->dy_panels, rows, keys, head->dv);
+}
+
+static void run_head(const aac_simd_plan *plan, const aac_op_args *args, int64_t sequence,
+                     int64_t index, float *memory)
 {
     const aac_op_desc *desc = &plan->base.desc;
-    int64_t size = desc->attention.head_size, width = desc->attention.heads * size;
-    int64_t wide = first * 3 * width + index * size, narrow = first * width + index * size;
-    aac_simd_load_rows(plan, args->x, wide, 3 * width, rows, head->q);
-    aac_simd_load_rows(plan, args->x, wide + width, 3 * width, rows, head->k);
-    aac_simd_load_rows(plan, args->x, wide + 2 * width, 3 * width, rows, head->v);
-    aac_simd_load_rows(plan, args->out, narrow, width, rows, head->y);
-    aac_simd_load_rows(plan, args->dy, narrow, width, rows, head->dy);
-    float *const sums[] = {head->dq, head->dk, head->dv};
-    for (int i = 0; i < 3; i++)
-        memset(sums[i], 0, (size_t)(rows * size) * sizeof *sums[i]);
-    for (int64_t row = 0; row < rows; row++)
-        backward_row(plan, head, row,
-                     desc->attention.kind == AAC_ATTENTION_CAUSAL ? row + 1 : rows);
-    for (int i = 0; i < 3; i++)
-        aac_simd_store_rows(plan, sums[i], rows, args->y, wide + i * width, 3 * width);
+    backward_head head = {.plan = plan,
+                          .args = args,
+                          .sizes = size_tiles(desc, plan->blocks),
+                          .first = args->offsets[sequence],
+                          .length = args->offsets[sequence + 1] - args->offsets[sequence],
+                          .index = index};
+    lay_out(&head, desc, memory);
+    aac_simd_lay_out_turned(plan, wide_rows(&head, args->x, 1), head.keys_turned, head.row);
+    aac_simd_lay_out_turned(plan, wide_rows(&head, args->x, 2), head.values, head.row);
+    aac_simd_lay_out_straight(plan, wide_rows(&head, args->x, 1), head.keys, head.row);
+    size_t sums = (size_t)(head.sizes.sums * head.sizes.width) * sizeof(float);
+    memset(head.dk, 0, sums);
+    memset(head.dv, 0, sums);
+    for (int64_t first = 0; first < head.length; first += head.sizes.rows)
+        backward_tile(&head, first,
+                      head.length - first < head.sizes.rows ? head.length - first
+                                                            : head.sizes.rows);
+    store(&head, head.dk, wide_rows(&head, args->y, 1));
+    store(&head, head.dv, wide_rows(&head, args->y, 2));
 }
 
 aaclip_status aac_simd_attention_backward(const aac_plan *base, const aac_op_args *args,
@@ -92,10 +213,7 @@ aaclip_status aac_simd_attention_backward(const aac_plan *base, const aac_op_arg
     }
 #pragma omp parallel for collapse(2) schedule(dynamic)
     for (int64_t sequence = 0; sequence < args->sequences; sequence++)
-        for (int64_t index = 0; index < base->desc.attention.heads; index++) {
-            const short_head head = lay_out(&base->desc, aac_simd_buffer(plan, scratch));
-            int64_t first = args->offsets[sequence];
-            backward_head(plan, args, first, args->offsets[sequence + 1] - first, index, &head);
-        }
+        for (int64_t index = 0; index < base->desc.attention.heads; index++)
+            run_head(plan, args, sequence, index, aac_simd_buffer(plan, scratch));
     return AACLIP_OK;
 }

@@ -79,6 +79,9 @@ typedef struct aac_block_kernels {
      */
     void (*product)(const float *a, int64_t a_stride, const float *panel, int64_t depth, bool add,
                     float *c, int64_t c_stride);
+    /* The same with a^T for a: a is (depth, rows). */
+    void (*turned_product)(const float *a, int64_t a_stride, const float *panel, int64_t depth,
+                           bool add, float *c, int64_t c_stride);
 } aac_block_kernels;
 
 /* The best that this processor runs. Any thread. */

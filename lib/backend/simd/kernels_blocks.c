@@ -40,8 +40,10 @@ static inline void store(vector value, float *to)
     *(unaligned_vector *)to = value;
 }
 
-static void product(const float *a, int64_t a_stride, const float *panel, int64_t depth, bool add,
-                    float *c, int64_t c_stride)
+static inline __attribute__((always_inline)) void multiply(const float *a, int64_t row_stride,
+                                                           int64_t depth_stride, const float *panel,
+                                                           int64_t depth, bool add, float *c,
+                                                           int64_t c_stride)
 {
     vector sums[ROWS][2];
     UNROLLED
@@ -53,7 +55,7 @@ static void product(const float *a, int64_t a_stride, const float *panel, int64_
         vector left = load(panel), right = load(panel + LANES);
         UNROLLED
         for (int i = 0; i < ROWS; i++) {
-            float factor = a[i * a_stride + k];
+            float factor = a[i * row_stride + k * depth_stride];
             sums[i][0] += factor * left;
             sums[i][1] += factor * right;
         }
@@ -65,8 +67,21 @@ static void product(const float *a, int64_t a_stride, const float *panel, int64_
     }
 }
 
+static void product(const float *a, int64_t a_stride, const float *panel, int64_t depth, bool add,
+                    float *c, int64_t c_stride)
+{
+    multiply(a, a_stride, 1, panel, depth, add, c, c_stride);
+}
+
+static void turned_product(const float *a, int64_t a_stride, const float *panel, int64_t depth,
+                           bool add, float *c, int64_t c_stride)
+{
+    multiply(a, 1, a_stride, panel, depth, add, c, c_stride);
+}
+
 const aac_block_kernels AAC_BLOCK_KERNELS = {
     .rows = ROWS,
     .columns = 2 * LANES,
     .product = product,
+    .turned_product = turned_product,
 };

@@ -50,16 +50,6 @@ void aac_simd_tree_attention(const aac_simd_plan *plan, const aac_op_args *args,
 void aac_simd_tree_attention_backward(const aac_simd_plan *plan, const aac_op_args *args,
                                       void *scratch);
 
-/* Rows of head_size values, `stride` apart, between memory of an attention's type and float32. */
-void aac_simd_load_rows(const aac_simd_plan *plan, const void *from, int64_t at, int64_t stride,
-                        int64_t rows, float *to);
-void aac_simd_store_rows(const aac_simd_plan *plan, const float *from, int64_t rows, void *to,
-                         int64_t at, int64_t stride);
-/* weights = probabilities, dweights = gradient of q . k; y is what the forward run gave. */
-void aac_simd_attend_backward(const aac_simd_plan *plan, const float *q, const float *k,
-                              const float *v, const float *y, const float *dy, int64_t visible,
-                              float *weights, float *dweights);
-
 /* Floats of scratch: for each thread; for all. */
 int64_t aac_simd_attention_floats(const aac_op_desc *desc);
 int64_t aac_simd_tree_attention_floats(const aac_op_desc *desc);

@@ -1,5 +1,5 @@
 /* Attention over a tree of rows: each sees itself and those on the way to its root. */
-#include "backend/simd/simd.h"
+#include "backend/simd/attention.h"
 
 #include <math.h>
 #include <string.h>
@@ -112,6 +112,23 @@ void aac_simd_tree_attention(const aac_simd_plan *plan, const aac_op_args *args,
         }
 }
 
+/* weights = probabilities, dweights = gradient of q . k; y is what the forward run gave. */
+static void attend_backward(const aac_simd_plan *plan, const float *q, const float *k,
+                            const float *v, const float *y, const float *dy, int64_t visible,
+                            float *weights, float *dweights)
+{
+    const aac_kernels *kernels = plan->kernels;
+    int64_t size = plan->base.desc.attention.head_size;
+    float scale = 1.0f / sqrtf((float)size);
+    for (int64_t j = 0; j < visible; j++) {
+        weights[j] = kernels->dot(q, k + j * size, size);
+        dweights[j] = kernels->dot(dy, v + j * size, size);
+    }
+    float inverse = kernels->softmax_f32(weights, visible, scale);
+    float expected = kernels->dot(y, dy, size);
+    kernels->softmax_backward(weights, dweights, visible, inverse, scale, expected, dweights);
+}
+
 /* ds = p (dp - y . dy) with dp = dy . v; dq = ds k, and of the rows above dk += ds q, dv += p dy.
  */
 static void backward_row(const aac_simd_plan *plan, const aac_op_args *args, int64_t head,
@@ -125,8 +142,8 @@ static void backward_row(const aac_simd_plan *plan, const aac_op_args *args, int
     aac_simd_load_rows(plan, args->x, wide, 0, 1, path->q);
     aac_simd_load_rows(plan, args->out, narrow, 0, 1, path->y);
     aac_simd_load_rows(plan, args->dy, narrow, 0, 1, path->dy);
-    aac_simd_attend_backward(plan, path->q, path->k, path->v, path->y, path->dy, path->count,
-                             path->weights, path->dweights);
+    attend_backward(plan, path->q, path->k, path->v, path->y, path->dy, path->count, path->weights,
+                    path->dweights);
     memset(path->dq, 0, (size_t)size * sizeof *path->dq);
     for (int64_t i = 0; i < path->count; i++) {
         int64_t at = path->rows[i] * size;

@@ -1,0 +1,87 @@
+/* Rows of one head, between memory of an attention's type and float32: dense, or laid out as the
+ * panels of the block kernels. */
+#include "backend/simd/attention.h"
+
+#include <string.h>
+
+#define DEPTH 128 /* rows of a straight panel that stay in the first level cache */
+
+void aac_simd_load_rows(const aac_simd_plan *plan, const void *from, int64_t at, int64_t stride,
+                        int64_t rows, float *to)
+{
+    int64_t size = plan->base.desc.attention.head_size;
+    bool narrow = plan->base.desc.attention.type == AAC_BF16;
+    for (int64_t i = 0; i < rows; i++, at += stride, to += size) {
+        if (narrow)
+            plan->kernels->widen_bf16((const uint16_t *)from + at, size, to);
+        else
+            memcpy(to, (const float *)from + at, (size_t)size * sizeof *to);
+    }
+}
+
+void aac_simd_store_rows(const aac_simd_plan *plan, const float *from, int64_t rows, void *to,
+                         int64_t at, int64_t stride)
+{
+    int64_t size = plan->base.desc.attention.head_size;
+    bool narrow = plan->base.desc.attention.type == AAC_BF16;
+    for (int64_t i = 0; i < rows; i++, at += stride, from += size) {
+        if (narrow)
+            plan->kernels->scale_bf16(from, size, 1.0f, (uint16_t *)to + at);
+        else
+            memcpy((float *)to + at, from, (size_t)size * sizeof *from);
+    }
+}
+
+void aac_simd_lay_out_turned(const aac_simd_plan *plan, aac_simd_rows rows, float *panels,
+                             float *row)
+{
+    int64_t size = plan->base.desc.attention.head_size, columns = plan->blocks->columns;
+    for (int64_t first = 0; first < rows.count; first += columns, panels += columns * size) {
+        int64_t count = rows.count - first < columns ? rows.count - first : columns;
+        for (int64_t j = 0; j < count; j++) {
+            aac_simd_load_rows(plan, rows.from, rows.at + (first + j) * rows.stride, 0, 1, row);
+            for (int64_t d = 0; d < size; d++)
+                panels[d * columns + j] = row[d];
+        }
+        for (int64_t d = 0; count < columns && d < size; d++)
+            memset(panels + d * columns + count, 0, (size_t)(columns - count) * sizeof *panels);
+    }
+}
+
+void aac_simd_lay_out_straight(const aac_simd_plan *plan, aac_simd_rows rows, float *panels,
+                               float *row)
+{
+    int64_t size = plan->base.desc.attention.head_size, columns = plan->blocks->columns;
+    for (int64_t i = 0; i < rows.count; i++) {
+        aac_simd_load_rows(plan, rows.from, rows.at + i * rows.stride, 0, 1, row);
+        for (int64_t d = 0; d < size; d += columns) {
+            float *to = panels + d * rows.count + i * columns;
+            int64_t count = size - d < columns ? size - d : columns;
+            memcpy(to, row + d, (size_t)count * sizeof *to);
+            memset(to + count, 0, (size_t)(columns - count) * sizeof *to);
+        }
+    }
+}
+
+void aac_simd_multiply_turned(const aac_block_kernels *blocks, const float *left, int64_t rows,
+                              const float *panels, int64_t size, int64_t count, float *out,
+                              int64_t stride)
+{
+    for (int64_t j = 0; j < count; j += blocks->columns)
+        for (int64_t i = 0; i < rows; i += blocks->rows)
+            blocks->product(left + i * size, size, panels + j * size, size, false,
+                            out + i * stride + j, stride);
+}
+
+void aac_simd_multiply_straight(const aac_block_kernels *blocks, const float *left, int64_t stride,
+                                int64_t rows, aac_simd_panels panels, int64_t depth, float *out,
+                                int64_t width)
+{
+    for (int64_t k = 0; k < depth; k += DEPTH)
+        for (int64_t d = 0; d < width; d += blocks->columns)
+            for (int64_t i = 0; i < rows; i += blocks->rows)
+                blocks->product(left + i * stride + k, stride,
+                                panels.data + d * panels.rows + k * blocks->columns,
+                                depth - k < DEPTH ? depth - k : DEPTH, k > 0, out + i * width + d,
+                                width);
+}
