@@ -201,10 +201,10 @@ static void another_source_is_packed_anew(void **state)
     aaclip_model *original = open_model(NULL, 1);
     write_bytes(words.path, vocabulary.data, vocabulary.size);
     free(vocabulary.data);
-    must(aaclip_model_save(original, model.path, false));
+    must(aaclip_model_save(original, model.path, true)); /* not read in place by any backend */
     packed_scene scene = open_scene(*state, model.path, AACLIP_PRECISION_F32);
     spoil_weights(&scene);
-    must(aaclip_model_save(original, model.path, false));
+    must(aaclip_model_save(original, model.path, true));
     must_equal(&scene.kept, &scene.expected);
     spoil_weights(&scene); /* under the origin of the first file: stale */
     must_equal(&scene.kept, &scene.expected);
@@ -346,7 +346,7 @@ static void bundles_are_kept_too(void **state)
         results[i] = keep_result(&result);
         aaclip_detector_close(&detector);
     }
-    assert_int_equal(scratch_count(*state), 3);
+    assert_in_range(scratch_count(*state), 2, 3); /* some read float32 adapters in place */
     for (int i = 1; i < 3; i++)
         assert_true(same_bits(&results[0], &results[i]));
     for (int i = 0; i < 3; i++)
