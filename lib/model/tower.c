@@ -23,20 +23,19 @@ static void free_blocks(aac_block *blocks, int64_t count)
 }
 
 /* CLIP stores projections (width, embedding), to be used as x @ projection. */
-static aaclip_status pack_projection(aac_weight **weight, const aac_tensor *projection,
-                                     aac_packer *packer, aac_dtype type)
+static aac_tensor transpose(const aac_tensor *projection)
 {
     aac_tensor transposed = *projection;
     transposed.shape[0] = projection->shape[1];
     transposed.shape[1] = projection->shape[0];
     transposed.stride[0] = projection->stride[1];
     transposed.stride[1] = projection->stride[0];
-    return aac_packer_pack(packer, weight, &transposed, NULL, 1, type);
+    return transposed;
 }
 
 /* (width, 3, patch, patch) as (width, 3 * patch * patch). */
 static aaclip_status pack_patches(aac_weight **weight, const aac_tensor *convolution,
-                                  aac_packer *packer, aac_dtype type)
+                                  const aac_dispatch *dispatch, aac_dtype type)
 {
     int64_t width = convolution->shape[0], columns = aac_tensor_elements(convolution) / width;
     float *copy = NULL;
@@ -50,7 +49,7 @@ static aaclip_status pack_patches(aac_weight **weight, const aac_tensor *convolu
     matrix.rank = 2;
     matrix.shape[1] = matrix.stride[0] = columns;
     matrix.stride[1] = 1;
-    aaclip_status status = aac_packer_pack(packer, weight, &matrix, NULL, 1, type);
+    aaclip_status status = aac_dispatch_pack(dispatch, weight, &matrix, NULL, 1, type);
     aac_free(copy);
     return status;
 }
@@ -74,7 +73,6 @@ void aac_vision_tower_free(aac_vision_tower **out, const aac_checkpoint *checkpo
 aaclip_status aac_vision_tower_new(aac_vision_tower **out, const aac_checkpoint *checkpoint,
                                    const aac_dispatch *dispatch, aac_dtype type)
 {
-    aac_packer packer = {.dispatch = dispatch}; /* two matrices: packing them takes no time */
     aac_vision_tower *tower = *out = aac_calloc(1, sizeof *tower);
     if (!tower)
         return aac_error_memory();
@@ -86,9 +84,10 @@ aaclip_status aac_vision_tower_new(aac_vision_tower **out, const aac_checkpoint 
         tower->ln_pre_gain && tower->ln_pre_bias && tower->ln_post_gain && tower->ln_post_bias;
     aaclip_status status = vectors ? AACLIP_OK : aac_error_memory();
     if (!status)
-        status = pack_patches(&tower->patch, &checkpoint->patch_weight, &packer, type);
+        status = pack_patches(&tower->patch, &checkpoint->patch_weight, dispatch, type);
+    const aac_tensor projection = transpose(&checkpoint->vision_projection);
     if (!status)
-        status = pack_projection(&tower->projection, &checkpoint->vision_projection, &packer, type);
+        status = aac_dispatch_pack(dispatch, &tower->projection, &projection, NULL, 1, type);
     if (status)
         aac_vision_tower_free(out, checkpoint);
     return status;
@@ -142,8 +141,9 @@ aaclip_status aac_text_tower_new(aac_text_tower **out, const aac_checkpoint *che
     tower->ln_final_bias = aac_vector_new(&checkpoint->ln_final_bias);
     bool vectors = tower->position && tower->ln_final_gain && tower->ln_final_bias;
     aaclip_status status = vectors ? AACLIP_OK : aac_error_memory();
+    const aac_tensor projection = transpose(&checkpoint->text_projection);
     if (!status)
-        status = pack_projection(&tower->projection, &checkpoint->text_projection, packer, type);
+        status = aac_packer_pack(packer, &tower->projection, &projection, NULL, 1, type);
     if (!status)
         status = pack_blocks(&tower->blocks, checkpoint->text_blocks, checkpoint->text.layers,
                              packer, type);

@@ -346,7 +346,9 @@ static void bundles_are_kept_too(void **state)
         results[i] = keep_result(&result);
         aaclip_detector_close(&detector);
     }
-    assert_in_range(scratch_count(*state), 2, 3); /* some read float32 adapters in place */
+    /* The bundle, its image tower, and its adapters where float32 is not read in place. */
+    size_t expected = strcmp(aaclip_backend_name(0), "onednn") == 0 ? 3 : 2;
+    assert_int_equal(scratch_count(*state), expected);
     for (int i = 1; i < 3; i++)
         assert_true(same_bits(&results[0], &results[i]));
     for (int i = 0; i < 3; i++)

@@ -28,13 +28,6 @@ static bool supports(const aac_op_desc *desc)
     }
 }
 
-static size_t scratch_of(const aac_op_desc *desc, int threads)
-{
-    if (desc->op == AAC_OP_LINEAR && desc->linear.quantized)
-        return aac_blas_quantized_scratch(desc, threads);
-    return 0;
-}
-
 static aaclip_status plan(aac_plan **out, const aac_op_desc *desc, int threads)
 {
     static aaclip_status (*const runs[AAC_OP_COUNT])(const aac_plan *, const aac_op_args *,
@@ -50,12 +43,13 @@ static aaclip_status plan(aac_plan **out, const aac_op_desc *desc, int threads)
     made->base = (aac_plan){
         .backend = &aac_backend_blas,
         .desc = *desc,
-        .scratch = scratch_of(desc, threads),
         .threads = threads,
         .run = runs[desc->op],
     };
-    if (desc->op == AAC_OP_LINEAR && desc->linear.quantized)
+    if (desc->op == AAC_OP_LINEAR && desc->linear.quantized) {
+        made->base.scratch = aac_blas_quantized_scratch(desc, threads);
         made->base.run = aac_blas_quantized;
+    }
     return AACLIP_OK;
 }
 

@@ -8,8 +8,6 @@
 #include <math.h>
 #include <string.h>
 
-#define TILE_BYTES (192 * 1024) /* of scores: they stay in the second level cache */
-
 /* Of one thread's scratch, in floats. */
 typedef struct tile_sizes {
     int64_t rows;          /* of a tile, whole blocks */
@@ -22,9 +20,7 @@ static tile_sizes size_tiles(const aac_op_desc *desc, const aac_block_kernels *b
     int64_t longest = desc->attention.longest, size = desc->attention.head_size;
     tile_sizes sizes = {.scores = aac_simd_round_up(longest, blocks->columns),
                         .sizes = aac_simd_round_up(size, blocks->columns)};
-    int64_t rows = TILE_BYTES / (int64_t)sizeof(float) / sizes.scores / blocks->rows * blocks->rows;
-    int64_t most = aac_simd_round_up(longest, blocks->rows);
-    sizes.rows = rows < blocks->rows ? blocks->rows : rows < most ? rows : most;
+    sizes.rows = aac_simd_tile_rows(blocks, sizes.scores, longest);
     sizes.keys_floats = sizes.scores * size;
     sizes.values_floats = longest * sizes.sizes;
     return sizes;

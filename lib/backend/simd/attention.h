@@ -16,6 +16,10 @@ static inline int64_t aac_simd_round_up(int64_t count, int64_t unit)
     return (count + unit - 1) / unit * unit;
 }
 
+/* Rows of a tile, in whole blocks, so that its scores, `columns` a row, stay in the second level
+ * cache; no more than `longest` needs. */
+int64_t aac_simd_tile_rows(const aac_block_kernels *blocks, int64_t columns, int64_t longest);
+
 /* Between the attention's type and dense float32. */
 void aac_simd_load_rows(const aac_simd_plan *plan, const void *from, int64_t at, int64_t stride,
                         int64_t rows, float *to);

@@ -8,8 +8,6 @@
 #include <math.h>
 #include <string.h>
 
-#define TILE_BYTES (192 * 1024) /* of scores; as many for their gradients */
-
 /* Of one thread's scratch, in values. */
 typedef struct tile_sizes {
     int64_t rows;   /* of a tile, whole blocks */
@@ -26,8 +24,7 @@ static tile_sizes size_tiles(const aac_op_desc *desc, const aac_block_kernels *b
                         .sums = aac_simd_round_up(longest, blocks->rows),
                         .width = aac_simd_round_up(desc->attention.head_size, blocks->columns)};
     sizes.scores = sizes.keys > sizes.sums ? sizes.keys : sizes.sums;
-    int64_t rows = TILE_BYTES / (int64_t)sizeof(float) / sizes.scores / blocks->rows * blocks->rows;
-    sizes.rows = rows < blocks->rows ? blocks->rows : rows < sizes.sums ? rows : sizes.sums;
+    sizes.rows = aac_simd_tile_rows(blocks, sizes.scores, longest);
     return sizes;
 }
 
@@ -109,9 +106,8 @@ static void load_tile(const backward_head *head, aac_simd_rows rows, int64_t who
 }
 
 /* Scores become probabilities, dscores = p (dscores - y . dy) their gradients; zeros where a row
- * does not see and in rows up to `whole`. */
-static void turn_rows(const backward_head *head, aac_simd_rows y, int64_t first, int64_t keys,
-                      int64_t whole)
+ * does not see. */
+static void turn_rows(const backward_head *head, aac_simd_rows y, int64_t first, int64_t keys)
 {
     const aac_kernels *kernels = head->plan->kernels;
     const aac_op_desc *desc = &head->plan->base.desc;
@@ -128,8 +124,6 @@ static void turn_rows(const backward_head *head, aac_simd_rows y, int64_t first,
         memset(e + visible, 0, (size_t)(stride - visible) * sizeof *e);
         memset(gradient + visible, 0, (size_t)(stride - visible) * sizeof *gradient);
     }
-    size_t rest = (size_t)((whole - y.count) * stride) * sizeof(float);
-    memset(head->dscores + y.count * stride, 0, rest);
 }
 
 /* out (keys, width) += left (rows, keys)^T panels (rows, width) */
@@ -169,7 +163,7 @@ static void backward_tile(const backward_head *head, int64_t first, int64_t rows
                              head->scores, sizes->scores);
     aac_simd_multiply_turned(plan->blocks, head->dy, whole, head->values, size, keys, head->dscores,
                              sizes->scores);
-    turn_rows(head, part_of(narrow_rows(head, args->out), first, rows), first, keys, whole);
+    turn_rows(head, part_of(narrow_rows(head, args->out), first, rows), first, keys);
     aac_simd_multiply_straight(plan->blocks, head->dscores, sizes->scores, whole,
                                (aac_simd_panels){head->keys, head->length}, keys, head->dq,
                                sizes->width);

@@ -4,7 +4,15 @@
 
 #include <string.h>
 
-#define DEPTH 128 /* rows of a straight panel that stay in the first level cache */
+#define TILE_BYTES (192 * 1024)
+#define DEPTH      128 /* rows of a straight panel that stay in the first level cache */
+
+int64_t aac_simd_tile_rows(const aac_block_kernels *blocks, int64_t columns, int64_t longest)
+{
+    int64_t rows = TILE_BYTES / (int64_t)sizeof(float) / columns / blocks->rows * blocks->rows;
+    int64_t most = aac_simd_round_up(longest, blocks->rows);
+    return rows < blocks->rows ? blocks->rows : rows < most ? rows : most;
+}
 
 void aac_simd_load_rows(const aac_simd_plan *plan, const void *from, int64_t at, int64_t stride,
                         int64_t rows, float *to)

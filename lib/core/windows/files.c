@@ -110,8 +110,7 @@ static aaclip_status map_handle(aac_mapping *mapping, HANDLE file, const char *p
     if (!is_regular(file) || !GetFileSizeEx(file, &size) ||
         !GetFileTime(file, NULL, NULL, &changed))
         return aac_error(AACLIP_ERROR_IO, "%s: expected a regular file", path);
-    mapping->changed =
-        (int64_t)((uint64_t)changed.dwHighDateTime << 32 | changed.dwLowDateTime);
+    mapping->changed = (int64_t)((uint64_t)changed.dwHighDateTime << 32 | changed.dwLowDateTime);
     if (size.QuadPart == 0) {
         mapping->data = empty_file; /* the system maps no empty file */
         return AACLIP_OK;
