@@ -325,8 +325,13 @@ extern const aac_backend aac_backend_cuda;
 size_t aac_backend_count(void);
 const aac_backend *aac_backend_at(size_t index);
 const char *aac_op_name(aac_op op);
+/* For tests, before anything is opened: this backend stands for all of the build; NULL: no more. */
+void aac_backend_only(const aac_backend *backend);
 
-/* The chosen backend, then `simd`, then `reference`: tried in this order. */
+/*
+ * The chosen backend, then `simd`, then `reference`: tried in this order. One with memory of its
+ * own stands alone.
+ */
 typedef struct aac_dispatch {
     const aac_backend *chain[4];
     int chain_length;

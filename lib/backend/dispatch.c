@@ -15,10 +15,12 @@
  * Best first. `simd` has no matrix products of its own, so it only stands behind the others. `cuda`
  * cannot be chosen yet: models keep their vectors and activations in host memory.
  */
-static const struct {
+typedef struct registry_row {
     const aac_backend *backend;
     bool selectable;
-} registry[] = {
+} registry_row;
+
+static const registry_row registry[] = {
 #ifdef AAC_HAVE_ONEDNN
     {&aac_backend_onednn, true},
 #endif
@@ -32,6 +34,23 @@ static const struct {
 };
 
 #define REGISTRY_COUNT (sizeof registry / sizeof *registry)
+
+static const aac_backend *only; /* of a test */
+
+static size_t registry_count(void)
+{
+    return only ? 1 : REGISTRY_COUNT;
+}
+
+static registry_row row_at(size_t index)
+{
+    return only ? (registry_row){only, true} : registry[index];
+}
+
+void aac_backend_only(const aac_backend *backend)
+{
+    only = backend;
+}
 
 static const char *const op_names[AAC_OP_COUNT] = {
     [AAC_OP_LINEAR] = "linear",
@@ -64,27 +83,27 @@ const char *aac_op_name(aac_op op)
 
 size_t aac_backend_count(void)
 {
-    return REGISTRY_COUNT;
+    return registry_count();
 }
 
 const aac_backend *aac_backend_at(size_t index)
 {
-    return registry[index].backend;
+    return row_at(index).backend;
 }
 
 const char *aaclip_backend_name(size_t index)
 {
-    for (size_t i = 0; i < REGISTRY_COUNT; i++)
-        if (registry[i].selectable && index-- == 0)
-            return registry[i].backend->name;
+    for (size_t i = 0; i < registry_count(); i++)
+        if (row_at(i).selectable && index-- == 0)
+            return row_at(i).backend->name;
     return NULL;
 }
 
 bool aaclip_backend_available(const char *name)
 {
-    for (size_t i = 0; name && i < REGISTRY_COUNT; i++)
-        if (registry[i].selectable && strcmp(registry[i].backend->name, name) == 0)
-            return registry[i].backend->available();
+    for (size_t i = 0; name && i < registry_count(); i++)
+        if (row_at(i).selectable && strcmp(row_at(i).backend->name, name) == 0)
+            return row_at(i).backend->available();
     return false;
 }
 
@@ -97,11 +116,11 @@ const char *aaclip_precision_name(aaclip_precision precision)
 static aaclip_status unknown_backend(const char *name)
 {
     char names[128] = "";
-    for (size_t i = 0; i < REGISTRY_COUNT; i++)
-        if (registry[i].selectable) {
+    for (size_t i = 0; i < registry_count(); i++)
+        if (row_at(i).selectable) {
             size_t used = strlen(names);
             snprintf(names + used, sizeof names - used, used ? ", %s" : "%s",
-                     registry[i].backend->name);
+                     row_at(i).backend->name);
         }
     return aac_error(AACLIP_ERROR_NOT_FOUND, "backend '%s': not in this build, which has: %s", name,
                      names);
@@ -110,9 +129,9 @@ static aaclip_status unknown_backend(const char *name)
 static aaclip_status find_backend(const aac_backend **found, const char *name)
 {
     bool any = !name || strcmp(name, "auto") == 0;
-    for (size_t i = 0; i < REGISTRY_COUNT; i++) {
-        const aac_backend *backend = registry[i].backend;
-        if (!registry[i].selectable || (!any && strcmp(backend->name, name) != 0))
+    for (size_t i = 0; i < registry_count(); i++) {
+        const aac_backend *backend = row_at(i).backend;
+        if (!row_at(i).selectable || (!any && strcmp(backend->name, name) != 0))
             continue;
         if (backend->available()) {
             *found = backend;
@@ -133,7 +152,7 @@ aaclip_status aac_dispatch_open(aac_dispatch *dispatch, const char *name, int th
     if (status)
         return status;
     dispatch->chain[dispatch->chain_length++] = chosen;
-    if (chosen == &aac_backend_reference)
+    if (chosen == &aac_backend_reference || chosen->memory) /* the others do not reach its memory */
         return AACLIP_OK;
     dispatch->chain[dispatch->chain_length++] = &aac_backend_simd;
     dispatch->chain[dispatch->chain_length++] = &aac_backend_reference;
@@ -146,6 +165,20 @@ const aac_backend *aac_dispatch_choose(const aac_dispatch *dispatch, const aac_o
     while (i < dispatch->chain_length - 1 && !dispatch->chain[i]->supports(desc))
         i++;
     return dispatch->chain[i];
+}
+
+/* The chosen one, if it supports `desc`: behind a backend with memory of its own stands no other.
+ */
+static aaclip_status find(const aac_dispatch *dispatch, const aac_op_desc *desc,
+                          const aac_backend **found)
+{
+    *found = aac_dispatch_choose(dispatch, desc);
+    if (!(*found)->memory || (*found)->supports(desc))
+        return AACLIP_OK;
+    return aac_error(AACLIP_ERROR_UNSUPPORTED,
+                     "backend '%s': has no %s of this size or type, and no other backend reaches "
+                     "its memory",
+                     (*found)->name, aac_op_name(desc->op));
 }
 
 static bool is_attention(const aac_op_desc *desc)
@@ -162,11 +195,14 @@ static bool is_attention(const aac_op_desc *desc)
 aaclip_status aac_dispatch_plan(const aac_dispatch *dispatch, aac_plan **plan,
                                 const aac_op_desc *desc)
 {
-    const aac_backend *backend = aac_dispatch_choose(dispatch, desc);
+    const aac_backend *backend;
     bool alone = !is_attention(desc) && aac_op_is_small(desc, 1);
     int threads = alone ? 1 : dispatch->threads;
+    aaclip_status status = find(dispatch, desc, &backend);
+    if (status)
+        return status;
     aac_team previous = aac_threads_set(threads);
-    aaclip_status status = backend->plan(plan, desc, threads);
+    status = backend->plan(plan, desc, threads);
     aac_threads_restore(previous);
     return status;
 }
@@ -210,10 +246,13 @@ aaclip_status aac_dispatch_repack(const aac_dispatch *dispatch, aac_weight **wei
                                   int part_count, aac_dtype type)
 {
     const aac_op_desc desc = aac_dispatch_describe(parts, bias_parts, part_count, type);
+    const aac_backend *backend;
     int threads = aac_op_is_small(&desc, 1) ? 1 : dispatch->threads;
+    aaclip_status status = find(dispatch, &desc, &backend);
+    if (status)
+        return status;
     aac_team previous = aac_threads_set(threads);
-    aaclip_status status = pack_with(aac_dispatch_choose(dispatch, &desc), weight, parts,
-                                     bias_parts, part_count, type, threads);
+    status = pack_with(backend, weight, parts, bias_parts, part_count, type, threads);
     aac_threads_restore(previous);
     return status;
 }

@@ -20,15 +20,15 @@ struct aaclip_detector {
     aac_plan *similarity, *map;
     int64_t size, grid, patches, embedding;
     aac_decider decider;
-    char *memory; /* the workspace of one image */
+    char *memory, *host; /* the workspace of one image: of the operations, of the host */
     char *results;
     size_t result_bytes;
     aaclip_region **regions; /* an array for each image of the last batch */
     size_t region_capacity;
 };
 
-/* Bytes of `memory`; everything is planned. */
-size_t aac_detector_workspace(const aaclip_detector *detector);
+/* Allocates the workspace; everything is planned. */
+aaclip_status aac_detector_allocate(aaclip_detector *detector);
 void aac_detector_free_results(aaclip_detector *detector);
 
 #endif

@@ -85,12 +85,6 @@ static aaclip_status plan_map(aaclip_detector *detector)
     return status ? status : aac_dispatch_plan(dispatch, &detector->map, &map);
 }
 
-static aaclip_status allocate(aaclip_detector *detector)
-{
-    detector->memory = aac_alloc(aac_detector_workspace(detector));
-    return detector->memory ? AACLIP_OK : aac_error_memory();
-}
-
 static aaclip_status prepare(aaclip_detector *detector)
 {
     aaclip_status status = configure(detector);
@@ -100,7 +94,7 @@ static aaclip_status prepare(aaclip_detector *detector)
         .adapters = detector->adapters, .config = &detector->config, .image_size = detector->size};
     if (!status)
         status = aac_vision_encoder_new(&detector->encoder, detector->model, &setup);
-    return status ? status : allocate(detector);
+    return status ? status : aac_detector_allocate(detector);
 }
 
 aaclip_status aaclip_detector_new(aaclip_detector **out, const aaclip_model *model,
@@ -148,7 +142,8 @@ void aaclip_detector_close(aaclip_detector **handle)
     aac_vision_encoder_free(&detector->encoder);
     aac_plan_free(&detector->similarity);
     aac_plan_free(&detector->map);
-    aac_free(detector->memory);
+    aac_device_free(aac_model_dispatch(detector->model), detector->memory);
+    aac_free(detector->host);
     aac_detector_free_results(detector);
     aac_decider_close(&detector->decider);
     aaclip_text_cache_close(&detector->cache);

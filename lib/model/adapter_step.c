@@ -1,6 +1,4 @@
 /* The adapter that follows a block: adapt, restore the norm, blend with what was there. */
-#include <string.h>
-
 #include "core/error.h"
 #include "model/adapters.h"
 
@@ -39,7 +37,7 @@ aaclip_status aac_adapter_plan_make(aac_adapter_plan *plan, const aaclip_config 
                                     const aac_block_shape *shape, float weight,
                                     const aac_dispatch *dispatch)
 {
-    *plan = (aac_adapter_plan){0};
+    *plan = (aac_adapter_plan){.dispatch = dispatch};
     const aac_op_desc convert = {.op = AAC_OP_CONVERT,
                                  .convert = {shape->rows, shape->width, AAC_F32, shape->type}};
     const aac_op_desc blend = {.op = AAC_OP_BLEND, .blend = {shape->rows, shape->width, weight}};
@@ -90,8 +88,9 @@ aaclip_status aac_adapter_run(const aac_adapter_plan *plan, const aac_layer_adap
     if (!status && plan->second)
         status = aac_run(plan->second, &second, memory->scratch);
     const aac_op_desc *desc = &plan->blend->desc;
-    if (tape)
-        memcpy(tape->x, x, (size_t)(desc->blend.rows * desc->blend.columns) * sizeof *x);
+    size_t bytes = (size_t)(desc->blend.rows * desc->blend.columns) * sizeof *x;
+    if (!status && tape)
+        status = aac_device_copy(plan->dispatch, tape->x, x, bytes);
     const aac_op_args blend = {.a = adapted, .y = x};
     return status ? status : aac_run(plan->blend, &blend, memory->scratch);
 }

@@ -65,6 +65,7 @@ aaclip_adapters *aac_adapters_retain(const aaclip_adapters *adapters); /* NULL s
 
 /* The adapter step of a tower, planned for its rows. */
 typedef struct aac_adapter_plan {
+    const aac_dispatch *dispatch;               /* outlives the plan */
     aac_plan *convert, *first, *second, *blend; /* convert, second: NULL when not needed */
 } aac_adapter_plan;
 
@@ -74,7 +75,7 @@ aaclip_status aac_adapter_plan_make(aac_adapter_plan *plan, const aaclip_config 
 void aac_adapter_plan_clear(aac_adapter_plan *plan);
 size_t aac_adapter_scratch(const aac_adapter_plan *plan);
 
-/* What a run leaves for its backward run. */
+/* What a run leaves for its backward run, in device memory. */
 typedef struct aac_adapter_tape {
     float *x;       // (rows, width): what went in
     void *middle;   // (rows, width / 2), type: bottleneck only

@@ -1,7 +1,5 @@
 #include "model/block.h"
 
-#include <string.h>
-
 #include "core/error.h"
 #include "core/memory.h"
 #include "core/platform.h"
@@ -41,25 +39,26 @@ aaclip_status aac_to_operand(const aac_plan *convert, const float *rows, void *b
     return aac_run(convert, &args, scratch);
 }
 
-static aaclip_status pack_vectors(aac_block *block, const aac_block_tensors *tensors)
+static aaclip_status pack_vectors(aac_block *block, const aac_block_tensors *tensors,
+                                  const aac_dispatch *dispatch)
 {
     const aac_tensor *const from[] = {&tensors->ln_1_weight, &tensors->ln_1_bias,
                                       &tensors->ln_2_weight, &tensors->ln_2_bias};
     float **const to[] = {&block->ln_1_gain, &block->ln_1_bias, &block->ln_2_gain,
                           &block->ln_2_bias};
-    bool done = true;
-    for (size_t i = 0; done && i < sizeof to / sizeof *to; i++) {
-        aac_free(*to[i]);
-        *to[i] = aac_vector_new(from[i]);
-        done = *to[i] != NULL;
+    for (size_t i = 0; i < sizeof to / sizeof *to; i++) {
+        aac_device_free(dispatch, *to[i]);
+        *to[i] = aac_device_vector(dispatch, from[i]);
+        if (!*to[i])
+            return AACLIP_ERROR_OUT_OF_MEMORY;
     }
-    return done ? AACLIP_OK : aac_error_memory();
+    return AACLIP_OK;
 }
 
 aaclip_status aac_block_pack(aac_block *block, const aac_block_tensors *tensors, aac_packer *packer,
                              aac_dtype type)
 {
-    aaclip_status status = pack_vectors(block, tensors);
+    aaclip_status status = pack_vectors(block, tensors, packer->dispatch);
     if (!status)
         status = pack_mapped(packer, &block->qkv, tensors->qkv_weight.part, tensors->qkv_bias.part,
                              tensors->qkv_weight.count, type);
@@ -105,12 +104,12 @@ aaclip_status aac_block_pack_value(aac_weight **weight, const aac_block_tensors 
     return aac_dispatch_pack(dispatch, weight, &value, &value_bias, 1, type);
 }
 
-void aac_block_clear(aac_block *block)
+void aac_block_clear(aac_block *block, const aac_dispatch *dispatch)
 {
-    aac_free(block->ln_1_gain);
-    aac_free(block->ln_1_bias);
-    aac_free(block->ln_2_gain);
-    aac_free(block->ln_2_bias);
+    aac_device_free(dispatch, block->ln_1_gain);
+    aac_device_free(dispatch, block->ln_1_bias);
+    aac_device_free(dispatch, block->ln_2_gain);
+    aac_device_free(dispatch, block->ln_2_bias);
     aac_weight_free(&block->qkv);
     aac_weight_free(&block->out);
     aac_weight_free(&block->fc);
@@ -177,7 +176,7 @@ static aaclip_status plan_rest(aac_block_plan *plan, const aac_dispatch *dispatc
 aaclip_status aac_block_plan_make(aac_block_plan *plan, const aac_block_shape *shape,
                                   const aac_dispatch *dispatch)
 {
-    *plan = (aac_block_plan){.shape = *shape};
+    *plan = (aac_block_plan){.dispatch = dispatch, .shape = *shape};
     aaclip_status status = plan_attention(plan, dispatch);
     if (!status)
         status = plan_rest(plan, dispatch);
@@ -193,7 +192,7 @@ aaclip_status aac_block_tail_plan_make(aac_block_plan *tail, const aac_block_sha
                            .gather = {rows, shape->rows, shape->width, AAC_F32}};
     aac_op_desc attended = x;
     attended.gather.type = shape->type;
-    *tail = (aac_block_plan){.shape = *shape};
+    *tail = (aac_block_plan){.dispatch = dispatch, .shape = *shape};
     tail->shape.rows = rows;
     aaclip_status status = aac_dispatch_plan(dispatch, &tail->gather_x, &x);
     if (!status)
@@ -240,10 +239,10 @@ static aaclip_status run_linear(const aac_plan *plan, const aac_weight *weight, 
     return aac_run(plan, &args, scratch);
 }
 
-static void keep(const aac_block_plan *plan, const float *x, float *copy)
+static aaclip_status keep(const aac_block_plan *plan, const float *x, float *copy)
 {
-    if (copy)
-        memcpy(copy, x, (size_t)(plan->shape.rows * plan->shape.width) * sizeof *copy);
+    size_t bytes = (size_t)(plan->shape.rows * plan->shape.width) * sizeof *copy;
+    return copy ? aac_device_copy(plan->dispatch, copy, x, bytes) : AACLIP_OK;
 }
 
 /* x += proj(activation(fc(ln_2(x)))) */
@@ -284,14 +283,15 @@ aaclip_status aac_block_run(const aac_block_plan *plan, const aac_block *block, 
     const aac_block_tape wanted = tape ? *tape : (aac_block_tape){0};
     void *qkv = wanted.qkv ? wanted.qkv : memory->wide;
     void *attended = wanted.attended ? wanted.attended : memory->narrow;
-    keep(plan, x, wanted.x);
-    aaclip_status status = attend(plan, block, x, qkv, attended, sequences, memory);
+    aaclip_status status = keep(plan, x, wanted.x);
+    if (!status)
+        status = attend(plan, block, x, qkv, attended, sequences, memory);
     if (!status)
         status = run_linear(plan->out, block->out, attended, x, memory->scratch);
-    if (status)
-        return status;
-    keep(plan, x, wanted.middle);
-    return run_mlp(plan, block, x, wanted.hidden ? wanted.hidden : memory->wide, memory);
+    if (!status)
+        status = keep(plan, x, wanted.middle);
+    return status ? status
+                  : run_mlp(plan, block, x, wanted.hidden ? wanted.hidden : memory->wide, memory);
 }
 
 aaclip_status aac_block_run_last(const aac_block_plan *plan, const aac_block_plan *tail,

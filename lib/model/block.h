@@ -2,7 +2,7 @@
 #ifndef AAC_MODEL_BLOCK_H
 #define AAC_MODEL_BLOCK_H
 
-#include "backend/backend.h"
+#include "backend/device.h"
 #include "core/workspace.h"
 #include "files/checkpoint.h"
 #include "model/packed.h"
@@ -10,7 +10,7 @@
 /* Frozen weights of a block, packed for the backend: `type` is that of the operands, or AAC_I8.
  * Zeros: nothing is packed yet. */
 typedef struct aac_block {
-    float *ln_1_gain, *ln_1_bias, *ln_2_gain, *ln_2_bias; // (width)
+    float *ln_1_gain, *ln_1_bias, *ln_2_gain, *ln_2_bias; // (width), device memory
     aac_weight *qkv, *out, *fc, *proj;
 } aac_block;
 
@@ -18,7 +18,7 @@ typedef struct aac_block {
  * a mapped file may leave memory, so that a tower is never there twice. */
 aaclip_status aac_block_pack(aac_block *block, const aac_block_tensors *tensors, aac_packer *packer,
                              aac_dtype type);
-void aac_block_clear(aac_block *block);
+void aac_block_clear(aac_block *block, const aac_dispatch *dispatch);
 /* What the backend reads in place may leave memory, too, until the block is run again. */
 void aac_block_release(const aac_block *block, const aac_block_tensors *tensors);
 
@@ -26,7 +26,7 @@ void aac_block_release(const aac_block *block, const aac_block_tensors *tensors)
 aaclip_status aac_block_pack_value(aac_weight **weight, const aac_block_tensors *tensors,
                                    const aac_dispatch *dispatch, aac_dtype type);
 
-/* A vector of the checkpoint as float32; NULL when out of memory. */
+/* A vector of the checkpoint as float32 in host memory; NULL when out of memory. */
 float *aac_vector_new(const aac_tensor *tensor);
 
 /*
@@ -51,6 +51,7 @@ typedef struct aac_block_shape {
 } aac_block_shape;
 
 typedef struct aac_block_plan {
+    const aac_dispatch *dispatch; /* outlives the plan */
     aac_block_shape shape;
     aac_plan *norm, *qkv, *attention, *out, *fc, *activate, *proj; /* activate: with training */
     aac_plan *gather_x, *gather_attended;                          /* of a last block's tail */
@@ -67,14 +68,15 @@ aaclip_status aac_block_tail_plan_make(aac_block_plan *tail, const aac_block_sha
 void aac_block_plan_clear(aac_block_plan *plan);
 size_t aac_block_scratch(const aac_block_plan *plan);
 
-/* The rows of x that attend to each other: sequences, or with AAC_ATTENTION_TREE a tree. */
+/* The rows of x that attend to each other: sequences, or with AAC_ATTENTION_TREE a tree. Arrays in
+ * device memory. */
 typedef struct aac_sequences {
     const int32_t *offsets; // (count + 1): sequence i is rows offsets[i] .. offsets[i + 1] - 1
     int64_t count;
     const int32_t *parents; // (rows): of a tree, see backend.h
 } aac_sequences;
 
-/* Buffers that a tower's blocks and adapters share. */
+/* Buffers that a tower's blocks and adapters share, in device memory. */
 typedef struct aac_block_memory {
     void *narrow;   // (rows, width), type
     void *wide;     // (rows, max(3 * width, mlp)), type
@@ -82,7 +84,7 @@ typedef struct aac_block_memory {
     void *scratch;
 } aac_block_memory;
 
-/* What a run leaves for its backward run. Each member may be NULL: not wanted. */
+/* What a run leaves in device memory for its backward run. Each member may be NULL: not wanted. */
 typedef struct aac_block_tape {
     float *x;       // (rows, width): what went in
     void *qkv;      // (rows, 3 * width), type
@@ -91,7 +93,7 @@ typedef struct aac_block_tape {
     void *hidden;   // (rows, mlp), type: what the activation got
 } aac_block_tape;
 
-/* x (rows, width) float32 goes in and out. `tape` may be NULL. */
+/* x (rows, width) float32 goes in and out, in device memory. `tape` may be NULL. */
 aaclip_status aac_block_run(const aac_block_plan *plan, const aac_block *block, float *x,
                             const aac_sequences *sequences, const aac_block_memory *memory,
                             const aac_block_tape *tape);

@@ -24,6 +24,6 @@ aaclip_status aac_block_stream_get(aac_block_stream *stream, int64_t index, cons
 
 void aac_block_stream_clear(aac_block_stream *stream)
 {
-    aac_block_clear(&stream->block);
+    aac_block_clear(&stream->block, stream->packer.dispatch);
     stream->index = -1;
 }

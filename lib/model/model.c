@@ -224,8 +224,8 @@ void aaclip_model_close(aaclip_model **handle)
     *handle = NULL;
     if (atomic_fetch_sub(&model->references, 1) != 1)
         return;
-    aac_vision_tower_free(&model->vision, model->checkpoint);
-    aac_text_tower_free(&model->text, model->checkpoint);
+    aac_vision_tower_free(&model->vision, model->checkpoint, &model->dispatch);
+    aac_text_tower_free(&model->text, model->checkpoint, &model->dispatch);
     aac_checkpoint_close(&model->checkpoint);
     aac_mutex_free(model->mutex);
     aac_free(model->packed_folder);
@@ -316,7 +316,7 @@ aaclip_status aac_model_acquire_vision(const aaclip_model *model, bool blocks,
     if (!status && blocks)
         status = pack_vision_blocks(own);
     if (!status && !blocks && !own->block_users)
-        aac_vision_tower_free_blocks(own->vision, own->checkpoint);
+        aac_vision_tower_free_blocks(own->vision, own->checkpoint, &own->dispatch);
     if (!status && blocks)
         own->block_users++;
     *tower = status ? NULL : own->vision;
@@ -356,7 +356,7 @@ void aac_model_release_text(const aaclip_model *model)
     aaclip_model *own = writable(model);
     aac_mutex_lock(own->mutex);
     if (--own->text_users == 0)
-        aac_text_tower_free(&own->text, own->checkpoint);
+        aac_text_tower_free(&own->text, own->checkpoint, &own->dispatch);
     aac_mutex_unlock(own->mutex);
 }
 

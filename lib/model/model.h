@@ -10,16 +10,16 @@
 typedef struct aac_vision_tower {
     aac_block *blocks;                  /* not for who acquired the tower without them */
     aac_weight *patch;                  // (width, 3 * patch * patch)
-    float *ln_pre_gain, *ln_pre_bias;   // (width)
-    float *ln_post_gain, *ln_post_bias; // (width)
+    float *ln_pre_gain, *ln_pre_bias;   // (width), device memory
+    float *ln_post_gain, *ln_post_bias; // (width), device memory
     aac_weight *projection;             // (embedding, width)
     aac_tensor_file *packed;            /* that the blocks lie in; NULL: in memory of their own */
 } aac_vision_tower;
 
 typedef struct aac_text_tower {
     aac_block *blocks;
-    float *position;                      // (context, width)
-    float *ln_final_gain, *ln_final_bias; // (width)
+    float *position;                      // (context, width), host memory
+    float *ln_final_gain, *ln_final_bias; // (width), device memory
     aac_weight *projection;               // (embedding, width)
     aac_tensor_file *packed;              /* that all weights lie in; NULL as above */
 } aac_text_tower;

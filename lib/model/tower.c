@@ -15,10 +15,10 @@ static aaclip_status pack_blocks(aac_block **out, const aac_block_tensors *tenso
     return status;
 }
 
-static void free_blocks(aac_block *blocks, int64_t count)
+static void free_blocks(aac_block *blocks, int64_t count, const aac_dispatch *dispatch)
 {
     for (int64_t i = 0; blocks && i < count; i++)
-        aac_block_clear(&blocks[i]);
+        aac_block_clear(&blocks[i], dispatch);
     aac_free(blocks);
 }
 
@@ -54,18 +54,19 @@ static aaclip_status pack_patches(aac_weight **weight, const aac_tensor *convolu
     return status;
 }
 
-void aac_vision_tower_free(aac_vision_tower **out, const aac_checkpoint *checkpoint)
+void aac_vision_tower_free(aac_vision_tower **out, const aac_checkpoint *checkpoint,
+                           const aac_dispatch *dispatch)
 {
     aac_vision_tower *tower = *out;
     if (!tower)
         return;
-    aac_vision_tower_free_blocks(tower, checkpoint);
+    aac_vision_tower_free_blocks(tower, checkpoint, dispatch);
     aac_weight_free(&tower->patch);
     aac_weight_free(&tower->projection);
-    aac_free(tower->ln_pre_gain);
-    aac_free(tower->ln_pre_bias);
-    aac_free(tower->ln_post_gain);
-    aac_free(tower->ln_post_bias);
+    aac_device_free(dispatch, tower->ln_pre_gain);
+    aac_device_free(dispatch, tower->ln_pre_bias);
+    aac_device_free(dispatch, tower->ln_post_gain);
+    aac_device_free(dispatch, tower->ln_post_bias);
     aac_free(tower);
     *out = NULL;
 }
@@ -76,20 +77,20 @@ aaclip_status aac_vision_tower_new(aac_vision_tower **out, const aac_checkpoint 
     aac_vision_tower *tower = *out = aac_calloc(1, sizeof *tower);
     if (!tower)
         return aac_error_memory();
-    tower->ln_pre_gain = aac_vector_new(&checkpoint->ln_pre_weight);
-    tower->ln_pre_bias = aac_vector_new(&checkpoint->ln_pre_bias);
-    tower->ln_post_gain = aac_vector_new(&checkpoint->ln_post_weight);
-    tower->ln_post_bias = aac_vector_new(&checkpoint->ln_post_bias);
+    tower->ln_pre_gain = aac_device_vector(dispatch, &checkpoint->ln_pre_weight);
+    tower->ln_pre_bias = aac_device_vector(dispatch, &checkpoint->ln_pre_bias);
+    tower->ln_post_gain = aac_device_vector(dispatch, &checkpoint->ln_post_weight);
+    tower->ln_post_bias = aac_device_vector(dispatch, &checkpoint->ln_post_bias);
     bool vectors =
         tower->ln_pre_gain && tower->ln_pre_bias && tower->ln_post_gain && tower->ln_post_bias;
-    aaclip_status status = vectors ? AACLIP_OK : aac_error_memory();
+    aaclip_status status = vectors ? AACLIP_OK : AACLIP_ERROR_OUT_OF_MEMORY;
     if (!status)
         status = pack_patches(&tower->patch, &checkpoint->patch_weight, dispatch, type);
     const aac_tensor projection = transpose(&checkpoint->vision_projection);
     if (!status)
         status = aac_dispatch_pack(dispatch, &tower->projection, &projection, NULL, 1, type);
     if (status)
-        aac_vision_tower_free(out, checkpoint);
+        aac_vision_tower_free(out, checkpoint, dispatch);
     return status;
 }
 
@@ -104,27 +105,29 @@ aaclip_status aac_vision_tower_pack_blocks(aac_vision_tower *tower,
     if (!status)
         status = aac_packer_finish(packer, &tower->packed);
     if (status)
-        aac_vision_tower_free_blocks(tower, checkpoint);
+        aac_vision_tower_free_blocks(tower, checkpoint, packer->dispatch);
     return status;
 }
 
-void aac_vision_tower_free_blocks(aac_vision_tower *tower, const aac_checkpoint *checkpoint)
+void aac_vision_tower_free_blocks(aac_vision_tower *tower, const aac_checkpoint *checkpoint,
+                                  const aac_dispatch *dispatch)
 {
-    free_blocks(tower->blocks, checkpoint->vision.layers);
+    free_blocks(tower->blocks, checkpoint->vision.layers, dispatch);
     tower->blocks = NULL;
     aac_tensor_file_close(&tower->packed);
 }
 
-void aac_text_tower_free(aac_text_tower **out, const aac_checkpoint *checkpoint)
+void aac_text_tower_free(aac_text_tower **out, const aac_checkpoint *checkpoint,
+                         const aac_dispatch *dispatch)
 {
     aac_text_tower *tower = *out;
     if (!tower)
         return;
-    free_blocks(tower->blocks, checkpoint->text.layers);
+    free_blocks(tower->blocks, checkpoint->text.layers, dispatch);
     aac_weight_free(&tower->projection);
     aac_free(tower->position);
-    aac_free(tower->ln_final_gain);
-    aac_free(tower->ln_final_bias);
+    aac_device_free(dispatch, tower->ln_final_gain);
+    aac_device_free(dispatch, tower->ln_final_bias);
     aac_tensor_file_close(&tower->packed);
     aac_free(tower);
     *out = NULL;
@@ -137,10 +140,12 @@ aaclip_status aac_text_tower_new(aac_text_tower **out, const aac_checkpoint *che
     if (!tower)
         return aac_error_memory();
     tower->position = aac_vector_new(&checkpoint->text_position);
-    tower->ln_final_gain = aac_vector_new(&checkpoint->ln_final_weight);
-    tower->ln_final_bias = aac_vector_new(&checkpoint->ln_final_bias);
+    if (!tower->position)
+        aac_error_memory();
+    tower->ln_final_gain = aac_device_vector(packer->dispatch, &checkpoint->ln_final_weight);
+    tower->ln_final_bias = aac_device_vector(packer->dispatch, &checkpoint->ln_final_bias);
     bool vectors = tower->position && tower->ln_final_gain && tower->ln_final_bias;
-    aaclip_status status = vectors ? AACLIP_OK : aac_error_memory();
+    aaclip_status status = vectors ? AACLIP_OK : AACLIP_ERROR_OUT_OF_MEMORY;
     const aac_tensor projection = transpose(&checkpoint->text_projection);
     if (!status)
         status = aac_packer_pack(packer, &tower->projection, &projection, NULL, 1, type);
@@ -150,6 +155,6 @@ aaclip_status aac_text_tower_new(aac_text_tower **out, const aac_checkpoint *che
     if (!status)
         status = aac_packer_finish(packer, &tower->packed);
     if (status)
-        aac_text_tower_free(out, checkpoint);
+        aac_text_tower_free(out, checkpoint, packer->dispatch);
     return status;
 }

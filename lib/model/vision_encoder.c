@@ -1,7 +1,5 @@
 #include "model/vision_encoder_parts.h"
 
-#include <string.h>
-
 #include "core/error.h"
 #include "core/memory.h"
 #include "model/position.h"
@@ -101,23 +99,51 @@ static aaclip_status plan_heads(aac_vision_encoder *encoder, const aac_dispatch 
     return status;
 }
 
-static aaclip_status make_start(aac_vision_encoder *encoder)
+/* `start` in host memory. */
+static aaclip_status fill_start(const aac_vision_encoder *encoder, float *start)
 {
     const aac_checkpoint *checkpoint = aac_model_checkpoint(encoder->model);
     int64_t width = encoder->width, grid = encoder->image_size / checkpoint->patch;
     float *trained = aac_vector_new(&checkpoint->vision_position);
     float *token = aac_vector_new(&checkpoint->class_embedding);
-    encoder->start = aac_alloc_array((size_t)((1 + encoder->patches) * width), sizeof(float));
-    aaclip_status status = trained && token && encoder->start ? AACLIP_OK : aac_error_memory();
+    aaclip_status status = trained && token ? AACLIP_OK : aac_error_memory();
     if (!status) {
         for (int64_t i = 0; i < width; i++)
-            encoder->start[i] = token[i] + trained[i];
-        status = aac_position_resample(trained + width, checkpoint->grid, encoder->start + width,
-                                       grid, width);
+            start[i] = token[i] + trained[i];
+        status =
+            aac_position_resample(trained + width, checkpoint->grid, start + width, grid, width);
     }
     aac_free(trained);
     aac_free(token);
     return status;
+}
+
+static size_t start_bytes(const aac_vision_encoder *encoder)
+{
+    return (size_t)((1 + encoder->patches) * encoder->width) * sizeof(float);
+}
+
+static aaclip_status make_start(aac_vision_encoder *encoder, const aac_dispatch *dispatch)
+{
+    float *start = aac_alloc(start_bytes(encoder));
+    aaclip_status status = start ? fill_start(encoder, start) : aac_error_memory();
+    if (status) {
+        aac_free(start);
+        return status;
+    }
+    encoder->start = aac_device_adopt(dispatch, start, start_bytes(encoder));
+    int32_t *offsets = aac_alloc_array(2, sizeof *offsets);
+    if (offsets) {
+        offsets[0] = 0;
+        offsets[1] = (int32_t)(1 + encoder->patches);
+    }
+    encoder->offsets = aac_device_adopt(dispatch, offsets, 2 * sizeof *offsets);
+    return encoder->start && encoder->offsets ? AACLIP_OK : AACLIP_ERROR_OUT_OF_MEMORY;
+}
+
+aac_sequences aac_vision_encoder_image(const aac_vision_encoder *encoder)
+{
+    return (aac_sequences){.offsets = encoder->offsets, .count = 1};
 }
 
 /* The surgery's blocks need v of their qkv product, and nothing else. */
@@ -143,7 +169,7 @@ static aaclip_status prepare(aac_vision_encoder *encoder, bool training)
     if (!status)
         status = pack_values(encoder, dispatch);
     if (!status)
-        status = make_start(encoder);
+        status = make_start(encoder, dispatch);
     if (!status)
         status = plan_patches(encoder, dispatch);
     if (!status)
@@ -199,7 +225,8 @@ void aac_vision_encoder_free(aac_vision_encoder **out)
          i++)
         aac_weight_free(&encoder->values[i]);
     aac_free(encoder->values);
-    aac_free(encoder->start);
+    aac_device_free(aac_model_dispatch(encoder->model), encoder->start);
+    aac_device_free(aac_model_dispatch(encoder->model), encoder->offsets);
     aaclip_adapters_close(&encoder->adapters);
     if (encoder->tower)
         aac_model_release_vision(encoder->model, !encoder->streamed);
@@ -272,16 +299,17 @@ size_t aac_vision_encoder_workspace(const aac_vision_encoder *encoder)
 static aaclip_status embed_image(const aac_vision_encoder *encoder, const uint8_t *rgb,
                                  const aac_vision_memory *memory)
 {
-    int64_t width = encoder->width;
-    memcpy(memory->x, encoder->start, (size_t)((1 + encoder->patches) * width) * sizeof(float));
     const aac_op_args gather = {.x = rgb, .y = memory->block.wide};
     const aac_op_args embed = {
-        .x = memory->block.wide, .y = memory->x + width, .weight = encoder->tower->patch};
+        .x = memory->block.wide, .y = memory->x + encoder->width, .weight = encoder->tower->patch};
     const aac_op_args norm = {.x = memory->x,
                               .y = memory->x,
                               .gain = encoder->tower->ln_pre_gain,
                               .bias = encoder->tower->ln_pre_bias};
-    aaclip_status status = aac_run(encoder->gather, &gather, memory->block.scratch);
+    aaclip_status status =
+        aac_device_copy(encoder->block.dispatch, memory->x, encoder->start, start_bytes(encoder));
+    if (!status)
+        status = aac_run(encoder->gather, &gather, memory->block.scratch);
     if (!status)
         status = aac_run(encoder->embed, &embed, memory->block.scratch);
     return status ? status : aac_run(encoder->ln_pre, &norm, memory->block.scratch);
@@ -304,11 +332,11 @@ static aaclip_status run_ln_post(const aac_vision_encoder *encoder, const aac_pl
     return aac_run(plan, &norm, memory->block.scratch);
 }
 
-static void keep(const aac_vision_encoder *encoder, const float *values, int64_t columns,
-                 float *copy)
+static aaclip_status keep(const aac_vision_encoder *encoder, const float *values, int64_t columns,
+                          float *copy)
 {
-    if (copy)
-        memcpy(copy, values, (size_t)(encoder->patches * columns) * sizeof *copy);
+    size_t bytes = (size_t)(encoder->patches * columns) * sizeof *copy;
+    return copy ? aac_device_copy(encoder->block.dispatch, copy, values, bytes) : AACLIP_OK;
 }
 
 static aaclip_status detect(const aac_vision_encoder *encoder, const aac_projection *projection,
@@ -336,15 +364,16 @@ static aaclip_status tap_level(const aac_vision_encoder *encoder, uint32_t level
     const float *x = memory->x + encoder->width;
     void *normed = kept.normed ? kept.normed : memory->block.narrow;
     const aac_op_args normalize = {.x = features, .y = features};
-    keep(encoder, x, encoder->width, kept.x);
-    aaclip_status status = run_ln_post(encoder, encoder->ln_post, x, normed, memory);
+    aaclip_status status = keep(encoder, x, encoder->width, kept.x);
+    if (!status)
+        status = run_ln_post(encoder, encoder->ln_post, x, normed, memory);
     if (!status)
         status = project(encoder, encoder->project, trained ? &trained->projections[level] : NULL,
                          normed, features, memory);
-    if (status)
-        return status;
-    keep(encoder, features, encoder->embedding, kept.projected);
-    status = aac_run(encoder->normalize, &normalize, memory->block.scratch);
+    if (!status)
+        status = keep(encoder, features, encoder->embedding, kept.projected);
+    if (!status)
+        status = aac_run(encoder->normalize, &normalize, memory->block.scratch);
     if (!status && detection)
         status = detect(encoder, trained ? &trained->detection : NULL, normed, detection, memory,
                         tape ? tape->detection : NULL);
@@ -375,8 +404,7 @@ aaclip_status aac_vision_encoder_run(const aac_vision_encoder *encoder, const ui
     const aac_layer_adapter *layers =
         encoder->adapters ? aac_adapters_image(encoder->adapters)->layers : NULL;
     uint32_t adapted = layers ? aac_adapters_image(encoder->adapters)->layer_count : 0;
-    const int32_t offsets[] = {0, (int32_t)encoder->block.shape.rows};
-    const aac_sequences image = {.offsets = offsets, .count = 1};
+    const aac_sequences image = aac_vision_encoder_image(encoder);
     uint32_t level = 0;
     aaclip_status status = embed_image(encoder, rgb, &memory);
     for (uint32_t i = 0; !status && level < config->level_count; i++) {
@@ -405,8 +433,7 @@ static aaclip_status run_frozen(const aac_vision_encoder *encoder, const aac_blo
                                 const aac_vision_memory *memory)
 {
     const aaclip_config *config = &encoder->config;
-    const int32_t offsets[] = {0, (int32_t)plan->shape.rows};
-    const aac_sequences image = {.offsets = offsets, .count = 1};
+    const aac_sequences image = aac_vision_encoder_image(encoder);
     aaclip_status status = AACLIP_OK;
     bool value = plan->shape.attention == AAC_ATTENTION_VALUE;
     for (uint32_t i = first; !status && i < end; i++) {
@@ -446,14 +473,14 @@ aaclip_status aac_vision_encoder_run_surgery(const aac_vision_encoder *encoder, 
     uint32_t blocks = (uint32_t)aac_model_checkpoint(encoder->model)->vision.layers;
     uint32_t split = blocks - (uint32_t)encoder->surgery_blocks;
     uint32_t highest = encoder->config.levels[encoder->config.level_count - 1];
-    size_t bytes = (size_t)(encoder->block.shape.rows * encoder->width) * sizeof(float);
+    size_t bytes = start_bytes(encoder);
     aaclip_status status = embed_image(encoder, rgb, &memory);
     if (!status)
         status = run_frozen(encoder, &encoder->block, 0, split, features, &memory);
-    if (status)
-        return status;
-    memcpy(plain.x, memory.x, bytes);
-    status = run_frozen(encoder, &encoder->value_block, split, highest, features, &memory);
+    if (!status)
+        status = aac_device_copy(encoder->block.dispatch, plain.x, memory.x, bytes);
+    if (!status)
+        status = run_frozen(encoder, &encoder->value_block, split, highest, features, &memory);
     if (!status)
         status = run_frozen(encoder, &encoder->block, split, blocks, NULL, &plain);
     return status ? status : project_class(encoder, class_feature, &plain);

@@ -28,10 +28,10 @@ aaclip_status aac_vision_encoder_new(aac_vision_encoder **encoder, const aaclip_
 void aac_vision_encoder_free(aac_vision_encoder **encoder);
 
 int64_t aac_vision_encoder_patches(const aac_vision_encoder *encoder);
-/* Bytes of workspace that a run needs. */
+/* Bytes of workspace, device memory, that a run needs. */
 size_t aac_vision_encoder_workspace(const aac_vision_encoder *encoder);
 
-/* What a level's projections leave for their backward run. */
+/* What a level's projections leave for their backward run, in device memory. */
 typedef struct aac_tap_tape {
     float *x;         // (patches, width)
     void *normed;     // (patches, width), type: after ln_post
@@ -43,11 +43,12 @@ typedef struct aac_vision_tape {
     const aac_block_tape *blocks;     // (blocks)
     const aac_adapter_tape *adapters; // (adapted blocks); those without `x` are not kept
     const aac_tap_tape *taps;         // (levels)
-    float *detection;                 // (patches, embedding): before the L2 norm
+    float *detection;                 // (patches, embedding): before the L2 norm; device memory
     aac_block_stream *stream;         /* of a streamed encoder; else not used */
 } aac_vision_tape;
 
 /*
+ * Pixels, features and detection are in device memory, here and below.
  * rgb: image_size x image_size x 3. features: (levels, patches, embedding), rows L2-normalised.
  * detection: (embedding), mean over the patches of normalised rows. `tape` may be NULL.
  */

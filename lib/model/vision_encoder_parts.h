@@ -14,12 +14,14 @@ struct aac_vision_encoder {
     bool streamed;
     aac_weight **values; // (blocks): those of the surgery have one; NULL without surgery
     float *start; // (1 + patches, width): class token and positions, what every image begins with
+    int32_t *offsets; // (2): of the one sequence that the rows are; both in device memory
     aac_plan *gather, *embed, *ln_pre, *ln_post, *project, *normalize, *detect;
     aac_plan *class_norm, *class_project, *class_normalize; /* of one row; for the surgery run */
     aac_block_plan block, value_block;                      /* value_block: for the surgery run */
     aac_adapter_plan adapter;
 };
 
+/* In device memory. */
 typedef struct aac_vision_memory {
     float *x;         // (1 + patches, width)
     float *plain;     // (1 + patches, width): the plain tower beside the surgery
@@ -30,6 +32,8 @@ typedef struct aac_vision_memory {
 /* The frozen block of that index; of a streamed encoder it stays until another one is asked for. */
 aaclip_status aac_vision_encoder_block(const aac_vision_encoder *encoder, uint32_t index,
                                        aac_block_stream *stream, const aac_block **block);
+/* The image's rows, which attend to each other. */
+aac_sequences aac_vision_encoder_image(const aac_vision_encoder *encoder);
 
 aac_vision_memory aac_vision_encoder_lay_out(const aac_vision_encoder *encoder,
                                              aac_workspace *workspace, size_t more_scratch);

@@ -280,8 +280,7 @@ aaclip_status aac_vision_training_backward(aac_vision_training *training,
     const aac_vision_encoder *encoder = training->encoder;
     const aaclip_config *config = &encoder->config;
     const aac_vision_memory memory = working_memory(training);
-    const int32_t offsets[] = {0, (int32_t)encoder->block.shape.rows};
-    const aac_sequences image = {.offsets = offsets, .count = 1};
+    const aac_sequences image = aac_vision_encoder_image(encoder);
     uint32_t level = config->level_count;
     memset(training->gradient_of, 0,
            (size_t)(encoder->block.shape.rows * encoder->width) * sizeof(float));

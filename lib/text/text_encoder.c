@@ -1,7 +1,6 @@
 #include "text/text_encoder_parts.h"
 
 #include <math.h>
-#include <string.h>
 
 #include "core/error.h"
 #include "core/memory.h"
@@ -101,6 +100,11 @@ void aac_text_plan_clear(aac_text_plan *plan)
     aac_plan_free(&plan->ln_final);
     aac_plan_free(&plan->project);
     aac_plan_free(&plan->normalize);
+    if (!aac_device_is_host(plan->dispatch)) {
+        aac_device_free(plan->dispatch, plan->parents);
+        aac_device_free(plan->dispatch, plan->ends);
+        aac_device_free(plan->dispatch, plan->start);
+    }
     aac_prefix_tree_clear(&plan->tree);
 }
 
@@ -137,7 +141,12 @@ aac_text_memory aac_text_lay_out(const aac_text_plan *plan, aac_workspace *works
     return memory;
 }
 
-/* x = token embedding + position */
+aac_sequences aac_text_sequences(const aac_text_plan *plan)
+{
+    return (aac_sequences){.parents = plan->parents};
+}
+
+/* x = token embedding + position, in host memory */
 static void embed_tokens(const aac_text_plan *plan, float *x)
 {
     int64_t width = plan->checkpoint->text.width;
@@ -150,10 +159,50 @@ static void embed_tokens(const aac_text_plan *plan, float *x)
     }
 }
 
+static int32_t *copy_numbers(const aac_dispatch *dispatch, const int32_t *numbers, int64_t count)
+{
+    size_t bytes = (size_t)count * sizeof *numbers;
+    int32_t *copy = aac_device_alloc(dispatch, bytes);
+    if (!copy)
+        aac_device_error(dispatch);
+    if (!copy || !aac_device_copy(dispatch, copy, numbers, bytes))
+        return copy;
+    aac_device_free(dispatch, copy);
+    return NULL;
+}
+
+/* What the host knows of a batch, where operations read it. */
+static aaclip_status place_tree(aac_text_plan *plan)
+{
+    const aac_prefix_tree *tree = &plan->tree;
+    size_t values = (size_t)(tree->nodes * plan->checkpoint->text.width);
+    if (aac_device_is_host(plan->dispatch)) {
+        plan->parents = tree->parents;
+        plan->ends = tree->ends;
+        return AACLIP_OK;
+    }
+    float *start = aac_alloc_array(values, sizeof *start);
+    if (start)
+        embed_tokens(plan, start);
+    plan->start = aac_device_adopt(plan->dispatch, start, values * sizeof *start);
+    plan->parents = copy_numbers(plan->dispatch, tree->parents, tree->nodes);
+    plan->ends = copy_numbers(plan->dispatch, tree->ends, plan->batch->prompts);
+    return plan->start && plan->parents && plan->ends ? AACLIP_OK : AACLIP_ERROR_OUT_OF_MEMORY;
+}
+
+static aaclip_status begin_rows(const aac_text_plan *plan, float *x)
+{
+    size_t values = (size_t)(plan->tree.nodes * plan->checkpoint->text.width);
+    if (plan->start)
+        return aac_device_copy(plan->dispatch, x, plan->start, values * sizeof *x);
+    embed_tokens(plan, x);
+    return AACLIP_OK;
+}
+
 static aaclip_status run_blocks(const aac_text_plan *plan, int64_t count,
                                 const aac_text_memory *memory, const aac_text_tape *tape)
 {
-    const aac_sequences prompts = {.parents = plan->tree.parents};
+    const aac_sequences prompts = aac_text_sequences(plan);
     uint32_t adapted = plan->adapters ? plan->adapters->layer_count : 0;
     aaclip_status status = AACLIP_OK;
     for (int64_t i = 0; !status && i < count; i++) {
@@ -169,11 +218,11 @@ static aaclip_status run_blocks(const aac_text_plan *plan, int64_t count,
 /* memory->ends = what the last block, and its adapter, make of the end tokens */
 static aaclip_status run_last_block(const aac_text_plan *plan, const aac_text_memory *memory)
 {
-    const aac_sequences prompts = {.parents = plan->tree.parents};
+    const aac_sequences prompts = aac_text_sequences(plan);
     int64_t last = plan->checkpoint->text.layers - 1;
     aaclip_status status =
         aac_block_run_last(&plan->block, &plan->tail, &plan->tower->blocks[last], memory->x,
-                           &prompts, plan->tree.ends, memory->ends, &memory->block);
+                           &prompts, plan->ends, memory->ends, &memory->block);
     if (!status && plan->tail_adapter.blend)
         status = aac_adapter_run(&plan->tail_adapter, &plan->adapters->layers[last], memory->ends,
                                  &memory->block, NULL);
@@ -190,7 +239,7 @@ static aaclip_status run_tower(const aac_text_plan *plan, const aac_text_memory 
     if (!status && !whole)
         return run_last_block(plan, memory);
     const aac_op_args gather = {
-        .x = memory->x, .y = tape ? tape->ends : memory->ends, .index = plan->tree.ends};
+        .x = memory->x, .y = tape ? tape->ends : memory->ends, .index = plan->ends};
     return status ? status : aac_run(plan->gather, &gather, memory->block.scratch);
 }
 
@@ -219,8 +268,9 @@ static aaclip_status run_end(const aac_text_plan *plan, const aac_text_memory *m
 aaclip_status aac_text_run(const aac_text_plan *plan, const aac_text_memory *memory, float *vectors,
                            const aac_text_tape *tape)
 {
-    embed_tokens(plan, memory->x);
-    aaclip_status status = run_tower(plan, memory, tape);
+    aaclip_status status = begin_rows(plan, memory->x);
+    if (!status)
+        status = run_tower(plan, memory, tape);
     return status ? status : run_end(plan, memory, vectors, tape);
 }
 
@@ -230,6 +280,7 @@ aaclip_status aac_text_plan_make(aac_text_plan *plan, const aaclip_model *model,
                                  bool training)
 {
     *plan = (aac_text_plan){
+        .dispatch = aac_model_dispatch(model),
         .checkpoint = aac_model_checkpoint(model),
         .tower = tower,
         .adapters = aaclip_adapters_has_text(adapters) ? aac_adapters_text(adapters) : NULL,
@@ -237,20 +288,29 @@ aaclip_status aac_text_plan_make(aac_text_plan *plan, const aaclip_model *model,
         .type = aac_model_type(model),
     };
     aaclip_status status = aac_prefix_tree_make(&plan->tree, batch);
+    if (!status)
+        status = place_tree(plan);
     return status ? status : plan_tower(plan, model, config, training);
 }
 
 static aaclip_status run_once(const aac_text_plan *plan, float *vectors)
 {
+    const aac_dispatch *dispatch = plan->dispatch;
+    size_t values = (size_t)(plan->batch->prompts * plan->checkpoint->embedding);
+    bool apart = !aac_device_is_host(dispatch);
     aac_workspace workspace = {0};
     aac_text_lay_out(plan, &workspace, 0);
-    char *base = aac_alloc(workspace.used);
+    aac_take(&workspace, apart ? values : 0, sizeof(float));
+    char *base = aac_device_alloc(dispatch, workspace.used);
     if (!base)
-        return aac_error_memory();
+        return aac_device_error(dispatch);
     workspace = (aac_workspace){.base = base};
     const aac_text_memory memory = aac_text_lay_out(plan, &workspace, 0);
-    aaclip_status status = aac_text_run(plan, &memory, vectors, NULL);
-    aac_free(base);
+    float *written = apart ? aac_take(&workspace, values, sizeof(float)) : vectors;
+    aaclip_status status = aac_text_run(plan, &memory, written, NULL);
+    if (!status)
+        status = aac_device_copy(dispatch, vectors, written, values * sizeof(float));
+    aac_device_free(dispatch, base);
     return status;
 }
 

@@ -13,9 +13,9 @@ typedef struct aac_token_batch {
 } aac_token_batch;
 
 /*
- * vectors: (prompts, embedding), each row L2-normalised. Causality makes everything after the end
- * token irrelevant, so prompts have their own length and nothing is padded. `adapters` may be NULL
- * or without text modules: plain CLIP with its own projection.
+ * vectors: (prompts, embedding) in host memory, each row L2-normalised. Causality makes everything
+ * after the end token irrelevant, so prompts have their own length and nothing is padded.
+ * `adapters` may be NULL or without text modules: plain CLIP with its own projection.
  */
 aaclip_status aac_text_encode(const aaclip_model *model, const aac_text_tower *tower,
                               const aaclip_adapters *adapters, const aaclip_config *config,

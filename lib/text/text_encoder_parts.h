@@ -7,11 +7,15 @@
 
 /* A batch of prompts, planned. What it points to outlives it. */
 typedef struct aac_text_plan {
+    const aac_dispatch *dispatch;
     const aac_checkpoint *checkpoint;
     const aac_text_tower *tower;
     const aac_adapter_tower *adapters; /* NULL for plain CLIP */
     const aac_token_batch *batch;
     aac_prefix_tree tree; /* its nodes are the rows */
+    /* Where the host does not reach device memory, copies there; else as the tree has them. */
+    int32_t *parents, *ends;
+    float *start; // (nodes, width): x before the blocks; NULL where the host writes it in place
     aac_dtype type;
     aac_block_plan block;
     aac_adapter_plan adapter;
@@ -21,13 +25,14 @@ typedef struct aac_text_plan {
     aac_plan *ln_final, *project, *normalize;
 } aac_text_plan;
 
+/* In device memory. */
 typedef struct aac_text_memory {
     float *x;    // (nodes, width)
     float *ends; // (prompts, width): rows of the end tokens
     aac_block_memory block;
 } aac_text_memory;
 
-/* What a run leaves for its backward run. */
+/* What a run leaves for its backward run, in device memory. */
 typedef struct aac_text_tape {
     const aac_block_tape *blocks;     // (blocks)
     const aac_adapter_tape *adapters; // (adapted blocks)
@@ -35,6 +40,9 @@ typedef struct aac_text_tape {
     void *normed;                     // (prompts, width), type: after it
     float *projected;                 // (prompts, embedding): before the L2 norm
 } aac_text_tape;
+
+/* The tree's rows, which attend to each other. */
+aac_sequences aac_text_sequences(const aac_text_plan *plan);
 
 /* With `training`, runs can leave a tape. Clear it in either case. */
 aaclip_status aac_text_plan_make(aac_text_plan *plan, const aaclip_model *model,
@@ -44,7 +52,7 @@ aaclip_status aac_text_plan_make(aac_text_plan *plan, const aaclip_model *model,
 void aac_text_plan_clear(aac_text_plan *plan);
 aac_text_memory aac_text_lay_out(const aac_text_plan *plan, aac_workspace *workspace,
                                  size_t more_scratch);
-/* vectors (prompts, embedding), rows L2-normalised; `tape` may be NULL. */
+/* vectors (prompts, embedding) in device memory, rows L2-normalised; `tape` may be NULL. */
 aaclip_status aac_text_run(const aac_text_plan *plan, const aac_text_memory *memory, float *vectors,
                            const aac_text_tape *tape);
 

@@ -194,8 +194,7 @@ static aaclip_status end_backward(const aac_text_training *training, const float
                               .dy = memory->normed,
                               .y = memory->ends,
                               .gain = plan->tower->ln_final_gain};
-    const aac_op_args gather = {
-        .dy = memory->ends, .y = memory->gradient, .index = plan->tree.ends};
+    const aac_op_args gather = {.dy = memory->ends, .y = memory->gradient, .index = plan->ends};
     if (!status)
         status = aac_run(training->norm, &norm, scratch);
     return status ? status : aac_run(training->gather, &gather, scratch);
@@ -206,7 +205,7 @@ static aaclip_status blocks_backward(const aac_text_training *training,
 {
     const aac_text_plan *plan = &training->forward;
     aac_trained_tower *trained = training->trained;
-    const aac_sequences prompts = {.parents = plan->tree.parents};
+    const aac_sequences prompts = aac_text_sequences(plan);
     aaclip_status status = AACLIP_OK;
     for (int64_t i = plan->checkpoint->text.layers; !status && i-- > 0;) {
         if (i < trained->layer_count)

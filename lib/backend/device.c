@@ -1,0 +1,98 @@
+#include "backend/device.h"
+
+#include <string.h>
+
+#include "core/error.h"
+#include "core/memory.h"
+
+static const aac_backend_memory *memory_of(const aac_dispatch *dispatch)
+{
+    return dispatch->chain[0]->memory;
+}
+
+bool aac_device_is_host(const aac_dispatch *dispatch)
+{
+    return !memory_of(dispatch);
+}
+
+void *aac_device_alloc(const aac_dispatch *dispatch, size_t bytes)
+{
+    const aac_backend_memory *memory = memory_of(dispatch);
+    return memory ? memory->allocate(bytes) : aac_alloc(bytes);
+}
+
+void *aac_device_alloc_array(const aac_dispatch *dispatch, size_t count, size_t size)
+{
+    size_t bytes;
+    return aac_size_multiply(&bytes, count, size) ? aac_device_alloc(dispatch, bytes) : NULL;
+}
+
+void aac_device_free(const aac_dispatch *dispatch, void *memory)
+{
+    if (!memory)
+        return;
+    if (memory_of(dispatch))
+        memory_of(dispatch)->release(memory);
+    else
+        aac_free(memory);
+}
+
+aaclip_status aac_device_error(const aac_dispatch *dispatch)
+{
+    if (!memory_of(dispatch))
+        return aac_error_memory();
+    return aac_error(AACLIP_ERROR_OUT_OF_MEMORY, "backend '%s': out of its memory",
+                     dispatch->chain[0]->name);
+}
+
+aaclip_status aac_device_copy(const aac_dispatch *dispatch, void *to, const void *from,
+                              size_t bytes)
+{
+    if (to == from || !bytes)
+        return AACLIP_OK;
+    if (memory_of(dispatch))
+        return memory_of(dispatch)->copy(to, from, bytes);
+    memcpy(to, from, bytes);
+    return AACLIP_OK;
+}
+
+aaclip_status aac_device_clear(const aac_dispatch *dispatch, void *memory, size_t bytes)
+{
+    if (memory_of(dispatch))
+        return memory_of(dispatch)->clear(memory, bytes);
+    memset(memory, 0, bytes);
+    return AACLIP_OK;
+}
+
+void *aac_device_adopt(const aac_dispatch *dispatch, void *host, size_t bytes)
+{
+    if (!host)
+        aac_error_memory();
+    if (!host || !memory_of(dispatch))
+        return host;
+    void *memory = aac_device_alloc(dispatch, bytes);
+    aaclip_status status =
+        memory ? aac_device_copy(dispatch, memory, host, bytes) : aac_device_error(dispatch);
+    aac_free(host);
+    if (!status)
+        return memory;
+    aac_device_free(dispatch, memory);
+    return NULL;
+}
+
+float *aac_device_vector(const aac_dispatch *dispatch, const aac_tensor *tensor)
+{
+    size_t count = (size_t)aac_tensor_elements(tensor);
+    float *values = aac_alloc_array(count, sizeof *values);
+    if (values)
+        aac_tensor_to_f32(tensor, values);
+    return aac_device_adopt(dispatch, values, count * sizeof *values);
+}
+
+aaclip_status aac_device_input(const aac_dispatch *dispatch, const void **input, const void *host,
+                               void *buffer, size_t bytes)
+{
+    bool shared = aac_device_is_host(dispatch);
+    *input = shared ? host : buffer;
+    return shared ? AACLIP_OK : aac_device_copy(dispatch, buffer, host, bytes);
+}

@@ -1,0 +1,41 @@
+/*
+ * Memory that the operations of a dispatch read and write ("device memory", below too where it is
+ * host memory, as it is for most backends). The host touches it through these calls alone.
+ */
+#ifndef AAC_BACKEND_DEVICE_H
+#define AAC_BACKEND_DEVICE_H
+
+#include "backend/backend.h"
+
+/* Device memory is host memory: both may point to the same. */
+bool aac_device_is_host(const aac_dispatch *dispatch);
+
+/* 64-byte aligned; NULL: out of memory, no error is set. */
+void *aac_device_alloc(const aac_dispatch *dispatch, size_t bytes);
+void *aac_device_alloc_array(const aac_dispatch *dispatch, size_t count, size_t size);
+void aac_device_free(const aac_dispatch *dispatch, void *memory); /* may be NULL */
+/* Out of memory, naming the backend whose memory it is. */
+aaclip_status aac_device_error(const aac_dispatch *dispatch);
+
+/* Either side may be host memory. Nothing is done when both sides are the same. */
+aaclip_status aac_device_copy(const aac_dispatch *dispatch, void *to, const void *from,
+                              size_t bytes);
+aaclip_status aac_device_clear(const aac_dispatch *dispatch, void *memory, size_t bytes);
+
+/*
+ * Device memory with the contents of `host`, memory of aac_alloc that it takes over; NULL, with an
+ * error, when that is NULL or nothing is left.
+ */
+void *aac_device_adopt(const aac_dispatch *dispatch, void *host, size_t bytes);
+
+/* A tensor's values as float32 in device memory; NULL, with an error, when out of memory. */
+float *aac_device_vector(const aac_dispatch *dispatch, const aac_tensor *tensor);
+
+/*
+ * `*input` holds what `host` does: `host` itself where operations can read it, else `buffer`, of so
+ * many bytes of device memory, filled with a copy. `buffer` may be NULL for host memory.
+ */
+aaclip_status aac_device_input(const aac_dispatch *dispatch, const void **input, const void *host,
+                               void *buffer, size_t bytes);
+
+#endif
