@@ -41,7 +41,7 @@ aaclip_status aac_device_error(const aac_dispatch *dispatch)
 {
     if (!memory_of(dispatch))
         return aac_error_memory();
-    return aac_error(AACLIP_ERROR_OUT_OF_MEMORY, "backend '%s': out of its memory",
+    return aac_error(AACLIP_ERROR_OUT_OF_MEMORY, "backend '%s': out of memory",
                      dispatch->chain[0]->name);
 }
 
@@ -95,4 +95,35 @@ aaclip_status aac_device_input(const aac_dispatch *dispatch, const void **input,
     bool shared = aac_device_is_host(dispatch);
     *input = shared ? host : buffer;
     return shared ? AACLIP_OK : aac_device_copy(dispatch, buffer, host, bytes);
+}
+
+aaclip_status aac_mirror_new(const aac_dispatch *dispatch, aac_mirror *mirror, size_t bytes)
+{
+    *mirror = (aac_mirror){.host = aac_alloc(bytes), .bytes = bytes};
+    if (!mirror->host)
+        return aac_error_memory();
+    bool shared = aac_device_is_host(dispatch);
+    mirror->device = shared ? mirror->host : aac_device_alloc(dispatch, bytes);
+    if (mirror->device)
+        return AACLIP_OK;
+    aac_mirror_free(dispatch, mirror);
+    return aac_device_error(dispatch);
+}
+
+void aac_mirror_free(const aac_dispatch *dispatch, aac_mirror *mirror)
+{
+    if (mirror->device != mirror->host)
+        aac_device_free(dispatch, mirror->device);
+    aac_free(mirror->host);
+    *mirror = (aac_mirror){0};
+}
+
+aaclip_status aac_mirror_send(const aac_dispatch *dispatch, const aac_mirror *mirror)
+{
+    return aac_device_copy(dispatch, mirror->device, mirror->host, mirror->bytes);
+}
+
+aaclip_status aac_mirror_fetch(const aac_dispatch *dispatch, const aac_mirror *mirror)
+{
+    return aac_device_copy(dispatch, mirror->host, mirror->device, mirror->bytes);
 }

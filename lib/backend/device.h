@@ -38,4 +38,16 @@ float *aac_device_vector(const aac_dispatch *dispatch, const aac_tensor *tensor)
 aaclip_status aac_device_input(const aac_dispatch *dispatch, const void **input, const void *host,
                                void *buffer, size_t bytes);
 
+/* Memory that both sides use: one and the same where the host reaches device memory. */
+typedef struct aac_mirror {
+    void *host, *device;
+    size_t bytes;
+} aac_mirror;
+
+/* After a failure there is nothing to free. */
+aaclip_status aac_mirror_new(const aac_dispatch *dispatch, aac_mirror *mirror, size_t bytes);
+void aac_mirror_free(const aac_dispatch *dispatch, aac_mirror *mirror);
+aaclip_status aac_mirror_send(const aac_dispatch *dispatch, const aac_mirror *mirror);
+aaclip_status aac_mirror_fetch(const aac_dispatch *dispatch, const aac_mirror *mirror);
+
 #endif

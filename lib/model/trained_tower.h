@@ -17,8 +17,8 @@ typedef struct aac_trained_tower {
 } aac_trained_tower;
 
 /*
- * `adapters` and `gradients` outlive it. `gradients` is laid out as the parameters of the adapters:
- * the matrices of the layers, the projections, the detection projection.
+ * `adapters` and `gradients` outlive it. `gradients`, device memory, is laid out as the parameters
+ * of the adapters: the matrices of the layers, the projections, the detection projection.
  */
 aaclip_status aac_trained_tower_new(aac_trained_tower **tower, const aac_adapter_tower *adapters,
                                     float *gradients);

@@ -1,7 +1,5 @@
 #include "model/vision_training.h"
 
-#include <string.h>
-
 #include "core/error.h"
 #include "core/memory.h"
 #include "model/head_backward.h"
@@ -131,10 +129,11 @@ static aaclip_status allocate(aac_vision_training *training)
     aac_workspace tape = {0}, work = {0};
     lay_out_tape(training, &tape);
     aac_vision_encoder_lay_out(encoder, &work, backward_scratch(training));
-    training->tape = aac_alloc(tape.used);
-    training->workspace = aac_alloc(work.used);
+    const aac_dispatch *dispatch = encoder->block.dispatch;
+    training->tape = aac_device_alloc(dispatch, tape.used);
+    training->workspace = aac_device_alloc(dispatch, work.used);
     if (!training->tape || !training->workspace)
-        return aac_error_memory();
+        return aac_device_error(dispatch);
     tape = (aac_workspace){.base = training->tape};
     lay_out_tape(training, &tape);
     return AACLIP_OK;
@@ -172,8 +171,8 @@ void aac_vision_training_free(aac_vision_training **out)
     aac_free(training->blocks);
     aac_free(training->adapters);
     aac_block_stream_clear(&training->stream);
-    aac_free(training->tape);
-    aac_free(training->workspace);
+    aac_device_free(training->encoder->block.dispatch, training->tape);
+    aac_device_free(training->encoder->block.dispatch, training->workspace);
     aac_free(training);
     *out = NULL;
 }
@@ -223,6 +222,12 @@ static aaclip_status tap_backward(const aac_vision_training *training, uint32_t 
     return status ? status : aac_run(training->norm, &norm, scratch);
 }
 
+/* Of the residual stream. */
+static size_t stream_bytes(const aac_vision_encoder *encoder)
+{
+    return (size_t)(encoder->block.shape.rows * encoder->width) * sizeof(float);
+}
+
 /* The tapes of a block and its adapter: as the forward run left them, or computed again. */
 static aaclip_status find_tapes(const aac_vision_training *training, uint32_t index,
                                 const aac_block *frozen, const aac_sequences *image,
@@ -239,10 +244,10 @@ static aaclip_status find_tapes(const aac_vision_training *training, uint32_t in
         return AACLIP_OK;
     *block = training->again_block;
     *adapter = training->again_adapter;
-    memcpy(memory->x, training->blocks[index].x,
-           (size_t)(encoder->block.shape.rows * encoder->width) * sizeof(float));
-    aaclip_status status =
-        aac_block_run(&encoder->block, frozen, memory->x, image, &memory->block, block);
+    aaclip_status status = aac_device_copy(encoder->block.dispatch, memory->x,
+                                           training->blocks[index].x, stream_bytes(encoder));
+    if (!status)
+        status = aac_block_run(&encoder->block, frozen, memory->x, image, &memory->block, block);
     block->x = training->blocks[index].x;
     if (!status && adapted)
         status =
@@ -282,9 +287,8 @@ aaclip_status aac_vision_training_backward(aac_vision_training *training,
     const aac_vision_memory memory = working_memory(training);
     const aac_sequences image = aac_vision_encoder_image(encoder);
     uint32_t level = config->level_count;
-    memset(training->gradient_of, 0,
-           (size_t)(encoder->block.shape.rows * encoder->width) * sizeof(float));
-    aaclip_status status = AACLIP_OK;
+    aaclip_status status =
+        aac_device_clear(encoder->block.dispatch, training->gradient_of, stream_bytes(encoder));
     for (uint32_t i = training->highest; !status && i-- > 0;) {
         if (level && config->levels[level - 1] == i + 1) {
             level--;

@@ -18,12 +18,13 @@ aaclip_status aac_vision_training_new(aac_vision_training **training,
                                       bool recompute);
 void aac_vision_training_free(aac_vision_training **training);
 
-/* As aac_vision_encoder_run; what the backward run needs is kept. */
+/* As aac_vision_encoder_run, device memory too; what the backward run needs is kept. */
 aaclip_status aac_vision_training_forward(aac_vision_training *training, const uint8_t *rgb,
                                           float *features, float *detection);
 /*
- * From the gradients of features (levels, patches, embedding) and detection (embedding) of the last
- * forward run; adds to those of the trained tower. `feature_gradient` is overwritten.
+ * All in device memory: from the gradients of features (levels, patches, embedding) and detection
+ * (embedding) of the last forward run; adds to those of the trained tower. `feature_gradient` is
+ * overwritten.
  */
 aaclip_status aac_vision_training_backward(aac_vision_training *training,
                                            const float *feature_gradient,

@@ -1,7 +1,5 @@
 #include "text/text_training.h"
 
-#include <string.h>
-
 #include "core/error.h"
 #include "core/memory.h"
 #include "model/head_backward.h"
@@ -13,15 +11,15 @@ struct aac_text_training {
     aac_block_backward_plan block;
     aac_adapter_backward_plan adapter;
     aac_head_backward_plan head;
-    aac_plan *norm;   /* ln_final, back */
-    aac_plan *gather; /* of the ends, back */
+    aac_plan *norm;             /* ln_final, back */
+    aac_plan *gather;           /* of the ends, back */
+    aac_block_tape *blocks;     // (blocks): pointers into the workspace of the run
+    aac_adapter_tape *adapters; // (adapted blocks)
 };
 
 /* A class's working memory, tape included. */
 typedef struct training_memory {
     aac_text_memory forward;
-    aac_block_tape *blocks;     // (blocks)
-    aac_adapter_tape *adapters; // (adapted blocks)
     aac_text_tape tape;
     float *gradient;      // (nodes, width)
     float *projected;     // (prompts, embedding): gradient before the L2 norm
@@ -50,6 +48,14 @@ static aaclip_status plan_end(aac_text_training *training, const aaclip_config *
     return status ? status : aac_dispatch_plan(dispatch, &training->gather, &gather);
 }
 
+static aaclip_status allocate_tape(aac_text_training *training)
+{
+    size_t blocks = (size_t)training->forward.checkpoint->text.layers;
+    training->blocks = aac_calloc(blocks, sizeof *training->blocks);
+    training->adapters = aac_calloc(training->trained->layer_count, sizeof *training->adapters);
+    return training->blocks && training->adapters ? AACLIP_OK : aac_error_memory();
+}
+
 aaclip_status aac_text_training_new(aac_text_training **out, const aaclip_model *model,
                                     const aac_text_tower *tower, const aaclip_adapters *adapters,
                                     const aaclip_config *config, const aac_token_batch *batch,
@@ -70,6 +76,8 @@ aaclip_status aac_text_training_new(aac_text_training **out, const aaclip_model 
                                                 config->text_adapter_weight, dispatch);
     if (!status)
         status = plan_end(training, config, dispatch);
+    if (!status)
+        status = allocate_tape(training);
     if (status)
         aac_text_training_free(out);
     return status;
@@ -86,6 +94,8 @@ void aac_text_training_free(aac_text_training **out)
     aac_text_plan_clear(&training->forward);
     aac_block_backward_plan_clear(&training->block);
     aac_adapter_backward_plan_clear(&training->adapter);
+    aac_free(training->blocks);
+    aac_free(training->adapters);
     aac_free(training);
     *out = NULL;
 }
@@ -103,16 +113,12 @@ static size_t backward_scratch(const aac_text_training *training)
 }
 
 /* Block 0 lies below the first adapter and leaves nothing. */
-static void lay_out_tape(const aac_text_training *training, aac_workspace *workspace,
-                         training_memory *memory)
+static void lay_out_tape(const aac_text_training *training, aac_workspace *workspace)
 {
     const aac_block_shape *shape = &training->forward.block.shape;
     size_t blocks = (size_t)training->forward.checkpoint->text.layers, rows = (size_t)shape->rows;
     size_t layers = training->trained->layer_count, width = (size_t)shape->width;
     size_t element = aac_dtype_size(shape->type);
-    bool measuring = !workspace->base;
-    memory->blocks = aac_take(workspace, blocks, sizeof *memory->blocks);
-    memory->adapters = aac_take(workspace, layers, sizeof *memory->adapters);
     for (size_t i = 0; i < blocks; i++) {
         aac_block_tape tape = {0};
         if (i > 0)
@@ -122,15 +128,13 @@ static void lay_out_tape(const aac_text_training *training, aac_workspace *works
                                  .attended = aac_take(workspace, rows * width, element),
                                  .middle = aac_take(workspace, rows * width, sizeof(float)),
                                  .hidden = aac_take(workspace, rows * (size_t)shape->mlp, element)};
-        if (!measuring)
-            memory->blocks[i] = tape;
+        training->blocks[i] = tape;
     }
     for (size_t i = 0; i < layers; i++) {
         const aac_adapter_tape tape = {.x = aac_take(workspace, rows * width, sizeof(float)),
                                        .middle = aac_take(workspace, rows * (width / 2), element),
                                        .adapted = aac_take(workspace, rows * width, sizeof(float))};
-        if (!measuring)
-            memory->adapters[i] = tape;
+        training->adapters[i] = tape;
     }
 }
 
@@ -143,7 +147,7 @@ static training_memory lay_out(const aac_text_training *training, aac_workspace 
     size_t element = aac_dtype_size(shape->type);
     training_memory memory = {0};
     memory.forward = aac_text_lay_out(plan, workspace, backward_scratch(training));
-    lay_out_tape(training, workspace, &memory);
+    lay_out_tape(training, workspace);
     memory.gradient = aac_take(workspace, (size_t)shape->rows * width, sizeof(float));
     memory.projected = aac_take(workspace, prompts * embedding, sizeof(float));
     memory.operand = aac_take(workspace, prompts * embedding, element);
@@ -151,8 +155,8 @@ static training_memory lay_out(const aac_text_training *training, aac_workspace 
     memory.ends = aac_take(workspace, prompts * width, sizeof(float));
     memory.vectors = aac_take(workspace, prompts * embedding, sizeof(float));
     memory.tape =
-        (aac_text_tape){.blocks = memory.blocks,
-                        .adapters = memory.adapters,
+        (aac_text_tape){.blocks = training->blocks,
+                        .adapters = training->adapters,
                         .ends = aac_take(workspace, prompts * width, sizeof(float)),
                         .normed = aac_take(workspace, prompts * width, element),
                         .projected = aac_take(workspace, prompts * embedding, sizeof(float))};
@@ -187,9 +191,10 @@ static aaclip_status end_backward(const aac_text_training *training, const float
                                          .back = memory->normed,
                                          .buffer = memory->projected,
                                          .operand = memory->operand};
+    size_t ends = (size_t)(plan->batch->prompts * plan->checkpoint->text.width);
     aaclip_status status = aac_head_backward_run(&training->head, &head, scratch);
-    memset(memory->ends, 0,
-           (size_t)(plan->batch->prompts * plan->checkpoint->text.width) * sizeof(float));
+    if (!status)
+        status = aac_device_clear(plan->dispatch, memory->ends, ends * sizeof(float));
     const aac_op_args norm = {.x = memory->tape.ends,
                               .dy = memory->normed,
                               .y = memory->ends,
@@ -210,11 +215,11 @@ static aaclip_status blocks_backward(const aac_text_training *training,
     for (int64_t i = plan->checkpoint->text.layers; !status && i-- > 0;) {
         if (i < trained->layer_count)
             status = aac_adapter_backward_run(&training->adapter, &trained->layers[i],
-                                              &memory->adapters[i], memory->gradient, i == 0,
+                                              &training->adapters[i], memory->gradient, i == 0,
                                               &memory->forward.block);
         if (!status && i > 0)
             status = aac_block_backward_run(&training->block, &plan->tower->blocks[i],
-                                            &memory->blocks[i], memory->gradient, &prompts,
+                                            &training->blocks[i], memory->gradient, &prompts,
                                             &memory->forward.block);
     }
     return status;

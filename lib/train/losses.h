@@ -4,13 +4,22 @@
 
 #include <aaclip/trainer.h>
 
-#include "backend/backend.h"
+#include "backend/device.h"
 
-/* A level's features against a class's pair: similarities, enlarged map, focal and dice losses. */
+/*
+ * A level's features against a class's pair: similarities, enlarged map, focal and dice losses. A
+ * class feature, added to every patch, adds the same to every patch's similarity: `class_*` and
+ * `spread` take its similarity to all, `total` and `class_back` the gradients of all to the pair.
+ */
 typedef struct aac_map_loss {
+    const aac_dispatch *dispatch;
     aac_plan *similarity, *loss, *back;
+    aac_plan *class_similarity, *spread, *total, *class_back;
     int64_t patches, embedding;
-    float *scores, *gradient; // (patches, 2)
+    aac_mirror sums;          // (3) double: focal, dice of normal, dice of abnormal
+    float *scores, *gradient; // (patches, 2), device memory as what follows
+    float *ones;              // (patches)
+    float *class_scores;      // (2)
     void *scratch;
 } aac_map_loss;
 
@@ -18,7 +27,8 @@ aaclip_status aac_map_loss_make(aac_map_loss *loss, const aac_dispatch *dispatch
                                 int64_t size, int64_t embedding, bool balanced);
 void aac_map_loss_clear(aac_map_loss *loss);
 
-/* One level of one image. Gradients are those of factor * (focal + dice + dice). */
+/* One level of one image, in device memory. Gradients are those of factor * (focal + dice + dice).
+ */
 typedef struct aac_map_sample {
     const float *features;      // (patches, embedding)
     const float *class_feature; // (embedding), added to every patch; NULL: none
@@ -29,13 +39,15 @@ typedef struct aac_map_sample {
     float *pair_gradient;    // (2, embedding), added to; NULL: not wanted
 } aac_map_sample;
 
-/* Adds focal, dice of normal, dice of abnormal to `sums`. */
-aaclip_status aac_map_loss_run(const aac_map_loss *loss, const aac_map_sample *sample,
-                               double sums[3]);
+/* An image: the sums begin at 0, each run adds to them, and the end tells focal, dice of normal,
+ * dice of abnormal. */
+aaclip_status aac_map_loss_begin(const aac_map_loss *loss);
+aaclip_status aac_map_loss_run(const aac_map_loss *loss, const aac_map_sample *sample);
+aaclip_status aac_map_loss_end(const aac_map_loss *loss, double sums[3]);
 
 /*
- * Cross entropy of [detection . normal, detection . abnormal] against the label; writes factor
- * times the gradient of detection (embedding) unless that is NULL.
+ * On the host, below too. Cross entropy of [detection . normal, detection . abnormal] against the
+ * label; writes factor times the gradient of detection (embedding) unless that is NULL.
  */
 double aac_classification_loss(const float *detection, const float *pair, int label,
                                int64_t embedding, double factor, float *gradient);

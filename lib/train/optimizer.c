@@ -1,22 +1,35 @@
 #include "train/optimizer.h"
 
 #include <math.h>
-#include <string.h>
 
 #include "core/error.h"
 #include "core/memory.h"
 #include "core/random.h"
 
+static aaclip_status allocate(aac_optimizer *optimizer)
+{
+    const aac_dispatch *dispatch = optimizer->dispatch;
+    bool apart = !aac_device_is_host(dispatch);
+    optimizer->gradients = aac_device_alloc_array(dispatch, optimizer->count, sizeof(float));
+    if (apart)
+        optimizer->copies = aac_device_alloc_array(dispatch, 3 * optimizer->count, sizeof(float));
+    if (!optimizer->gradients || (apart && !optimizer->copies))
+        return aac_device_error(dispatch);
+    if (apart)
+        optimizer->host_gradients = aac_alloc_array(optimizer->count, sizeof(float));
+    return !apart || optimizer->host_gradients ? AACLIP_OK : aac_error_memory();
+}
+
 aaclip_status aac_optimizer_make(aac_optimizer *optimizer, aac_parameter_set *parameters,
                                  const aac_dispatch *dispatch)
 {
-    *optimizer = (aac_optimizer){.parameters = parameters};
+    *optimizer = (aac_optimizer){.dispatch = dispatch, .parameters = parameters};
     for (size_t i = 0; i < parameters->count; i++)
         optimizer->count += aac_parameter_elements(&parameters->items[i]);
-    optimizer->gradients = aac_calloc(optimizer->count, sizeof(float));
     optimizer->steps = aac_calloc(parameters->count, sizeof *optimizer->steps);
-    aaclip_status status =
-        optimizer->gradients && optimizer->steps ? AACLIP_OK : aac_error_memory();
+    aaclip_status status = optimizer->steps ? allocate(optimizer) : aac_error_memory();
+    if (!status)
+        status = aac_optimizer_zero(optimizer);
     for (size_t i = 0; !status && i < parameters->count; i++) {
         const aac_op_desc desc = {.op = AAC_OP_ADAM,
                                   .adam = {(int64_t)aac_parameter_elements(&parameters->items[i])}};
@@ -32,21 +45,78 @@ void aac_optimizer_clear(aac_optimizer *optimizer)
     for (size_t i = 0; optimizer->steps && i < optimizer->parameters->count; i++)
         aac_plan_free(&optimizer->steps[i]);
     aac_free(optimizer->steps);
-    aac_free(optimizer->gradients);
+    aac_free(optimizer->host_gradients);
+    aac_device_free(optimizer->dispatch, optimizer->gradients);
+    aac_device_free(optimizer->dispatch, optimizer->copies);
     *optimizer = (aac_optimizer){0};
 }
 
-void aac_optimizer_zero(const aac_optimizer *optimizer)
+aaclip_status aac_optimizer_zero(const aac_optimizer *optimizer)
 {
-    memset(optimizer->gradients, 0, optimizer->count * sizeof *optimizer->gradients);
+    return aac_device_clear(optimizer->dispatch, optimizer->gradients,
+                            optimizer->count * sizeof *optimizer->gradients);
 }
 
-bool aac_optimizer_finite(const aac_optimizer *optimizer)
+const float *aac_optimizer_gradients(const aac_optimizer *optimizer)
 {
-    for (size_t i = 0; i < optimizer->count; i++)
-        if (!isfinite(optimizer->gradients[i]))
-            return false;
-    return true;
+    float *own = optimizer->host_gradients ? optimizer->host_gradients : optimizer->gradients;
+    aaclip_status status = aac_device_copy(optimizer->dispatch, own, optimizer->gradients,
+                                           optimizer->count * sizeof *own);
+    return status ? NULL : own;
+}
+
+aaclip_status aac_optimizer_finite(const aac_optimizer *optimizer, bool *finite)
+{
+    const float *gradients = aac_optimizer_gradients(optimizer);
+    *finite = gradients != NULL;
+    for (size_t i = 0; *finite && i < optimizer->count; i++)
+        *finite = isfinite(gradients[i]);
+    return gradients ? AACLIP_OK : AACLIP_ERROR_BACKEND;
+}
+
+/* Values, first and second means: the host's arrays and, where steps are taken, the copies. */
+enum { VALUES, FIRST, SECOND, ARRAYS };
+
+static float *host_array(const aac_parameter *parameter, int array)
+{
+    float *const arrays[] = {parameter->value, parameter->exp_avg, parameter->exp_avg_sq};
+    return arrays[array];
+}
+
+static float *step_array(const aac_optimizer *optimizer, size_t index, size_t offset, int array)
+{
+    if (!optimizer->copies)
+        return host_array(&optimizer->parameters->items[index], array);
+    return optimizer->copies + (size_t)array * optimizer->count + offset;
+}
+
+/* Copies so many arrays from `first` on, to the device or back. */
+static aaclip_status copy_arrays(const aac_optimizer *optimizer, int first, int end, bool send)
+{
+    aaclip_status status = AACLIP_OK;
+    size_t offset = 0;
+    for (size_t i = 0; !status && i < optimizer->parameters->count; i++) {
+        const aac_parameter *parameter = &optimizer->parameters->items[i];
+        size_t elements = aac_parameter_elements(parameter);
+        for (int array = first; !status && array < end; array++) {
+            float *host = host_array(parameter, array);
+            float *device = step_array(optimizer, i, offset, array);
+            status = aac_device_copy(optimizer->dispatch, send ? device : host,
+                                     send ? host : device, elements * sizeof *host);
+        }
+        offset += elements;
+    }
+    return status;
+}
+
+void aac_optimizer_changed(aac_optimizer *optimizer)
+{
+    optimizer->sent = false;
+}
+
+aaclip_status aac_optimizer_fetch_means(const aac_optimizer *optimizer)
+{
+    return optimizer->sent ? copy_arrays(optimizer, FIRST, ARRAYS, false) : AACLIP_OK;
 }
 
 double aac_learning_rate(const aac_training_state *state)
@@ -58,12 +128,17 @@ double aac_learning_rate(const aac_training_state *state)
     return rate;
 }
 
-aaclip_status aac_optimizer_step(const aac_optimizer *optimizer, aac_training_state *state)
+aaclip_status aac_optimizer_step(aac_optimizer *optimizer, aac_training_state *state)
 {
-    const float *gradient = optimizer->gradients;
+    size_t offset = 0;
+    aaclip_status status = AACLIP_OK;
+    if (!optimizer->sent)
+        status = copy_arrays(optimizer, VALUES, ARRAYS, true);
+    if (status)
+        return status;
+    optimizer->sent = true;
     state->learning_rate = aac_learning_rate(state);
     state->step++;
-    aaclip_status status = AACLIP_OK;
     for (size_t i = 0; !status && i < optimizer->parameters->count; i++) {
         const aac_parameter *parameter = &optimizer->parameters->items[i];
         const aac_adam_step adam = {.rate = state->learning_rate,
@@ -71,13 +146,15 @@ aaclip_status aac_optimizer_step(const aac_optimizer *optimizer, aac_training_st
                                     .beta2 = state->beta2,
                                     .epsilon = state->epsilon,
                                     .step = (int64_t)state->step,
-                                    .first_moment = parameter->exp_avg,
-                                    .second_moment = parameter->exp_avg_sq};
-        const aac_op_args args = {.y = parameter->value, .dy = gradient, .adam = &adam};
+                                    .first_moment = step_array(optimizer, i, offset, FIRST),
+                                    .second_moment = step_array(optimizer, i, offset, SECOND)};
+        const aac_op_args args = {.y = step_array(optimizer, i, offset, VALUES),
+                                  .dy = optimizer->gradients + offset,
+                                  .adam = &adam};
         status = aac_run(optimizer->steps[i], &args, NULL);
-        gradient += aac_parameter_elements(parameter);
+        offset += aac_parameter_elements(parameter);
     }
-    return status;
+    return status ? status : copy_arrays(optimizer, VALUES, VALUES + 1, false);
 }
 
 void aac_initialise_parameters(aac_parameter_set *parameters, uint64_t seed)

@@ -2,29 +2,45 @@
 #ifndef AAC_TRAIN_OPTIMIZER_H
 #define AAC_TRAIN_OPTIMIZER_H
 
-#include "backend/backend.h"
+#include "backend/device.h"
 #include "train/adapter_files.h"
 
+/*
+ * The caller's parameters are in host memory, where they are read, packed and saved. Where steps do
+ * not reach that, they are taken on copies in device memory: values come back after every step,
+ * means when they are asked for.
+ */
 typedef struct aac_optimizer {
-    aac_parameter_set *parameters; /* the caller's */
-    float *gradients;              /* of all parameters, one after the other */
-    size_t count;                  /* floats */
-    aac_plan **steps;              /* one a parameter */
+    const aac_dispatch *dispatch;
+    aac_parameter_set *parameters;
+    float *gradients;      /* of all parameters, one after the other, in device memory */
+    size_t count;          /* floats */
+    aac_plan **steps;      /* one a parameter */
+    float *copies;         // (3, count): values and means in device memory; NULL: those of the host
+    bool sent;             /* the copies are those of the parameters */
+    float *host_gradients; // (count); NULL: `gradients` are
 } aac_optimizer;
 
 aaclip_status aac_optimizer_make(aac_optimizer *optimizer, aac_parameter_set *parameters,
                                  const aac_dispatch *dispatch);
 void aac_optimizer_clear(aac_optimizer *optimizer);
-void aac_optimizer_zero(const aac_optimizer *optimizer);
+aaclip_status aac_optimizer_zero(const aac_optimizer *optimizer);
 
+/* The gradients where the host reads them, till the next call; NULL, with an error, on failure. */
+const float *aac_optimizer_gradients(const aac_optimizer *optimizer);
 /* Whether every gradient is a finite number. */
-bool aac_optimizer_finite(const aac_optimizer *optimizer);
+aaclip_status aac_optimizer_finite(const aac_optimizer *optimizer, bool *finite);
+
+/* Tells that the host has changed the parameters. */
+void aac_optimizer_changed(aac_optimizer *optimizer);
+/* Brings the means of the last step to the parameters. */
+aaclip_status aac_optimizer_fetch_means(const aac_optimizer *optimizer);
 
 /* The learning rate of the step after `state->step` steps: MultiStepLR. */
 double aac_learning_rate(const aac_training_state *state);
 
 /* One step; counts it in `state`, whose learning rate becomes that of the step. */
-aaclip_status aac_optimizer_step(const aac_optimizer *optimizer, aac_training_state *state);
+aaclip_status aac_optimizer_step(aac_optimizer *optimizer, aac_training_state *state);
 
 /* Xavier uniform: +-sqrt(6 / (rows + columns)), a stream of the seed for each parameter. */
 void aac_initialise_parameters(aac_parameter_set *parameters, uint64_t seed);

@@ -27,3 +27,34 @@ aaclip_status aac_stage_adapters(aaclip_adapters **adapters, const aaclip_model 
     aac_free(tensors);
     return status;
 }
+
+aaclip_status aac_stage_pixels_make(aac_stage_pixels *pixels, const aac_dispatch *dispatch,
+                                    int64_t image_size)
+{
+    *pixels = (aac_stage_pixels){.dispatch = dispatch, .count = (size_t)(image_size * image_size)};
+    if (aac_device_is_host(dispatch))
+        return AACLIP_OK;
+    pixels->rgb_buffer = aac_device_alloc(dispatch, 3 * pixels->count);
+    pixels->mask_buffer = aac_device_alloc(dispatch, pixels->count);
+    return pixels->rgb_buffer && pixels->mask_buffer ? AACLIP_OK : aac_device_error(dispatch);
+}
+
+void aac_stage_pixels_clear(aac_stage_pixels *pixels)
+{
+    aac_device_free(pixels->dispatch, pixels->rgb_buffer);
+    aac_device_free(pixels->dispatch, pixels->mask_buffer);
+    *pixels = (aac_stage_pixels){0};
+}
+
+aaclip_status aac_stage_pixels_send(aac_stage_pixels *pixels, const aac_sample *sample)
+{
+    const void *rgb = NULL, *mask = NULL;
+    aaclip_status status = aac_device_input(pixels->dispatch, &rgb, sample->rgb, pixels->rgb_buffer,
+                                            3 * pixels->count);
+    if (!status)
+        status = aac_device_input(pixels->dispatch, &mask, sample->mask, pixels->mask_buffer,
+                                  pixels->count);
+    pixels->rgb = rgb;
+    pixels->mask = mask;
+    return status;
+}

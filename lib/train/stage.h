@@ -27,8 +27,23 @@ typedef struct aac_stage_setup {
     const aaclip_trainer_options *options;
     int64_t image_size;
     aac_parameter_set *parameters;
-    float *gradients; /* of all parameters, one after the other */
+    float *gradients; /* of all parameters, one after the other, in device memory */
 } aac_stage_setup;
+
+/* A sample's pixels in device memory; the buffers are NULL where that is the host's. */
+typedef struct aac_stage_pixels {
+    const aac_dispatch *dispatch;
+    size_t count; /* size * size */
+    uint8_t *rgb_buffer, *mask_buffer;
+    const uint8_t *rgb;  // (size, size, 3)
+    const uint8_t *mask; // (size, size)
+} aac_stage_pixels;
+
+aaclip_status aac_stage_pixels_make(aac_stage_pixels *pixels, const aac_dispatch *dispatch,
+                                    int64_t image_size);
+void aac_stage_pixels_clear(aac_stage_pixels *pixels);
+/* Sets `rgb` and `mask`. */
+aaclip_status aac_stage_pixels_send(aac_stage_pixels *pixels, const aac_sample *sample);
 
 typedef struct aac_stage aac_stage;
 

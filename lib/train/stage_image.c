@@ -12,16 +12,23 @@
 typedef struct image_stage {
     aac_stage base;
     const aaclip_text_cache *cache;
+    const aaclip_model *model;
     aaclip_adapters *adapters;
     aac_vision_encoder *encoder;
     aac_trained_tower *trained;
     aac_vision_training *training;
     aac_map_loss loss;
     uint32_t levels;
-    float *features, *feature_gradient;    // (levels, patches, embedding)
-    float *detection, *detection_gradient; // (embedding)
-    float *pair;                           // (2, embedding)
+    aac_stage_pixels pixels;
+    float *features, *feature_gradient;       // (levels, patches, embedding), device memory
+    aac_mirror detection, detection_gradient; // (embedding)
+    aac_mirror pair;                          // (2, embedding)
 } image_stage;
+
+static const aac_dispatch *dispatch_of(const image_stage *stage)
+{
+    return aac_model_dispatch(stage->model);
+}
 
 static aaclip_status begin(aac_stage *base, const aac_step *step)
 {
@@ -29,22 +36,46 @@ static aaclip_status begin(aac_stage *base, const aac_step *step)
     return AACLIP_OK;
 }
 
-static aaclip_status map_losses(image_stage *stage, const aac_step *step, const aac_sample *sample,
-                                double sums[3])
+static aaclip_status map_losses(image_stage *stage, const aac_step *step, double sums[3])
 {
     int64_t level_size = stage->loss.patches * stage->loss.embedding;
-    aaclip_status status = AACLIP_OK;
+    aaclip_status status = aac_map_loss_begin(&stage->loss);
     for (uint32_t level = 0; !status && level < stage->levels; level++) {
         const aac_map_sample map = {
             .features = stage->features + level * level_size,
-            .pair = stage->pair,
-            .mask = sample->mask,
+            .pair = stage->pair.device,
+            .mask = stage->pixels.mask,
             .factor = 1.0f / (float)step->count,
             .feature_gradient = step->train ? stage->feature_gradient + level * level_size : NULL,
         };
-        status = aac_map_loss_run(&stage->loss, &map, sums);
+        status = aac_map_loss_run(&stage->loss, &map);
     }
-    return status;
+    return status ? status : aac_map_loss_end(&stage->loss, sums);
+}
+
+/* Pixels and pair to where the operations are. */
+static aaclip_status send(image_stage *stage, const aac_sample *sample)
+{
+    float *pair = stage->pair.host;
+    aaclip_status status =
+        aaclip_text_cache_get(stage->cache, sample->class_name, pair, pair + stage->loss.embedding);
+    if (!status)
+        status = aac_mirror_send(dispatch_of(stage), &stage->pair);
+    return status ? status : aac_stage_pixels_send(&stage->pixels, sample);
+}
+
+/* Cross entropy of the detection feature, with its gradient where the operations are. */
+static aaclip_status classify(image_stage *stage, const aac_step *step, const aac_sample *sample,
+                              double *loss)
+{
+    aaclip_status status = aac_mirror_fetch(dispatch_of(stage), &stage->detection);
+    if (status)
+        return status;
+    *loss = aac_classification_loss(stage->detection.host, stage->pair.host, sample->label,
+                                    stage->loss.embedding, 1 / (double)step->count,
+                                    step->train ? stage->detection_gradient.host : NULL);
+    return step->train ? aac_mirror_send(dispatch_of(stage), &stage->detection_gradient)
+                       : AACLIP_OK;
 }
 
 static void add_losses(const aac_step *step, const double sums[3], double classification)
@@ -60,23 +91,20 @@ static void add_losses(const aac_step *step, const double sums[3], double classi
 static aaclip_status image(aac_stage *base, const aac_step *step, const aac_sample *sample)
 {
     image_stage *stage = (image_stage *)base;
-    int64_t embedding = stage->loss.embedding;
-    double sums[3] = {0};
-    aaclip_status status = aaclip_text_cache_get(stage->cache, sample->class_name, stage->pair,
-                                                 stage->pair + embedding);
+    double sums[3] = {0}, classification = 0;
+    aaclip_status status = send(stage, sample);
     if (!status)
-        status = aac_vision_training_forward(stage->training, sample->rgb, stage->features,
-                                             stage->detection);
+        status = aac_vision_training_forward(stage->training, stage->pixels.rgb, stage->features,
+                                             stage->detection.device);
     if (!status)
-        status = map_losses(stage, step, sample, sums);
+        status = map_losses(stage, step, sums);
+    if (!status)
+        status = classify(stage, step, sample, &classification);
     if (status)
         return status;
-    double classification = aac_classification_loss(stage->detection, stage->pair, sample->label,
-                                                    embedding, 1 / (double)step->count,
-                                                    step->train ? stage->detection_gradient : NULL);
     add_losses(step, sums, classification);
     return step->train ? aac_vision_training_backward(stage->training, stage->feature_gradient,
-                                                      stage->detection_gradient)
+                                                      stage->detection_gradient.device)
                        : AACLIP_OK;
 }
 
@@ -109,26 +137,30 @@ static void free_stage(aac_stage *base)
     aac_vision_encoder_free(&stage->encoder);
     aaclip_adapters_close(&stage->adapters);
     aac_map_loss_clear(&stage->loss);
-    float *const arrays[] = {stage->features, stage->feature_gradient, stage->detection,
-                             stage->detection_gradient, stage->pair};
-    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++)
-        aac_free(arrays[i]);
+    aac_mirror *const mirrors[] = {&stage->detection, &stage->detection_gradient, &stage->pair};
+    for (size_t i = 0; i < sizeof mirrors / sizeof *mirrors; i++)
+        aac_mirror_free(dispatch_of(stage), mirrors[i]);
+    aac_device_free(dispatch_of(stage), stage->features);
+    aac_device_free(dispatch_of(stage), stage->feature_gradient);
+    aac_stage_pixels_clear(&stage->pixels);
     aac_free(stage);
 }
 
-static aaclip_status allocate(image_stage *stage)
+static aaclip_status allocate(image_stage *stage, int64_t image_size)
 {
-    size_t embedding = (size_t)stage->loss.embedding;
-    size_t features = stage->levels * (size_t)stage->loss.patches * embedding;
-    stage->features = aac_alloc_array(features, sizeof(float));
-    stage->feature_gradient = aac_alloc_array(features, sizeof(float));
-    stage->detection = aac_alloc_array(embedding, sizeof(float));
-    stage->detection_gradient = aac_alloc_array(embedding, sizeof(float));
-    stage->pair = aac_alloc_array(2 * embedding, sizeof(float));
-    return stage->features && stage->feature_gradient && stage->detection &&
-                   stage->detection_gradient && stage->pair
-               ? AACLIP_OK
-               : aac_error_memory();
+    const aac_dispatch *dispatch = dispatch_of(stage);
+    size_t bytes = (size_t)stage->loss.embedding * sizeof(float);
+    size_t features = stage->levels * (size_t)stage->loss.patches * bytes;
+    stage->features = aac_device_alloc(dispatch, features);
+    stage->feature_gradient = aac_device_alloc(dispatch, features);
+    if (!stage->features || !stage->feature_gradient)
+        return aac_device_error(dispatch);
+    aaclip_status status = aac_mirror_new(dispatch, &stage->detection, bytes);
+    if (!status)
+        status = aac_mirror_new(dispatch, &stage->detection_gradient, bytes);
+    if (!status)
+        status = aac_mirror_new(dispatch, &stage->pair, 2 * bytes);
+    return status ? status : aac_stage_pixels_make(&stage->pixels, dispatch, image_size);
 }
 
 static aaclip_status prepare(image_stage *stage, const aac_stage_setup *setup)
@@ -154,7 +186,7 @@ static aaclip_status prepare(image_stage *stage, const aac_stage_setup *setup)
         status = aac_map_loss_make(&stage->loss, aac_model_dispatch(setup->model),
                                    setup->image_size / checkpoint->patch, setup->image_size,
                                    checkpoint->embedding, setup->options->balanced_focal);
-    return status ? status : allocate(stage);
+    return status ? status : allocate(stage, setup->image_size);
 }
 
 aaclip_status aac_stage_image_new(aac_stage **out, const aac_stage_setup *setup)
@@ -171,6 +203,7 @@ aaclip_status aac_stage_image_new(aac_stage **out, const aac_stage_setup *setup)
                               check,
                               free_stage};
     stage->cache = setup->cache;
+    stage->model = setup->model;
     aac_text_cache_rest(stage->cache);
     aaclip_status status = prepare(stage, setup);
     if (status) {

@@ -20,10 +20,10 @@ typedef struct text_class {
     aac_token_batch batch;
     aac_text_training *training;
     bool in_step;
-    float *vectors;       // (prompts, embedding): rows of unit length, then their gradients
-    float *pair;          // (2, embedding)
-    float *pair_gradient; // (2, embedding)
-    double norms[2];      /* of the means, before they were normalised */
+    aac_mirror vectors;       // (prompts, embedding): rows of unit length, then their gradients
+    aac_mirror pair;          // (2, embedding)
+    aac_mirror pair_gradient; // (2, embedding)
+    double norms[2];          /* of the means, before they were normalised */
 } text_class;
 
 typedef struct text_stage {
@@ -41,23 +41,29 @@ typedef struct text_stage {
     aac_map_loss loss;
     text_class **classes;
     size_t class_count, class_capacity;
-    double product;       /* sum of normal . abnormal over the step's images */
-    float *features;      // (levels, patches, embedding)
+    double product; /* sum of normal . abnormal over the step's images */
+    aac_stage_pixels pixels;
+    float *features;      // (levels, patches, embedding), device memory as what follows
     float *class_feature; // (embedding)
     char *vision_workspace, *text_workspace;
     size_t text_workspace_size;
 } text_stage;
 
-static void free_class(text_class *item)
+static const aac_dispatch *dispatch_of(const text_stage *stage)
+{
+    return aac_model_dispatch(stage->model);
+}
+
+static void free_class(const text_stage *stage, text_class *item)
 {
     if (!item)
         return;
+    aac_mirror *const mirrors[] = {&item->vectors, &item->pair, &item->pair_gradient};
+    for (size_t i = 0; i < sizeof mirrors / sizeof *mirrors; i++)
+        aac_mirror_free(dispatch_of(stage), mirrors[i]);
     aac_text_training_free(&item->training);
     aac_class_tokens_clear(&item->tokens);
     aac_free(item->name);
-    aac_free(item->vectors);
-    aac_free(item->pair);
-    aac_free(item->pair_gradient);
     aac_free(item);
 }
 
@@ -74,19 +80,21 @@ static aaclip_status tokenize_class(text_stage *stage, text_class *item)
 
 static aaclip_status allocate_class(text_stage *stage, text_class *item)
 {
-    size_t embedding = (size_t)stage->loss.embedding;
-    item->vectors = aac_alloc_array((size_t)item->batch.prompts * embedding, sizeof(float));
-    item->pair = aac_alloc_array(2 * embedding, sizeof(float));
-    item->pair_gradient = aac_alloc_array(2 * embedding, sizeof(float));
-    if (!item->vectors || !item->pair || !item->pair_gradient)
-        return aac_error_memory();
+    const aac_dispatch *dispatch = dispatch_of(stage);
+    size_t bytes = (size_t)stage->loss.embedding * sizeof(float);
+    aaclip_status status =
+        aac_mirror_new(dispatch, &item->vectors, (size_t)item->batch.prompts * bytes);
+    if (!status)
+        status = aac_mirror_new(dispatch, &item->pair, 2 * bytes);
+    if (!status)
+        status = aac_mirror_new(dispatch, &item->pair_gradient, 2 * bytes);
     size_t needed = aac_text_training_workspace(item->training);
-    if (needed <= stage->text_workspace_size)
-        return AACLIP_OK;
-    char *larger = aac_alloc(needed);
+    if (status || needed <= stage->text_workspace_size)
+        return status;
+    char *larger = aac_device_alloc(dispatch, needed);
     if (!larger)
-        return aac_error_memory();
-    aac_free(stage->text_workspace);
+        return aac_device_error(dispatch);
+    aac_device_free(dispatch, stage->text_workspace);
     stage->text_workspace = larger;
     stage->text_workspace_size = needed;
     return AACLIP_OK;
@@ -130,7 +138,7 @@ static aaclip_status find_class(text_stage *stage, text_class **found, const cha
         return status;
     status = new_class(stage, found, name);
     if (status)
-        free_class(*found);
+        free_class(stage, *found);
     else
         stage->classes[stage->class_count++] = *found;
     return status;
@@ -142,16 +150,23 @@ static aaclip_status forward_class(text_stage *stage, text_class *item)
     int64_t embedding = stage->loss.embedding;
     size_t normal = item->tokens.normal, abnormal = item->tokens.abnormal;
     bool unit = stage->config.normalize_class_vector;
+    const aac_dispatch *dispatch = dispatch_of(stage);
+    const float *vectors = item->vectors.host;
+    float *pair = item->pair.host;
     aaclip_status status =
-        aac_text_training_forward(item->training, item->vectors, stage->text_workspace);
+        aac_text_training_forward(item->training, item->vectors.device, stage->text_workspace);
+    if (!status)
+        status = aac_mirror_fetch(dispatch, &item->vectors);
     if (status)
         return status;
-    item->norms[0] = aac_class_vector(item->vectors, normal, embedding, unit, item->pair);
-    item->norms[1] = aac_class_vector(item->vectors + normal * (size_t)embedding, abnormal,
-                                      embedding, unit, item->pair + embedding);
-    memset(item->pair_gradient, 0, 2 * (size_t)embedding * sizeof *item->pair_gradient);
-    item->in_step = true;
-    return AACLIP_OK;
+    item->norms[0] = aac_class_vector(vectors, normal, embedding, unit, pair);
+    item->norms[1] = aac_class_vector(vectors + normal * (size_t)embedding, abnormal, embedding,
+                                      unit, pair + embedding);
+    status = aac_mirror_send(dispatch, &item->pair);
+    if (!status)
+        status = aac_device_clear(dispatch, item->pair_gradient.device, item->pair_gradient.bytes);
+    item->in_step = !status;
+    return status;
 }
 
 static aaclip_status begin(aac_stage *base, const aac_step *step)
@@ -168,7 +183,7 @@ static aaclip_status begin(aac_stage *base, const aac_step *step)
         if (!status && !item->in_step)
             status = forward_class(stage, item);
         if (!status)
-            stage->product += aac_pair_product(item->pair, stage->loss.embedding);
+            stage->product += aac_pair_product(item->pair.host, stage->loss.embedding);
     }
     return status;
 }
@@ -181,20 +196,26 @@ static aaclip_status image(aac_stage *base, const aac_step *step, const aac_samp
     uint32_t levels = stage->config.level_count;
     aaclip_status status = find_class(stage, &item, sample->class_name);
     if (!status)
-        status = aac_vision_encoder_run_surgery(stage->encoder, sample->rgb, stage->features,
+        status = aac_stage_pixels_send(&stage->pixels, sample);
+    if (!status)
+        status = aac_vision_encoder_run_surgery(stage->encoder, stage->pixels.rgb, stage->features,
                                                 stage->class_feature, stage->vision_workspace);
+    if (!status)
+        status = aac_map_loss_begin(&stage->loss);
     uint32_t first = stage->scales == AACLIP_SCALES_LAST ? levels - 1 : 0;
     for (uint32_t level = first; !status && level < levels; level++) {
         const aac_map_sample map = {
             .features = stage->features + level * stage->loss.patches * stage->loss.embedding,
             .class_feature = stage->class_feature,
-            .pair = item->pair,
-            .mask = sample->mask,
+            .pair = item->pair.device,
+            .mask = stage->pixels.mask,
             .factor = (float)share,
-            .pair_gradient = step->train ? item->pair_gradient : NULL,
+            .pair_gradient = step->train ? item->pair_gradient.device : NULL,
         };
-        status = aac_map_loss_run(&stage->loss, &map, sums);
+        status = aac_map_loss_run(&stage->loss, &map);
     }
+    if (!status)
+        status = aac_map_loss_end(&stage->loss, sums);
     if (status)
         return status;
     step->losses->focal += share * sums[0];
@@ -214,9 +235,11 @@ static void add_orthogonal(text_stage *stage, const aac_step *step, double mean)
         const aaclip_sample *sample = aaclip_dataset_get(step->dataset, step->samples[i]);
         if (find_class(stage, &item, sample->class_name))
             return; /* cannot be: begin() found it */
+        const float *pair = item->pair.host;
+        float *gradient = item->pair_gradient.host;
         for (int64_t j = 0; j < embedding; j++) {
-            item->pair_gradient[j] += (float)(factor * (double)item->pair[embedding + j]);
-            item->pair_gradient[embedding + j] += (float)(factor * (double)item->pair[j]);
+            gradient[j] += (float)(factor * (double)pair[embedding + j]);
+            gradient[embedding + j] += (float)(factor * (double)pair[j]);
         }
     }
 }
@@ -226,12 +249,15 @@ static aaclip_status backward_class(text_stage *stage, text_class *item)
     int64_t embedding = stage->loss.embedding;
     size_t normal = item->tokens.normal, abnormal = item->tokens.abnormal;
     bool unit = stage->config.normalize_class_vector;
-    aac_class_vector_backward(item->pair, item->pair_gradient, item->norms[0], normal, embedding,
-                              unit, item->vectors);
-    aac_class_vector_backward(item->pair + embedding, item->pair_gradient + embedding,
-                              item->norms[1], abnormal, embedding, unit,
-                              item->vectors + normal * (size_t)embedding);
-    return aac_text_training_backward(item->training, item->vectors, stage->text_workspace);
+    const float *pair = item->pair.host, *gradient = item->pair_gradient.host;
+    float *vectors = item->vectors.host;
+    aac_class_vector_backward(pair, gradient, item->norms[0], normal, embedding, unit, vectors);
+    aac_class_vector_backward(pair + embedding, gradient + embedding, item->norms[1], abnormal,
+                              embedding, unit, vectors + normal * (size_t)embedding);
+    aaclip_status status = aac_mirror_send(dispatch_of(stage), &item->vectors);
+    return status ? status
+                  : aac_text_training_backward(item->training, item->vectors.device,
+                                               stage->text_workspace);
 }
 
 static aaclip_status end(aac_stage *base, const aac_step *step)
@@ -242,6 +268,11 @@ static aaclip_status end(aac_stage *base, const aac_step *step)
     step->losses->total += stage->orthogonal_weight * mean * mean;
     aaclip_status status = AACLIP_OK;
     if (!step->train)
+        return status;
+    for (size_t i = 0; !status && i < stage->class_count; i++)
+        if (stage->classes[i]->in_step)
+            status = aac_mirror_fetch(dispatch_of(stage), &stage->classes[i]->pair_gradient);
+    if (status)
         return status;
     add_orthogonal(stage, step, mean);
     for (size_t i = 0; !status && i < stage->class_count; i++)
@@ -268,17 +299,18 @@ static void free_stage(aac_stage *base)
 {
     text_stage *stage = (text_stage *)base;
     for (size_t i = 0; i < stage->class_count; i++)
-        free_class(stage->classes[i]);
+        free_class(stage, stage->classes[i]);
     aac_free(stage->classes);
     aac_trained_tower_free(&stage->trained);
     aac_vision_encoder_free(&stage->encoder);
     aaclip_text_cache_close(&stage->cache);
     aaclip_adapters_close(&stage->adapters);
     aac_map_loss_clear(&stage->loss);
-    aac_free(stage->features);
-    aac_free(stage->class_feature);
-    aac_free(stage->vision_workspace);
-    aac_free(stage->text_workspace);
+    void *const arrays[] = {stage->features, stage->class_feature, stage->vision_workspace,
+                            stage->text_workspace};
+    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++)
+        aac_device_free(dispatch_of(stage), arrays[i]);
+    aac_stage_pixels_clear(&stage->pixels);
     aac_free(stage);
 }
 
@@ -321,13 +353,16 @@ static aaclip_status prepare_vision(text_stage *stage, const aac_stage_setup *se
         status = aac_vision_encoder_new(&stage->encoder, setup->model, &vision);
     if (status)
         return status;
-    size_t embedding = (size_t)checkpoint->embedding;
+    const aac_dispatch *dispatch = dispatch_of(stage);
+    size_t bytes = (size_t)checkpoint->embedding * sizeof(float);
     size_t rows = setup->config->level_count * (size_t)(grid * grid);
-    stage->features = aac_alloc_array(rows, embedding * sizeof(float));
-    stage->class_feature = aac_alloc_array(embedding, sizeof(float));
-    stage->vision_workspace = aac_alloc(aac_vision_encoder_workspace(stage->encoder));
-    return stage->features && stage->class_feature && stage->vision_workspace ? AACLIP_OK
-                                                                              : aac_error_memory();
+    stage->features = aac_device_alloc_array(dispatch, rows, bytes);
+    stage->class_feature = aac_device_alloc(dispatch, bytes);
+    stage->vision_workspace =
+        aac_device_alloc(dispatch, aac_vision_encoder_workspace(stage->encoder));
+    if (!stage->features || !stage->class_feature || !stage->vision_workspace)
+        return aac_device_error(dispatch);
+    return aac_stage_pixels_make(&stage->pixels, dispatch, setup->image_size);
 }
 
 aaclip_status aac_stage_text_new(aac_stage **out, const aac_stage_setup *setup)

@@ -251,8 +251,10 @@ static aaclip_status compute(aaclip_trainer *trainer, aac_loader *loader, const 
 
 static aaclip_status check_finite(const aaclip_trainer *trainer, const aaclip_losses *losses)
 {
-    if (isfinite(losses->total) && aac_optimizer_finite(&trainer->optimizer))
-        return AACLIP_OK;
+    bool finite = false;
+    aaclip_status status = aac_optimizer_finite(&trainer->optimizer, &finite);
+    if (status || (isfinite(losses->total) && finite))
+        return status;
     return aac_error(AACLIP_ERROR_BACKEND,
                      "step %llu: expected a finite loss and gradient, found loss %g (focal %g, "
                      "dice %g and %g); the adapters were not changed",
@@ -329,8 +331,9 @@ static aaclip_status run_step(aaclip_trainer *trainer, aaclip_losses *losses)
                            .train = true,
                            .losses = losses};
     *losses = (aaclip_losses){.size = sizeof *losses, .images = step.count};
-    aac_optimizer_zero(&trainer->optimizer);
-    status = compute(trainer, trainer->loader, &step);
+    status = aac_optimizer_zero(&trainer->optimizer);
+    if (!status)
+        status = compute(trainer, trainer->loader, &step);
     if (!status)
         status = check_finite(trainer, losses);
     if (status) {

@@ -37,6 +37,8 @@ aaclip_status aaclip_trainer_save(const aaclip_trainer *trainer, const char *pat
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_trainer_save: NULL argument");
     aac_training_state state = trainer->state;
     aaclip_status status = current_fingerprint(trainer, &state.text_adapter_fingerprint);
+    if (!status)
+        status = aac_optimizer_fetch_means(&trainer->optimizer);
     if (status)
         return status;
     state.options = aac_trainer_settings(trainer);
@@ -174,6 +176,7 @@ static void adopt(aaclip_trainer *trainer, const aac_parameter_set *set,
     trainer->state.step = saved->step;
     trainer->state.learning_rate = saved->learning_rate;
     aac_trainer_drop_loader(trainer);
+    aac_optimizer_changed(&trainer->optimizer);
     trainer->stale = true;
 }
 

@@ -193,7 +193,7 @@ static double total_moved(aaclip_trainer *trainer, aac_parameter *item, const fl
 /* The loss along each tensor's gradient rises as steeply as the gradient is long. */
 static void check_slopes(aaclip_trainer *trainer)
 {
-    const float *gradient = trainer->optimizer.gradients;
+    const float *gradient = aac_optimizer_gradients(&trainer->optimizer);
     for (size_t i = 0; i < trainer->parameters.count; i++) {
         aac_parameter *item = &trainer->parameters.items[i];
         double squares = 0;
