@@ -252,6 +252,7 @@ typedef struct aac_plan {
     aac_op_desc desc;
     size_t scratch; /* bytes that a run needs, 64-byte aligned */
     int threads;
+    int device; /* set by the dispatch */
     aaclip_status (*run)(const struct aac_plan *plan, const aac_op_args *args, void *scratch);
 } aac_plan;
 
@@ -266,13 +267,23 @@ typedef struct aac_backend_memory {
     /* Either side may be host memory, which may be used again on return. */
     aaclip_status (*copy)(void *to, const void *from, size_t bytes);
     aaclip_status (*clear)(void *memory, size_t bytes); /* zeros */
+    aaclip_status (*wait)(void); /* till what the thread has asked for is done */
 } aac_backend_memory;
+
+/* Devices that a backend has a choice of. All its calls are for the one that the thread entered. */
+typedef struct aac_backend_devices {
+    int (*count)(void);
+    int (*enter)(int device); /* returns the one before, to be entered again afterwards */
+} aac_backend_devices;
 
 struct aac_backend {
     const char *name;
-    const aac_backend_memory *memory; /* NULL: host memory */
+    const aac_backend_memory *memory;   /* NULL: host memory */
+    const aac_backend_devices *devices; /* NULL: no choice */
     /* false when the processor or the installed library cannot run it. Sets no error. */
     bool (*available)(void);
+    /* Optional: what it lacks when it is not available. Static. */
+    const char *(*missing)(void);
     /*
      * Asked only of an available backend. For AAC_OP_LINEAR the answer depends on inputs, outputs
      * and the type of x alone, not on rows, bias, activation, accumulate, nor on whether y has that
@@ -336,10 +347,17 @@ typedef struct aac_dispatch {
     const aac_backend *chain[4];
     int chain_length;
     int threads; /* at most; what is too small to share gets one */
+    int device;  /* of the chosen one */
 } aac_dispatch;
 
-/* `name` NULL or "auto": the best available. NOT_FOUND lists the names that this build has. */
+/*
+ * `name` NULL or "auto": the best available. "NAME:N" is device N of a backend that has several.
+ * NOT_FOUND lists the names that this build has.
+ */
 aaclip_status aac_dispatch_open(aac_dispatch *dispatch, const char *name, int threads);
+/* The thread's calls go to the dispatch's device, till it leaves with what this returned. */
+int aac_dispatch_enter(const aac_dispatch *dispatch);
+void aac_dispatch_leave(const aac_dispatch *dispatch, int previous);
 /* The first backend of the chain that supports `desc`. */
 const aac_backend *aac_dispatch_choose(const aac_dispatch *dispatch, const aac_op_desc *desc);
 aaclip_status aac_dispatch_plan(const aac_dispatch *dispatch, aac_plan **plan,

@@ -17,8 +17,12 @@ bool aac_device_is_host(const aac_dispatch *dispatch)
 
 void *aac_device_alloc(const aac_dispatch *dispatch, size_t bytes)
 {
-    const aac_backend_memory *memory = memory_of(dispatch);
-    return memory ? memory->allocate(bytes) : aac_alloc(bytes);
+    if (!memory_of(dispatch))
+        return aac_alloc(bytes);
+    int previous = aac_dispatch_enter(dispatch);
+    void *memory = memory_of(dispatch)->allocate(bytes);
+    aac_dispatch_leave(dispatch, previous);
+    return memory;
 }
 
 void *aac_device_alloc_array(const aac_dispatch *dispatch, size_t count, size_t size)
@@ -31,10 +35,13 @@ void aac_device_free(const aac_dispatch *dispatch, void *memory)
 {
     if (!memory)
         return;
-    if (memory_of(dispatch))
-        memory_of(dispatch)->release(memory);
-    else
+    if (!memory_of(dispatch)) {
         aac_free(memory);
+        return;
+    }
+    int previous = aac_dispatch_enter(dispatch);
+    memory_of(dispatch)->release(memory);
+    aac_dispatch_leave(dispatch, previous);
 }
 
 aaclip_status aac_device_error(const aac_dispatch *dispatch)
@@ -50,18 +57,26 @@ aaclip_status aac_device_copy(const aac_dispatch *dispatch, void *to, const void
 {
     if (to == from || !bytes)
         return AACLIP_OK;
-    if (memory_of(dispatch))
-        return memory_of(dispatch)->copy(to, from, bytes);
-    memcpy(to, from, bytes);
-    return AACLIP_OK;
+    if (!memory_of(dispatch)) {
+        memcpy(to, from, bytes);
+        return AACLIP_OK;
+    }
+    int previous = aac_dispatch_enter(dispatch);
+    aaclip_status status = memory_of(dispatch)->copy(to, from, bytes);
+    aac_dispatch_leave(dispatch, previous);
+    return status;
 }
 
 aaclip_status aac_device_clear(const aac_dispatch *dispatch, void *memory, size_t bytes)
 {
-    if (memory_of(dispatch))
-        return memory_of(dispatch)->clear(memory, bytes);
-    memset(memory, 0, bytes);
-    return AACLIP_OK;
+    if (!memory_of(dispatch)) {
+        memset(memory, 0, bytes);
+        return AACLIP_OK;
+    }
+    int previous = aac_dispatch_enter(dispatch);
+    aaclip_status status = memory_of(dispatch)->clear(memory, bytes);
+    aac_dispatch_leave(dispatch, previous);
+    return status;
 }
 
 void *aac_device_adopt(const aac_dispatch *dispatch, void *host, size_t bytes)

@@ -1,5 +1,6 @@
 /* Which backend runs what: the registry, the chain behind a chosen backend, plan and pack. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <aaclip/backend.h>
@@ -13,24 +14,24 @@
 
 /*
  * Best first. `simd` has no matrix products of its own, so it only stands behind the others. `cuda`
- * cannot be chosen yet: models keep their vectors and activations in host memory.
+ * is taken by name alone: who has a device may want it for something else.
  */
 typedef struct registry_row {
     const aac_backend *backend;
-    bool selectable;
+    bool selectable, automatic;
 } registry_row;
 
 static const registry_row registry[] = {
 #ifdef AAC_HAVE_ONEDNN
-    {&aac_backend_onednn, true},
+    {&aac_backend_onednn, true, true},
 #endif
 #ifdef AAC_HAVE_OPENBLAS
-    {&aac_backend_blas, true},
+    {&aac_backend_blas, true, true},
 #endif
 #ifdef AAC_HAVE_CUDA
-    {&aac_backend_cuda, false},
+    {&aac_backend_cuda, true, false},
 #endif
-    {&aac_backend_simd, false},  {&aac_backend_reference, true},
+    {&aac_backend_simd, false, false}, {&aac_backend_reference, true, true},
 };
 
 #define REGISTRY_COUNT (sizeof registry / sizeof *registry)
@@ -44,7 +45,7 @@ static size_t registry_count(void)
 
 static registry_row row_at(size_t index)
 {
-    return only ? (registry_row){only, true} : registry[index];
+    return only ? (registry_row){only, true, true} : registry[index];
 }
 
 void aac_backend_only(const aac_backend *backend)
@@ -99,12 +100,35 @@ const char *aaclip_backend_name(size_t index)
     return NULL;
 }
 
+/* Of "NAME" or "NAME:N". */
+static const aac_backend *find_name(const char *name)
+{
+    size_t length = strcspn(name, ":");
+    for (size_t i = 0; i < registry_count(); i++) {
+        const char *own = row_at(i).backend->name;
+        if (row_at(i).selectable && strlen(own) == length && strncmp(own, name, length) == 0)
+            return row_at(i).backend;
+    }
+    return NULL;
+}
+
+/* The number after the colon, 0 without one; -1: no number, or the backend has no such device. */
+static int device_of(const aac_backend *backend, const char *name)
+{
+    const char *colon = strchr(name, ':');
+    if (!colon)
+        return 0;
+    char *end = NULL;
+    unsigned long device = strtoul(colon + 1, &end, 10);
+    bool number = colon[1] >= '0' && colon[1] <= '9' && !*end;
+    bool exists = backend->devices && device < (unsigned long)backend->devices->count();
+    return number && exists ? (int)device : -1;
+}
+
 bool aaclip_backend_available(const char *name)
 {
-    for (size_t i = 0; name && i < registry_count(); i++)
-        if (row_at(i).selectable && strcmp(row_at(i).backend->name, name) == 0)
-            return row_at(i).backend->available();
-    return false;
+    const aac_backend *backend = name ? find_name(name) : NULL;
+    return backend && backend->available() && device_of(backend, name) >= 0;
 }
 
 const char *aaclip_precision_name(aaclip_precision precision)
@@ -126,29 +150,48 @@ static aaclip_status unknown_backend(const char *name)
                      names);
 }
 
-static aaclip_status find_backend(const aac_backend **found, const char *name)
+static aaclip_status unavailable(const aac_backend *backend)
 {
-    bool any = !name || strcmp(name, "auto") == 0;
-    for (size_t i = 0; i < registry_count(); i++) {
-        const aac_backend *backend = row_at(i).backend;
-        if (!row_at(i).selectable || (!any && strcmp(backend->name, name) != 0))
-            continue;
-        if (backend->available()) {
-            *found = backend;
-            return AACLIP_OK;
-        }
-        if (!any)
-            return aac_error(AACLIP_ERROR_UNSUPPORTED,
-                             "backend '%s': this processor or library version cannot run it", name);
+    return aac_error(AACLIP_ERROR_UNSUPPORTED, "backend '%s': %s", backend->name,
+                     backend->missing ? backend->missing()
+                                      : "this processor or library version cannot run it");
+}
+
+static aaclip_status no_device(const aac_backend *backend, const char *name)
+{
+    if (!backend->devices)
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
+                         "backend '%s': expected '%s', which has no devices to choose from", name,
+                         backend->name);
+    return aac_error(AACLIP_ERROR_NOT_FOUND,
+                     "backend '%s': expected '%s:' and a number below %d, that of the devices here",
+                     name, backend->name, backend->devices->count());
+}
+
+static aaclip_status find_backend(const aac_backend **found, int *device, const char *name)
+{
+    *device = 0;
+    if (!name || strcmp(name, "auto") == 0) {
+        size_t i = 0;
+        while (!row_at(i).automatic || !row_at(i).backend->available())
+            i++; /* `reference` always is */
+        *found = row_at(i).backend;
+        return AACLIP_OK;
     }
-    return unknown_backend(name);
+    *found = find_name(name);
+    if (!*found)
+        return unknown_backend(name);
+    if (!(*found)->available())
+        return unavailable(*found);
+    *device = device_of(*found, name);
+    return *device < 0 ? no_device(*found, name) : AACLIP_OK;
 }
 
 aaclip_status aac_dispatch_open(aac_dispatch *dispatch, const char *name, int threads)
 {
     *dispatch = (aac_dispatch){.threads = threads};
     const aac_backend *chosen = NULL;
-    aaclip_status status = find_backend(&chosen, name);
+    aaclip_status status = find_backend(&chosen, &dispatch->device, name);
     if (status)
         return status;
     dispatch->chain[dispatch->chain_length++] = chosen;
@@ -157,6 +200,18 @@ aaclip_status aac_dispatch_open(aac_dispatch *dispatch, const char *name, int th
     dispatch->chain[dispatch->chain_length++] = &aac_backend_simd;
     dispatch->chain[dispatch->chain_length++] = &aac_backend_reference;
     return AACLIP_OK;
+}
+
+int aac_dispatch_enter(const aac_dispatch *dispatch)
+{
+    const aac_backend_devices *devices = dispatch->chain[0]->devices;
+    return devices ? devices->enter(dispatch->device) : 0;
+}
+
+void aac_dispatch_leave(const aac_dispatch *dispatch, int previous)
+{
+    if (dispatch->chain[0]->devices)
+        dispatch->chain[0]->devices->enter(previous);
 }
 
 const aac_backend *aac_dispatch_choose(const aac_dispatch *dispatch, const aac_op_desc *desc)
@@ -202,7 +257,11 @@ aaclip_status aac_dispatch_plan(const aac_dispatch *dispatch, aac_plan **plan,
     if (status)
         return status;
     aac_team previous = aac_threads_set(threads);
+    int device = aac_dispatch_enter(dispatch);
     status = backend->plan(plan, desc, threads);
+    if (!status)
+        (*plan)->device = dispatch->device;
+    aac_dispatch_leave(dispatch, device);
     aac_threads_restore(previous);
     return status;
 }
@@ -252,7 +311,9 @@ aaclip_status aac_dispatch_repack(const aac_dispatch *dispatch, aac_weight **wei
     if (status)
         return status;
     aac_team previous = aac_threads_set(threads);
+    int device = aac_dispatch_enter(dispatch);
     status = pack_with(backend, weight, parts, bias_parts, part_count, type, threads);
+    aac_dispatch_leave(dispatch, device);
     aac_threads_restore(previous);
     return status;
 }
@@ -316,8 +377,12 @@ size_t aac_largest_scratch(const aac_plan *const *plans, size_t count)
 aaclip_status aac_run(const aac_plan *plan, const aac_op_args *args, void *scratch)
 {
     bool alone = is_attention(&plan->desc) && aac_op_is_small(&plan->desc, args->sequences);
+    const aac_backend_devices *devices = plan->backend->devices;
     aac_team previous = aac_threads_set(alone ? 1 : plan->threads);
+    int device = devices ? devices->enter(plan->device) : 0;
     aaclip_status status = aac_profiler_run(plan, args, scratch);
+    if (devices)
+        devices->enter(device);
     aac_threads_restore(previous);
     return status;
 }

@@ -77,6 +77,8 @@ aaclip_status aac_profiler_run(const aac_plan *plan, const aac_op_args *args, vo
         return plan->run(plan, args, scratch);
     double now = aac_seconds_now();
     aaclip_status status = plan->run(plan, args, scratch);
+    if (!status && plan->backend->memory)
+        status = plan->backend->memory->wait();
     double seconds = aac_seconds_now() - now;
     char shape[AAC_OP_SHAPE_TEXT];
     aac_op_shape_text(shape, &plan->desc, args);

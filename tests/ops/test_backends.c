@@ -798,6 +798,7 @@ static aaclip_status record_threads(const aac_plan *plan, const aac_op_args *arg
 static int threads_of_attention(int64_t longest, int64_t sequences)
 {
     const aac_plan plan = {
+        .backend = &aac_backend_reference,
         .desc = {.op = AAC_OP_ATTENTION,
                  .attention = {.longest = longest, .heads = 12, .head_size = 64, .type = AAC_F32}},
         .threads = 3,

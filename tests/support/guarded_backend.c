@@ -5,6 +5,9 @@
  * Its memory has addresses that nobody can read or write: the host stops at the line that tries.
  * The contents lie elsewhere; each operation finds them by address, and ends the test when it is
  * given memory of the host. The operations themselves are those of another backend.
+ *
+ * It has two devices. Memory and plans are for the one that the thread had entered when they were
+ * made, and the test ends when they are used with the other.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -17,22 +20,45 @@
 #include "backend/backend.h"
 #include "core/error.h"
 #include "core/memory.h"
+#include "guarded_backend.h"
 
 typedef struct block {
     struct block *next;
     char *address; /* that the host sees: no access */
     size_t bytes, mapped;
     char *contents;
+    int device;
 } block;
 
 typedef struct guarded_plan {
     aac_plan base;
     aac_plan *inner;
+    int device;
 } guarded_plan;
 
 static aac_dispatch inner; /* who computes */
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static block *blocks;
+static _Thread_local int current;
+
+int guarded_device(void)
+{
+    return current;
+}
+
+static int count_devices(void)
+{
+    return 2;
+}
+
+static int enter_device(int device)
+{
+    int previous = current;
+    current = device;
+    return previous;
+}
+
+static const aac_backend_devices devices = {count_devices, enter_device};
 
 static block *find(const void *address)
 {
@@ -65,7 +91,11 @@ static void *allocate(size_t bytes)
         return NULL;
     }
     memset(contents, 0xff, bytes); /* what is read before it was written is no number */
-    *made = (block){.address = address, .bytes = bytes, .mapped = mapped, .contents = contents};
+    *made = (block){.address = address,
+                    .bytes = bytes,
+                    .mapped = mapped,
+                    .contents = contents,
+                    .device = current};
     pthread_mutex_lock(&mutex);
     made->next = blocks;
     blocks = made;
@@ -99,6 +129,8 @@ static void *contents_of(const void *address, size_t bytes, const char *where)
     size_t offset = (size_t)((const char *)address - found->address);
     if (offset + bytes > found->bytes)
         give_up("goes beyond its memory", where);
+    if (found->device != current)
+        give_up("memory of another device", where);
     return found->contents + offset;
 }
 
@@ -121,11 +153,16 @@ static aaclip_status clear(void *memory, size_t bytes)
     return AACLIP_OK;
 }
 
-static const aac_backend_memory memory_calls = {allocate, release, copy, clear};
+static aaclip_status wait_for_all(void)
+{
+    return AACLIP_OK;
+}
+
+static const aac_backend_memory memory_calls = {allocate, release, copy, clear, wait_for_all};
 
 static void *translate(const void *address, const aac_plan *plan)
 {
-    void *contents = address ? contents_of(address, 1, aac_op_name(plan->desc.op)) : NULL;
+    void *contents = address ? contents_of(address, 0, aac_op_name(plan->desc.op)) : NULL;
     if (address && !contents)
         give_up("was given memory of the host", aac_op_name(plan->desc.op));
     return contents;
@@ -135,6 +172,8 @@ static aaclip_status run(const aac_plan *base, const aac_op_args *args, void *sc
 {
     const aac_plan *plan = ((const guarded_plan *)base)->inner;
     aac_op_args own = *args;
+    if (((const guarded_plan *)base)->device != current)
+        give_up("planned for another device", aac_op_name(plan->desc.op));
     own.x = translate(args->x, plan);
     own.y = translate(args->y, plan);
     own.gain = translate(args->gain, plan);
@@ -149,7 +188,7 @@ static aaclip_status run(const aac_plan *base, const aac_op_args *args, void *sc
     own.mask = translate(args->mask, plan);
     own.losses = translate(args->losses, plan);
     aac_adam_step step;
-    if (args->adam) {
+    if (plan->desc.op == AAC_OP_ADAM) {
         step = *args->adam;
         step.first_moment = translate(step.first_moment, plan);
         step.second_moment = translate(step.second_moment, plan);
@@ -189,6 +228,7 @@ static aaclip_status plan(aac_plan **out, const aac_op_desc *desc, int threads)
         aac_free(made);
         return status;
     }
+    made->device = current;
     made->base = (aac_plan){.backend = &guarded,
                             .desc = *desc,
                             .scratch = made->inner->scratch,
@@ -224,6 +264,7 @@ static void weight_free(aac_weight *weight)
 static const aac_backend guarded = {
     .name = "guarded",
     .memory = &memory_calls,
+    .devices = &devices,
     .available = available,
     .supports = supports,
     .plan = plan,

@@ -1,7 +1,7 @@
 /*
  * Attention and its gradient. A warp has a query row (backward also: a key row) of one head and goes
- * over the other rows 32 at a time, with the running maximum and sum of its softmax: the scores are
- * never written. Plain arithmetic in float32, any head size up to AAC_CUDA_LARGEST_HEAD.
+ * over the rows that it sees (that see it) 32 at a time, with the running maximum and sum of its
+ * softmax: the scores are never written. Plain arithmetic in float32, any head size up to AAC_CUDA_LARGEST_HEAD.
  */
 #include "backend/cuda/kernels.cuh"
 
@@ -44,30 +44,68 @@ static __device__ void stage(float *to, const T *from, int size)
     __syncwarp();
 }
 
+/* Which rows belong together: sequences, or those of a tree, as one. */
+typedef struct row_groups {
+    const int32_t *offsets, *parents; /* parents: of a tree, else NULL */
+    int rows;                         /* of a tree */
+} row_groups;
+
 /* Where the warp's row is; false when the sequence is shorter. */
-static __device__ bool find_row(const int32_t *offsets, int *first, int *end, int *row)
+static __device__ bool find_row(const row_groups &groups, int *first, int *end, int *row)
 {
-    *first = offsets[blockIdx.z];
-    *end = offsets[blockIdx.z + 1];
+    *first = groups.parents ? 0 : groups.offsets[blockIdx.z];
+    *end = groups.parents ? groups.rows : groups.offsets[blockIdx.z + 1];
     *row = *first + (int)(blockIdx.x * WARPS + threadIdx.x / WARP);
     return *row < *end;
 }
 
+/* The keys that a query row sees: a range, or with parents the way from the row to its root. */
+typedef struct key_walk {
+    const int32_t *parents;
+    int at, end;
+} key_walk;
+
+static __device__ key_walk keys_of(const row_groups &groups, const head_shape &shape, int first,
+                                   int end, int row)
+{
+    key_walk walk = {groups.parents, groups.parents ? row : first, shape.causal ? row + 1 : end};
+    return walk;
+}
+
+/* The next of them, one a lane, -1 for none; how many they are, the same in all lanes. */
+static __device__ int take_keys(key_walk *walk, int lane, int *key)
+{
+    int count = 0;
+    *key = -1;
+    if (!walk->parents) {
+        count = min(WARP, walk->end - walk->at);
+        if (lane < count)
+            *key = walk->at + lane;
+        walk->at += WARP;
+        return count;
+    }
+    for (; count < WARP && walk->at >= 0; count++) {
+        if (lane == count)
+            *key = walk->at;
+        walk->at = walk->parents[walk->at];
+    }
+    return count;
+}
+
 template <typename T>
-static __global__ void attend(const T *x, T *y, const int32_t *offsets, head_shape shape)
+static __global__ void attend(const T *x, T *y, row_groups groups, head_shape shape)
 {
     __shared__ float queries[WARPS][AAC_CUDA_LARGEST_HEAD];
-    int first, end, row, lane = threadIdx.x % WARP, head = blockIdx.y;
-    if (!find_row(offsets, &first, &end, &row))
+    int first, end, row, key, lane = threadIdx.x % WARP, head = blockIdx.y;
+    if (!find_row(groups, &first, &end, &row))
         return;
     float *query = queries[threadIdx.x / WARP], sums[PARTS] = {0}, largest = -INFINITY, total = 0;
     x += head * shape.size;
     stage(query, x + (int64_t)row * shape.stride, shape.size);
-    end = shape.causal ? row + 1 : end;
-    for (int tile = first; tile < end; tile += WARP) {
-        int key = tile + lane;
+    key_walk walk = keys_of(groups, shape, first, end, row);
+    for (int count; (count = take_keys(&walk, lane, &key)) > 0;) {
         float score = -INFINITY;
-        if (key < end)
+        if (key >= 0)
             score = shape.scale *
                     dot(query, x + (int64_t)key * shape.stride + shape.k, shape.size);
         float highest = fmaxf(largest, warp_max(score));
@@ -77,10 +115,10 @@ static __global__ void attend(const T *x, T *y, const int32_t *offsets, head_sha
 #pragma unroll
         for (int part = 0; part < PARTS; part++)
             sums[part] *= kept;
-        int count = min(WARP, end - tile);
         for (int i = 0; i < count; i++) {
             float share = __shfl_sync(ALL_LANES, weight, i);
-            const T *value = x + (int64_t)(tile + i) * shape.stride + shape.v;
+            const T *value =
+                x + (int64_t)__shfl_sync(ALL_LANES, key, i) * shape.stride + shape.v;
 #pragma unroll
             for (int part = 0; part < PARTS; part++)
                 if (part * WARP + lane < shape.size)
@@ -94,10 +132,34 @@ static __global__ void attend(const T *x, T *y, const int32_t *offsets, head_sha
             store(y + part * WARP + lane, sums[part] / total);
 }
 
+static bool is_tree(const aac_op_desc *desc)
+{
+    return desc->attention.kind == AAC_ATTENTION_TREE;
+}
+
+static row_groups groups_of(const aac_op_desc *desc, const aac_op_args *args)
+{
+    bool tree = is_tree(desc);
+    row_groups groups = {tree ? NULL : args->offsets, tree ? args->parents : NULL,
+                         tree ? (int)desc->attention.rows : 0};
+    return groups;
+}
+
+/* Rows of the longest group, and groups. */
+static int64_t longest_of(const aac_op_desc *desc)
+{
+    return is_tree(desc) ? desc->attention.rows : desc->attention.longest;
+}
+
+static int64_t count_of(const aac_op_desc *desc, const aac_op_args *args)
+{
+    return is_tree(desc) ? 1 : args->sequences;
+}
+
 static dim3 grid_of(const aac_op_desc *desc, const aac_op_args *args)
 {
-    return dim3(blocks_for(desc->attention.longest, WARPS), (unsigned)desc->attention.heads,
-                (unsigned)args->sequences);
+    return dim3(blocks_for(longest_of(desc), WARPS), (unsigned)desc->attention.heads,
+                (unsigned)count_of(desc, args));
 }
 
 extern "C" int aac_cuda_attention(const aac_op_desc *desc, const aac_op_args *args, void *scratch)
@@ -105,10 +167,10 @@ extern "C" int aac_cuda_attention(const aac_op_desc *desc, const aac_op_args *ar
     (void)scratch;
     if (desc->attention.type == AAC_BF16)
         attend<<<grid_of(desc, args), WARPS * WARP, 0, STREAM>>>(
-            (const bf16 *)args->x, (bf16 *)args->y, args->offsets, shape_of(desc));
+            (const bf16 *)args->x, (bf16 *)args->y, groups_of(desc, args), shape_of(desc));
     else
         attend<<<grid_of(desc, args), WARPS * WARP, 0, STREAM>>>(
-            (const float *)args->x, (float *)args->y, args->offsets, shape_of(desc));
+            (const float *)args->x, (float *)args->y, groups_of(desc, args), shape_of(desc));
     return cudaGetLastError();
 }
 
@@ -126,48 +188,49 @@ static __device__ row_state *states_of(row_state *states, int longest)
 /* dq, and the state that the key rows need. */
 template <typename T>
 static __global__ void query_gradient(const T *x, const T *out, const T *dy, T *y,
-                                      const int32_t *offsets, head_shape shape, row_state *states,
+                                      row_groups groups, head_shape shape, row_state *states,
                                       int longest)
 {
     __shared__ float staged[2][WARPS][AAC_CUDA_LARGEST_HEAD];
-    int first, end, row, lane = threadIdx.x % WARP, head = blockIdx.y, warp = threadIdx.x / WARP;
-    if (!find_row(offsets, &first, &end, &row))
+    int first, end, row, key, count;
+    int lane = threadIdx.x % WARP, head = blockIdx.y, warp = threadIdx.x / WARP;
+    if (!find_row(groups, &first, &end, &row))
         return;
     float *query = staged[0][warp], *gradient = staged[1][warp], sums[PARTS] = {0};
     int64_t at = ((int64_t)row * shape.heads + head) * shape.size;
     x += head * shape.size;
     stage(query, x + (int64_t)row * shape.stride, shape.size);
     stage(gradient, dy + at, shape.size);
-    end = shape.causal ? row + 1 : end;
     float largest = -INFINITY, total = 0, along = 0;
     for (int i = lane; i < shape.size; i += WARP)
         along += gradient[i] * load(out + at + i);
     along = warp_sum(along);
-    for (int tile = first; tile < end; tile += WARP) {
+    key_walk walk = keys_of(groups, shape, first, end, row);
+    while (take_keys(&walk, lane, &key) > 0) {
         float score = -INFINITY;
-        if (tile + lane < end)
-            score = shape.scale * dot(query, x + (int64_t)(tile + lane) * shape.stride + shape.k,
-                                      shape.size);
+        if (key >= 0)
+            score = shape.scale *
+                    dot(query, x + (int64_t)key * shape.stride + shape.k, shape.size);
         float highest = fmaxf(largest, warp_max(score));
         total = total * expf(largest - highest) + warp_sum(expf(score - highest));
         largest = highest;
     }
     float log_sum = largest + logf(total);
-    for (int tile = first; tile < end; tile += WARP) {
+    walk = keys_of(groups, shape, first, end, row);
+    while ((count = take_keys(&walk, lane, &key)) > 0) {
         float slope = 0;
-        if (tile + lane < end) {
-            const T *other = x + (int64_t)(tile + lane) * shape.stride;
+        if (key >= 0) {
+            const T *other = x + (int64_t)key * shape.stride;
             float weight = expf(shape.scale * dot(query, other + shape.k, shape.size) - log_sum);
             slope = weight * (dot(gradient, other + shape.v, shape.size) - along) * shape.scale;
         }
-        int count = min(WARP, end - tile);
         for (int i = 0; i < count; i++) {
             float share = __shfl_sync(ALL_LANES, slope, i);
-            const T *key = x + (int64_t)(tile + i) * shape.stride + shape.k;
+            const T *from = x + (int64_t)__shfl_sync(ALL_LANES, key, i) * shape.stride + shape.k;
 #pragma unroll
             for (int part = 0; part < PARTS; part++)
                 if (part * WARP + lane < shape.size)
-                    sums[part] += share * load(key + part * WARP + lane);
+                    sums[part] += share * load(from + part * WARP + lane);
         }
     }
     y += (int64_t)row * shape.stride + head * shape.size;
@@ -181,14 +244,24 @@ static __global__ void query_gradient(const T *x, const T *out, const T *dy, T *
     }
 }
 
+/* Whether `query`, at or behind `row`, sees it; a causal or a whole sequence's always does. */
+static __device__ bool sees(const row_groups &groups, int query, int row)
+{
+    if (!groups.parents)
+        return true;
+    while (query > row) /* a parent stands before its children */
+        query = groups.parents[query];
+    return query == row;
+}
+
 /* dk and dv */
 template <typename T>
-static __global__ void key_gradient(const T *x, const T *dy, T *y, const int32_t *offsets,
+static __global__ void key_gradient(const T *x, const T *dy, T *y, row_groups groups,
                                     head_shape shape, row_state *states, int longest)
 {
     __shared__ float staged[2][WARPS][AAC_CUDA_LARGEST_HEAD];
     int first, end, row, lane = threadIdx.x % WARP, head = blockIdx.y, warp = threadIdx.x / WARP;
-    if (!find_row(offsets, &first, &end, &row))
+    if (!find_row(groups, &first, &end, &row))
         return;
     float *key = staged[0][warp], *value = staged[1][warp], dk[PARTS] = {0}, dv[PARTS] = {0};
     int width = shape.heads * shape.size;
@@ -197,18 +270,21 @@ static __global__ void key_gradient(const T *x, const T *dy, T *y, const int32_t
     dy += head * shape.size;
     stage(key, x + (int64_t)row * shape.stride + shape.k, shape.size);
     stage(value, x + (int64_t)row * shape.stride + shape.v, shape.size);
-    for (int tile = shape.causal ? row : first; tile < end; tile += WARP) {
+    for (int tile = shape.causal || groups.parents ? row : first; tile < end; tile += WARP) {
         float weight = 0, slope = 0;
         int query = tile + lane;
-        if (query < end) {
+        bool seen = query < end && sees(groups, query, row);
+        if (seen) {
             row_state state = own[query - first];
             float score = shape.scale * dot(key, x + (int64_t)query * shape.stride, shape.size);
             weight = expf(score - state.log_sum);
             slope = weight * shape.scale *
                     (dot(value, dy + (int64_t)query * width, shape.size) - state.along);
         }
-        int count = min(WARP, end - tile);
-        for (int i = 0; i < count; i++) {
+        unsigned by = __ballot_sync(ALL_LANES, seen);
+        for (int i = 0; i < WARP; i++) {
+            if (!(by >> i & 1))
+                continue;
             float to_value = __shfl_sync(ALL_LANES, weight, i);
             float to_key = __shfl_sync(ALL_LANES, slope, i);
             const T *q = x + (int64_t)(tile + i) * shape.stride;
@@ -233,18 +309,19 @@ static __global__ void key_gradient(const T *x, const T *dy, T *y, const int32_t
 template <typename T>
 static int run_backward(const aac_op_desc *desc, const aac_op_args *args)
 {
-    int longest = (int)desc->attention.longest;
-    size_t count = (size_t)(args->sequences * desc->attention.heads * longest);
+    int longest = (int)longest_of(desc);
+    row_groups groups = groups_of(desc, args);
+    size_t count = (size_t)(count_of(desc, args) * desc->attention.heads * longest);
     row_state *states = NULL; /* how many sequences there are is known only now */
     cudaError_t error = cudaMallocAsync((void **)&states, count * sizeof *states, STREAM);
     if (error)
         return error;
     query_gradient<<<grid_of(desc, args), WARPS * WARP, 0, STREAM>>>(
-        (const T *)args->x, (const T *)args->out, (const T *)args->dy, (T *)args->y, args->offsets,
+        (const T *)args->x, (const T *)args->out, (const T *)args->dy, (T *)args->y, groups,
         shape_of(desc), states, longest);
     key_gradient<<<grid_of(desc, args), WARPS * WARP, 0, STREAM>>>(
-        (const T *)args->x, (const T *)args->dy, (T *)args->y, args->offsets, shape_of(desc),
-        states, longest);
+        (const T *)args->x, (const T *)args->dy, (T *)args->y, groups, shape_of(desc), states,
+        longest);
     error = cudaGetLastError();
     cudaError_t freed = cudaFreeAsync(states, STREAM);
     return error ? error : freed;

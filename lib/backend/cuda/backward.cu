@@ -141,6 +141,30 @@ extern "C" int aac_cuda_activate_backward(const aac_op_desc *desc, const aac_op_
     return cudaGetLastError();
 }
 
+/* A block has a source, and looks for its rows in their order: the sum is the same in every run. */
+static __global__ void gather_backward(const float *dy, float *y, const int32_t *index, int rows,
+                                       int columns)
+{
+    y += (int64_t)blockIdx.x * columns;
+    for (int i = threadIdx.x; i < columns; i += blockDim.x) {
+        float sum = 0;
+        for (int row = 0; row < rows; row++)
+            if (index[row] == (int)blockIdx.x)
+                sum += dy[(int64_t)row * columns + i];
+        y[i] = sum;
+    }
+}
+
+extern "C" int aac_cuda_gather_backward(const aac_op_desc *desc, const aac_op_args *args,
+                                        void *scratch)
+{
+    (void)scratch;
+    gather_backward<<<(unsigned)desc->gather.sources, ROW_THREADS, 0, STREAM>>>(
+        (const float *)args->dy, (float *)args->y, args->index, (int)desc->gather.rows,
+        (int)desc->gather.columns);
+    return cudaGetLastError();
+}
+
 static __global__ void similarity_to_rows(const float *dy, const float *a, float *y, int64_t count,
                                           int columns, float scale)
 {

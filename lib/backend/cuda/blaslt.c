@@ -9,8 +9,10 @@
 #include "core/memory.h"
 
 #define WORKSPACE (32u << 20) /* what its documentation asks for on Hopper */
+#define DEVICES   64
 
 struct aac_cuda_product {
+    cublasLtHandle_t handle;
     cublasLtMatmulDesc_t operation;
     cublasLtMatrixLayout_t a, b, d;
     cublasLtMatmulAlgo_t algorithm;
@@ -19,7 +21,8 @@ struct aac_cuda_product {
 };
 
 static struct {
-    cublasLtHandle_t handle;
+    bool loaded;
+    cublasLtHandle_t handles[DEVICES]; /* one a device, made for its first product; kept */
     __typeof__(&cublasLtCreate) create;
     __typeof__(&cublasLtMatmulDescCreate) operation_new;
     __typeof__(&cublasLtMatmulDescDestroy) operation_free;
@@ -34,6 +37,7 @@ static struct {
 } lt;
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_mutex_t handles_mutex = PTHREAD_MUTEX_INITIALIZER;
 
 static void *open_library(void)
 {
@@ -71,14 +75,37 @@ static void load(void)
             return;
         *(void **)symbols[i].slot = symbol;
     }
-    if (lt.create(&lt.handle) != CUBLAS_STATUS_SUCCESS)
-        lt.handle = NULL;
+    lt.loaded = true;
 }
 
 bool aac_cuda_blaslt_available(void)
 {
     pthread_once(&once, load);
-    return lt.handle != NULL;
+    return lt.loaded;
+}
+
+/* That of the thread's device. */
+static aaclip_status find_handle(cublasLtHandle_t *handle)
+{
+    int device = 0;
+    aaclip_status status = aac_cuda_error("device", (int)cudaGetDevice(&device));
+    if (!status && device >= DEVICES)
+        status = aac_error(AACLIP_ERROR_UNSUPPORTED, "cuBLASLt: device %d: expected one below %d",
+                           device, DEVICES);
+    if (status)
+        return status;
+    pthread_mutex_lock(&handles_mutex);
+    cublasStatus_t failed =
+        lt.handles[device] ? CUBLAS_STATUS_SUCCESS : lt.create(&lt.handles[device]);
+    if (failed)
+        lt.handles[device] = NULL;
+    *handle = lt.handles[device];
+    pthread_mutex_unlock(&handles_mutex);
+    if (!failed)
+        return AACLIP_OK;
+    return aac_error(failed == CUBLAS_STATUS_ALLOC_FAILED ? AACLIP_ERROR_OUT_OF_MEMORY
+                                                          : AACLIP_ERROR_BACKEND,
+                     "cuBLASLt: device %d: creating a handle: status %d", device, (int)failed);
 }
 
 static cudaDataType_t type_of(aac_dtype type)
@@ -123,7 +150,7 @@ static bool choose(aac_cuda_product *product)
                                    &alignment, sizeof alignment) &&
                 !lt.preference_set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES,
                                    &alignment, sizeof alignment) &&
-                !lt.choose(lt.handle, product->operation, product->b, product->a, product->d,
+                !lt.choose(product->handle, product->operation, product->b, product->a, product->d,
                            product->d, preference, 1, &result, &found) &&
                 found == 1;
     if (preference)
@@ -143,6 +170,12 @@ aaclip_status aac_cuda_product_new(aac_cuda_product **out, int64_t rows, int64_t
     if (!product)
         return aac_error_memory();
     product->beta = accumulate ? 1.0f : 0.0f;
+    aaclip_status status = find_handle(&product->handle);
+    if (status) {
+        aac_free(product);
+        *out = NULL;
+        return status;
+    }
     if (describe(product, rows, outputs, inner, type, d, turned) && choose(product))
         return AACLIP_OK;
     aac_cuda_product_free(product);
@@ -174,7 +207,7 @@ aaclip_status aac_cuda_product_run(const aac_cuda_product *product, const void *
 {
     const float one = 1;
     cublasStatus_t status =
-        lt.multiply(lt.handle, product->operation, &one, b, product->b, a, product->a,
+        lt.multiply(product->handle, product->operation, &one, b, product->b, a, product->a,
                     &product->beta, d, product->d, d, product->d, &product->algorithm, workspace,
                     product->workspace, cudaStreamPerThread);
     return status == CUBLAS_STATUS_SUCCESS

@@ -30,8 +30,15 @@ static void release(void *memory)
     cudaFree(memory);
 }
 
-/* Pageable memory is read before the call returns; pinned memory, as a user's allocator may give,
- * is not. */
+static aaclip_status wait_for_all(void)
+{
+    return aac_cuda_error("wait", (int)cudaStreamSynchronize(cudaStreamPerThread));
+}
+
+/*
+ * Waits where one side is the host's: what comes from there may be used again, and other threads'
+ * streams see what was uploaded.
+ */
 static aaclip_status copy(void *to, const void *from, size_t bytes)
 {
     struct cudaPointerAttributes target, source;
@@ -40,7 +47,7 @@ static aaclip_status copy(void *to, const void *from, size_t bytes)
         error = cudaPointerGetAttributes(&target, to);
     if (!error)
         error = cudaPointerGetAttributes(&source, from);
-    if (!error && (target.type != cudaMemoryTypeDevice || source.type == cudaMemoryTypeHost))
+    if (!error && (target.type != cudaMemoryTypeDevice || source.type != cudaMemoryTypeDevice))
         error = cudaStreamSynchronize(cudaStreamPerThread);
     return aac_cuda_error("copy", (int)error);
 }
@@ -50,7 +57,7 @@ static aaclip_status clear(void *memory, size_t bytes)
     return aac_cuda_error("clear", (int)cudaMemsetAsync(memory, 0, bytes, cudaStreamPerThread));
 }
 
-static const aac_backend_memory memory_calls = {allocate, release, copy, clear};
+static const aac_backend_memory memory_calls = {allocate, release, copy, clear, wait_for_all};
 
 aaclip_status aac_cuda_upload(void **memory, const void *from, size_t bytes)
 {
@@ -59,8 +66,6 @@ aaclip_status aac_cuda_upload(void **memory, const void *from, size_t bytes)
         return aac_error(AACLIP_ERROR_OUT_OF_MEMORY, "CUDA: out of device memory for %zu bytes",
                          bytes);
     aaclip_status status = copy(*memory, from, bytes);
-    if (!status) /* `from` may be freed, and another thread may use the copy */
-        status = aac_cuda_error("upload", (int)cudaStreamSynchronize(cudaStreamPerThread));
     if (status) {
         release(*memory);
         *memory = NULL;
@@ -68,12 +73,46 @@ aaclip_status aac_cuda_upload(void **memory, const void *from, size_t bytes)
     return status;
 }
 
+/* How many there are; what keeps them away in `error`. */
+static int find_devices(cudaError_t *error)
+{
+    int count = 0;
+    *error = cudaGetDeviceCount(&count);
+    cudaGetLastError();
+    return *error ? 0 : count;
+}
+
+static int count_devices(void)
+{
+    cudaError_t error;
+    return find_devices(&error);
+}
+
+static int enter_device(int device)
+{
+    int previous = 0;
+    if (cudaGetDevice(&previous) || previous != device)
+        cudaSetDevice(device);
+    cudaGetLastError(); /* the call that follows tells */
+    return previous;
+}
+
+static const aac_backend_devices devices = {count_devices, enter_device};
+
 static bool available(void)
 {
-    int devices = 0;
-    bool found = cudaGetDeviceCount(&devices) == cudaSuccess && devices > 0;
-    cudaGetLastError();
-    return found && aac_cuda_blaslt_available();
+    return count_devices() > 0 && aac_cuda_blaslt_available();
+}
+
+static const char *missing(void)
+{
+    cudaError_t error;
+    if (find_devices(&error) > 0)
+        return "libcublasLt.so.13 was not found";
+    if (error == cudaErrorInsufficientDriver)
+        return "no NVIDIA driver was found, or one older than CUDA 13";
+    return error && error != cudaErrorNoDevice ? cudaGetErrorString(error)
+                                               : "the NVIDIA driver finds no device";
 }
 
 static bool has_type(aac_dtype type)
@@ -88,11 +127,7 @@ static bool supports(const aac_op_desc *desc)
         return has_type(desc->linear.x) && has_type(desc->linear.y) && !desc->linear.quantized;
     case AAC_OP_ATTENTION:
     case AAC_OP_ATTENTION_BACKWARD:
-        return desc->attention.head_size <= AAC_CUDA_LARGEST_HEAD &&
-               desc->attention.kind != AAC_ATTENTION_TREE;
-    case AAC_OP_GATHER:
-    case AAC_OP_GATHER_BACKWARD:
-        return false;
+        return desc->attention.head_size <= AAC_CUDA_LARGEST_HEAD;
     default:
         return desc->op < AAC_OP_COUNT;
     }
@@ -107,6 +142,7 @@ static const struct {
     [AAC_OP_BLEND] = {"blend", aac_cuda_blend},
     [AAC_OP_NORMALIZE] = {"normalize", aac_cuda_normalize},
     [AAC_OP_CONVERT] = {"convert", aac_cuda_convert},
+    [AAC_OP_GATHER] = {"gather", aac_cuda_gather},
     [AAC_OP_PATCHES] = {"patches", aac_cuda_patches},
     [AAC_OP_SIMILARITY] = {"similarity", aac_cuda_similarity},
     [AAC_OP_ANOMALY_MAP] = {"anomaly map", aac_cuda_anomaly_map},
@@ -116,6 +152,7 @@ static const struct {
     [AAC_OP_ATTENTION_BACKWARD] = {"attention, back", aac_cuda_attention_backward},
     [AAC_OP_BLEND_BACKWARD] = {"blend, back", aac_cuda_blend_backward},
     [AAC_OP_NORMALIZE_BACKWARD] = {"normalize, back", aac_cuda_normalize_backward},
+    [AAC_OP_GATHER_BACKWARD] = {"gather, back", aac_cuda_gather_backward},
     [AAC_OP_SIMILARITY_BACKWARD] = {"similarity, back", aac_cuda_similarity_backward},
     [AAC_OP_SEGMENTATION_LOSS] = {"segmentation loss", aac_cuda_segmentation_loss},
     [AAC_OP_ADAM] = {"Adam", aac_cuda_adam},
@@ -167,7 +204,9 @@ static void plan_free(aac_plan *made)
 
 const aac_backend aac_backend_cuda = {
     .name = "cuda",
+    .devices = &devices,
     .available = available,
+    .missing = missing,
     .supports = supports,
     .plan = plan,
     .plan_free = plan_free,

@@ -2,8 +2,8 @@
  * What the files of this backend share. Memory, weights and plans are plain C (cuda.c, linear.c,
  * blaslt.c); the kernels (*.cu) are reached through the functions below, one an operation.
  *
- * Everything runs on the calling thread's own stream and returns before it is done; memory.copy to
- * the host waits.
+ * Everything runs on the calling thread's own stream and returns before it is done; memory.copy
+ * from or to the host waits.
  */
 #ifndef AAC_BACKEND_CUDA_CUDA_H
 #define AAC_BACKEND_CUDA_CUDA_H
@@ -23,6 +23,8 @@ int aac_cuda_layer_norm(const aac_op_desc *desc, const aac_op_args *args, void *
 int aac_cuda_blend(const aac_op_desc *desc, const aac_op_args *args, void *scratch);
 int aac_cuda_normalize(const aac_op_desc *desc, const aac_op_args *args, void *scratch);
 int aac_cuda_convert(const aac_op_desc *desc, const aac_op_args *args, void *scratch);
+int aac_cuda_gather(const aac_op_desc *desc, const aac_op_args *args, void *scratch);
+int aac_cuda_gather_backward(const aac_op_desc *desc, const aac_op_args *args, void *scratch);
 int aac_cuda_activate(const aac_op_desc *desc, const aac_op_args *args, void *scratch);
 int aac_cuda_attention(const aac_op_desc *desc, const aac_op_args *args, void *scratch);
 int aac_cuda_patches(const aac_op_desc *desc, const aac_op_args *args, void *scratch);
@@ -43,7 +45,8 @@ size_t aac_cuda_segmentation_scratch(const aac_op_desc *desc);
 /* y = activation(sums + bias), the sums (rows, outputs) float32; bias may be NULL. */
 int aac_cuda_epilogue(const aac_op_desc *desc, const float *sums, const float *bias, void *y);
 
-/* blaslt.c: cuBLASLt, looked up at run time. */
+/* blaslt.c: cuBLASLt, looked up at run time. Products belong to the device that they were made on.
+ */
 typedef struct aac_cuda_product aac_cuda_product;
 bool aac_cuda_blaslt_available(void);
 

@@ -159,6 +159,29 @@ extern "C" int aac_cuda_activate(const aac_op_desc *desc, const aac_op_args *arg
 }
 
 template <typename T>
+static __global__ void gather(const T *x, T *y, const int32_t *index, int columns)
+{
+    x += (int64_t)index[blockIdx.x] * columns;
+    y += (int64_t)blockIdx.x * columns;
+    for (int i = threadIdx.x; i < columns; i += blockDim.x)
+        y[i] = x[i];
+}
+
+extern "C" int aac_cuda_gather(const aac_op_desc *desc, const aac_op_args *args, void *scratch)
+{
+    (void)scratch;
+    unsigned rows = (unsigned)desc->gather.rows;
+    int columns = (int)desc->gather.columns;
+    if (desc->gather.type == AAC_BF16)
+        gather<<<rows, ROW_THREADS, 0, STREAM>>>((const bf16 *)args->x, (bf16 *)args->y,
+                                                 args->index, columns);
+    else
+        gather<<<rows, ROW_THREADS, 0, STREAM>>>((const float *)args->x, (float *)args->y,
+                                                 args->index, columns);
+    return cudaGetLastError();
+}
+
+template <typename T>
 static __global__ void epilogue(const float *sums, const float *bias, T *y, int64_t count,
                                 int columns, aac_activation kind, float slope, bool accumulate)
 {

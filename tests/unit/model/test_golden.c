@@ -258,11 +258,12 @@ static void float32_equals_pytorch(void **state)
             every_case(aaclip_backend_name(i), AACLIP_PRECISION_F32, threads[j]);
 }
 
-static bool has_bf16(const char *name)
+static bool multiplies(const char *name, aac_dtype type, bool quantized)
 {
     const aac_op_desc product = {
         .op = AAC_OP_LINEAR,
-        .linear = {.rows = 1, .inputs = 64, .outputs = 64, .x = AAC_BF16, .y = AAC_BF16}};
+        .linear = {
+            .rows = 1, .inputs = 64, .outputs = 64, .x = type, .y = type, .quantized = quantized}};
     for (size_t i = 0; i < aac_backend_count(); i++) {
         const aac_backend *backend = aac_backend_at(i);
         if (strcmp(name, backend->name) == 0)
@@ -275,17 +276,20 @@ static void bfloat16_stays_close(void **state)
 {
     (void)state;
     for (size_t i = 0; aaclip_backend_name(i); i++)
-        if (has_bf16(aaclip_backend_name(i)))
+        if (multiplies(aaclip_backend_name(i), AAC_BF16, false))
             every_case(aaclip_backend_name(i), AACLIP_PRECISION_BF16, 2);
 }
 
-/* Every backend has int8. */
+/* Every backend of a processor has int8. */
 static void int8_stays_close(void **state)
 {
     (void)state;
     for (size_t i = 0; aaclip_backend_name(i); i++)
-        if (aaclip_backend_available(aaclip_backend_name(i)))
+        if (multiplies(aaclip_backend_name(i), AAC_F32, true))
             every_case(aaclip_backend_name(i), AACLIP_PRECISION_INT8, 2);
+        else
+            assert_true(!aaclip_backend_available(aaclip_backend_name(i)) ||
+                        strcmp(aaclip_backend_name(i), "cuda") == 0);
 }
 
 static void position_equals_pytorch(void **state)

@@ -1,0 +1,96 @@
+/* "NAME:N" chooses a device, with a backend of tests that notices when another one is used. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "fixture.h"
+#include "guarded_backend.h"
+
+static kept_result detect_on(const char *backend)
+{
+    fixture all;
+    fixture_open(&all, backend, 1);
+    aaclip_detector *detector = make_detector(&all, true);
+    const aaclip_image_view view = aaclip_image_get_view(all.image);
+    const aaclip_result result = detect(detector, &view, "cat");
+    kept_result kept = keep_result(&result);
+    aaclip_detector_close(&detector);
+    fixture_close(&all);
+    assert_int_equal(guarded_device(), 0); /* the thread's own is as it was */
+    return kept;
+}
+
+static void devices_give_the_same(void **state)
+{
+    (void)state;
+    kept_result expected = detect_on("guarded");
+    for (const char *const *name = (const char *const[]){"guarded:0", "guarded:1", NULL}; *name;
+         name++) {
+        kept_result found = detect_on(*name);
+        assert_true(same_bits(&found, &expected));
+        free_result(&found);
+    }
+    free_result(&expected);
+}
+
+static void two_devices_train_in_turn(void **state)
+{
+    (void)state;
+    const char *const names[] = {"guarded:0", "guarded:1"};
+    fixture all[2];
+    aaclip_dataset *dataset = open_training_set();
+    aaclip_trainer *trainers[2];
+    aaclip_losses losses[2][2];
+    for (int i = 0; i < 2; i++) {
+        fixture_open(&all[i], names[i], 1);
+        trainers[i] = make_trainer(&all[i], dataset);
+    }
+    for (int step = 0; step < 2; step++)
+        for (int i = 0; i < 2; i++) {
+            losses[i][step] = (aaclip_losses){.size = sizeof(aaclip_losses)};
+            must(aaclip_trainer_step(trainers[i], &losses[i][step]));
+        }
+    for (int step = 0; step < 2; step++)
+        assert_memory_equal(&losses[0][step], &losses[1][step], sizeof losses[0][step]);
+    for (int i = 0; i < 2; i++) {
+        aaclip_trainer_close(&trainers[i]);
+        fixture_close(&all[i]);
+    }
+    aaclip_dataset_close(&dataset);
+    assert_int_equal(guarded_device(), 0);
+}
+
+static void refuse(const char *backend, aaclip_status expected, const char *part)
+{
+    aaclip_model *model = NULL;
+    aaclip_model_options options;
+    must(aaclip_model_options_init(&options));
+    options.backend = backend;
+    must_fail(aaclip_model_open(&model, NANO_MODEL, &options), expected, part);
+    assert_null(model);
+    assert_false(aaclip_backend_available(backend));
+}
+
+static void other_devices_are_refused(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"guarded:2",  "guarded:",   "guarded:x",
+                                        "guarded:-1", "guarded:1x", "guarded:99999999999999999999"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        refuse(names[i], AACLIP_ERROR_NOT_FOUND, "a number below 2");
+    refuse("guardedly", AACLIP_ERROR_NOT_FOUND, "not in this build, which has: guarded");
+    refuse(":1", AACLIP_ERROR_NOT_FOUND, "not in this build");
+    assert_true(aaclip_backend_available("guarded:1"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(devices_give_the_same),
+        cmocka_unit_test(two_devices_train_in_turn),
+        cmocka_unit_test(other_devices_are_refused),
+    };
+    return cmocka_run_group_tests_name("devices", tests, NULL, NULL);
+}

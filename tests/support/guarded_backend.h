@@ -1,0 +1,8 @@
+/* The backend of guarded_backend.c, "guarded", has two devices. */
+#ifndef TEST_GUARDED_BACKEND_H
+#define TEST_GUARDED_BACKEND_H
+
+/* The one that the calling thread has entered. */
+int guarded_device(void);
+
+#endif
