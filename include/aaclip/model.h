@@ -22,7 +22,7 @@ typedef struct aaclip_model aaclip_model;
 /** What computes, and how. */
 typedef struct aaclip_model_options {
     size_t size;                /**< set by _init */
-    const char *backend;        /**< NULL or "auto": the best available */
+    const char *backend;        /**< NULL or "auto": the best available; "cuda:1": its device 1 */
     aaclip_precision precision; /**< default AACLIP_PRECISION_F32 */
     /** Of each call; 0: the processors this process may use. At most OpenMP's own limit. Work too
      * small to share is done by one. Matrix products of backend "blas" have OpenBLAS's own number,
