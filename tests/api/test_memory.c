@@ -156,7 +156,8 @@ static aaclip_status open_packed(test_scene *scene)
     aaclip_model_options options;
     aaclip_model_options_init(&options);
     options.backend = scene->backend;
-    options.precision = AACLIP_PRECISION_INT8;
+    options.precision = strcmp(scene->backend, "cuda") == 0 ? AACLIP_PRECISION_F32 /* has no int8 */
+                                                            : AACLIP_PRECISION_INT8;
     options.threads = 1;
     options.packed_folder = files.packed.path;
     aaclip_status status = aaclip_model_open(&all->model, files.bundle.path, &options);

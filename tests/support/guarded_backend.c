@@ -6,8 +6,11 @@
  * The contents lie elsewhere; each operation finds them by address, and ends the test when it is
  * given memory of the host. The operations themselves are those of another backend.
  *
- * It has two devices. Memory and plans are for the one that the thread had entered when they were
- * made, and the test ends when they are used with the other.
+ * It has two devices. Memory, weights and plans are for the one that the thread had entered when
+ * they were made, and the test ends when they are used with the other.
+ *
+ * A weight is a copy of the tensors that it was packed from, as on a device: it does not change
+ * with them. It has no bytes that could be kept in a file, and is always packed anew.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -35,6 +38,13 @@ typedef struct guarded_plan {
     aac_plan *inner;
     int device;
 } guarded_plan;
+
+typedef struct guarded_weight {
+    aac_weight base;
+    aac_weight *inner;
+    float *matrix, *bias; /* that it was packed from: it may be read where it lies */
+    int device;
+} guarded_weight;
 
 static aac_dispatch inner; /* who computes */
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -168,6 +178,18 @@ static void *translate(const void *address, const aac_plan *plan)
     return contents;
 }
 
+static const aac_backend guarded;
+
+static const aac_weight *weight_of(const aac_weight *base)
+{
+    const guarded_weight *weight = (const guarded_weight *)base;
+    if (base->backend != &guarded)
+        give_up("was given a weight of another backend", "linear");
+    if (weight->device != current)
+        give_up("was given a weight of another device", "linear");
+    return weight->inner;
+}
+
 static aaclip_status run(const aac_plan *base, const aac_op_args *args, void *scratch)
 {
     const aac_plan *plan = ((const guarded_plan *)base)->inner;
@@ -187,6 +209,8 @@ static aaclip_status run(const aac_plan *base, const aac_op_args *args, void *sc
     own.da = translate(args->da, plan);
     own.mask = translate(args->mask, plan);
     own.losses = translate(args->losses, plan);
+    if (plan->desc.op == AAC_OP_LINEAR)
+        own.weight = weight_of(args->weight);
     aac_adam_step step;
     if (plan->desc.op == AAC_OP_ADAM) {
         step = *args->adam;
@@ -206,8 +230,6 @@ static bool supports(const aac_op_desc *desc)
 {
     return desc->op < AAC_OP_COUNT;
 }
-
-static const aac_backend guarded;
 
 /* What is packed for integers meets rows of either type, which of these only `reference` has both.
  */
@@ -244,21 +266,64 @@ static void plan_free(aac_plan *base)
     aac_free(base);
 }
 
-/* The weight is that of the backend that multiplies it, which frees it too. */
-static aaclip_status pack(aac_weight **weight, const aac_tensor *parts,
-                          const aac_tensor *bias_parts, int part_count, aac_dtype type, int threads)
+static void weight_free(aac_weight *base)
 {
-    for (int i = 0; i < part_count; i++)
-        if (find(parts[i].data) || (bias_parts && find(bias_parts[i].data)))
-            give_up("was given device memory", "pack");
-    if (type == AAC_I8)
-        return aac_backend_reference.pack(weight, parts, bias_parts, part_count, type, threads);
-    return aac_dispatch_pack(&inner, weight, parts, bias_parts, part_count, type);
+    guarded_weight *weight = (guarded_weight *)base;
+    aac_weight_free(&weight->inner);
+    aac_free(weight->matrix);
+    aac_free(weight->bias);
+    aac_free(weight);
 }
 
-static void weight_free(aac_weight *weight)
+/* The parts as one tensor of float32. */
+static aaclip_status stack(aac_tensor *whole, float **copy, const aac_tensor *parts, int part_count)
 {
-    weight->backend->weight_free(weight);
+    int64_t rows = 0, columns = parts[0].rank == 2 ? parts[0].shape[1] : 1;
+    for (int i = 0; i < part_count; i++) {
+        if (find(parts[i].data))
+            give_up("was given device memory", "pack");
+        rows += parts[i].shape[0];
+    }
+    *copy = aac_alloc_array((size_t)(rows * columns), sizeof **copy);
+    if (!*copy)
+        return aac_error_memory();
+    *whole = (aac_tensor){.name = parts[0].name,
+                          .dtype = AAC_F32,
+                          .rank = parts[0].rank,
+                          .shape = {rows, columns},
+                          .stride = {columns, 1},
+                          .data = *copy};
+    for (int64_t i = 0, at = 0; i < part_count; at += parts[i++].shape[0])
+        aac_tensor_to_f32(&parts[i], *copy + at * columns);
+    return AACLIP_OK;
+}
+
+static aaclip_status pack(aac_weight **out, const aac_tensor *parts, const aac_tensor *bias_parts,
+                          int part_count, aac_dtype type, int threads)
+{
+    aac_tensor matrix, bias;
+    *out = NULL;
+    guarded_weight *weight = aac_calloc(1, sizeof *weight);
+    if (!weight)
+        return aac_error_memory();
+    weight->device = current;
+    const aac_tensor *given = bias_parts ? &bias : NULL;
+    aaclip_status status = stack(&matrix, &weight->matrix, parts, part_count);
+    if (!status && given)
+        status = stack(&bias, &weight->bias, bias_parts, part_count);
+    if (!status && type == AAC_I8)
+        status = aac_backend_reference.pack(&weight->inner, &matrix, given, 1, type, threads);
+    else if (!status)
+        status = aac_dispatch_pack(&inner, &weight->inner, &matrix, given, 1, type);
+    if (status) {
+        weight_free(&weight->base);
+        return status;
+    }
+    weight->base = *weight->inner;
+    weight->base.backend = &guarded;
+    weight->base.in_place = false;
+    *out = &weight->base;
+    return AACLIP_OK;
 }
 
 static const aac_backend guarded = {
