@@ -27,12 +27,13 @@ typedef enum aaclip_precision {
 } aaclip_precision;
 
 /**
- * Names that aaclip_model_options.backend accepts, best first: "onednn", "blas", "reference", as
- * built in; NULL past the end. CUDA is listed only when built in. Static; any thread.
+ * Names that aaclip_model_options.backend accepts, best first: "onednn", "blas", "cuda",
+ * "reference", as built in; NULL past the end. Static; any thread.
  */
 AACLIP_API const char *aaclip_backend_name(size_t index);
 
-/** Whether this processor and the installed libraries can run a backend; false if unknown. */
+/** Whether this processor, its devices and the installed libraries can run a backend, or one on the
+ * device that is named with it ("cuda:1"); false if unknown. */
 AACLIP_API bool aaclip_backend_available(const char *name);
 
 /** "f32", "bf16", "auto" or "int8"; "unknown" for another number. Static text. */

@@ -1,5 +1,5 @@
 /*
- * The vtable behind every heavy step. A backend is one folder, one row in dispatch.c and one build
+ * The vtable behind every heavy step. A backend is one folder, one row in registry.c and one build
  * option. It says which operations it supports; dispatch.c gives the rest to `simd`, and what that
  * lacks to `reference`.
  *

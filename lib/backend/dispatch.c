@@ -1,135 +1,15 @@
-/* Which backend runs what: the registry, the chain behind a chosen backend, plan and pack. */
-#include <stdio.h>
-#include <stdlib.h>
+/* Which backend runs what: the chain behind a chosen backend, plan and pack. */
 #include <string.h>
 
 #include <aaclip/backend.h>
 
 #include "backend/backend.h"
 #include "backend/profiler.h"
+#include "backend/registry.h"
 #include "backend/work.h"
 #include "core/error.h"
 #include "core/memory.h"
 #include "core/threads.h"
-
-/*
- * Best first. `simd` has no matrix products of its own, so it only stands behind the others. `cuda`
- * is taken by name alone: who has a device may want it for something else.
- */
-typedef struct registry_row {
-    const aac_backend *backend;
-    bool selectable, automatic;
-} registry_row;
-
-static const registry_row registry[] = {
-#ifdef AAC_HAVE_ONEDNN
-    {&aac_backend_onednn, true, true},
-#endif
-#ifdef AAC_HAVE_OPENBLAS
-    {&aac_backend_blas, true, true},
-#endif
-#ifdef AAC_HAVE_CUDA
-    {&aac_backend_cuda, true, false},
-#endif
-    {&aac_backend_simd, false, false}, {&aac_backend_reference, true, true},
-};
-
-#define REGISTRY_COUNT (sizeof registry / sizeof *registry)
-
-static const aac_backend *only; /* of a test */
-
-static size_t registry_count(void)
-{
-    return only ? 1 : REGISTRY_COUNT;
-}
-
-static registry_row row_at(size_t index)
-{
-    return only ? (registry_row){only, true, true} : registry[index];
-}
-
-void aac_backend_only(const aac_backend *backend)
-{
-    only = backend;
-}
-
-static const char *const op_names[AAC_OP_COUNT] = {
-    [AAC_OP_LINEAR] = "linear",
-    [AAC_OP_LAYER_NORM] = "layer_norm",
-    [AAC_OP_ATTENTION] = "attention",
-    [AAC_OP_BLEND] = "blend",
-    [AAC_OP_NORMALIZE] = "normalize",
-    [AAC_OP_CONVERT] = "convert",
-    [AAC_OP_GATHER] = "gather",
-    [AAC_OP_PATCHES] = "patches",
-    [AAC_OP_SIMILARITY] = "similarity",
-    [AAC_OP_ANOMALY_MAP] = "anomaly_map",
-    [AAC_OP_ACTIVATE] = "activate",
-    [AAC_OP_ACTIVATE_BACKWARD] = "activate_backward",
-    [AAC_OP_LINEAR_GRADIENT] = "linear_gradient",
-    [AAC_OP_LAYER_NORM_BACKWARD] = "layer_norm_backward",
-    [AAC_OP_ATTENTION_BACKWARD] = "attention_backward",
-    [AAC_OP_BLEND_BACKWARD] = "blend_backward",
-    [AAC_OP_NORMALIZE_BACKWARD] = "normalize_backward",
-    [AAC_OP_GATHER_BACKWARD] = "gather_backward",
-    [AAC_OP_SIMILARITY_BACKWARD] = "similarity_backward",
-    [AAC_OP_SEGMENTATION_LOSS] = "segmentation_loss",
-    [AAC_OP_ADAM] = "adam",
-};
-
-const char *aac_op_name(aac_op op)
-{
-    return op_names[op];
-}
-
-size_t aac_backend_count(void)
-{
-    return registry_count();
-}
-
-const aac_backend *aac_backend_at(size_t index)
-{
-    return row_at(index).backend;
-}
-
-const char *aaclip_backend_name(size_t index)
-{
-    for (size_t i = 0; i < registry_count(); i++)
-        if (row_at(i).selectable && index-- == 0)
-            return row_at(i).backend->name;
-    return NULL;
-}
-
-/* Of "NAME" or "NAME:N". */
-static const aac_backend *find_name(const char *name)
-{
-    size_t length = strcspn(name, ":");
-    for (size_t i = 0; i < registry_count(); i++) {
-        const char *own = row_at(i).backend->name;
-        if (row_at(i).selectable && strlen(own) == length && strncmp(own, name, length) == 0)
-            return row_at(i).backend;
-    }
-    return NULL;
-}
-
-/* The number after the colon, 0 without one; -1: no number, or the backend has no such device. */
-static int device_of(const aac_backend *backend, const char *name)
-{
-    const char *colon = strchr(name, ':');
-    if (!colon)
-        return 0;
-    char *end = NULL;
-    unsigned long device = strtoul(colon + 1, &end, 10);
-    bool number = colon[1] >= '0' && colon[1] <= '9' && !*end;
-    bool exists = backend->devices && device < (unsigned long)backend->devices->count();
-    return number && exists ? (int)device : -1;
-}
-
-bool aaclip_backend_available(const char *name)
-{
-    const aac_backend *backend = name ? find_name(name) : NULL;
-    return backend && backend->available() && device_of(backend, name) >= 0;
-}
 
 const char *aaclip_precision_name(aaclip_precision precision)
 {
@@ -137,61 +17,11 @@ const char *aaclip_precision_name(aaclip_precision precision)
     return (unsigned)precision < 4 ? names[precision] : "unknown";
 }
 
-static aaclip_status unknown_backend(const char *name)
-{
-    char names[128] = "";
-    for (size_t i = 0; i < registry_count(); i++)
-        if (row_at(i).selectable) {
-            size_t used = strlen(names);
-            snprintf(names + used, sizeof names - used, used ? ", %s" : "%s",
-                     row_at(i).backend->name);
-        }
-    return aac_error(AACLIP_ERROR_NOT_FOUND, "backend '%s': not in this build, which has: %s", name,
-                     names);
-}
-
-static aaclip_status unavailable(const aac_backend *backend)
-{
-    return aac_error(AACLIP_ERROR_UNSUPPORTED, "backend '%s': %s", backend->name,
-                     backend->missing ? backend->missing()
-                                      : "this processor or library version cannot run it");
-}
-
-static aaclip_status no_device(const aac_backend *backend, const char *name)
-{
-    if (!backend->devices)
-        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
-                         "backend '%s': expected '%s', which has no devices to choose from", name,
-                         backend->name);
-    return aac_error(AACLIP_ERROR_NOT_FOUND,
-                     "backend '%s': expected '%s:' and a number below %d, that of the devices here",
-                     name, backend->name, backend->devices->count());
-}
-
-static aaclip_status find_backend(const aac_backend **found, int *device, const char *name)
-{
-    *device = 0;
-    if (!name || strcmp(name, "auto") == 0) {
-        size_t i = 0;
-        while (!row_at(i).automatic || !row_at(i).backend->available())
-            i++; /* `reference` always is */
-        *found = row_at(i).backend;
-        return AACLIP_OK;
-    }
-    *found = find_name(name);
-    if (!*found)
-        return unknown_backend(name);
-    if (!(*found)->available())
-        return unavailable(*found);
-    *device = device_of(*found, name);
-    return *device < 0 ? no_device(*found, name) : AACLIP_OK;
-}
-
 aaclip_status aac_dispatch_open(aac_dispatch *dispatch, const char *name, int threads)
 {
     *dispatch = (aac_dispatch){.threads = threads};
     const aac_backend *chosen = NULL;
-    aaclip_status status = find_backend(&chosen, &dispatch->device, name);
+    aaclip_status status = aac_backend_find(&chosen, &dispatch->device, name);
     if (status)
         return status;
     dispatch->chain[dispatch->chain_length++] = chosen;

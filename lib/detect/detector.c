@@ -5,82 +5,9 @@
 #include "core/error.h"
 #include "core/memory.h"
 #include "core/options.h"
-#include "core/workspace.h"
-#include "detect/detector.h"
+#include "detect/picture.h"
 #include "detect/tiles.h"
 #include "images/view.h"
-
-/*
- * Working memory of one image. What both host and operations use is there twice where they do not
- * reach the same memory.
- */
-typedef struct detector_memory {
-    uint8_t *rgb, *device_rgb; // (size, size, 3)
-    float *pair, *device_pair; // (2, embedding)
-    /* Of the operations; NULL where they write what is kept: */
-    float *map;        // (size, size)
-    float *detection;  // (embedding)
-    float *features;   // (levels, patches, embedding)
-    float *similarity; // (levels, patches, 2)
-    void *encoder, *scratch;
-    /* With tiles: */
-    float *tile_map;                     // (size, size)
-    float *column_weights, *row_weights; // (size)
-} detector_memory;
-
-/* What is kept of one image. */
-typedef struct kept_result {
-    float *map;       // (size, size), with tiles the size of their layout
-    float *detection; // (embedding)
-    float *features;  // (levels, patches, embedding) with keep_features
-} kept_result;
-
-static const aac_dispatch *dispatch_of(const aaclip_detector *detector)
-{
-    return aac_model_dispatch(detector->model);
-}
-
-static detector_memory lay_out(const aaclip_detector *detector, aac_workspace *workspace,
-                               aac_workspace *host)
-{
-    bool apart = !aac_device_is_host(dispatch_of(detector));
-    size_t levels = detector->config.level_count, patches = (size_t)detector->patches;
-    size_t size = (size_t)detector->size, embedding = (size_t)detector->embedding;
-    size_t scratch = detector->similarity->scratch > detector->map->scratch
-                         ? detector->similarity->scratch
-                         : detector->map->scratch;
-    detector_memory memory = {0};
-    memory.rgb = aac_take(host, size * size * 3, 1);
-    memory.pair = aac_take(host, 2 * embedding, sizeof(float));
-    memory.device_rgb = apart ? aac_take(workspace, size * size * 3, 1) : memory.rgb;
-    memory.device_pair = apart ? aac_take(workspace, 2 * embedding, sizeof(float)) : memory.pair;
-    if (apart) {
-        memory.map = aac_take(workspace, size * size, sizeof(float));
-        memory.detection = aac_take(workspace, embedding, sizeof(float));
-    }
-    if (apart || !detector->options.keep_features)
-        memory.features = aac_take(workspace, levels * patches * embedding, sizeof(float));
-    memory.similarity = aac_take(workspace, levels * patches * 2, sizeof(float));
-    memory.encoder = aac_take(workspace, aac_vision_encoder_workspace(detector->encoder), 1);
-    memory.scratch = aac_take(workspace, scratch, 1);
-    if (detector->options.tile) {
-        memory.tile_map = aac_take(host, size * size, sizeof(float));
-        memory.column_weights = aac_take(host, size, sizeof(float));
-        memory.row_weights = aac_take(host, size, sizeof(float));
-    }
-    return memory;
-}
-
-aaclip_status aac_detector_allocate(aaclip_detector *detector)
-{
-    aac_workspace workspace = {0}, host = {0};
-    lay_out(detector, &workspace, &host);
-    detector->memory = aac_device_alloc(dispatch_of(detector), workspace.used);
-    if (!detector->memory)
-        return aac_device_error(dispatch_of(detector));
-    detector->host = aac_alloc(host.used);
-    return detector->host ? AACLIP_OK : aac_error_memory();
-}
 
 /* The tiles of one image; without tiles it is one of its own size. */
 typedef struct tile_layout {
@@ -96,12 +23,12 @@ static tile_layout lay_out_tiles(const aaclip_detector *detector, const aaclip_i
                          aac_tile_axis_plan(image->height, tile, overlap, size)};
 }
 
-static kept_result lay_out_result(const aaclip_detector *detector, const tile_layout *tiles,
-                                  aac_workspace *workspace)
+static aac_kept_result lay_out_result(const aaclip_detector *detector, const tile_layout *tiles,
+                                      aac_workspace *workspace)
 {
     size_t embedding = (size_t)detector->embedding;
     size_t features = detector->config.level_count * (size_t)detector->patches * embedding;
-    kept_result kept = {0};
+    aac_kept_result kept = {0};
     kept.map = aac_take(workspace, tiles->columns.map * tiles->rows.map, sizeof(float));
     kept.detection = aac_take(workspace, embedding, sizeof(float));
     if (detector->options.keep_features)
@@ -109,32 +36,7 @@ static kept_result lay_out_result(const aaclip_detector *detector, const tile_la
     return kept;
 }
 
-/* Similarity of every level with the pair, then one smoothed map. */
-static aaclip_status make_map(const aaclip_detector *detector, const detector_memory *memory,
-                              const float *features, float *map)
-{
-    aaclip_status status = AACLIP_OK;
-    for (int64_t level = 0; !status && level < detector->config.level_count; level++) {
-        const aac_op_args args = {
-            .x = features + level * detector->patches * detector->embedding,
-            .y = memory->similarity + level * detector->patches * 2,
-            .a = memory->device_pair,
-        };
-        status = aac_run(detector->similarity, &args, memory->scratch);
-    }
-    const aac_op_args args = {.x = memory->similarity, .y = map};
-    return status ? status : aac_run(detector->map, &args, memory->scratch);
-}
-
-static float score_of(const float *detection, const float *abnormal, int64_t embedding)
-{
-    double dot = 0;
-    for (int64_t i = 0; i < embedding; i++)
-        dot += (double)detection[i] * (double)abnormal[i];
-    return (float)((dot + 1) / 2);
-}
-
-static void fill_result(const aaclip_detector *detector, const kept_result *kept,
+static void fill_result(const aaclip_detector *detector, const aac_kept_result *kept,
                         const tile_layout *tiles, aaclip_result *result)
 {
     bool keep = detector->options.keep_features;
@@ -150,70 +52,12 @@ static void fill_result(const aaclip_detector *detector, const kept_result *kept
     result->embedding = (uint32_t)detector->embedding;
 }
 
-/* From pixels and pair where operations read them to what they write; nothing waits on the way. */
-static aaclip_status run_network(const aaclip_detector *detector, const detector_memory *memory,
-                                 const kept_result *written)
-{
-    aaclip_status status =
-        aac_vision_encoder_run(detector->encoder, memory->device_rgb, written->features,
-                               written->detection, memory->encoder, NULL);
-    return status ? status : make_map(detector, memory, written->features, written->map);
-}
-
-static aaclip_status send(const aaclip_detector *detector, const detector_memory *memory)
-{
-    const aac_dispatch *dispatch = dispatch_of(detector);
-    aaclip_status status = aac_device_copy(dispatch, memory->device_rgb, memory->rgb,
-                                           (size_t)(3 * detector->size * detector->size));
-    return status ? status
-                  : aac_device_copy(dispatch, memory->device_pair, memory->pair,
-                                    2 * (size_t)detector->embedding * sizeof(float));
-}
-
-static aaclip_status fetch(const aaclip_detector *detector, const kept_result *written,
-                           const kept_result *kept)
-{
-    const aac_dispatch *dispatch = dispatch_of(detector);
-    size_t embedding = (size_t)detector->embedding, patches = (size_t)detector->patches;
-    size_t map = (size_t)(detector->size * detector->size);
-    size_t features = kept->features ? detector->config.level_count * patches * embedding : 0;
-    aaclip_status status = aac_device_copy(dispatch, kept->map, written->map, map * sizeof(float));
-    if (!status)
-        status = aac_device_copy(dispatch, kept->detection, written->detection,
-                                 embedding * sizeof(float));
-    return status ? status
-                  : aac_device_copy(dispatch, kept->features, written->features,
-                                    features * sizeof(float));
-}
-
-/* One picture, or one tile of it, through the network. */
-static aaclip_status detect_view(const aaclip_detector *detector, const aaclip_image_view *view,
-                                 const detector_memory *memory, const kept_result *kept,
-                                 float *score)
-{
-    const kept_result written = {.map = memory->map ? memory->map : kept->map,
-                                 .detection =
-                                     memory->detection ? memory->detection : kept->detection,
-                                 .features = memory->features ? memory->features : kept->features};
-    uint32_t size = (uint32_t)detector->size;
-    aaclip_status status = aaclip_image_resize(view, size, size, memory->rgb);
-    if (!status)
-        status = send(detector, memory);
-    if (!status)
-        status = run_network(detector, memory, &written);
-    if (!status)
-        status = fetch(detector, &written, kept);
-    if (!status)
-        *score = score_of(kept->detection, memory->pair + detector->embedding, detector->embedding);
-    return status;
-}
-
 static aaclip_status detect_tiles(const aaclip_detector *detector, const aaclip_image_view *image,
-                                  const tile_layout *tiles, const detector_memory *memory,
-                                  const kept_result *kept, float *score)
+                                  const tile_layout *tiles, const aac_detector_memory *memory,
+                                  const aac_kept_result *kept, float *score)
 {
     const aac_tile_axis *columns = &tiles->columns, *rows = &tiles->rows;
-    const kept_result tile = {.map = memory->tile_map, .detection = kept->detection};
+    const aac_kept_result tile = {.map = memory->tile_map, .detection = kept->detection};
     aaclip_status status = AACLIP_OK;
     float tile_score;
     *score = -INFINITY;
@@ -222,7 +66,7 @@ static aaclip_status detect_tiles(const aaclip_detector *detector, const aaclip_
         aac_tile_weights(rows, row, memory->row_weights);
         for (uint32_t column = 0; !status && column < columns->count; column++) {
             const aaclip_image_view view = aac_tile_view(image, columns, rows, column, row);
-            status = detect_view(detector, &view, memory, &tile, &tile_score);
+            status = aac_detector_run(detector, &view, memory, &tile, &tile_score);
             if (status)
                 break;
             aac_tile_weights(columns, column, memory->column_weights);
@@ -235,18 +79,18 @@ static aaclip_status detect_tiles(const aaclip_detector *detector, const aaclip_
 }
 
 static aaclip_status detect_one(const aaclip_detector *detector, const aaclip_image_view *image,
-                                const char *class_name, const kept_result *kept,
+                                const char *class_name, const aac_kept_result *kept,
                                 aaclip_result *result, aaclip_region **regions)
 {
     aac_workspace workspace = {.base = detector->memory}, host = {.base = detector->host};
-    const detector_memory memory = lay_out(detector, &workspace, &host);
+    const aac_detector_memory memory = aac_detector_lay_out(detector, &workspace, &host);
     const tile_layout tiles = lay_out_tiles(detector, image);
     aaclip_status status = aaclip_text_cache_get(detector->cache, class_name, memory.pair,
                                                  memory.pair + detector->embedding);
     if (status)
         return status;
     if (tiles.columns.count == 1 && tiles.rows.count == 1)
-        status = detect_view(detector, image, &memory, kept, &result->score);
+        status = aac_detector_run(detector, image, &memory, kept, &result->score);
     else
         status = detect_tiles(detector, image, &tiles, &memory, kept, &result->score);
     if (status)
@@ -360,7 +204,7 @@ static aaclip_status detect_batch(aaclip_detector *detector, const aaclip_image_
     aac_workspace workspace = {.base = detector->results};
     for (size_t i = 0; !status && i < count; i++) {
         const tile_layout tiles = lay_out_tiles(detector, &images[i]);
-        const kept_result kept = lay_out_result(detector, &tiles, &workspace);
+        const aac_kept_result kept = lay_out_result(detector, &tiles, &workspace);
         aaclip_result own = {0};
         status =
             detect_one(detector, &images[i], class_names[i], &kept, &own, &detector->regions[i]);

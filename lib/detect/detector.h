@@ -1,4 +1,4 @@
-/* A detector inside the library: made and freed in plan.c, run in detector.c. */
+/* A detector inside the library: made and freed in plan.c, run in detector.c and picture.c. */
 #ifndef AAC_DETECT_DETECTOR_H
 #define AAC_DETECT_DETECTOR_H
 

@@ -34,6 +34,8 @@ aaclip_status aac_vision_encoder_block(const aac_vision_encoder *encoder, uint32
                                        aac_block_stream *stream, const aac_block **block);
 /* The image's rows, which attend to each other. */
 aac_sequences aac_vision_encoder_image(const aac_vision_encoder *encoder);
+/* Of the residual stream, (1 + patches, width). */
+size_t aac_vision_encoder_stream_bytes(const aac_vision_encoder *encoder);
 
 aac_vision_memory aac_vision_encoder_lay_out(const aac_vision_encoder *encoder,
                                              aac_workspace *workspace, size_t more_scratch);

@@ -222,12 +222,6 @@ static aaclip_status tap_backward(const aac_vision_training *training, uint32_t 
     return status ? status : aac_run(training->norm, &norm, scratch);
 }
 
-/* Of the residual stream. */
-static size_t stream_bytes(const aac_vision_encoder *encoder)
-{
-    return (size_t)(encoder->block.shape.rows * encoder->width) * sizeof(float);
-}
-
 /* The tapes of a block and its adapter: as the forward run left them, or computed again. */
 static aaclip_status find_tapes(const aac_vision_training *training, uint32_t index,
                                 const aac_block *frozen, const aac_sequences *image,
@@ -244,8 +238,9 @@ static aaclip_status find_tapes(const aac_vision_training *training, uint32_t in
         return AACLIP_OK;
     *block = training->again_block;
     *adapter = training->again_adapter;
-    aaclip_status status = aac_device_copy(encoder->block.dispatch, memory->x,
-                                           training->blocks[index].x, stream_bytes(encoder));
+    aaclip_status status =
+        aac_device_copy(encoder->block.dispatch, memory->x, training->blocks[index].x,
+                        aac_vision_encoder_stream_bytes(encoder));
     if (!status)
         status = aac_block_run(&encoder->block, frozen, memory->x, image, &memory->block, block);
     block->x = training->blocks[index].x;
@@ -287,8 +282,8 @@ aaclip_status aac_vision_training_backward(aac_vision_training *training,
     const aac_vision_memory memory = working_memory(training);
     const aac_sequences image = aac_vision_encoder_image(encoder);
     uint32_t level = config->level_count;
-    aaclip_status status =
-        aac_device_clear(encoder->block.dispatch, training->gradient_of, stream_bytes(encoder));
+    aaclip_status status = aac_device_clear(encoder->block.dispatch, training->gradient_of,
+                                            aac_vision_encoder_stream_bytes(encoder));
     for (uint32_t i = training->highest; !status && i-- > 0;) {
         if (level && config->levels[level - 1] == i + 1) {
             level--;

@@ -1,7 +1,8 @@
 /*
  * Attention and its gradient. A warp has a query row (backward also: a key row) of one head and goes
  * over the rows that it sees (that see it) 32 at a time, with the running maximum and sum of its
- * softmax: the scores are never written. Plain arithmetic in float32, any head size up to AAC_CUDA_LARGEST_HEAD.
+ * softmax: the scores are never written. Plain arithmetic in float32, any head size up to
+ * AAC_CUDA_LARGEST_HEAD.
  */
 #include "backend/cuda/kernels.cuh"
 

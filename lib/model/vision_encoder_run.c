@@ -1,0 +1,193 @@
+/* A picture through the image tower. */
+#include "model/vision_encoder_parts.h"
+
+/* x = ln_pre([class token, patches W^T] + position) */
+static aaclip_status embed_image(const aac_vision_encoder *encoder, const uint8_t *rgb,
+                                 const aac_vision_memory *memory)
+{
+    const aac_op_args gather = {.x = rgb, .y = memory->block.wide};
+    const aac_op_args embed = {
+        .x = memory->block.wide, .y = memory->x + encoder->width, .weight = encoder->tower->patch};
+    const aac_op_args norm = {.x = memory->x,
+                              .y = memory->x,
+                              .gain = encoder->tower->ln_pre_gain,
+                              .bias = encoder->tower->ln_pre_bias};
+    aaclip_status status = aac_device_copy(encoder->block.dispatch, memory->x, encoder->start,
+                                           aac_vision_encoder_stream_bytes(encoder));
+    if (!status)
+        status = aac_run(encoder->gather, &gather, memory->block.scratch);
+    if (!status)
+        status = aac_run(encoder->embed, &embed, memory->block.scratch);
+    return status ? status : aac_run(encoder->ln_pre, &norm, memory->block.scratch);
+}
+
+static aaclip_status project(const aac_vision_encoder *encoder, const aac_plan *plan,
+                             const aac_projection *projection, const void *x, float *y,
+                             const aac_vision_memory *memory)
+{
+    const aac_op_args args = {
+        .x = x, .y = y, .weight = projection ? projection->weight : encoder->tower->projection};
+    return aac_run(plan, &args, memory->block.scratch);
+}
+
+static aaclip_status run_ln_post(const aac_vision_encoder *encoder, const aac_plan *plan,
+                                 const float *x, void *y, const aac_vision_memory *memory)
+{
+    const aac_op_args norm = {
+        .x = x, .y = y, .gain = encoder->tower->ln_post_gain, .bias = encoder->tower->ln_post_bias};
+    return aac_run(plan, &norm, memory->block.scratch);
+}
+
+static aaclip_status keep(const aac_vision_encoder *encoder, const float *values, int64_t columns,
+                          float *copy)
+{
+    size_t bytes = (size_t)(encoder->patches * columns) * sizeof *copy;
+    return copy ? aac_device_copy(encoder->block.dispatch, copy, values, bytes) : AACLIP_OK;
+}
+
+static aaclip_status detect(const aac_vision_encoder *encoder, const aac_projection *projection,
+                            const void *normed, float *detection, const aac_vision_memory *memory,
+                            float *kept)
+{
+    float *projected = kept ? kept : memory->projected;
+    const aac_op_args mean = {.x = projected, .y = detection};
+    aaclip_status status =
+        project(encoder, encoder->project, projection, normed, projected, memory);
+    return status ? status : aac_run(encoder->detect, &mean, memory->block.scratch);
+}
+
+/*
+ * ln_post and the projections of the patch tokens after a level's block; the class token is left.
+ * `detection` is NULL but for the last level.
+ */
+static aaclip_status tap_level(const aac_vision_encoder *encoder, uint32_t level, float *features,
+                               float *detection, const aac_vision_memory *memory,
+                               const aac_vision_tape *tape)
+{
+    const aac_adapter_tower *trained =
+        encoder->adapters ? aac_adapters_image(encoder->adapters) : NULL;
+    const aac_tap_tape kept = tape ? tape->taps[level] : (aac_tap_tape){0};
+    const float *x = memory->x + encoder->width;
+    void *normed = kept.normed ? kept.normed : memory->block.narrow;
+    const aac_op_args normalize = {.x = features, .y = features};
+    aaclip_status status = keep(encoder, x, encoder->width, kept.x);
+    if (!status)
+        status = run_ln_post(encoder, encoder->ln_post, x, normed, memory);
+    if (!status)
+        status = project(encoder, encoder->project, trained ? &trained->projections[level] : NULL,
+                         normed, features, memory);
+    if (!status)
+        status = keep(encoder, features, encoder->embedding, kept.projected);
+    if (!status)
+        status = aac_run(encoder->normalize, &normalize, memory->block.scratch);
+    if (!status && detection)
+        status = detect(encoder, trained ? &trained->detection : NULL, normed, detection, memory,
+                        tape ? tape->detection : NULL);
+    return status;
+}
+
+aaclip_status aac_vision_encoder_block(const aac_vision_encoder *encoder, uint32_t index,
+                                       aac_block_stream *stream, const aac_block **block)
+{
+    if (encoder->streamed)
+        return aac_block_stream_get(stream, index, block);
+    *block = &encoder->tower->blocks[index];
+    return AACLIP_OK;
+}
+
+static const aac_adapter_tape *adapter_tape(const aac_vision_tape *tape, uint32_t index)
+{
+    return tape && tape->adapters[index].x ? &tape->adapters[index] : NULL;
+}
+
+aaclip_status aac_vision_encoder_run(const aac_vision_encoder *encoder, const uint8_t *rgb,
+                                     float *features, float *detection, void *base,
+                                     const aac_vision_tape *tape)
+{
+    aac_workspace workspace = {.base = base};
+    const aac_vision_memory memory = aac_vision_encoder_lay_out(encoder, &workspace, 0);
+    const aaclip_config *config = &encoder->config;
+    const aac_layer_adapter *layers =
+        encoder->adapters ? aac_adapters_image(encoder->adapters)->layers : NULL;
+    uint32_t adapted = layers ? aac_adapters_image(encoder->adapters)->layer_count : 0;
+    const aac_sequences image = aac_vision_encoder_image(encoder);
+    uint32_t level = 0;
+    aaclip_status status = embed_image(encoder, rgb, &memory);
+    for (uint32_t i = 0; !status && level < config->level_count; i++) {
+        const aac_block *block = NULL;
+        status = aac_vision_encoder_block(encoder, i, tape ? tape->stream : NULL, &block);
+        if (!status)
+            status = aac_block_run(&encoder->block, block, memory.x, &image, &memory.block,
+                                   tape ? &tape->blocks[i] : NULL);
+        if (!status && i < adapted)
+            status = aac_adapter_run(&encoder->adapter, &layers[i], memory.x, &memory.block,
+                                     adapter_tape(tape, i));
+        if (!status && i + 1 == config->levels[level]) {
+            bool last = level + 1 == config->level_count;
+            status = tap_level(encoder, level, features, last ? detection : NULL, &memory, tape);
+            features += encoder->patches * encoder->embedding;
+            level++;
+        }
+    }
+    return status;
+}
+
+/* Blocks first .. end - 1 of the frozen tower; with `features`, the levels on the way are tapped.
+ */
+static aaclip_status run_frozen(const aac_vision_encoder *encoder, const aac_block_plan *plan,
+                                uint32_t first, uint32_t end, float *features,
+                                const aac_vision_memory *memory)
+{
+    const aaclip_config *config = &encoder->config;
+    const aac_sequences image = aac_vision_encoder_image(encoder);
+    aaclip_status status = AACLIP_OK;
+    bool value = plan->shape.attention == AAC_ATTENTION_VALUE;
+    for (uint32_t i = first; !status && i < end; i++) {
+        aac_block block = encoder->tower->blocks[i];
+        if (value)
+            block.qkv = encoder->values[i];
+        status = aac_block_run(plan, &block, memory->x, &image, &memory->block, NULL);
+        for (uint32_t level = 0; !status && features && level < config->level_count; level++)
+            if (config->levels[level] == i + 1)
+                status = tap_level(encoder, level,
+                                   features + level * encoder->patches * encoder->embedding, NULL,
+                                   memory, NULL);
+    }
+    return status;
+}
+
+/* normalize(projection(ln_post(class token))) */
+static aaclip_status project_class(const aac_vision_encoder *encoder, float *class_feature,
+                                   const aac_vision_memory *memory)
+{
+    const aac_op_args normalize = {.x = class_feature, .y = class_feature};
+    aaclip_status status =
+        run_ln_post(encoder, encoder->class_norm, memory->x, memory->block.narrow, memory);
+    if (!status)
+        status = project(encoder, encoder->class_project, NULL, memory->block.narrow, class_feature,
+                         memory);
+    return status ? status : aac_run(encoder->class_normalize, &normalize, memory->block.scratch);
+}
+
+aaclip_status aac_vision_encoder_run_surgery(const aac_vision_encoder *encoder, const uint8_t *rgb,
+                                             float *features, float *class_feature, void *base)
+{
+    aac_workspace workspace = {.base = base};
+    const aac_vision_memory memory = aac_vision_encoder_lay_out(encoder, &workspace, 0);
+    aac_vision_memory plain = memory;
+    plain.x = memory.plain;
+    uint32_t blocks = (uint32_t)aac_model_checkpoint(encoder->model)->vision.layers;
+    uint32_t split = blocks - (uint32_t)encoder->surgery_blocks;
+    uint32_t highest = encoder->config.levels[encoder->config.level_count - 1];
+    size_t bytes = aac_vision_encoder_stream_bytes(encoder);
+    aaclip_status status = embed_image(encoder, rgb, &memory);
+    if (!status)
+        status = run_frozen(encoder, &encoder->block, 0, split, features, &memory);
+    if (!status)
+        status = aac_device_copy(encoder->block.dispatch, plain.x, memory.x, bytes);
+    if (!status)
+        status = run_frozen(encoder, &encoder->value_block, split, highest, features, &memory);
+    if (!status)
+        status = run_frozen(encoder, &encoder->block, split, blocks, NULL, &plain);
+    return status ? status : project_class(encoder, class_feature, &plain);
+}
