@@ -40,13 +40,13 @@ static void visit_linear(void (*visit)(const aac_op_desc *, void *), void *user)
 static void visit_attention(void (*visit)(const aac_op_desc *, void *), void *user)
 {
     static const int64_t lengths[] = {1, 2, 5, 77, 127, 128, 129, 256, 257, 300, 512, 600};
-    static const int64_t heads[][2] = {{1, 8}, {2, 16}, {1, 64}, {3, 24}, {2, 80}};
+    static const int64_t heads[][2] = {{1, 8}, {2, 16}, {1, 64}, {3, 64}, {3, 24}, {2, 80}};
     static const aac_attention_kind kinds[] = {AAC_ATTENTION_FULL, AAC_ATTENTION_CAUSAL,
                                                AAC_ATTENTION_VALUE};
     for (size_t l = 0; l < COUNT(lengths); l++)
         for (size_t h = 0; h < COUNT(heads); h++)
             for (size_t k = 0; k < COUNT(kinds); k++)
-                for (int variant = 0; variant < 4 && lengths[l] * heads[h][1] <= 9600; variant++) {
+                for (int variant = 0; variant < 4 && lengths[l] * heads[h][1] <= 19200; variant++) {
                     const aac_op_desc desc = {
                         .op = AAC_OP_ATTENTION,
                         .attention = {.longest = lengths[l],
@@ -58,7 +58,7 @@ static void visit_attention(void (*visit)(const aac_op_desc *, void *), void *us
                     visit(&desc, user);
                     aac_op_desc backward = desc;
                     backward.op = AAC_OP_ATTENTION_BACKWARD;
-                    if (kinds[k] != AAC_ATTENTION_VALUE && lengths[l] * heads[h][1] <= 2400)
+                    if (kinds[k] != AAC_ATTENTION_VALUE && lengths[l] * heads[h][1] <= 8256)
                         visit(&backward, user);
                 }
 }

@@ -442,14 +442,16 @@ static bool run_lent(const operands *op, const aac_plan *plan, const aac_op_args
 {
     const aac_backend *backend = plan->backend;
     aac_op_args args = lend_args(backend, op, own);
-    unsigned char *filler = make(plan->scratch);
-    memset(filler, 0xff, plan->scratch); /* NaN, should anything read before it writes */
-    void *scratch = lend(backend, filler, plan->scratch);
+    /* Aligned to 64 bytes and no more. */
+    const size_t apart = backend->memory ? 64 : 0;
+    unsigned char *filler = make(plan->scratch + apart);
+    memset(filler, 0xff, plan->scratch + apart); /* NaN, should anything read before it writes */
+    char *scratch = lend(backend, filler, plan->scratch + apart);
     float *more = (float *)(void *)((char *)args.y + op->y_bytes - op->more_bytes);
     const aac_adam_step adam = {1e-2, 0.5, 0.999, 1e-8, 3, more, more + op->desc.adam.count};
     args.da = more;
     args.adam = &adam;
-    bool done = aac_run(plan, &args, scratch) == AACLIP_OK;
+    bool done = aac_run(plan, &args, scratch + apart) == AACLIP_OK;
     if (done && backend->memory)
         done = !backend->memory->copy(own->y, args.y, op->y_bytes + GUARD) &&
                !backend->memory->copy(own->losses, args.losses, 3 * sizeof *own->losses);

@@ -1,32 +1,13 @@
 /*
- * Attention and its gradient. A warp has a query row (backward also: a key row) of one head and goes
+ * Attention and its gradient for all that flash_*.cu leave. A warp has a query row (backward also: a key row) of one head and goes
  * over the rows that it sees (that see it) 32 at a time, with the running maximum and sum of its
  * softmax: the scores are never written. Plain arithmetic in float32, any head size up to
  * AAC_CUDA_LARGEST_HEAD.
  */
-#include "backend/cuda/kernels.cuh"
+#include "backend/cuda/heads.cuh"
 
 #define WARPS 4
 #define PARTS (AAC_CUDA_LARGEST_HEAD / WARP) /* values of a head that a lane has, at most */
-
-typedef struct head_shape {
-    int heads, size;
-    int stride; /* of a row of x, in elements */
-    int k, v;   /* where they begin in a row of x */
-    bool causal;
-    float scale;
-} head_shape;
-
-static head_shape shape_of(const aac_op_desc *desc)
-{
-    int heads = (int)desc->attention.heads, size = (int)desc->attention.head_size;
-    int width = heads * size;
-    bool value = desc->attention.kind == AAC_ATTENTION_VALUE; /* v is all there is */
-    head_shape shape = {heads, size, value ? width : 3 * width, value ? 0 : width,
-                        value ? 0 : 2 * width, desc->attention.kind == AAC_ATTENTION_CAUSAL,
-                        1.0f / sqrtf((float)size)};
-    return shape;
-}
 
 template <typename T>
 static __device__ float dot(const float *a, const T *b, int size)
@@ -133,6 +114,13 @@ static __global__ void attend(const T *x, T *y, row_groups groups, head_shape sh
             store(y + part * WARP + lane, sums[part] / total);
 }
 
+/* What flash_attention.cu and flash_attention_backward.cu do. */
+static bool is_flash(const aac_op_desc *desc)
+{
+    return desc->attention.type == AAC_BF16 && desc->attention.head_size == 64 &&
+           desc->attention.kind != AAC_ATTENTION_TREE;
+}
+
 static bool is_tree(const aac_op_desc *desc)
 {
     return desc->attention.kind == AAC_ATTENTION_TREE;
@@ -166,6 +154,8 @@ static dim3 grid_of(const aac_op_desc *desc, const aac_op_args *args)
 extern "C" int aac_cuda_attention(const aac_op_desc *desc, const aac_op_args *args, void *scratch)
 {
     (void)scratch;
+    if (is_flash(desc))
+        return aac_cuda_flash_attention(desc, args);
     if (desc->attention.type == AAC_BF16)
         attend<<<grid_of(desc, args), WARPS * WARP, 0, STREAM>>>(
             (const bf16 *)args->x, (bf16 *)args->y, groups_of(desc, args), shape_of(desc));
@@ -173,17 +163,6 @@ extern "C" int aac_cuda_attention(const aac_op_desc *desc, const aac_op_args *ar
         attend<<<grid_of(desc, args), WARPS * WARP, 0, STREAM>>>(
             (const float *)args->x, (float *)args->y, groups_of(desc, args), shape_of(desc));
     return cudaGetLastError();
-}
-
-/* Of a query row: log of the softmax's sum, and dy . out. */
-typedef struct row_state {
-    float log_sum, along;
-} row_state;
-
-/* The states of all rows of a sequence and head lie together: (sequence, head, row). */
-static __device__ row_state *states_of(row_state *states, int longest)
-{
-    return states + ((int64_t)blockIdx.z * gridDim.y + blockIdx.y) * longest;
 }
 
 /* dq, and the state that the key rows need. */
@@ -308,30 +287,34 @@ static __global__ void key_gradient(const T *x, const T *dy, T *y, row_groups gr
 }
 
 template <typename T>
-static int run_backward(const aac_op_desc *desc, const aac_op_args *args)
+static int run_backward(const aac_op_desc *desc, const aac_op_args *args, row_state *states)
 {
     int longest = (int)longest_of(desc);
     row_groups groups = groups_of(desc, args);
-    size_t count = (size_t)(count_of(desc, args) * desc->attention.heads * longest);
-    row_state *states = NULL; /* how many sequences there are is known only now */
-    cudaError_t error = cudaMallocAsync((void **)&states, count * sizeof *states, STREAM);
-    if (error)
-        return error;
     query_gradient<<<grid_of(desc, args), WARPS * WARP, 0, STREAM>>>(
         (const T *)args->x, (const T *)args->out, (const T *)args->dy, (T *)args->y, groups,
         shape_of(desc), states, longest);
     key_gradient<<<grid_of(desc, args), WARPS * WARP, 0, STREAM>>>(
         (const T *)args->x, (const T *)args->dy, (T *)args->y, groups, shape_of(desc), states,
         longest);
-    error = cudaGetLastError();
-    cudaError_t freed = cudaFreeAsync(states, STREAM);
-    return error ? error : freed;
+    return cudaGetLastError();
 }
 
 extern "C" int aac_cuda_attention_backward(const aac_op_desc *desc, const aac_op_args *args,
                                            void *scratch)
 {
     (void)scratch;
-    return desc->attention.type == AAC_BF16 ? run_backward<bf16>(desc, args)
-                                            : run_backward<float>(desc, args);
+    size_t count = (size_t)(count_of(desc, args) * desc->attention.heads * longest_of(desc));
+    row_state *states = NULL; /* how many sequences there are is known only now */
+    int error = cudaMallocAsync((void **)&states, count * sizeof *states, STREAM);
+    if (error)
+        return error;
+    if (is_flash(desc))
+        error = aac_cuda_flash_attention_backward(desc, args, states);
+    else if (desc->attention.type == AAC_BF16)
+        error = run_backward<bf16>(desc, args, states);
+    else
+        error = run_backward<float>(desc, args, states);
+    cudaError_t freed = cudaFreeAsync(states, STREAM);
+    return error ? error : freed;
 }

@@ -18,6 +18,7 @@ struct aac_cuda_product {
     cublasLtMatmulAlgo_t algorithm;
     size_t workspace;
     float beta;
+    bool bias;
 };
 
 static struct {
@@ -114,22 +115,28 @@ static cudaDataType_t type_of(aac_dtype type)
 }
 
 /* cuBLAS counts columns first: a row-major matrix is its own transpose there. */
-static bool describe(aac_cuda_product *product, int64_t rows, int64_t outputs, int64_t inner,
-                     aac_dtype type, aac_dtype d, aac_cuda_turned turned)
+static bool describe(aac_cuda_product *product, const aac_cuda_product_shape *shape)
 {
-    const cublasOperation_t first = turned.b ? CUBLAS_OP_N : CUBLAS_OP_T;
-    const cublasOperation_t second = turned.a ? CUBLAS_OP_T : CUBLAS_OP_N;
-    uint64_t r = (uint64_t)rows, o = (uint64_t)outputs, k = (uint64_t)inner;
+    const cublasOperation_t first = shape->turned_b ? CUBLAS_OP_N : CUBLAS_OP_T;
+    const cublasOperation_t second = shape->turned_a ? CUBLAS_OP_T : CUBLAS_OP_N;
+    const cudaDataType_t type = type_of(shape->type), d = type_of(shape->d);
+    uint64_t r = (uint64_t)shape->rows, o = (uint64_t)shape->outputs, k = (uint64_t)shape->inner;
     return !lt.operation_new(&product->operation, CUBLAS_COMPUTE_32F, CUDA_R_32F) &&
            !lt.operation_set(product->operation, CUBLASLT_MATMUL_DESC_TRANSA, &first,
                              sizeof first) &&
            !lt.operation_set(product->operation, CUBLASLT_MATMUL_DESC_TRANSB, &second,
                              sizeof second) &&
-           !lt.layout_new(&product->a, type_of(type), turned.a ? r : k, turned.a ? k : r,
-                          turned.a ? rows : inner) &&
-           !lt.layout_new(&product->b, type_of(type), turned.b ? o : k, turned.b ? k : o,
-                          turned.b ? outputs : inner) &&
-           !lt.layout_new(&product->d, type_of(d), o, r, outputs);
+           !lt.layout_new(&product->a, type, shape->turned_a ? r : k, shape->turned_a ? k : r,
+                          shape->turned_a ? shape->rows : shape->inner) &&
+           !lt.layout_new(&product->b, type, shape->turned_b ? o : k, shape->turned_b ? k : o,
+                          shape->turned_b ? shape->outputs : shape->inner) &&
+           !lt.layout_new(&product->d, d, o, r, shape->outputs);
+}
+
+static bool set_epilogue(aac_cuda_product *product, cublasLtEpilogue_t epilogue)
+{
+    return !lt.operation_set(product->operation, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue,
+                             sizeof epilogue);
 }
 
 static bool choose(aac_cuda_product *product)
@@ -162,26 +169,30 @@ static bool choose(aac_cuda_product *product)
     return true;
 }
 
-aaclip_status aac_cuda_product_new(aac_cuda_product **out, int64_t rows, int64_t outputs,
-                                   int64_t inner, aac_dtype type, aac_dtype d,
-                                   aac_cuda_turned turned, bool accumulate)
+/* With the bias inside where there is an algorithm for that. */
+static bool choose_epilogue(aac_cuda_product *product, bool bias)
+{
+    product->bias = bias && set_epilogue(product, CUBLASLT_EPILOGUE_BIAS) && choose(product);
+    return product->bias || (set_epilogue(product, CUBLASLT_EPILOGUE_DEFAULT) && choose(product));
+}
+
+aaclip_status aac_cuda_product_new(aac_cuda_product **out, const aac_cuda_product_shape *shape)
 {
     aac_cuda_product *product = *out = aac_calloc(1, sizeof *product);
     if (!product)
         return aac_error_memory();
-    product->beta = accumulate ? 1.0f : 0.0f;
+    product->beta = shape->accumulate ? 1.0f : 0.0f;
     aaclip_status status = find_handle(&product->handle);
-    if (status) {
-        aac_free(product);
-        *out = NULL;
-        return status;
-    }
-    if (describe(product, rows, outputs, inner, type, d, turned) && choose(product))
+    if (!status && !(describe(product, shape) && choose_epilogue(product, shape->bias)))
+        status = aac_error(AACLIP_ERROR_BACKEND,
+                           "cuBLASLt: no algorithm for a %s product %lldx%lldx%lld",
+                           aac_dtype_name(shape->type), (long long)shape->rows,
+                           (long long)shape->outputs, (long long)shape->inner);
+    if (!status)
         return AACLIP_OK;
     aac_cuda_product_free(product);
     *out = NULL;
-    return aac_error(AACLIP_ERROR_BACKEND, "cuBLASLt: no algorithm for a %s product %lldx%lldx%lld",
-                     aac_dtype_name(type), (long long)rows, (long long)outputs, (long long)inner);
+    return status;
 }
 
 void aac_cuda_product_free(aac_cuda_product *product)
@@ -202,14 +213,24 @@ size_t aac_cuda_product_workspace(const aac_cuda_product *product)
     return product->workspace;
 }
 
+bool aac_cuda_product_adds_bias(const aac_cuda_product *product)
+{
+    return product->bias;
+}
+
 aaclip_status aac_cuda_product_run(const aac_cuda_product *product, const void *a, const void *b,
-                                   void *d, void *workspace)
+                                   const void *bias, void *d, void *workspace)
 {
     const float one = 1;
-    cublasStatus_t status =
-        lt.multiply(product->handle, product->operation, &one, b, product->b, a, product->a,
-                    &product->beta, d, product->d, d, product->d, &product->algorithm, workspace,
-                    product->workspace, cudaStreamPerThread);
+    cublasLtMatmulDescOpaque_t operation = *product->operation; /* a run has a bias of its own */
+    cublasStatus_t status = CUBLAS_STATUS_SUCCESS;
+    if (product->bias)
+        status = lt.operation_set(&operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias,
+                                  sizeof bias);
+    if (status == CUBLAS_STATUS_SUCCESS)
+        status = lt.multiply(product->handle, &operation, &one, b, product->b, a, product->a,
+                             &product->beta, d, product->d, d, product->d, &product->algorithm,
+                             workspace, product->workspace, cudaStreamPerThread);
     return status == CUBLAS_STATUS_SUCCESS
                ? AACLIP_OK
                : aac_error(AACLIP_ERROR_BACKEND, "cuBLASLt: product: status %d", (int)status);

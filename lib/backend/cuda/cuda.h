@@ -44,28 +44,33 @@ size_t aac_cuda_segmentation_scratch(const aac_op_desc *desc);
 
 /* y = activation(sums + bias), the sums (rows, outputs) float32; bias may be NULL. */
 int aac_cuda_epilogue(const aac_op_desc *desc, const float *sums, const float *bias, void *y);
+/* y = activation(y) of a linear operation */
+int aac_cuda_activate_outputs(const aac_op_desc *desc, void *y);
 
 /* blaslt.c: cuBLASLt, looked up at run time. Products belong to the device that they were made on.
  */
 typedef struct aac_cuda_product aac_cuda_product;
 bool aac_cuda_blaslt_available(void);
 
-typedef struct aac_cuda_turned {
-    bool a, b;
-} aac_cuda_turned;
-
 /*
  * Row-major d (rows, outputs) float32 or `type` = a b^T with a (rows, inner), b (outputs, inner).
- * What is turned is stored the other way: a (inner, rows), b (inner, outputs). Adds to d if
- * accumulate.
+ * What is turned is stored the other way: a (inner, rows), b (inner, outputs). accumulate: added to
+ * d. bias: d also gets a vector (outputs) of its own type, where cuBLASLt can add it.
  */
-aaclip_status aac_cuda_product_new(aac_cuda_product **product, int64_t rows, int64_t outputs,
-                                   int64_t inner, aac_dtype type, aac_dtype d,
-                                   aac_cuda_turned turned, bool accumulate);
+typedef struct aac_cuda_product_shape {
+    int64_t rows, outputs, inner;
+    aac_dtype type, d;
+    bool turned_a, turned_b, accumulate, bias;
+} aac_cuda_product_shape;
+
+aaclip_status aac_cuda_product_new(aac_cuda_product **product,
+                                   const aac_cuda_product_shape *shape);
 void aac_cuda_product_free(aac_cuda_product *product);
 size_t aac_cuda_product_workspace(const aac_cuda_product *product);
+bool aac_cuda_product_adds_bias(const aac_cuda_product *product);
+/* bias: of one that adds it, else ignored */
 aaclip_status aac_cuda_product_run(const aac_cuda_product *product, const void *a, const void *b,
-                                   void *d, void *workspace);
+                                   const void *bias, void *d, void *workspace);
 
 /* linear.c */
 aaclip_status aac_cuda_plan_linear(aac_plan **plan, const aac_op_desc *desc, int threads);

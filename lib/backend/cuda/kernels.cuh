@@ -66,7 +66,7 @@ static __device__ __forceinline__ float activation(float x, aac_activation kind,
 {
     switch (kind) {
     case AAC_ACTIVATION_QUICK_GELU:
-        return x / (1.0f + expf(-1.702f * x));
+        return __fdividef(x, 1.0f + __expf(-1.702f * x));
     case AAC_ACTIVATION_GELU:
         return 0.5f * x * erfcf(-x * 0.70710678118654752f);
     case AAC_ACTIVATION_LEAKY_RELU:
@@ -79,6 +79,12 @@ static __device__ __forceinline__ float activation(float x, aac_activation kind,
 static inline unsigned blocks_for(int64_t count, int64_t each)
 {
     return (unsigned)((count + each - 1) / each);
+}
+
+/* Enough for loads of 16 bytes. */
+static inline bool is_aligned(const void *p)
+{
+    return (uintptr_t)p % 16 == 0;
 }
 
 #define STREAM cudaStreamPerThread

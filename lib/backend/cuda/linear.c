@@ -9,15 +9,15 @@
 
 typedef struct cuda_weight {
     aac_weight base;
-    void *matrix; // (outputs, inputs), in the type that it was packed for
-    float *bias;  // (outputs)
+    void *matrix;      // (outputs, inputs), in the type that it was packed for
+    void *bias;        // (outputs), float32
+    void *narrow_bias; // (outputs), bfloat16, as cuBLASLt adds it to bfloat16 results
 } cuda_weight;
 
 typedef struct linear_plan {
     aac_plan base;
     aac_cuda_product *product;
-    size_t
-        sums; /* bytes of float32 sums before bias, activation and rounding; 0: none are needed */
+    size_t sums; /* bytes of float32 sums, where cuBLASLt cannot add the bias; else 0 */
 } linear_plan;
 
 void aac_cuda_weight_free(aac_weight *base)
@@ -25,7 +25,22 @@ void aac_cuda_weight_free(aac_weight *base)
     cuda_weight *weight = (cuda_weight *)base;
     cudaFree(weight->matrix);
     cudaFree(weight->bias);
+    cudaFree(weight->narrow_bias);
     aac_free(weight);
+}
+
+static aaclip_status upload(void **memory, const float *values, size_t count, aac_dtype type)
+{
+    if (type != AAC_BF16)
+        return aac_cuda_upload(memory, values, count * sizeof *values);
+    uint16_t *narrow = aac_alloc_array(count, sizeof *narrow);
+    if (!narrow)
+        return aac_error_memory();
+    for (size_t i = 0; i < count; i++)
+        narrow[i] = aac_f32_to_bf16(values[i]);
+    aaclip_status status = aac_cuda_upload(memory, narrow, count * sizeof *narrow);
+    aac_free(narrow);
+    return status;
 }
 
 static aaclip_status pack_matrix(cuda_weight *weight, const aac_tensor *parts, int part_count,
@@ -36,32 +51,23 @@ static aaclip_status pack_matrix(cuda_weight *weight, const aac_tensor *parts, i
     if (!rows)
         return aac_error_memory();
     aac_stack_rows(parts, part_count, rows);
-    uint16_t *narrow = NULL;
-    if (type == AAC_BF16) {
-        narrow = aac_alloc_array(count, sizeof *narrow);
-        for (size_t i = 0; narrow && i < count; i++)
-            narrow[i] = aac_f32_to_bf16(rows[i]);
-    }
-    aaclip_status status = type == AAC_BF16 && !narrow
-                               ? aac_error_memory()
-                               : aac_cuda_upload(&weight->matrix, narrow ? (void *)narrow : rows,
-                                                 count * aac_dtype_size(type));
-    aac_free(narrow);
+    aaclip_status status = upload(&weight->matrix, rows, count, type);
     aac_free(rows);
     return status;
 }
 
-static aaclip_status pack_bias(cuda_weight *weight, const aac_tensor *bias_parts, int part_count)
+static aaclip_status pack_bias(cuda_weight *weight, const aac_tensor *bias_parts, int part_count,
+                               aac_dtype type)
 {
     size_t count = (size_t)weight->base.outputs;
     float *rows = aac_alloc_array(count, sizeof *rows);
     if (!rows)
         return aac_error_memory();
     aac_stack_rows(bias_parts, part_count, rows);
-    void *bias = NULL;
-    aaclip_status status = aac_cuda_upload(&bias, rows, count * sizeof *rows);
-    weight->bias = bias;
     weight->base.bias = true;
+    aaclip_status status = upload(&weight->bias, rows, count, AAC_F32);
+    if (!status && type == AAC_BF16)
+        status = upload(&weight->narrow_bias, rows, count, AAC_BF16);
     aac_free(rows);
     return status;
 }
@@ -80,7 +86,7 @@ aaclip_status aac_cuda_pack(aac_weight **out, const aac_tensor *parts, const aac
         weight->base.outputs += parts[i].shape[0];
     aaclip_status status = pack_matrix(weight, parts, part_count, type);
     if (!status && bias_parts)
-        status = pack_bias(weight, bias_parts, part_count);
+        status = pack_bias(weight, bias_parts, part_count, type);
     if (status)
         aac_cuda_weight_free(&weight->base);
     else
@@ -88,29 +94,38 @@ aaclip_status aac_cuda_pack(aac_weight **out, const aac_tensor *parts, const aac
     return status;
 }
 
-/* What the product itself cannot do: bias, activation, and rounding after them. */
-static bool needs_epilogue(const aac_op_desc *desc)
+#define LINE 256 /* where cuBLASLt wants its workspace to begin */
+
+static void *align(void *scratch)
 {
-    return desc->linear.bias || desc->linear.activation != AAC_ACTIVATION_NONE;
+    return (void *)(((uintptr_t)scratch + LINE - 1) / LINE * LINE);
 }
 
 static aaclip_status run_linear(const aac_plan *base, const aac_op_args *args, void *scratch)
 {
     const linear_plan *plan = (const linear_plan *)base;
     const cuda_weight *weight = (const cuda_weight *)args->weight;
-    void *sums = plan->sums ? scratch : args->y;
-    aaclip_status status = aac_cuda_product_run(plan->product, args->x, weight->matrix, sums,
-                                                (char *)scratch + plan->sums);
-    if (status || !plan->sums)
+    const aac_op_desc *desc = &base->desc;
+    const void *bias = desc->linear.y == AAC_BF16 ? weight->narrow_bias : weight->bias;
+    scratch = align(scratch);
+    aaclip_status status =
+        aac_cuda_product_run(plan->product, args->x, weight->matrix, bias,
+                             plan->sums ? scratch : args->y, (char *)scratch + plan->sums);
+    if (status)
         return status;
-    const float *bias = base->desc.linear.bias ? weight->bias : NULL;
-    return aac_cuda_error("epilogue", aac_cuda_epilogue(&base->desc, sums, bias, args->y));
+    int error = 0;
+    if (plan->sums)
+        error = aac_cuda_epilogue(desc, scratch, weight->bias, args->y);
+    else if (desc->linear.activation != AAC_ACTIVATION_NONE)
+        error = aac_cuda_activate_outputs(desc, args->y);
+    return aac_cuda_error("epilogue", error);
 }
 
 static aaclip_status run_gradient(const aac_plan *base, const aac_op_args *args, void *scratch)
 {
     const linear_plan *plan = (const linear_plan *)base;
-    return aac_cuda_product_run(plan->product, args->dy, args->x, args->y, scratch);
+    return aac_cuda_product_run(plan->product, args->dy, args->x, NULL, args->y,
+                                align(scratch));
 }
 
 static aaclip_status make(aac_plan **out, const aac_op_desc *desc, int threads, linear_plan **made)
@@ -126,12 +141,27 @@ static aaclip_status make(aac_plan **out, const aac_op_desc *desc, int threads, 
 static aaclip_status finish(aac_plan **out, linear_plan *plan, aaclip_status status)
 {
     if (!status) {
-        plan->base.scratch = plan->sums + aac_cuda_product_workspace(plan->product);
+        plan->base.scratch = LINE + plan->sums + aac_cuda_product_workspace(plan->product);
         return AACLIP_OK;
     }
     aac_cuda_free_linear(&plan->base);
     *out = NULL;
     return status;
+}
+
+static aaclip_status make_product(linear_plan *plan, bool inside)
+{
+    const aac_op_desc *desc = &plan->base.desc;
+    return aac_cuda_product_new(
+        &plan->product,
+        &(aac_cuda_product_shape){.rows = desc->linear.rows,
+                                  .outputs = desc->linear.outputs,
+                                  .inner = desc->linear.inputs,
+                                  .type = desc->linear.x,
+                                  .d = inside ? desc->linear.y : AAC_F32,
+                                  .turned_b = desc->linear.turned,
+                                  .accumulate = inside && desc->linear.accumulate,
+                                  .bias = inside && desc->linear.bias});
 }
 
 aaclip_status aac_cuda_plan_linear(aac_plan **out, const aac_op_desc *desc, int threads)
@@ -140,15 +170,15 @@ aaclip_status aac_cuda_plan_linear(aac_plan **out, const aac_op_desc *desc, int 
     aaclip_status status = make(out, desc, threads, &plan);
     if (status)
         return status;
-    int64_t rows = desc->linear.rows, outputs = desc->linear.outputs;
-    bool epilogue = needs_epilogue(desc);
     plan->base.run = run_linear;
-    if (epilogue)
-        plan->sums = ((size_t)(rows * outputs) * sizeof(float) + 255) / 256 * 256;
-    status = aac_cuda_product_new(&plan->product, rows, outputs, desc->linear.inputs,
-                                  desc->linear.x, epilogue ? AAC_F32 : desc->linear.y,
-                                  (aac_cuda_turned){.b = desc->linear.turned},
-                                  desc->linear.accumulate && !epilogue);
+    status = make_product(plan, true);
+    if (!status && desc->linear.bias && !aac_cuda_product_adds_bias(plan->product)) {
+        aac_cuda_product_free(plan->product);
+        plan->product = NULL;
+        size_t bytes = (size_t)(desc->linear.rows * desc->linear.outputs) * sizeof(float);
+        plan->sums = (bytes + LINE - 1) / LINE * LINE;
+        status = make_product(plan, false);
+    }
     return finish(out, plan, status);
 }
 
@@ -159,10 +189,15 @@ aaclip_status aac_cuda_plan_linear_gradient(aac_plan **out, const aac_op_desc *d
     if (status)
         return status;
     plan->base.run = run_gradient;
-    status = aac_cuda_product_new(&plan->product, desc->linear_gradient.outputs,
-                                  desc->linear_gradient.inputs, desc->linear_gradient.rows,
-                                  desc->linear_gradient.type, AAC_F32,
-                                  (aac_cuda_turned){.a = true, .b = true}, true);
+    status = aac_cuda_product_new(
+        &plan->product, &(aac_cuda_product_shape){.rows = desc->linear_gradient.outputs,
+                                                  .outputs = desc->linear_gradient.inputs,
+                                                  .inner = desc->linear_gradient.rows,
+                                                  .type = desc->linear_gradient.type,
+                                                  .d = AAC_F32,
+                                                  .turned_a = true,
+                                                  .turned_b = true,
+                                                  .accumulate = true});
     return finish(out, plan, status);
 }
 

@@ -1,6 +1,17 @@
 /* Operations on rows and on single values, forward. */
 #include "backend/cuda/kernels.cuh"
 
+static __device__ __forceinline__ void store_four(float *y, float a, float b, float c, float d)
+{
+    *(float4 *)y = make_float4(a, b, c, d);
+}
+
+static __device__ __forceinline__ void store_four(bf16 *y, float a, float b, float c, float d)
+{
+    __nv_bfloat162 pairs[] = {__floats2bfloat162_rn(a, b), __floats2bfloat162_rn(c, d)};
+    *(uint2 *)y = *(const uint2 *)pairs;
+}
+
 template <typename T>
 static __global__ void layer_norm(const float *x, T *y, const float *gain, const float *bias,
                                   int columns, float epsilon)
@@ -18,20 +29,66 @@ static __global__ void layer_norm(const float *x, T *y, const float *gain, const
         store(y + i, (x[i] - mean) * scale * gain[i] + bias[i]);
 }
 
+#define LANE_VALUES 32 /* of a row, in registers */
+
+/* A warp has a row of up to WARP * LANE_VALUES columns, a multiple of 4 * WARP, and reads it once. */
+template <typename T>
+static __global__ void layer_norm_in_registers(const float *x, T *y, const float *gain,
+                                               const float *bias, int rows, int columns,
+                                               float epsilon)
+{
+    int row = (int)((blockIdx.x * blockDim.x + threadIdx.x) / WARP), lane = threadIdx.x % WARP;
+    if (row >= rows)
+        return;
+    float values[LANE_VALUES / 4][4], sum = 0, squares = 0;
+    x += (int64_t)row * columns + 4 * lane;
+    y += (int64_t)row * columns + 4 * lane;
+#pragma unroll
+    for (int i = 0; i < LANE_VALUES / 4; i++)
+        if (i * 4 * WARP < columns) {
+            *(float4 *)values[i] = *(const float4 *)(x + i * 4 * WARP);
+            sum += (values[i][0] + values[i][1]) + (values[i][2] + values[i][3]);
+        }
+    float mean = warp_sum(sum) / columns;
+#pragma unroll
+    for (int i = 0; i < LANE_VALUES / 4; i++)
+        if (i * 4 * WARP < columns)
+#pragma unroll
+            for (int j = 0; j < 4; j++)
+                squares += (values[i][j] - mean) * (values[i][j] - mean);
+    float scale = rsqrtf(warp_sum(squares) / columns + epsilon);
+#pragma unroll
+    for (int i = 0; i < LANE_VALUES / 4; i++)
+        if (i * 4 * WARP < columns) {
+            float4 g = *(const float4 *)(gain + i * 4 * WARP + 4 * lane);
+            float4 b = *(const float4 *)(bias + i * 4 * WARP + 4 * lane);
+            store_four(y + i * 4 * WARP, (values[i][0] - mean) * scale * g.x + b.x,
+                       (values[i][1] - mean) * scale * g.y + b.y,
+                       (values[i][2] - mean) * scale * g.z + b.z,
+                       (values[i][3] - mean) * scale * g.w + b.w);
+        }
+}
+
+template <typename T>
+static int run_layer_norm(const aac_op_desc *desc, const aac_op_args *args)
+{
+    int rows = (int)desc->layer_norm.rows, columns = (int)desc->layer_norm.columns;
+    const float *x = (const float *)args->x;
+    if (columns % (4 * WARP) == 0 && columns <= WARP * LANE_VALUES && is_aligned(x) &&
+        is_aligned(args->y) && is_aligned(args->gain) && is_aligned(args->bias))
+        layer_norm_in_registers<<<blocks_for(rows, ROW_THREADS / WARP), ROW_THREADS, 0, STREAM>>>(
+            x, (T *)args->y, args->gain, args->bias, rows, columns, desc->layer_norm.epsilon);
+    else
+        layer_norm<<<(unsigned)rows, ROW_THREADS, 0, STREAM>>>(
+            x, (T *)args->y, args->gain, args->bias, columns, desc->layer_norm.epsilon);
+    return cudaGetLastError();
+}
+
 extern "C" int aac_cuda_layer_norm(const aac_op_desc *desc, const aac_op_args *args, void *scratch)
 {
     (void)scratch;
-    unsigned rows = (unsigned)desc->layer_norm.rows;
-    int columns = (int)desc->layer_norm.columns;
-    if (desc->layer_norm.y == AAC_BF16)
-        layer_norm<<<rows, ROW_THREADS, 0, STREAM>>>((const float *)args->x, (bf16 *)args->y,
-                                                     args->gain, args->bias, columns,
-                                                     desc->layer_norm.epsilon);
-    else
-        layer_norm<<<rows, ROW_THREADS, 0, STREAM>>>((const float *)args->x, (float *)args->y,
-                                                     args->gain, args->bias, columns,
-                                                     desc->layer_norm.epsilon);
-    return cudaGetLastError();
+    return desc->layer_norm.y == AAC_BF16 ? run_layer_norm<bf16>(desc, args)
+                                          : run_layer_norm<float>(desc, args);
 }
 
 static __global__ void blend(const float *a, float *y, int columns, float weight)
@@ -134,28 +191,83 @@ extern "C" int aac_cuda_convert(const aac_op_desc *desc, const aac_op_args *args
     return cudaGetLastError();
 }
 
-template <typename T>
-static __global__ void activate(const T *x, T *y, int64_t count, aac_activation kind, float slope)
+#define EACH 8 /* values of a thread; of bfloat16 in 16 bytes */
+
+static __device__ __forceinline__ void load_each(float values[EACH], const float *x)
 {
-    int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
-    if (i < count)
-        store(y + i, activation(load(x + i), kind, slope));
+    const float4 first = *(const float4 *)x, second = *(const float4 *)(x + 4);
+    values[0] = first.x, values[1] = first.y, values[2] = first.z, values[3] = first.w;
+    values[4] = second.x, values[5] = second.y, values[6] = second.z, values[7] = second.w;
+}
+
+static __device__ __forceinline__ void load_each(float values[EACH], const bf16 *x)
+{
+    const uint4 all = *(const uint4 *)x;
+    const unsigned pairs[] = {all.x, all.y, all.z, all.w};
+#pragma unroll
+    for (int i = 0; i < EACH; i++)
+        values[i] = __uint_as_float(i % 2 ? pairs[i / 2] & 0xffff0000u : pairs[i / 2] << 16);
+}
+
+static __device__ __forceinline__ void store_each(float *y, const float values[EACH])
+{
+    *(float4 *)y = make_float4(values[0], values[1], values[2], values[3]);
+    *(float4 *)(y + 4) = make_float4(values[4], values[5], values[6], values[7]);
+}
+
+static __device__ __forceinline__ void store_each(bf16 *y, const float values[EACH])
+{
+    __nv_bfloat162 pairs[EACH / 2];
+#pragma unroll
+    for (int i = 0; i < EACH / 2; i++)
+        pairs[i] = __floats2bfloat162_rn(values[2 * i], values[2 * i + 1]);
+    *(uint4 *)y = *(const uint4 *)pairs;
+}
+
+/* In place when x == y. Without `aligned`, and in a rest below EACH, values are read one by one. */
+template <typename T>
+static __global__ void activate(const T *x, T *y, int64_t count, aac_activation kind, float slope,
+                                bool aligned)
+{
+    int64_t at = EACH * ((int64_t)blockIdx.x * blockDim.x + threadIdx.x);
+    if (!aligned || at + EACH > count) {
+        for (int64_t end = min(at + EACH, count); at < end; at++)
+            store(y + at, activation(load(x + at), kind, slope));
+        return;
+    }
+    float values[EACH];
+    load_each(values, x + at);
+#pragma unroll
+    for (int i = 0; i < EACH; i++)
+        values[i] = activation(values[i], kind, slope);
+    store_each(y + at, values);
+}
+
+static int run_activate(const void *x, void *y, int64_t count, aac_dtype type, aac_activation kind,
+                        float slope)
+{
+    unsigned blocks = blocks_for(count, EACH * ROW_THREADS);
+    bool aligned = is_aligned(x) && is_aligned(y);
+    if (type == AAC_BF16)
+        activate<<<blocks, ROW_THREADS, 0, STREAM>>>((const bf16 *)x, (bf16 *)y, count, kind, slope,
+                                                     aligned);
+    else
+        activate<<<blocks, ROW_THREADS, 0, STREAM>>>((const float *)x, (float *)y, count, kind,
+                                                     slope, aligned);
+    return cudaGetLastError();
 }
 
 extern "C" int aac_cuda_activate(const aac_op_desc *desc, const aac_op_args *args, void *scratch)
 {
     (void)scratch;
-    int64_t count = desc->activate.rows * desc->activate.columns;
-    unsigned blocks = blocks_for(count, ROW_THREADS);
-    if (desc->activate.type == AAC_BF16)
-        activate<<<blocks, ROW_THREADS, 0, STREAM>>>((const bf16 *)args->x, (bf16 *)args->y, count,
-                                                     desc->activate.activation,
-                                                     desc->activate.slope);
-    else
-        activate<<<blocks, ROW_THREADS, 0, STREAM>>>((const float *)args->x, (float *)args->y,
-                                                     count, desc->activate.activation,
-                                                     desc->activate.slope);
-    return cudaGetLastError();
+    return run_activate(args->x, args->y, desc->activate.rows * desc->activate.columns,
+                        desc->activate.type, desc->activate.activation, desc->activate.slope);
+}
+
+extern "C" int aac_cuda_activate_outputs(const aac_op_desc *desc, void *y)
+{
+    return run_activate(y, y, desc->linear.rows * desc->linear.outputs, desc->linear.y,
+                        desc->linear.activation, desc->linear.slope);
 }
 
 template <typename T>

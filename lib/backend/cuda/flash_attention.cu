@@ -1,0 +1,101 @@
+/*
+ * Attention of bfloat16 heads of 64 on the tensor cores, as in FlashAttention-2 (Dao, 2023): a
+ * block goes over the keys a tile at a time with the running maximum and sum of each query's
+ * softmax; the scores stay in registers. Weights are rounded to bfloat16 before they meet the values.
+ */
+#include "backend/cuda/heads.cuh"
+#include "backend/cuda/softmax.cuh"
+
+/* A warp has 16 query rows of each of PARTS parts of its block. */
+template <int PARTS>
+static __global__ void __launch_bounds__(TILE_THREADS)
+    attend(const bf16 *x, bf16 *y, const int32_t *offsets, head_shape shape)
+{
+    constexpr int QUERIES = PARTS * TILE_WARPS * 16;
+    __shared__ __align__(128) bf16 queries[QUERIES * AAC_TILE];
+    __shared__ __align__(128) bf16 keys[2][AAC_TILE * AAC_TILE], values[2][AAC_TILE * AAC_TILE];
+    int first = offsets[blockIdx.z], end = offsets[blockIdx.z + 1];
+    int begin = first + blockIdx.x * QUERIES;
+    if (begin >= end)
+        return;
+    int keys_end = shape.causal ? min(end, begin + QUERIES) : end;
+    int own = threadIdx.x / WARP * PARTS * 16; /* the warp's first row in the tile */
+    float scale = shape.scale * LOG2_E;
+    x += blockIdx.y * AAC_TILE;
+    fetch<QUERIES>(queries, x, shape.stride, begin, end);
+    fetch<AAC_TILE>(keys[0], x + shape.k, shape.stride, first, end);
+    fetch<AAC_TILE>(values[0], x + shape.v, shape.stride, first, end);
+    end_group();
+    unsigned query[PARTS][STEPS][4];
+    float sums[PARTS][COLUMNS][4] = {};
+    softmax_state state[PARTS];
+#pragma unroll
+    for (int part = 0; part < PARTS; part++)
+        state[part] = {{-INFINITY, -INFINITY}, {0, 0}};
+    int stage = 0;
+    for (int key = first; key < keys_end; key += AAC_TILE, stage ^= 1) {
+        if (key + AAC_TILE < keys_end) {
+            fetch<AAC_TILE>(keys[stage ^ 1], x + shape.k, shape.stride, key + AAC_TILE, end);
+            fetch<AAC_TILE>(values[stage ^ 1], x + shape.v, shape.stride, key + AAC_TILE, end);
+        }
+        end_group();
+        wait_for_groups<1>();
+        if (key == first)
+#pragma unroll
+            for (int part = 0; part < PARTS; part++)
+#pragma unroll
+                for (int step = 0; step < STEPS; step++)
+                    load_left(query[part][step], queries, own + 16 * part, step);
+        float scores[PARTS][COLUMNS][4];
+        multiply_rows<PARTS, COLUMNS>(scores, query, keys[stage]);
+#pragma unroll
+        for (int part = 0; part < PARTS; part++) {
+            int row = begin + own + 16 * part;
+            float kept[2];
+            if (key + AAC_TILE > end || (shape.causal && key + AAC_TILE > row))
+                hide(scores[part], key, end, row, shape.causal);
+            weigh(scores[part], &state[part], kept, scale);
+#pragma unroll
+            for (int column = 0; column < COLUMNS; column++)
+#pragma unroll
+                for (int i = 0; i < 4; i++)
+                    sums[part][column][i] *= kept[i / 2];
+        }
+        add_values<PARTS, COLUMNS>(sums, scores, values[stage]);
+        __syncthreads(); /* the stage is free */
+    }
+#pragma unroll
+    for (int part = 0; part < PARTS; part++)
+        write_sums(y + blockIdx.y * AAC_TILE, shape.heads * AAC_TILE, begin + own + 16 * part, end,
+                   sums[part], 1 / row_sum(state[part].sum[0]), 1 / row_sum(state[part].sum[1]),
+                   queries, own + 16 * part);
+}
+
+static int processors(void)
+{
+    int device = 0, count = 1;
+    if (!cudaGetDevice(&device))
+        cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device);
+    return count;
+}
+
+template <int PARTS>
+static void launch(const aac_op_desc *desc, const aac_op_args *args)
+{
+    dim3 grid(blocks_for(desc->attention.longest, PARTS * TILE_WARPS * 16),
+              (unsigned)desc->attention.heads, (unsigned)args->sequences);
+    attend<PARTS><<<grid, TILE_THREADS, 0, STREAM>>>((const bf16 *)args->x, (bf16 *)args->y,
+                                                     args->offsets, shape_of(desc));
+}
+
+/* Larger blocks read the keys less often, smaller ones are shared more evenly. */
+int aac_cuda_flash_attention(const aac_op_desc *desc, const aac_op_args *args)
+{
+    int64_t large = blocks_for(desc->attention.longest, 2 * TILE_WARPS * 16) *
+                    desc->attention.heads * args->sequences;
+    if (large >= 3 * processors())
+        launch<2>(desc, args);
+    else
+        launch<1>(desc, args);
+    return cudaGetLastError();
+}

@@ -1,0 +1,182 @@
+/*
+ * The gradient of attention of bfloat16 heads of 64, on the tensor cores. Weights are computed again
+ * from each query's log of its softmax's sum. One kernel has blocks of queries and makes dq, the
+ * other has blocks of keys and makes dk and dv, so that nothing is summed in an order of chance.
+ */
+#include "backend/cuda/heads.cuh"
+#include "backend/cuda/softmax.cuh"
+
+#define QUERIES (TILE_WARPS * 16) /* of a block; as many keys in the other kernel */
+#define PASSING 32                /* queries that a block of keys takes at a time */
+
+/* dy . out of the rows first .. first + 15 before `end`; each lane gets those of its two. */
+static __device__ __forceinline__ void find_along(float along[2], const bf16 *dy, const bf16 *out,
+                                                  int64_t stride, int first, int end)
+{
+    int lane = threadIdx.x % WARP;
+    for (int row = 0; row < 16; row++) {
+        float sum = 0;
+        if (first + row < end) {
+            int64_t at = (first + row) * stride + 2 * lane;
+            sum = load(dy + at) * load(out + at) + load(dy + at + 1) * load(out + at + 1);
+        }
+        sum = warp_sum(sum);
+        if (lane / 4 == row % 8)
+            along[row / 8] = sum;
+    }
+}
+
+static __device__ __forceinline__ void fetch_pair(bf16 *keys, bf16 *values, const bf16 *x,
+                                                  const head_shape &shape, int key, int end)
+{
+    fetch<AAC_TILE>(keys, x + shape.k, shape.stride, key, end);
+    fetch<AAC_TILE>(values, x + shape.v, shape.stride, key, end);
+}
+
+static __global__ void __launch_bounds__(TILE_THREADS)
+    query_gradient(const bf16 *x, const bf16 *out, const bf16 *dy, bf16 *y, const int32_t *offsets,
+                   head_shape shape, row_state *states, int longest)
+{
+    __shared__ __align__(128) bf16 queries[QUERIES * AAC_TILE], gradients[QUERIES * AAC_TILE];
+    __shared__ __align__(128) bf16 keys[2][AAC_TILE * AAC_TILE], values[2][AAC_TILE * AAC_TILE];
+    int first = offsets[blockIdx.z], end = offsets[blockIdx.z + 1];
+    int begin = first + blockIdx.x * QUERIES, own = threadIdx.x / WARP * 16, row = begin + own;
+    if (begin >= end)
+        return;
+    int keys_end = shape.causal ? min(end, begin + QUERIES) : end, lane = threadIdx.x % WARP;
+    int64_t width = shape.heads * AAC_TILE;
+    float scale = shape.scale * LOG2_E, along[2] = {0, 0}, log_sum[2];
+    x += blockIdx.y * AAC_TILE, dy += blockIdx.y * AAC_TILE, out += blockIdx.y * AAC_TILE;
+    fetch<QUERIES>(queries, x, shape.stride, begin, end);
+    fetch<QUERIES>(gradients, dy, width, begin, end);
+    fetch<AAC_TILE>(keys[0], x + shape.k, shape.stride, first, end);
+    end_group();
+    find_along(along, dy, out, width, row, end);
+    unsigned query[1][STEPS][4], gradient[1][STEPS][4];
+    float scores[1][COLUMNS][4], slopes[1][COLUMNS][4], sums[1][COLUMNS][4] = {};
+    softmax_state state = {{-INFINITY, -INFINITY}, {0, 0}};
+    int stage = 0;
+    for (int key = first; key < keys_end; key += AAC_TILE, stage ^= 1) {
+        if (key + AAC_TILE < keys_end)
+            fetch<AAC_TILE>(keys[stage ^ 1], x + shape.k, shape.stride, key + AAC_TILE, end);
+        else /* the first again, for what follows */
+            fetch_pair(keys[stage ^ 1], values[stage ^ 1], x, shape, first, end);
+        end_group();
+        wait_for_groups<1>();
+        if (key == first)
+#pragma unroll
+            for (int step = 0; step < STEPS; step++) {
+                load_left(query[0][step], queries, own, step);
+                load_left(gradient[0][step], gradients, own, step);
+            }
+        multiply_rows<1, COLUMNS>(scores, query, keys[stage]);
+        if (key + AAC_TILE > end || (shape.causal && key + AAC_TILE > row))
+            hide(scores[0], key, end, row, shape.causal);
+        float kept[2];
+        weigh(scores[0], &state, kept, scale);
+        __syncthreads(); /* the stage is free */
+    }
+#pragma unroll
+    for (int half = 0; half < 2; half++)
+        log_sum[half] = state.largest[half] * scale + log2f(row_sum(state.sum[half]));
+    for (int key = first; key < keys_end; key += AAC_TILE, stage ^= 1) {
+        if (key + AAC_TILE < keys_end)
+            fetch_pair(keys[stage ^ 1], values[stage ^ 1], x, shape, key + AAC_TILE, end);
+        end_group();
+        wait_for_groups<1>();
+        multiply_rows<1, COLUMNS>(scores, query, keys[stage]);
+        multiply_rows<1, COLUMNS>(slopes, gradient, values[stage]);
+        if (key + AAC_TILE > end || (shape.causal && key + AAC_TILE > row))
+            hide(scores[0], key, end, row, shape.causal);
+#pragma unroll
+        for (int column = 0; column < COLUMNS; column++)
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+                slopes[0][column][i] =
+                    power_of_two(scores[0][column][i] * scale - log_sum[i / 2]) *
+                    (slopes[0][column][i] - along[i / 2]);
+        add_values<1, COLUMNS>(sums, slopes, keys[stage]);
+        __syncthreads(); /* the stage is free */
+    }
+    write_sums(y + blockIdx.y * AAC_TILE, shape.stride, row, end, sums[0], shape.scale, shape.scale,
+               queries, own);
+    row_state *to = states_of(states, longest) + row - first;
+    for (int half = 0; half < 2; half++)
+        if (lane % 4 == 0 && row + lane / 4 + 8 * half < end)
+            to[lane / 4 + 8 * half] = {log_sum[half], along[half]};
+}
+
+/* dk and dv: a warp has 16 keys and meets all queries that see them. */
+static __global__ void __launch_bounds__(TILE_THREADS)
+    key_gradient(const bf16 *x, const bf16 *dy, bf16 *y, const int32_t *offsets, head_shape shape,
+                 row_state *states, int longest)
+{
+    __shared__ __align__(128) bf16 keys[QUERIES * AAC_TILE], values[QUERIES * AAC_TILE];
+    __shared__ __align__(128) bf16 queries[2][PASSING * AAC_TILE], gradients[2][PASSING * AAC_TILE];
+    int first = offsets[blockIdx.z], end = offsets[blockIdx.z + 1];
+    int begin = first + blockIdx.x * QUERIES, own = threadIdx.x / WARP * 16, row = begin + own;
+    if (begin >= end)
+        return;
+    int lane = threadIdx.x % WARP, queries_begin = shape.causal ? begin : first, stage = 0;
+    int64_t width = shape.heads * AAC_TILE;
+    float scale = shape.scale * LOG2_E;
+    const row_state *own_states = states_of(states, longest) - first;
+    x += blockIdx.y * AAC_TILE, dy += blockIdx.y * AAC_TILE, y += blockIdx.y * AAC_TILE;
+    fetch<QUERIES>(keys, x + shape.k, shape.stride, begin, end);
+    fetch<QUERIES>(values, x + shape.v, shape.stride, begin, end);
+    fetch<PASSING>(queries[0], x, shape.stride, queries_begin, end);
+    fetch<PASSING>(gradients[0], dy, width, queries_begin, end);
+    end_group();
+    unsigned key[1][STEPS][4], value[1][STEPS][4];
+    float weights[1][PASSING / 8][4], slopes[1][PASSING / 8][4];
+    float dk[1][COLUMNS][4] = {}, dv[1][COLUMNS][4] = {};
+    for (int query = queries_begin; query < end; query += PASSING, stage ^= 1) {
+        if (query + PASSING < end) {
+            fetch<PASSING>(queries[stage ^ 1], x, shape.stride, query + PASSING, end);
+            fetch<PASSING>(gradients[stage ^ 1], dy, width, query + PASSING, end);
+        }
+        end_group();
+        wait_for_groups<1>();
+        if (query == queries_begin)
+#pragma unroll
+            for (int step = 0; step < STEPS; step++) {
+                load_left(key[0][step], keys, own, step);
+                load_left(value[0][step], values, own, step);
+            }
+        multiply_rows<1, PASSING / 8>(weights, key, queries[stage]);
+        multiply_rows<1, PASSING / 8>(slopes, value, gradients[stage]);
+#pragma unroll
+        for (int column = 0; column < PASSING / 8; column++)
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                int at = query + 8 * column + 2 * (lane % 4) + i % 2;
+                bool seen = at < end && !(shape.causal && row + lane / 4 + i / 2 * 8 > at);
+                row_state state = own_states[min(at, end - 1)];
+                float weight =
+                    seen ? power_of_two(weights[0][column][i] * scale - state.log_sum) : 0.0f;
+                weights[0][column][i] = weight;
+                slopes[0][column][i] = weight * (slopes[0][column][i] - state.along);
+            }
+        add_values<1, PASSING / 8>(dv, weights, gradients[stage]);
+        add_values<1, PASSING / 8>(dk, slopes, queries[stage]);
+        __syncthreads(); /* the stage is free */
+    }
+    write_sums(y + shape.k, shape.stride, row, end, dk[0], shape.scale, shape.scale, keys, own);
+    write_sums(y + shape.v, shape.stride, row, end, dv[0], 1, 1, values, own);
+}
+
+int aac_cuda_flash_attention_backward(const aac_op_desc *desc, const aac_op_args *args,
+                                                 row_state *states)
+{
+    int longest = (int)desc->attention.longest;
+    dim3 grid(blocks_for(longest, QUERIES), (unsigned)desc->attention.heads,
+              (unsigned)args->sequences);
+    const bf16 *x = (const bf16 *)args->x, *dy = (const bf16 *)args->dy;
+    query_gradient<<<grid, TILE_THREADS, 0, STREAM>>>(x, (const bf16 *)args->out, dy,
+                                                      (bf16 *)args->y, args->offsets,
+                                                      shape_of(desc), states,
+                                                      longest);
+    key_gradient<<<grid, TILE_THREADS, 0, STREAM>>>(x, dy, (bf16 *)args->y, args->offsets,
+                                                    shape_of(desc), states, longest);
+    return cudaGetLastError();
+}

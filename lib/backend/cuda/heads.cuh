@@ -1,0 +1,44 @@
+/* Where the heads of an attention operation lie in its rows. */
+#ifndef AAC_BACKEND_CUDA_HEADS_CUH
+#define AAC_BACKEND_CUDA_HEADS_CUH
+
+#include "backend/cuda/kernels.cuh"
+
+typedef struct head_shape {
+    int heads, size;
+    int stride; /* of a row of x, in elements */
+    int k, v;   /* where they begin in a row of x */
+    bool causal;
+    float scale;
+} head_shape;
+
+static inline head_shape shape_of(const aac_op_desc *desc)
+{
+    int heads = (int)desc->attention.heads, size = (int)desc->attention.head_size;
+    int width = heads * size;
+    bool value = desc->attention.kind == AAC_ATTENTION_VALUE; /* v is all there is */
+    head_shape shape = {heads, size, value ? width : 3 * width, value ? 0 : width,
+                        value ? 0 : 2 * width, desc->attention.kind == AAC_ATTENTION_CAUSAL,
+                        1.0f / sqrtf((float)size)};
+    return shape;
+}
+
+#define LOG2_E 1.44269504088896341f
+
+/* Of a query and head, for the gradients: log of the softmax's sum (to base 2 in flash_*.cu), and
+ * dy . out. Those of the rows of a sequence and head lie together, `longest` apart. */
+typedef struct row_state {
+    float log_sum, along;
+} row_state;
+
+static __device__ __forceinline__ row_state *states_of(row_state *states, int longest)
+{
+    return states + ((int64_t)blockIdx.z * gridDim.y + blockIdx.y) * longest;
+}
+
+/* flash_attention.cu, flash_attention_backward.cu: bfloat16, heads of 64, sequences. */
+int aac_cuda_flash_attention(const aac_op_desc *desc, const aac_op_args *args);
+int aac_cuda_flash_attention_backward(const aac_op_desc *desc, const aac_op_args *args,
+                                      row_state *states);
+
+#endif

@@ -1,0 +1,65 @@
+/* The softmax of scores that a warp has in tiles, over tiles that come one after another. */
+#ifndef AAC_BACKEND_CUDA_SOFTMAX_CUH
+#define AAC_BACKEND_CUDA_SOFTMAX_CUH
+
+#include "backend/cuda/tiles.cuh"
+
+/* Of a lane's two rows: the largest score so far, and the sum of weights of its own columns. */
+typedef struct softmax_state {
+    float largest[2], sum[2];
+} softmax_state;
+
+/* What a row does not see: keys from `end` on, and behind the row itself. */
+static __device__ __forceinline__ void hide(float scores[COLUMNS][4], int key, int end, int row,
+                                            bool causal)
+{
+    int lane = threadIdx.x % WARP;
+#pragma unroll
+    for (int column = 0; column < COLUMNS; column++)
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            int at = key + 8 * column + 2 * (lane % 4) + i % 2;
+            if (at >= end || (causal && at > row + lane / 4 + i / 2 * 8))
+                scores[column][i] = -INFINITY;
+        }
+}
+
+/* The greatest, the sum of a row's four lanes. */
+static __device__ __forceinline__ float row_max(float value)
+{
+    value = fmaxf(value, __shfl_xor_sync(ALL_LANES, value, 1));
+    return fmaxf(value, __shfl_xor_sync(ALL_LANES, value, 2));
+}
+
+static __device__ __forceinline__ float row_sum(float value)
+{
+    value += __shfl_xor_sync(ALL_LANES, value, 1);
+    return value + __shfl_xor_sync(ALL_LANES, value, 2);
+}
+
+/* From scores to weights; what `kept` says becomes of earlier sums. scale: to powers of two. */
+static __device__ __forceinline__ void weigh(float scores[COLUMNS][4], softmax_state *state,
+                                             float kept[2], float scale)
+{
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+        float largest = state->largest[half], sum = 0;
+#pragma unroll
+        for (int column = 0; column < COLUMNS; column++)
+            largest = fmaxf(largest,
+                            fmaxf(scores[column][2 * half], scores[column][2 * half + 1]));
+        largest = row_max(largest);
+        kept[half] = power_of_two((state->largest[half] - largest) * scale);
+        state->largest[half] = largest;
+#pragma unroll
+        for (int column = 0; column < COLUMNS; column++)
+#pragma unroll
+            for (int i = 2 * half; i < 2 * half + 2; i++) {
+                scores[column][i] = power_of_two(scores[column][i] * scale - largest * scale);
+                sum += scores[column][i];
+            }
+        state->sum[half] = state->sum[half] * kept[half] + sum;
+    }
+}
+
+#endif

@@ -1,0 +1,207 @@
+/*
+ * Tiles of bfloat16 matrices in shared memory and their products on the tensor cores (mma m16n8k16,
+ * float32 sums): what attention with heads of 64 is made of.
+ *
+ * A tile has rows of AAC_TILE values. The eight 16-byte pieces of a row are stored in an order that
+ * depends on the row, so that the eight rows of a fragment lie in different banks.
+ */
+#ifndef AAC_BACKEND_CUDA_TILES_CUH
+#define AAC_BACKEND_CUDA_TILES_CUH
+
+#include "backend/cuda/kernels.cuh"
+
+#define AAC_TILE 64            /* values of a row, rows of a tile of keys */
+#define PIECES   (AAC_TILE / 8) /* of 16 bytes, of a row */
+#define TILE_WARPS   4
+#define TILE_THREADS (TILE_WARPS * WARP)
+#define STEPS (AAC_TILE / 16) /* fragments along a row */
+#define COLUMNS (AAC_TILE / 8) /* of 8, of the sums of a warp */
+
+static __device__ __forceinline__ bf16 *piece_of(bf16 *tile, int row, int piece)
+{
+    return tile + row * AAC_TILE + ((piece ^ (row & 7)) << 3);
+}
+
+static __device__ __forceinline__ unsigned shared_address(const void *p)
+{
+    return (unsigned)__cvta_generic_to_shared(p);
+}
+
+/* Begin to copy rows first .. of x to a tile; those from `end` on become zeros. */
+template <int ROWS>
+static __device__ __forceinline__ void fetch(bf16 *tile, const bf16 *x, int64_t stride, int first,
+                                             int end)
+{
+#pragma unroll
+    for (int i = threadIdx.x; i < ROWS * PIECES; i += TILE_THREADS) {
+        int row = i / PIECES, piece = i % PIECES, bytes = first + row < end ? 16 : 0;
+        const bf16 *from = x + (int64_t)(bytes ? first + row : end - 1) * stride + piece * 8;
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(
+                         shared_address(piece_of(tile, row, piece))),
+                     "l"(from), "r"(bytes));
+    }
+}
+
+/* What was begun before is a group of its own. */
+static __device__ __forceinline__ void end_group(void)
+{
+    asm volatile("cp.async.commit_group;");
+}
+
+/* All groups but the last `LEFT` have arrived, for all threads. */
+template <int LEFT>
+static __device__ __forceinline__ void wait_for_groups(void)
+{
+    asm volatile("cp.async.wait_group %0;" ::"n"(LEFT));
+    __syncthreads();
+}
+
+/* Rows [row, row + 16) and values [16 step, 16 step + 16): the left side of a product. */
+static __device__ __forceinline__ void load_left(unsigned fragment[4], bf16 *tile, int row,
+                                                 int step)
+{
+    int lane = threadIdx.x % WARP;
+    unsigned from = shared_address(piece_of(tile, row + lane % 16, 2 * step + lane / 16));
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(fragment[0]), "=r"(fragment[1]), "=r"(fragment[2]), "=r"(fragment[3])
+                 : "r"(from));
+}
+
+/* The right side whose columns are rows [row, row + 16), along the values [16 step, 16 step + 16):
+ * two fragments of 8 columns. */
+static __device__ __forceinline__ void load_rows(unsigned fragment[4], bf16 *tile, int row,
+                                                 int step)
+{
+    int lane = threadIdx.x % WARP;
+    unsigned from = shared_address(
+        piece_of(tile, row + lane % 8 + lane / 16 * 8, 2 * step + lane / 8 % 2));
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(fragment[0]), "=r"(fragment[1]), "=r"(fragment[2]), "=r"(fragment[3])
+                 : "r"(from));
+}
+
+/* The right side whose columns are the values [16 part, 16 part + 16), along rows [row, row + 16):
+ * two fragments of 8 columns. */
+static __device__ __forceinline__ void load_values(unsigned fragment[4], bf16 *tile, int row,
+                                                   int part)
+{
+    int lane = threadIdx.x % WARP;
+    unsigned from = shared_address(piece_of(tile, row + lane % 16, 2 * part + lane / 16));
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(fragment[0]), "=r"(fragment[1]), "=r"(fragment[2]), "=r"(fragment[3])
+                 : "r"(from));
+}
+
+/* sums (16, 8) += left (16, 16) right (16, 8). A lane has columns 2 (lane % 4) and the next, of
+ * rows lane / 4 (sums[0], [1]) and 8 further (sums[2], [3]). */
+static __device__ __forceinline__ void multiply(float sums[4], const unsigned left[4],
+                                                unsigned right0, unsigned right1)
+{
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, "
+        "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
+        : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "r"(right0), "r"(right1));
+}
+
+static __device__ __forceinline__ unsigned pack(float low, float high)
+{
+    __nv_bfloat162 both = __floats2bfloat162_rn(low, high);
+    return *(unsigned *)&both;
+}
+
+/* Sums (16, 16) of two neighbouring columns of 8 as the left side of a product along them. */
+static __device__ __forceinline__ void turn_to_left(unsigned fragment[4], const float first[4],
+                                                    const float second[4])
+{
+    fragment[0] = pack(first[0], first[1]);
+    fragment[1] = pack(first[2], first[3]);
+    fragment[2] = pack(second[0], second[1]);
+    fragment[3] = pack(second[2], second[3]);
+}
+
+/* 2^x; 0 for what would be subnormal. */
+static __device__ __forceinline__ float power_of_two(float x)
+{
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
+/* sums (PARTS, 16, 8 COUNT) = left (PARTS, 16, AAC_TILE) times the rows of a tile. */
+template <int PARTS, int COUNT>
+static __device__ __forceinline__ void multiply_rows(float sums[PARTS][COUNT][4],
+                                                     const unsigned left[PARTS][STEPS][4],
+                                                     bf16 *tile)
+{
+#pragma unroll
+    for (int part = 0; part < PARTS; part++)
+#pragma unroll
+        for (int column = 0; column < COUNT; column++)
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+                sums[part][column][i] = 0;
+#pragma unroll
+    for (int step = 0; step < STEPS; step++)
+#pragma unroll
+        for (int pair = 0; pair < COUNT / 2; pair++) {
+            unsigned right[4];
+            load_rows(right, tile, 16 * pair, step);
+#pragma unroll
+            for (int part = 0; part < PARTS; part++) {
+                multiply(sums[part][2 * pair], left[part][step], right[0], right[1]);
+                multiply(sums[part][2 * pair + 1], left[part][step], right[2], right[3]);
+            }
+        }
+}
+
+/* sums (PARTS, 16, AAC_TILE) += weights (PARTS, 16, 8 COUNT), rounded, times a tile's values. */
+template <int PARTS, int COUNT>
+static __device__ __forceinline__ void add_values(float sums[PARTS][COLUMNS][4],
+                                                  const float weights[PARTS][COUNT][4],
+                                                  bf16 *tile)
+{
+#pragma unroll
+    for (int pair = 0; pair < COUNT / 2; pair++) {
+        unsigned left[PARTS][4];
+#pragma unroll
+        for (int part = 0; part < PARTS; part++)
+            turn_to_left(left[part], weights[part][2 * pair], weights[part][2 * pair + 1]);
+#pragma unroll
+        for (int piece = 0; piece < STEPS; piece++) {
+            unsigned right[4];
+            load_values(right, tile, 16 * pair, piece);
+#pragma unroll
+            for (int part = 0; part < PARTS; part++) {
+                multiply(sums[part][2 * piece], left[part], right[0], right[1]);
+                multiply(sums[part][2 * piece + 1], left[part], right[2], right[3]);
+            }
+        }
+    }
+}
+
+/*
+ * Writes a warp's sums (16, AAC_TILE), its two rows scaled, to rows first .. of y that lie before
+ * `end`. The tile's rows [row, row + 16), of this warp alone, are overwritten.
+ */
+static __device__ __forceinline__ void write_sums(bf16 *y, int64_t stride, int first, int end,
+                                                  const float sums[COLUMNS][4], float upper,
+                                                  float lower, bf16 *tile, int row)
+{
+    int lane = threadIdx.x % WARP;
+    __syncwarp();
+#pragma unroll
+    for (int column = 0; column < COLUMNS; column++) {
+        int within = 2 * (lane % 4);
+        *(unsigned *)(piece_of(tile, row + lane / 4, column) + within) =
+            pack(sums[column][0] * upper, sums[column][1] * upper);
+        *(unsigned *)(piece_of(tile, row + lane / 4 + 8, column) + within) =
+            pack(sums[column][2] * lower, sums[column][3] * lower);
+    }
+    __syncwarp();
+    for (int i = lane; i < 16 * PIECES; i += WARP)
+        if (first + i / PIECES < end)
+            *(uint4 *)(y + (int64_t)(first + i / PIECES) * stride + i % PIECES * 8) =
+                *(const uint4 *)piece_of(tile, row + i / PIECES, i % PIECES);
+}
+
+#endif
