@@ -78,7 +78,7 @@ static aaclip_status measure_once(session *own, const command_line *arguments, c
 static aaclip_status measure(session *own, const command_line *arguments, report *run)
 {
     unsigned repeat = arguments->session.repeat;
-    roofline *bare = roofline_new(own->info.precision, (int)own->info.threads);
+    roofline *bare = roofline_new(own->info.backend, own->info.precision, (int)own->info.threads);
     aaclip_status status = AACLIP_OK;
     progress_bar bar;
     progress_start(&bar, "detections");
@@ -91,7 +91,7 @@ static aaclip_status measure(session *own, const command_line *arguments, report
         report_value(run, "beyond_one_detection_s", "s", "less",
                      report_median(run, "first_result_s") - report_median(run, "detection_s"));
     if (arguments->operations)
-        report_value(run, "copy_gbs", "GB/s", "", roofline_copy_gbs((int)own->info.threads));
+        roofline_report_copy(run, own->info.backend, (int)own->info.threads);
     roofline_free(bare);
     return status;
 }

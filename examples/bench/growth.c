@@ -241,7 +241,7 @@ static bool measure_threads(const session_arguments *arguments, const curve *lis
         with.threads = list->points[i];
         good = open_all(&own, &with);
         if (good) {
-            roofline *bare = roofline_new(own.info.precision, (int)own.info.threads);
+            roofline *bare = roofline_new(own.info.backend, own.info.precision, (int)own.info.threads);
             const point place = {"threads", list->points[i], session_gflop(&own), detect_one};
             good = measure_point(&own, &place, bare, run);
             roofline_free(bare);
@@ -272,7 +272,7 @@ static bool measure(command_line *arguments, report *run)
     session own = {0};
     bool good = open_all(&own, &arguments->session);
     if (good) {
-        roofline *bare = roofline_new(own.info.precision, (int)own.info.threads);
+        roofline *bare = roofline_new(own.info.backend, own.info.precision, (int)own.info.threads);
         report_model(run, &own.info);
         report_number(run, "image_size", aaclip_detector_image_size(own.detector));
         default_threads(&arguments->thread, arguments->thread_counts, own.info.threads);

@@ -6,9 +6,17 @@
 
 #include "common.h"
 
-double roofline_copy_gbs(int threads)
+/* The yardsticks are the processor's. */
+static bool applies(const char *backend)
+{
+    return !backend || strncmp(backend, "cuda", 4) != 0;
+}
+
+double roofline_copy_gbs(const char *backend, int threads)
 {
     enum { COPIES = 5 };
+    if (!applies(backend))
+        return 0;
     const size_t count = (size_t)1 << 24, bytes = count * sizeof(float);
     float *from = calloc(count, sizeof *from), *to = calloc(count, sizeof *to);
     double best = 0;
@@ -23,6 +31,13 @@ double roofline_copy_gbs(int threads)
     free(from);
     free(to);
     return best;
+}
+
+void roofline_report_copy(report *run, const char *backend, int threads)
+{
+    double speed = roofline_copy_gbs(backend, threads);
+    if (speed > 0)
+        report_value(run, "copy_gbs", "GB/s", "", speed);
 }
 
 void roofline_report(report *run, double product_gflops, double reached_gflops)
@@ -83,8 +98,10 @@ static bool describe(roofline *made, product_types types)
                            NULL, &made->destination, &none);
 }
 
-roofline *roofline_new(aaclip_precision precision, int threads)
+roofline *roofline_new(const char *backend, aaclip_precision precision, int threads)
 {
+    if (!applies(backend))
+        return NULL;
     roofline *made = calloc(1, sizeof *made);
     if (!made)
         return NULL;
@@ -139,8 +156,10 @@ void roofline_free(roofline *bare)
 
 #else
 
-roofline *roofline_new(aaclip_precision precision, int threads)
+roofline *roofline_new(const char *backend, aaclip_precision precision, int threads)
 {
+    if (!applies(backend))
+        return NULL;
     (void)precision, (void)threads;
     return NULL;
 }

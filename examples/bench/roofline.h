@@ -9,13 +9,14 @@
 typedef struct roofline roofline;
 
 /* NULL without oneDNN in this build, or when it lacks the precision. */
-roofline *roofline_new(aaclip_precision precision, int threads);
+roofline *roofline_new(const char *backend, aaclip_precision precision, int threads);
 /* Best of several products of 1370 x 1024 x 4096 with packed weights; 0 for NULL. */
 double roofline_gflops(const roofline *bare);
 void roofline_free(roofline *bare);
 
 /* Bytes read and written by a copy of blocks that no cache holds, in GB/s; 0 when out of memory. */
-double roofline_copy_gbs(int threads);
+double roofline_copy_gbs(const char *backend, int threads);
+void roofline_report_copy(report *run, const char *backend, int threads);
 
 /* Adds what was reached, the product's speed and the fraction; without a product the first alone.
  */

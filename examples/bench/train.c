@@ -219,7 +219,7 @@ static bool measure_step(bench_run *bench, const roofline *bare, report *run)
 static bool measure_steps(bench_run *bench, report *run)
 {
     unsigned repeat = bench->arguments->repeat;
-    roofline *bare = roofline_new(bench->info.precision, (int)bench->info.threads);
+    roofline *bare = roofline_new(bench->info.backend, bench->info.precision, (int)bench->info.threads);
     progress_bar bar;
     progress_start(&bar, "steps");
     bool good = !failed(aaclip_trainer_step(bench->trainer, NULL));
@@ -230,7 +230,7 @@ static bool measure_steps(bench_run *bench, report *run)
     progress_end(&bar);
     report_value(run, "peak_memory_mb", "MB", "less", peak_memory_mb());
     if (bench->arguments->operations)
-        report_value(run, "copy_gbs", "GB/s", "", roofline_copy_gbs((int)bench->info.threads));
+        roofline_report_copy(run, bench->info.backend, (int)bench->info.threads);
     roofline_free(bare);
     return good;
 }

@@ -48,7 +48,7 @@ static parse_result parse(command_line *arguments, int argc, char **argv)
 static int measure(const command_line *arguments)
 {
     report run = report_new("roofline");
-    roofline *bare = roofline_new(arguments->precision, (int)arguments->threads);
+    roofline *bare = roofline_new(NULL, arguments->precision, (int)arguments->threads);
     int code = 0;
     report_text(&run, "precision", aaclip_precision_name(arguments->precision));
     report_number(&run, "threads", arguments->threads);
@@ -56,7 +56,7 @@ static int measure(const command_line *arguments)
         for (unsigned i = 0; i < arguments->repeat; i++) {
             report_value(&run, "product_gflops", "GFLOP/s", "more", roofline_gflops(bare));
             report_value(&run, "copy_gbs", "GB/s", "more",
-                         roofline_copy_gbs((int)arguments->threads));
+                         roofline_copy_gbs(NULL, (int)arguments->threads));
         }
         code = !report_finish(&run, "", arguments->json, PROGRAM);
     } else {

@@ -43,6 +43,7 @@ typedef enum aac_op {
     AAC_OP_GATHER_BACKWARD,
     AAC_OP_SIMILARITY_BACKWARD,
     AAC_OP_SEGMENTATION_LOSS,
+    AAC_OP_FINITE,
     AAC_OP_ADAM,
     AAC_OP_COUNT
 } aac_op;
@@ -183,6 +184,10 @@ typedef struct aac_op_desc {
             int64_t grid, size;
             bool balanced;
         } segmentation_loss;
+        /* y (1) = 1 if every value of x (count) is a finite number, else 0; float32. */
+        struct {
+            int64_t count;
+        } finite;
         /* One step on y (count) with the gradient dy; the moments are updated. float32. */
         struct {
             int64_t count;
@@ -276,10 +281,18 @@ typedef struct aac_backend_devices {
     int (*enter)(int device); /* returns the one before, to be entered again afterwards */
 } aac_backend_devices;
 
+/* Times of a backend whose runs return before they are done. */
+typedef struct aac_backend_clock {
+    void *(*mark)(void); /* when all that the thread has asked for so far is done; NULL: no memory */
+    double (*seconds)(const void *from, const void *to); /* waits for both; < 0: unknown */
+    void (*release)(void *mark);
+} aac_backend_clock;
+
 struct aac_backend {
     const char *name;
     const aac_backend_memory *memory;   /* NULL: host memory */
     const aac_backend_devices *devices; /* NULL: no choice */
+    const aac_backend_clock *clock;     /* NULL: runs are done when they return */
     /* false when the processor or the installed library cannot run it. Sets no error. */
     bool (*available)(void);
     /* Optional: what it lacks when it is not available. Static. */
@@ -305,9 +318,10 @@ struct aac_backend {
                           const aac_tensor *bias_parts, int part_count, aac_dtype type,
                           int threads);
     /*
-     * Packs other values of the same shapes, strides and types into a weight that nobody runs
-     * meanwhile; what it holds after a failure is undefined. Not asked for integers. NULL: the
-     * backend always packs anew.
+     * Packs other values of the same shapes into a weight that nobody runs meanwhile; what it holds
+     * after a failure is undefined. Strides and types are the same, too, or the values are dense
+     * float32 in memory of the backend's own, for which a backend that has such memory must have
+     * this. Not asked for integers. NULL: the backend always packs anew.
      */
     aaclip_status (*repack)(aac_weight *weight, const aac_tensor *parts,
                             const aac_tensor *bias_parts, int part_count, aac_dtype type);

@@ -149,6 +149,8 @@ aac_op_cost aac_op_cost_of(const aac_op_desc *desc, const aac_op_args *args)
     case AAC_OP_SEGMENTATION_LOSS:
         return (aac_op_cost){.bytes = 16 * square(desc->segmentation_loss.grid) +
                                       square(desc->segmentation_loss.size)};
+    case AAC_OP_FINITE:
+        return rows_cost(1, desc->finite.count, 1);
     case AAC_OP_ADAM: /* y and two moments, each twice; dy */
         return rows_cost(1, desc->adam.count, 7);
     case AAC_OP_COUNT:
@@ -256,6 +258,9 @@ void aac_op_shape_text(char text[AAC_OP_SHAPE_TEXT], const aac_op_desc *desc,
     case AAC_OP_SEGMENTATION_LOSS:
         PRINT("%lld x %lld -> %lld", (long long)desc->segmentation_loss.grid,
               (long long)desc->segmentation_loss.grid, (long long)desc->segmentation_loss.size);
+        break;
+    case AAC_OP_FINITE:
+        PRINT("%lld", (long long)desc->finite.count);
         break;
     case AAC_OP_ADAM:
         PRINT("%lld", (long long)desc->adam.count);

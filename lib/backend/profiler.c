@@ -18,11 +18,22 @@ typedef struct profiler_row {
     double seconds, flop, bytes;
 } profiler_row;
 
+/* A run whose time is not known yet. */
+typedef struct pending_run {
+    size_t row;
+    const aac_backend_clock *clock;
+    void *from, *to;
+} pending_run;
+
+#define PENDING 256 /* runs, before their times are asked for */
+
 struct aaclip_profiler {
     aaclip_profiler *next; /* of the same thread, while running */
     bool running, incomplete;
     profiler_row *rows;
     size_t count, capacity;
+    pending_run pending[PENDING];
+    size_t pending_count;
 };
 
 static AAC_THREAD_LOCAL aaclip_profiler *running;
@@ -54,38 +65,74 @@ static profiler_row *add_row(aaclip_profiler *profiler, const aac_plan *plan, co
     return row->shape ? row : NULL;
 }
 
-static void count(aaclip_profiler *profiler, const aac_plan *plan, const char *shape,
-                  const aac_op_cost *cost, double seconds)
+/* The row of the plan's operations, NULL when out of memory. */
+static profiler_row *find_row(aaclip_profiler *profiler, const aac_plan *plan, const char *shape)
 {
-    size_t i = 0;
-    while (i < profiler->count && !is_row(&profiler->rows[i], plan, shape))
-        i++;
-    profiler_row *row = i < profiler->count ? &profiler->rows[i] : add_row(profiler, plan, shape);
+    for (size_t i = 0; i < profiler->count; i++)
+        if (is_row(&profiler->rows[i], plan, shape))
+            return &profiler->rows[i];
+    return add_row(profiler, plan, shape);
+}
+
+static void settle(aaclip_profiler *profiler)
+{
+    for (size_t i = 0; i < profiler->pending_count; i++) {
+        const pending_run *run = &profiler->pending[i];
+        double seconds = run->from && run->to ? run->clock->seconds(run->from, run->to) : -1;
+        if (seconds >= 0)
+            profiler->rows[run->row].seconds += seconds;
+        else
+            profiler->incomplete = true;
+        run->clock->release(run->from);
+        run->clock->release(run->to);
+    }
+    profiler->pending_count = 0;
+}
+
+static void count(aaclip_profiler *profiler, const aac_plan *plan, const aac_op_args *args,
+                  double seconds, void *from)
+{
+    const aac_backend_clock *clock = plan->backend->clock;
+    const aac_op_cost cost = aac_op_cost_of(&plan->desc, args);
+    char shape[AAC_OP_SHAPE_TEXT];
+    aac_op_shape_text(shape, &plan->desc, args);
+    profiler_row *row = find_row(profiler, plan, shape);
     if (!row) {
         profiler->incomplete = true;
+        if (clock)
+            clock->release(from);
         return;
     }
     row->calls++;
-    row->seconds += seconds;
-    row->flop += cost->flop;
-    row->bytes += cost->bytes;
+    row->flop += cost.flop;
+    row->bytes += cost.bytes;
+    if (!clock) {
+        row->seconds += seconds;
+        return;
+    }
+    profiler->pending[profiler->pending_count++] =
+        (pending_run){(size_t)(row - profiler->rows), clock, from, clock->mark()};
+    if (profiler->pending_count == PENDING)
+        settle(profiler);
+}
+
+/* Told to a profiler and those that were started before it. */
+static aaclip_status run_counted(aaclip_profiler *profiler, const aac_plan *plan,
+                                 const aac_op_args *args, void *scratch)
+{
+    if (!profiler)
+        return plan->run(plan, args, scratch);
+    const aac_backend_clock *clock = plan->backend->clock;
+    double now = aac_seconds_now();
+    void *from = clock ? clock->mark() : NULL;
+    aaclip_status status = run_counted(profiler->next, plan, args, scratch);
+    count(profiler, plan, args, aac_seconds_now() - now, from);
+    return status;
 }
 
 aaclip_status aac_profiler_run(const aac_plan *plan, const aac_op_args *args, void *scratch)
 {
-    if (!running)
-        return plan->run(plan, args, scratch);
-    double now = aac_seconds_now();
-    aaclip_status status = plan->run(plan, args, scratch);
-    if (!status && plan->backend->memory)
-        status = plan->backend->memory->wait();
-    double seconds = aac_seconds_now() - now;
-    char shape[AAC_OP_SHAPE_TEXT];
-    aac_op_shape_text(shape, &plan->desc, args);
-    const aac_op_cost cost = aac_op_cost_of(&plan->desc, args);
-    for (aaclip_profiler *profiler = running; profiler; profiler = profiler->next)
-        count(profiler, plan, shape, &cost, seconds);
-    return status;
+    return run_counted(running, plan, args, scratch);
 }
 
 aaclip_status aaclip_profiler_start(aaclip_profiler **profiler)
@@ -111,6 +158,7 @@ static bool take_out(aaclip_profiler *profiler)
         return false;
     *link = profiler->next;
     profiler->running = false;
+    settle(profiler);
     return true;
 }
 

@@ -78,7 +78,7 @@ static aaclip_status make(aaclip_adapters *adapters, bool text, const aac_tensor
     if (!status)
         status = fill_tower(tower, &adapters->config, text, tensors);
     aac_free(tensors);
-    return status ? status : aac_adapters_refresh(adapters);
+    return status ? status : aac_adapters_refresh(adapters, NULL);
 }
 
 aaclip_status aac_adapters_make(aaclip_adapters **out, const aaclip_model *model,
@@ -102,10 +102,44 @@ aaclip_status aac_adapters_make(aaclip_adapters **out, const aaclip_model *model
     return status;
 }
 
-aaclip_status aac_adapters_refresh(aaclip_adapters *adapters)
+/* Values that lie in device memory, one matrix after the other. */
+typedef struct device_values {
+    const aac_dispatch *dispatch;
+    aac_dtype type;
+    const float *next;
+} device_values;
+
+static aaclip_status take(device_values *values, aac_weight **weight, const aac_tensor *tensor)
+{
+    aac_tensor matrix = *tensor;
+    if (!tensor->data) /* there is none */
+        return AACLIP_OK;
+    matrix.data = values->next;
+    values->next += aac_tensor_elements(tensor);
+    return aac_dispatch_repack(values->dispatch, weight, &matrix, NULL, 1, values->type);
+}
+
+static aaclip_status take_tower(aac_adapter_tower *tower, device_values *values)
+{
+    aaclip_status status = AACLIP_OK;
+    for (uint32_t i = 0; !status && i < tower->layer_count; i++) {
+        status = take(values, &tower->layers[i].first, &tower->layers[i].first_tensor);
+        if (!status)
+            status = take(values, &tower->layers[i].second, &tower->layers[i].second_tensor);
+    }
+    for (uint32_t i = 0; !status && i < tower->projection_count; i++)
+        status = take(values, &tower->projections[i].weight, &tower->projections[i].tensor);
+    return status ? status : take(values, &tower->detection.weight, &tower->detection.tensor);
+}
+
+aaclip_status aac_adapters_refresh(aaclip_adapters *adapters, const float *values)
 {
     bool text = adapters->text.present;
     aac_adapter_tower *tower = text ? &adapters->text : &adapters->image;
+    device_values all = {aac_model_dispatch(adapters->model), aac_model_type(adapters->model),
+                         values};
+    if (values)
+        return take_tower(tower, &all);
     if (text)
         adapters->text_fingerprint = aac_adapter_tower_text_fingerprint(&adapters->text);
     return aac_adapter_tower_pack(tower, adapters->model);

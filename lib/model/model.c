@@ -524,6 +524,9 @@ static aac_op_desc typical(const aaclip_model *model, aac_op op)
         desc.segmentation_loss.grid = grid;
         desc.segmentation_loss.size = size;
         break;
+    case AAC_OP_FINITE:
+        desc.finite.count = width * width;
+        break;
     case AAC_OP_ADAM:
         desc.adam.count = width * width;
         break;

@@ -28,6 +28,11 @@ aaclip_status aac_optimizer_make(aac_optimizer *optimizer, aac_parameter_set *pa
         optimizer->count += aac_parameter_elements(&parameters->items[i]);
     optimizer->steps = aac_calloc(parameters->count, sizeof *optimizer->steps);
     aaclip_status status = optimizer->steps ? allocate(optimizer) : aac_error_memory();
+    const aac_op_desc finite = {.op = AAC_OP_FINITE, .finite = {(int64_t)optimizer->count}};
+    if (!status)
+        status = aac_mirror_new(dispatch, &optimizer->finite, sizeof(float));
+    if (!status)
+        status = aac_dispatch_plan(dispatch, &optimizer->check, &finite);
     if (!status)
         status = aac_optimizer_zero(optimizer);
     for (size_t i = 0; !status && i < parameters->count; i++) {
@@ -45,6 +50,8 @@ void aac_optimizer_clear(aac_optimizer *optimizer)
     for (size_t i = 0; optimizer->steps && i < optimizer->parameters->count; i++)
         aac_plan_free(&optimizer->steps[i]);
     aac_free(optimizer->steps);
+    aac_plan_free(&optimizer->check);
+    aac_mirror_free(optimizer->dispatch, &optimizer->finite);
     aac_free(optimizer->host_gradients);
     aac_device_free(optimizer->dispatch, optimizer->gradients);
     aac_device_free(optimizer->dispatch, optimizer->copies);
@@ -67,11 +74,12 @@ const float *aac_optimizer_gradients(const aac_optimizer *optimizer)
 
 aaclip_status aac_optimizer_finite(const aac_optimizer *optimizer, bool *finite)
 {
-    const float *gradients = aac_optimizer_gradients(optimizer);
-    *finite = gradients != NULL;
-    for (size_t i = 0; *finite && i < optimizer->count; i++)
-        *finite = isfinite(gradients[i]);
-    return gradients ? AACLIP_OK : AACLIP_ERROR_BACKEND;
+    const aac_op_args args = {.x = optimizer->gradients, .y = optimizer->finite.device};
+    aaclip_status status = aac_run(optimizer->check, &args, NULL);
+    if (!status)
+        status = aac_mirror_fetch(optimizer->dispatch, &optimizer->finite);
+    *finite = !status && *(const float *)optimizer->finite.host == 1;
+    return status;
 }
 
 /* Values, first and second means: the host's arrays and, where steps are taken, the copies. */
@@ -90,15 +98,15 @@ static float *step_array(const aac_optimizer *optimizer, size_t index, size_t of
     return optimizer->copies + (size_t)array * optimizer->count + offset;
 }
 
-/* Copies so many arrays from `first` on, to the device or back. */
-static aaclip_status copy_arrays(const aac_optimizer *optimizer, int first, int end, bool send)
+/* Copies all arrays, to the device or back. */
+static aaclip_status copy_arrays(const aac_optimizer *optimizer, bool send)
 {
     aaclip_status status = AACLIP_OK;
     size_t offset = 0;
     for (size_t i = 0; !status && i < optimizer->parameters->count; i++) {
         const aac_parameter *parameter = &optimizer->parameters->items[i];
         size_t elements = aac_parameter_elements(parameter);
-        for (int array = first; !status && array < end; array++) {
+        for (int array = 0; !status && array < ARRAYS; array++) {
             float *host = host_array(parameter, array);
             float *device = step_array(optimizer, i, offset, array);
             status = aac_device_copy(optimizer->dispatch, send ? device : host,
@@ -114,9 +122,14 @@ void aac_optimizer_changed(aac_optimizer *optimizer)
     optimizer->sent = false;
 }
 
-aaclip_status aac_optimizer_fetch_means(const aac_optimizer *optimizer)
+aaclip_status aac_optimizer_fetch(const aac_optimizer *optimizer)
 {
-    return optimizer->sent ? copy_arrays(optimizer, FIRST, ARRAYS, false) : AACLIP_OK;
+    return optimizer->sent ? copy_arrays(optimizer, false) : AACLIP_OK;
+}
+
+const float *aac_optimizer_values(const aac_optimizer *optimizer)
+{
+    return optimizer->sent ? optimizer->copies : NULL;
 }
 
 double aac_learning_rate(const aac_training_state *state)
@@ -133,7 +146,7 @@ aaclip_status aac_optimizer_step(aac_optimizer *optimizer, aac_training_state *s
     size_t offset = 0;
     aaclip_status status = AACLIP_OK;
     if (!optimizer->sent)
-        status = copy_arrays(optimizer, VALUES, ARRAYS, true);
+        status = copy_arrays(optimizer, true);
     if (status)
         return status;
     optimizer->sent = true;
@@ -154,7 +167,7 @@ aaclip_status aac_optimizer_step(aac_optimizer *optimizer, aac_training_state *s
         status = aac_run(optimizer->steps[i], &args, NULL);
         offset += aac_parameter_elements(parameter);
     }
-    return status ? status : copy_arrays(optimizer, VALUES, VALUES + 1, false);
+    return status;
 }
 
 void aac_initialise_parameters(aac_parameter_set *parameters, uint64_t seed)

@@ -6,9 +6,8 @@
 #include "train/adapter_files.h"
 
 /*
- * The caller's parameters are in host memory, where they are read, packed and saved. Where steps do
- * not reach that, they are taken on copies in device memory: values come back after every step,
- * means when they are asked for.
+ * The caller's parameters are in host memory. Where steps do not reach that, they are taken on
+ * copies in device memory, which come back when they are asked for.
  */
 typedef struct aac_optimizer {
     const aac_dispatch *dispatch;
@@ -19,6 +18,8 @@ typedef struct aac_optimizer {
     float *copies;         // (3, count): values and means in device memory; NULL: those of the host
     bool sent;             /* the copies are those of the parameters */
     float *host_gradients; // (count); NULL: `gradients` are
+    aac_plan *check;
+    aac_mirror finite; // (1): what `check` found
 } aac_optimizer;
 
 aaclip_status aac_optimizer_make(aac_optimizer *optimizer, aac_parameter_set *parameters,
@@ -33,8 +34,11 @@ aaclip_status aac_optimizer_finite(const aac_optimizer *optimizer, bool *finite)
 
 /* Tells that the host has changed the parameters. */
 void aac_optimizer_changed(aac_optimizer *optimizer);
-/* Brings the means of the last step to the parameters. */
-aaclip_status aac_optimizer_fetch_means(const aac_optimizer *optimizer);
+/* Brings values and means of the last step to the parameters. */
+aaclip_status aac_optimizer_fetch(const aac_optimizer *optimizer);
+/* The values of all parameters, one after the other, in device memory; NULL: those of the host
+ * are what counts. */
+const float *aac_optimizer_values(const aac_optimizer *optimizer);
 
 /* The learning rate of the step after `state->step` steps: MultiStepLR. */
 double aac_learning_rate(const aac_training_state *state);

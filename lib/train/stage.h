@@ -54,8 +54,9 @@ struct aac_stage {
     aaclip_status (*image)(aac_stage *stage, const aac_step *step, const aac_sample *sample);
     /* After them. */
     aaclip_status (*end)(aac_stage *stage, const aac_step *step);
-    /* After the parameters' values have changed. */
-    aaclip_status (*refresh)(aac_stage *stage);
+    /* After the parameters' values have changed: to `values`, of all one after the other in device
+     * memory, or to what the parameters hold (NULL). */
+    aaclip_status (*refresh)(aac_stage *stage, const float *values);
     /* Finds early what would fail at a class of this data set. */
     aaclip_status (*check)(aac_stage *stage, const aaclip_dataset *dataset);
     void (*free)(aac_stage *stage);

@@ -114,9 +114,9 @@ static aaclip_status end(aac_stage *base, const aac_step *step)
     return AACLIP_OK;
 }
 
-static aaclip_status refresh(aac_stage *base)
+static aaclip_status refresh(aac_stage *base, const float *values)
 {
-    return aac_adapters_refresh(((image_stage *)base)->adapters);
+    return aac_adapters_refresh(((image_stage *)base)->adapters, values);
 }
 
 static aaclip_status check(aac_stage *base, const aaclip_dataset *dataset)

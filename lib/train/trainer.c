@@ -262,12 +262,17 @@ static aaclip_status check_finite(const aaclip_trainer *trainer, const aaclip_lo
                      losses->dice_normal, losses->dice_abnormal);
 }
 
+static aaclip_status refresh(const aaclip_trainer *trainer)
+{
+    return trainer->stage->refresh(trainer->stage, aac_optimizer_values(&trainer->optimizer));
+}
+
 static aaclip_status update(aaclip_trainer *trainer)
 {
     trainer->stale = true;
     aaclip_status status = aac_optimizer_step(&trainer->optimizer, &trainer->state);
     if (!status)
-        status = trainer->stage->refresh(trainer->stage);
+        status = refresh(trainer);
     trainer->stale = status != AACLIP_OK;
     return status;
 }
@@ -319,7 +324,7 @@ static aaclip_status run_step(aaclip_trainer *trainer, aaclip_losses *losses)
     double started = aac_seconds_now();
     aaclip_status status = AACLIP_OK;
     if (trainer->stale)
-        status = trainer->stage->refresh(trainer->stage);
+        status = refresh(trainer);
     if (!status && !trainer->loader)
         status = resume_epoch(trainer);
     if (status)
@@ -444,7 +449,7 @@ aaclip_status aaclip_trainer_evaluate(aaclip_trainer *trainer, const aaclip_data
     if (!status)
         status = trainer->stage->check(trainer->stage, dataset);
     if (!status && trainer->stale)
-        status = trainer->stage->refresh(trainer->stage);
+        status = refresh(trainer);
     if (status)
         return status;
     size_t count = aaclip_dataset_count(dataset);
@@ -478,8 +483,10 @@ aaclip_status aaclip_trainer_adapters(const aaclip_trainer *trainer, aaclip_adap
         *adapters = NULL;
     if (!trainer || !adapters)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_trainer_adapters: NULL argument");
-    aaclip_status status =
-        aac_stage_adapters(adapters, trainer->model, &trainer->config, &trainer->parameters, true);
+    aaclip_status status = aac_optimizer_fetch(&trainer->optimizer);
+    if (!status)
+        status = aac_stage_adapters(adapters, trainer->model, &trainer->config,
+                                    &trainer->parameters, true);
     if (!status && trainer->cache)
         aac_adapters_set_text_fingerprint(*adapters, trainer->state.text_adapter_fingerprint);
     return status;

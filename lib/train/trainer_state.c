@@ -38,7 +38,7 @@ aaclip_status aaclip_trainer_save(const aaclip_trainer *trainer, const char *pat
     aac_training_state state = trainer->state;
     aaclip_status status = current_fingerprint(trainer, &state.text_adapter_fingerprint);
     if (!status)
-        status = aac_optimizer_fetch_means(&trainer->optimizer);
+        status = aac_optimizer_fetch(&trainer->optimizer);
     if (status)
         return status;
     state.options = aac_trainer_settings(trainer);

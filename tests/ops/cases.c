@@ -118,6 +118,10 @@ static void visit_gradients(void (*visit)(const aac_op_desc *, void *), void *us
     for (size_t i = 0; i < COUNT(counts); i++) {
         const aac_op_desc desc = {.op = AAC_OP_ADAM, .adam = {counts[i]}};
         visit(&desc, user);
+        for (int more = 0; more < 3; more++) { /* see put_infinite */
+            const aac_op_desc finite = {.op = AAC_OP_FINITE, .finite = {counts[i] + more}};
+            visit(&finite, user);
+        }
     }
 }
 

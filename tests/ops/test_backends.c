@@ -205,6 +205,8 @@ static extent measure(operands *op)
         int64_t cells = 2 * d->segmentation_loss.grid * d->segmentation_loss.grid;
         return (extent){cells, cells, AAC_F32, AAC_F32, 0, 3};
     }
+    case AAC_OP_FINITE:
+        return (extent){d->finite.count, 1, AAC_F32, AAC_F32, 0, 0};
     case AAC_OP_ADAM:
         return (extent){0, d->adam.count, AAC_F32, AAC_F32, d->adam.count, 2 * d->adam.count};
     case AAC_OP_COUNT:
@@ -332,6 +334,17 @@ static void put_on_grid(operands *op)
     }
 }
 
+/* Of every three counts one gets no such value, one NaN as the last, one infinity as the first. */
+static void put_infinite(operands *op)
+{
+    float *x = op->x;
+    int64_t count = op->desc.finite.count;
+    if (count % 3 == 1)
+        x[count - 1] = NAN;
+    else if (count % 3 == 2)
+        x[0] = -INFINITY;
+}
+
 static void make_operands(operands *op, const aac_op_desc *desc)
 {
     *op = (operands){.desc = *desc};
@@ -369,6 +382,8 @@ static void make_operands(operands *op, const aac_op_desc *desc)
             random_floats(desc->linear.turned ? desc->linear.inputs : desc->linear.outputs);
         if (desc->linear.quantized)
             put_on_grid(op);
+    } else if (desc->op == AAC_OP_FINITE) {
+        put_infinite(op);
     }
 }
 

@@ -10,7 +10,8 @@
  * they were made, and the test ends when they are used with the other.
  *
  * A weight is a copy of the tensors that it was packed from, as on a device: it does not change
- * with them. It has no bytes that could be kept in a file, and is always packed anew.
+ * with them. It has no bytes that could be kept in a file. Memory of the device is packed into a
+ * weight that is there already.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -279,11 +280,8 @@ static void weight_free(aac_weight *base)
 static aaclip_status stack(aac_tensor *whole, float **copy, const aac_tensor *parts, int part_count)
 {
     int64_t rows = 0, columns = parts[0].rank == 2 ? parts[0].shape[1] : 1;
-    for (int i = 0; i < part_count; i++) {
-        if (find(parts[i].data))
-            give_up("was given device memory", "pack");
+    for (int i = 0; i < part_count; i++)
         rows += parts[i].shape[0];
-    }
     *copy = aac_alloc_array((size_t)(rows * columns), sizeof **copy);
     if (!*copy)
         return aac_error_memory();
@@ -293,20 +291,23 @@ static aaclip_status stack(aac_tensor *whole, float **copy, const aac_tensor *pa
                           .shape = {rows, columns},
                           .stride = {columns, 1},
                           .data = *copy};
-    for (int64_t i = 0, at = 0; i < part_count; at += parts[i++].shape[0])
-        aac_tensor_to_f32(&parts[i], *copy + at * columns);
+    for (int64_t i = 0, at = 0; i < part_count; at += parts[i++].shape[0]) {
+        aac_tensor part = parts[i];
+        const void *contents =
+            contents_of(part.data, (size_t)aac_tensor_elements(&part) * sizeof(float), "pack");
+        if (contents && (part.dtype != AAC_F32 || !aac_tensor_is_contiguous(&part)))
+            give_up("was given device memory that is not dense float32", "pack");
+        if (contents)
+            part.data = contents;
+        aac_tensor_to_f32(&part, *copy + at * columns);
+    }
     return AACLIP_OK;
 }
 
-static aaclip_status pack(aac_weight **out, const aac_tensor *parts, const aac_tensor *bias_parts,
-                          int part_count, aac_dtype type, int threads)
+static aaclip_status fill(guarded_weight *weight, const aac_tensor *parts,
+                          const aac_tensor *bias_parts, int part_count, aac_dtype type, int threads)
 {
     aac_tensor matrix, bias;
-    *out = NULL;
-    guarded_weight *weight = aac_calloc(1, sizeof *weight);
-    if (!weight)
-        return aac_error_memory();
-    weight->device = current;
     const aac_tensor *given = bias_parts ? &bias : NULL;
     aaclip_status status = stack(&matrix, &weight->matrix, parts, part_count);
     if (!status && given)
@@ -315,15 +316,44 @@ static aaclip_status pack(aac_weight **out, const aac_tensor *parts, const aac_t
         status = aac_backend_reference.pack(&weight->inner, &matrix, given, 1, type, threads);
     else if (!status)
         status = aac_dispatch_pack(&inner, &weight->inner, &matrix, given, 1, type);
-    if (status) {
-        weight_free(&weight->base);
+    if (status)
         return status;
-    }
     weight->base = *weight->inner;
     weight->base.backend = &guarded;
     weight->base.in_place = false;
-    *out = &weight->base;
-    return AACLIP_OK;
+    return status;
+}
+
+static aaclip_status pack(aac_weight **out, const aac_tensor *parts, const aac_tensor *bias_parts,
+                          int part_count, aac_dtype type, int threads)
+{
+    *out = NULL;
+    guarded_weight *weight = aac_calloc(1, sizeof *weight);
+    if (!weight)
+        return aac_error_memory();
+    weight->device = current;
+    for (int i = 0; i < part_count; i++)
+        if (find(parts[i].data))
+            give_up("was given device memory", "pack");
+    aaclip_status status = fill(weight, parts, bias_parts, part_count, type, threads);
+    if (status)
+        weight_free(&weight->base);
+    else
+        *out = &weight->base;
+    return status;
+}
+
+static aaclip_status repack(aac_weight *base, const aac_tensor *parts, const aac_tensor *bias_parts,
+                            int part_count, aac_dtype type)
+{
+    guarded_weight *weight = (guarded_weight *)base;
+    if (weight->device != current)
+        give_up("was given a weight of another device", "repack");
+    aac_weight_free(&weight->inner);
+    aac_free(weight->matrix);
+    aac_free(weight->bias);
+    weight->matrix = weight->bias = NULL;
+    return fill(weight, parts, bias_parts, part_count, type, 1);
 }
 
 static const aac_backend guarded = {
@@ -335,6 +365,7 @@ static const aac_backend guarded = {
     .plan = plan,
     .plan_free = plan_free,
     .pack = pack,
+    .repack = repack,
     .weight_free = weight_free,
 };
 

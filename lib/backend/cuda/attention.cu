@@ -114,11 +114,10 @@ static __global__ void attend(const T *x, T *y, row_groups groups, head_shape sh
             store(y + part * WARP + lane, sums[part] / total);
 }
 
-/* What flash_attention.cu and flash_attention_backward.cu do. */
+/* What flash_*.cu do. */
 static bool is_flash(const aac_op_desc *desc)
 {
-    return desc->attention.type == AAC_BF16 && desc->attention.head_size == 64 &&
-           desc->attention.kind != AAC_ATTENTION_TREE;
+    return desc->attention.head_size == 64 && desc->attention.kind != AAC_ATTENTION_TREE;
 }
 
 static bool is_tree(const aac_op_desc *desc)
@@ -155,7 +154,8 @@ extern "C" int aac_cuda_attention(const aac_op_desc *desc, const aac_op_args *ar
 {
     (void)scratch;
     if (is_flash(desc))
-        return aac_cuda_flash_attention(desc, args);
+        return desc->attention.type == AAC_BF16 ? aac_cuda_flash_attention(desc, args)
+                                                : aac_cuda_flash_attention_f32(desc, args);
     if (desc->attention.type == AAC_BF16)
         attend<<<grid_of(desc, args), WARPS * WARP, 0, STREAM>>>(
             (const bf16 *)args->x, (bf16 *)args->y, groups_of(desc, args), shape_of(desc));
@@ -309,7 +309,7 @@ extern "C" int aac_cuda_attention_backward(const aac_op_desc *desc, const aac_op
     int error = cudaMallocAsync((void **)&states, count * sizeof *states, STREAM);
     if (error)
         return error;
-    if (is_flash(desc))
+    if (is_flash(desc) && desc->attention.type == AAC_BF16)
         error = aac_cuda_flash_attention_backward(desc, args, states);
     else if (desc->attention.type == AAC_BF16)
         error = run_backward<bf16>(desc, args, states);

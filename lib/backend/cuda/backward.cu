@@ -209,6 +209,33 @@ extern "C" int aac_cuda_similarity_backward(const aac_op_desc *desc, const aac_o
     return cudaGetLastError();
 }
 
+static __global__ void set_one(float *y)
+{
+    *y = 1;
+}
+
+/* Whoever finds another clears what was set. */
+static __global__ void finite(const float *x, float *y, int64_t count)
+{
+    bool all = true;
+    int64_t step = (int64_t)gridDim.x * blockDim.x;
+    for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += step)
+        all = all && isfinite(x[i]);
+    if (!all)
+        *y = 0;
+}
+
+extern "C" int aac_cuda_finite(const aac_op_desc *desc, const aac_op_args *args, void *scratch)
+{
+    (void)scratch;
+    const unsigned most = 1024;
+    unsigned blocks = blocks_for(desc->finite.count, ROW_THREADS);
+    set_one<<<1, 1, 0, STREAM>>>((float *)args->y);
+    finite<<<blocks < most ? blocks : most, ROW_THREADS, 0, STREAM>>>(
+        (const float *)args->x, (float *)args->y, desc->finite.count);
+    return cudaGetLastError();
+}
+
 /* Double: small beside the products, and steps stay those of the other backends. */
 static __global__ void adam(float *y, const float *dy, float *first, float *second, int64_t count,
                             double beta1, double beta2, double rate, double second_root,

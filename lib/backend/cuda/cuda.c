@@ -99,6 +99,36 @@ static int enter_device(int device)
 
 static const aac_backend_devices devices = {count_devices, enter_device};
 
+static void *mark(void)
+{
+    cudaEvent_t event = NULL;
+    if (!cudaEventCreate(&event) && !cudaEventRecord(event, cudaStreamPerThread))
+        return event;
+    cudaGetLastError();
+    if (event)
+        cudaEventDestroy(event);
+    return NULL;
+}
+
+static double seconds_between(const void *from, const void *to)
+{
+    float milliseconds = -1;
+    if (cudaEventSynchronize((cudaEvent_t)to) ||
+        cudaEventElapsedTime(&milliseconds, (cudaEvent_t)from, (cudaEvent_t)to)) {
+        cudaGetLastError();
+        return -1;
+    }
+    return 1e-3 * (double)milliseconds;
+}
+
+static void release_mark(void *event)
+{
+    if (event)
+        cudaEventDestroy((cudaEvent_t)event);
+}
+
+static const aac_backend_clock device_clock = {mark, seconds_between, release_mark};
+
 static bool available(void)
 {
     return count_devices() > 0 && aac_cuda_blaslt_available();
@@ -155,6 +185,7 @@ static const struct {
     [AAC_OP_GATHER_BACKWARD] = {"gather, back", aac_cuda_gather_backward},
     [AAC_OP_SIMILARITY_BACKWARD] = {"similarity, back", aac_cuda_similarity_backward},
     [AAC_OP_SEGMENTATION_LOSS] = {"segmentation loss", aac_cuda_segmentation_loss},
+    [AAC_OP_FINITE] = {"finite", aac_cuda_finite},
     [AAC_OP_ADAM] = {"Adam", aac_cuda_adam},
 };
 
@@ -205,12 +236,14 @@ static void plan_free(aac_plan *made)
 const aac_backend aac_backend_cuda = {
     .name = "cuda",
     .devices = &devices,
+    .clock = &device_clock,
     .available = available,
     .missing = missing,
     .supports = supports,
     .plan = plan,
     .plan_free = plan_free,
     .pack = aac_cuda_pack,
+    .repack = aac_cuda_repack,
     .weight_free = aac_cuda_weight_free,
     .memory = &memory_calls,
 };

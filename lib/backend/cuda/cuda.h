@@ -37,6 +37,7 @@ int aac_cuda_activate_backward(const aac_op_desc *desc, const aac_op_args *args,
 int aac_cuda_similarity_backward(const aac_op_desc *desc, const aac_op_args *args, void *scratch);
 int aac_cuda_attention_backward(const aac_op_desc *desc, const aac_op_args *args, void *scratch);
 int aac_cuda_segmentation_loss(const aac_op_desc *desc, const aac_op_args *args, void *scratch);
+int aac_cuda_finite(const aac_op_desc *desc, const aac_op_args *args, void *scratch);
 int aac_cuda_adam(const aac_op_desc *desc, const aac_op_args *args, void *scratch);
 
 /* Bytes of scratch that these need; the others need none. */
@@ -44,6 +45,8 @@ size_t aac_cuda_segmentation_scratch(const aac_op_desc *desc);
 
 /* y = activation(sums + bias), the sums (rows, outputs) float32; bias may be NULL. */
 int aac_cuda_epilogue(const aac_op_desc *desc, const float *sums, const float *bias, void *y);
+/* values (count) float32 to y in `type` */
+int aac_cuda_narrow(const float *values, void *y, int64_t count, aac_dtype type);
 /* y = activation(y) of a linear operation */
 int aac_cuda_activate_outputs(const aac_op_desc *desc, void *y);
 
@@ -79,6 +82,8 @@ void aac_cuda_free_linear(aac_plan *plan);
 aaclip_status aac_cuda_pack(aac_weight **weight, const aac_tensor *parts,
                             const aac_tensor *bias_parts, int part_count, aac_dtype type,
                             int threads);
+aaclip_status aac_cuda_repack(aac_weight *weight, const aac_tensor *parts,
+                              const aac_tensor *bias_parts, int part_count, aac_dtype type);
 void aac_cuda_weight_free(aac_weight *weight);
 
 /* cuda.c */

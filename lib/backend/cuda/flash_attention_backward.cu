@@ -14,6 +14,7 @@ static __device__ __forceinline__ void find_along(float along[2], const bf16 *dy
                                                   int64_t stride, int first, int end)
 {
     int lane = threadIdx.x % WARP;
+#pragma unroll
     for (int row = 0; row < 16; row++) {
         float sum = 0;
         if (first + row < end) {

@@ -36,8 +36,10 @@ static __device__ __forceinline__ row_state *states_of(row_state *states, int lo
     return states + ((int64_t)blockIdx.z * gridDim.y + blockIdx.y) * longest;
 }
 
-/* flash_attention.cu, flash_attention_backward.cu: bfloat16, heads of 64, sequences. */
+/* Heads of 64, sequences: bfloat16 in flash_attention.cu and flash_attention_backward.cu, float32 in
+ * flash_attention_f32.cu. */
 int aac_cuda_flash_attention(const aac_op_desc *desc, const aac_op_args *args);
+int aac_cuda_flash_attention_f32(const aac_op_desc *desc, const aac_op_args *args);
 int aac_cuda_flash_attention_backward(const aac_op_desc *desc, const aac_op_args *args,
                                       row_state *states);
 

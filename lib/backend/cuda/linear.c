@@ -94,6 +94,56 @@ aaclip_status aac_cuda_pack(aac_weight **out, const aac_tensor *parts, const aac
     return status;
 }
 
+/* Float32 at `values`, in memory of the host or a device, to device memory `to` of `type`. */
+static aaclip_status write_values(void *to, const float *values, size_t count, aac_dtype type)
+{
+    struct cudaPointerAttributes where;
+    int error = (int)cudaPointerGetAttributes(&where, values);
+    if (error)
+        return aac_cuda_error("pack", error);
+    if (where.type == cudaMemoryTypeDevice)
+        return aac_cuda_error("pack", aac_cuda_narrow(values, to, (int64_t)count, type));
+    void *sent = NULL;
+    aaclip_status status = upload(&sent, values, count, AAC_F32);
+    if (!status)
+        status = aac_cuda_error("pack", aac_cuda_narrow(sent, to, (int64_t)count, type));
+    cudaFree(sent); /* waits */
+    return status;
+}
+
+/* All parts into `to`, which has room for them. */
+static aaclip_status write_parts(void *to, const aac_tensor *parts, int part_count, aac_dtype type)
+{
+    aaclip_status status = AACLIP_OK;
+    for (int i = 0; !status && i < part_count; i++) {
+        size_t count = (size_t)aac_tensor_elements(&parts[i]);
+        if (parts[i].dtype == AAC_F32 && aac_tensor_is_contiguous(&parts[i])) {
+            status = write_values(to, parts[i].data, count, type);
+        } else {
+            float *values = aac_alloc_array(count, sizeof *values);
+            if (!values)
+                return aac_error_memory();
+            aac_tensor_to_f32(&parts[i], values);
+            status = write_values(to, values, count, type);
+            aac_free(values);
+        }
+        to = (char *)to + count * aac_dtype_size(type);
+    }
+    return status;
+}
+
+aaclip_status aac_cuda_repack(aac_weight *base, const aac_tensor *parts,
+                              const aac_tensor *bias_parts, int part_count, aac_dtype type)
+{
+    cuda_weight *weight = (cuda_weight *)base;
+    aaclip_status status = write_parts(weight->matrix, parts, part_count, type);
+    if (!status && bias_parts)
+        status = write_parts(weight->bias, bias_parts, part_count, AAC_F32);
+    if (!status && weight->narrow_bias)
+        status = write_parts(weight->narrow_bias, bias_parts, part_count, AAC_BF16);
+    return status;
+}
+
 #define LINE 256 /* where cuBLASLt wants its workspace to begin */
 
 static void *align(void *scratch)

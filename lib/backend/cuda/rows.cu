@@ -191,6 +191,16 @@ extern "C" int aac_cuda_convert(const aac_op_desc *desc, const aac_op_args *args
     return cudaGetLastError();
 }
 
+extern "C" int aac_cuda_narrow(const float *values, void *y, int64_t count, aac_dtype type)
+{
+    unsigned blocks = blocks_for(count, ROW_THREADS);
+    if (type == AAC_BF16)
+        convert<<<blocks, ROW_THREADS, 0, STREAM>>>(values, (bf16 *)y, count);
+    else
+        convert<<<blocks, ROW_THREADS, 0, STREAM>>>(values, (float *)y, count);
+    return cudaGetLastError();
+}
+
 #define EACH 8 /* values of a thread; of bfloat16 in 16 bytes */
 
 static __device__ __forceinline__ void load_each(float values[EACH], const float *x)

@@ -211,3 +211,14 @@ aaclip_status aac_reference_adam(const aac_plan *plan, const aac_op_args *args, 
     }
     return AACLIP_OK;
 }
+
+aaclip_status aac_reference_finite(const aac_plan *plan, const aac_op_args *args, void *scratch)
+{
+    (void)scratch;
+    const float *x = args->x;
+    bool finite = true;
+    for (int64_t i = 0; finite && i < plan->desc.finite.count; i++)
+        finite = isfinite(x[i]);
+    *(float *)args->y = finite ? 1.0f : 0.0f;
+    return AACLIP_OK;
+}

@@ -40,6 +40,7 @@ aaclip_status aac_reference_similarity_backward(const aac_plan *plan, const aac_
 aaclip_status aac_reference_segmentation_loss(const aac_plan *plan, const aac_op_args *args,
                                               void *scratch);
 aaclip_status aac_reference_adam(const aac_plan *plan, const aac_op_args *args, void *scratch);
+aaclip_status aac_reference_finite(const aac_plan *plan, const aac_op_args *args, void *scratch);
 
 aaclip_status aac_reference_pack(aac_weight **weight, const aac_tensor *parts,
                                  const aac_tensor *bias_parts, int part_count, aac_dtype type,

@@ -78,6 +78,8 @@ static void other_seed_gives_other_bits(void **state)
 static double apart(const aaclip_trainer *a, const aaclip_trainer *b)
 {
     double worst = 0, largest = 0;
+    must(aac_optimizer_fetch(&a->optimizer));
+    must(aac_optimizer_fetch(&b->optimizer));
     for (size_t i = 0; i < a->parameters.count; i++)
         for (size_t j = 0; j < aac_parameter_elements(&a->parameters.items[i]); j++) {
             double x = (double)a->parameters.items[i].value[j];
@@ -182,6 +184,7 @@ static double total_moved(aaclip_trainer *trainer, aac_parameter *item, const fl
     memcpy(before, item->value, count * sizeof *before);
     for (size_t i = 0; i < count; i++)
         item->value[i] += (float)(step * (double)gradient[i] / norm);
+    aac_optimizer_changed(&trainer->optimizer);
     trainer->stale = true;
     double total = total_on(trainer, trainer->dataset);
     memcpy(item->value, before, count * sizeof *before);
@@ -194,6 +197,7 @@ static double total_moved(aaclip_trainer *trainer, aac_parameter *item, const fl
 static void check_slopes(aaclip_trainer *trainer)
 {
     const float *gradient = aac_optimizer_gradients(&trainer->optimizer);
+    must(aac_optimizer_fetch(&trainer->optimizer));
     for (size_t i = 0; i < trainer->parameters.count; i++) {
         aac_parameter *item = &trainer->parameters.items[i];
         double squares = 0;

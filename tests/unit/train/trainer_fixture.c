@@ -157,7 +157,7 @@ float *copy_of_state(const aaclip_trainer *trainer)
     const aac_parameter_set *set = &trainer->parameters;
     float *copy = aac_alloc_array(trainer->optimizer.count, 3 * sizeof *copy), *next = copy;
     assert_non_null(copy);
-    must(aac_optimizer_fetch_means(&trainer->optimizer));
+    must(aac_optimizer_fetch(&trainer->optimizer));
     for (size_t i = 0; i < set->count; i++) {
         const aac_parameter *item = &set->items[i];
         const float *const arrays[] = {item->value, item->exp_avg, item->exp_avg_sq};

@@ -1,0 +1,147 @@
+/*
+ * Attention of float32 heads of 64 in float32 arithmetic. A block has 64 queries and goes over the
+ * keys 64 at a time, as flash_attention.cu does; each of its threads has 4 queries, and 4 keys of
+ * the scores, then 4 values of the results.
+ */
+#include "backend/cuda/heads.cuh"
+
+#define HEAD   64
+#define TILE   64 /* queries, and keys */
+#define SIDE   16 /* threads along each */
+#define EACH   (TILE / SIDE)
+#define SHARED (3 * TILE * HEAD * sizeof(float))
+
+/* (HEAD, TILE): rows first .. of x, turned; those from `end` on become zeros. */
+static __device__ void fetch_turned(float *tile, const float *x, int64_t stride, int first, int end)
+{
+    for (int i = threadIdx.x; i < TILE * HEAD / 4; i += SIDE * SIDE) {
+        int row = i % TILE, part = i / TILE * 4;
+        float4 values = make_float4(0, 0, 0, 0);
+        if (first + row < end)
+            values = *(const float4 *)(x + (int64_t)(first + row) * stride + part);
+        tile[part * TILE + row] = values.x;
+        tile[(part + 1) * TILE + row] = values.y;
+        tile[(part + 2) * TILE + row] = values.z;
+        tile[(part + 3) * TILE + row] = values.w;
+    }
+}
+
+/* (TILE, HEAD) */
+static __device__ void fetch_rows(float *tile, const float *x, int64_t stride, int first, int end)
+{
+    for (int i = threadIdx.x; i < TILE * HEAD / 4; i += SIDE * SIDE) {
+        int row = i / (HEAD / 4), part = i % (HEAD / 4) * 4;
+        float4 values = make_float4(0, 0, 0, 0);
+        if (first + row < end)
+            values = *(const float4 *)(x + (int64_t)(first + row) * stride + part);
+        *(float4 *)(tile + row * HEAD + part) = values;
+    }
+}
+
+/* sums[i][j] += a[k][own i] * b[k][own j] over all k */
+static __device__ __forceinline__ void add_products(float sums[EACH][EACH], const float *a,
+                                                    const float *b)
+{
+#pragma unroll 8
+    for (int k = 0; k < TILE; k++) {
+        const float4 left = *(const float4 *)(a + k * TILE);
+        const float4 right = *(const float4 *)(b + k * TILE);
+        const float l[EACH] = {left.x, left.y, left.z, left.w};
+        const float r[EACH] = {right.x, right.y, right.z, right.w};
+#pragma unroll
+        for (int i = 0; i < EACH; i++)
+#pragma unroll
+            for (int j = 0; j < EACH; j++)
+                sums[i][j] += l[i] * r[j];
+    }
+}
+
+/* Over the SIDE threads that share queries. */
+static __device__ __forceinline__ float side_max(float value)
+{
+    for (int apart = SIDE / 2; apart; apart /= 2)
+        value = fmaxf(value, __shfl_xor_sync(ALL_LANES, value, apart));
+    return value;
+}
+
+static __device__ __forceinline__ float side_sum(float value)
+{
+    for (int apart = SIDE / 2; apart; apart /= 2)
+        value += __shfl_xor_sync(ALL_LANES, value, apart);
+    return value;
+}
+
+static __global__ void __launch_bounds__(SIDE *SIDE)
+    attend(const float *x, float *y, const int32_t *offsets, head_shape shape)
+{
+    extern __shared__ float4 shared[];
+    float *queries = (float *)shared;      // (HEAD, TILE)
+    float *keys = queries + TILE * HEAD;   // (HEAD, TILE), then the weights (keys, queries)
+    float *values = keys + TILE * HEAD;    // (TILE, HEAD)
+    int first = offsets[blockIdx.z], end = offsets[blockIdx.z + 1];
+    int begin = first + blockIdx.x * TILE;
+    if (begin >= end)
+        return;
+    int query = threadIdx.x / SIDE * EACH, key = threadIdx.x % SIDE * EACH;
+    int keys_end = shape.causal ? min(end, begin + TILE) : end;
+    float scale = shape.scale * LOG2_E, sums[EACH][EACH] = {}, largest[EACH], total[EACH];
+    x += blockIdx.y * HEAD;
+    for (int i = 0; i < EACH; i++)
+        largest[i] = -INFINITY, total[i] = 0;
+    fetch_turned(queries, x, shape.stride, begin, end);
+    for (int tile = first; tile < keys_end; tile += TILE) {
+        float scores[EACH][EACH] = {};
+        __syncthreads(); /* the tiles are free */
+        fetch_turned(keys, x + shape.k, shape.stride, tile, end);
+        fetch_rows(values, x + shape.v, shape.stride, tile, end);
+        __syncthreads();
+        add_products(scores, queries + query, keys + key);
+#pragma unroll
+        for (int i = 0; i < EACH; i++) {
+            float highest = largest[i], sum = 0;
+#pragma unroll
+            for (int j = 0; j < EACH; j++) {
+                int at = tile + key + j;
+                if (at >= end || (shape.causal && at > begin + query + i))
+                    scores[i][j] = -INFINITY;
+                scores[i][j] *= scale;
+                highest = fmaxf(highest, scores[i][j]);
+            }
+            highest = side_max(highest);
+            float kept = exp2f(largest[i] - highest);
+            largest[i] = highest;
+#pragma unroll
+            for (int j = 0; j < EACH; j++) {
+                scores[i][j] = exp2f(scores[i][j] - highest);
+                sum += scores[i][j];
+                sums[i][j] *= kept;
+            }
+            total[i] = total[i] * kept + sum;
+        }
+        __syncthreads(); /* all have read the keys */
+#pragma unroll
+        for (int j = 0; j < EACH; j++)
+            *(float4 *)(keys + (key + j) * TILE + query) =
+                make_float4(scores[0][j], scores[1][j], scores[2][j], scores[3][j]);
+        __syncthreads();
+        add_products(sums, keys + query, values + key);
+    }
+    y += (int64_t)blockIdx.y * HEAD + key;
+#pragma unroll
+    for (int i = 0; i < EACH; i++) {
+        float share = 1 / side_sum(total[i]);
+        if (begin + query + i < end)
+            *(float4 *)(y + (int64_t)(begin + query + i) * shape.heads * HEAD) =
+                make_float4(sums[i][0] * share, sums[i][1] * share, sums[i][2] * share,
+                            sums[i][3] * share);
+    }
+}
+
+int aac_cuda_flash_attention_f32(const aac_op_desc *desc, const aac_op_args *args)
+{
+    dim3 grid(blocks_for(desc->attention.longest, TILE), (unsigned)desc->attention.heads,
+              (unsigned)args->sequences);
+    attend<<<grid, SIDE * SIDE, SHARED, STREAM>>>((const float *)args->x, (float *)args->y,
+                                                  args->offsets, shape_of(desc));
+    return cudaGetLastError();
+}
