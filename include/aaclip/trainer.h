@@ -115,7 +115,8 @@ typedef struct aaclip_trainer_options {
     bool no_augmentation;    /**< resize only */
     bool no_shuffle;         /**< the data set's order */
     bool recompute;          /**< stage 2: less memory, a third more time */
-    uint32_t loader_threads; /**< that decode and augment in the background; 0: one or two */
+    uint32_t loader_threads; /**< that decode and augment in the background; 0: one or two,
+                                  with backend cuda up to eight */
 
     const char *log;                   /**< appended: one JSON object a line and step; NULL: none */
     aaclip_training_callback callback; /**< may be NULL */

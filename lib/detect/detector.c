@@ -66,7 +66,7 @@ static aaclip_status detect_tiles(const aaclip_detector *detector, const aaclip_
         aac_tile_weights(rows, row, memory->row_weights);
         for (uint32_t column = 0; !status && column < columns->count; column++) {
             const aaclip_image_view view = aac_tile_view(image, columns, rows, column, row);
-            status = aac_detector_run(detector, &view, memory, &tile, &tile_score);
+            status = aac_detector_run(detector, &detector->one, &view, memory, &tile, &tile_score);
             if (status)
                 break;
             aac_tile_weights(columns, column, memory->column_weights);
@@ -78,25 +78,43 @@ static aaclip_status detect_tiles(const aaclip_detector *detector, const aaclip_
     return status;
 }
 
-static aaclip_status detect_one(const aaclip_detector *detector, const aaclip_image_view *image,
-                                const char *class_name, const aac_kept_result *kept,
-                                aaclip_result *result, aaclip_region **regions)
+/* As many images as the engine takes; more than one have no tiles. */
+static aaclip_status detect_some(const aaclip_detector *detector, const aac_detector_engine *engine,
+                                 const aaclip_image_view *images, const char *const *class_names,
+                                 const tile_layout *tiles, const aac_kept_result *kept,
+                                 aaclip_result *results, aaclip_region **regions)
 {
-    aac_workspace workspace = {.base = detector->memory}, host = {.base = detector->host};
-    const aac_detector_memory memory = aac_detector_lay_out(detector, &workspace, &host);
-    const tile_layout tiles = lay_out_tiles(detector, image);
-    aaclip_status status = aaclip_text_cache_get(detector->cache, class_name, memory.pair,
-                                                 memory.pair + detector->embedding);
+    const aac_detector_memory memory = aac_detector_memory_of(detector, engine);
+    float scores[AAC_DETECTOR_BATCH], *pair = memory.pair;
+    aaclip_status status = AACLIP_OK;
+    for (int64_t i = 0; !status && i < engine->images; i++, pair += 2 * detector->embedding)
+        status = aaclip_text_cache_get(detector->cache, class_names[i], pair,
+                                       pair + detector->embedding);
     if (status)
         return status;
-    if (tiles.columns.count == 1 && tiles.rows.count == 1)
-        status = aac_detector_run(detector, image, &memory, kept, &result->score);
+    if (tiles->columns.count == 1 && tiles->rows.count == 1)
+        status = aac_detector_run(detector, engine, images, &memory, kept, scores);
     else
-        status = detect_tiles(detector, image, &tiles, &memory, kept, &result->score);
-    if (status)
-        return status;
-    fill_result(detector, kept, &tiles, result);
-    return aac_decider_run(&detector->decider, image->width, image->height, result, regions);
+        status = detect_tiles(detector, images, tiles, &memory, kept, scores);
+    for (int64_t i = 0; !status && i < engine->images; i++) {
+        results[i].score = scores[i];
+        fill_result(detector, &kept[i], &tiles[i], &results[i]);
+        status = aac_decider_run(&detector->decider, images[i].width, images[i].height, &results[i],
+                                 &regions[i]);
+    }
+    return status;
+}
+
+/* Who runs the next of `left` images. Without memory for many at once they go one by one. */
+static const aac_detector_engine *choose_engine(aaclip_detector *detector, size_t left)
+{
+    bool apart = !aac_device_is_host(aac_model_dispatch(detector->model));
+    if (!apart || detector->options.tile || left < AAC_DETECTOR_BATCH)
+        return &detector->one;
+    if (!detector->many.encoder &&
+        aac_detector_engine_open(detector, &detector->many, AAC_DETECTOR_BATCH))
+        return &detector->one;
+    return &detector->many;
 }
 
 #define MOST_MAP_VALUES (1ull << 30)
@@ -202,15 +220,22 @@ static aaclip_status detect_batch(aaclip_detector *detector, const aaclip_image_
     if (!status)
         status = reserve_regions(detector, count);
     aac_workspace workspace = {.base = detector->results};
-    for (size_t i = 0; !status && i < count; i++) {
-        const tile_layout tiles = lay_out_tiles(detector, &images[i]);
-        const aac_kept_result kept = lay_out_result(detector, &tiles, &workspace);
-        aaclip_result own = {0};
-        status =
-            detect_one(detector, &images[i], class_names[i], &kept, &own, &detector->regions[i]);
-        if (!status)
-            status = aac_options_write((char *)results + i * stride, stride, &own, sizeof own,
-                                       "aaclip_result");
+    for (size_t done = 0; !status && done < count;) {
+        const aac_detector_engine *engine = choose_engine(detector, count - done);
+        tile_layout tiles[AAC_DETECTOR_BATCH];
+        aac_kept_result kept[AAC_DETECTOR_BATCH];
+        aaclip_result own[AAC_DETECTOR_BATCH] = {{0}};
+        size_t some = (size_t)engine->images;
+        for (size_t i = 0; i < some; i++) {
+            tiles[i] = lay_out_tiles(detector, &images[done + i]);
+            kept[i] = lay_out_result(detector, &tiles[i], &workspace);
+        }
+        status = detect_some(detector, engine, &images[done], &class_names[done], tiles, kept, own,
+                             &detector->regions[done]);
+        for (size_t i = 0; !status && i < some; i++)
+            status = aac_options_write((char *)results + (done + i) * stride, stride, &own[i],
+                                       sizeof own[i], "aaclip_result");
+        done += some;
     }
     return status;
 }

@@ -9,6 +9,16 @@
 #include "detect/decision.h"
 #include "model/vision_encoder.h"
 
+/* Images that are run together where that pays: on a device. */
+#define AAC_DETECTOR_BATCH 8
+
+/* The network for a number of images, with its memory. */
+typedef struct aac_detector_engine {
+    int64_t images;
+    aac_vision_encoder *encoder; /* NULL: not made yet */
+    char *memory, *host;         /* the workspace: of the operations, of the host */
+} aac_detector_engine;
+
 struct aaclip_detector {
     atomic_flag busy;
     aaclip_model *model;
@@ -16,19 +26,20 @@ struct aaclip_detector {
     aaclip_text_cache *cache;
     aaclip_detector_options options;
     aaclip_config config;
-    aac_vision_encoder *encoder;
+    aac_detector_engine one, many; /* many: made with the first batch that is large enough */
     aac_plan *similarity, *map;
     int64_t size, grid, patches, embedding;
     aac_decider decider;
-    char *memory, *host; /* the workspace of one image: of the operations, of the host */
     char *results;
     size_t result_bytes;
     aaclip_region **regions; /* an array for each image of the last batch */
     size_t region_capacity;
 };
 
-/* Allocates the workspace; everything is planned. */
-aaclip_status aac_detector_allocate(aaclip_detector *detector);
+/* Similarity and map are planned. After a failure there is nothing to close. */
+aaclip_status aac_detector_engine_open(const aaclip_detector *detector,
+                                       aac_detector_engine *engine, int64_t images);
+void aac_detector_engine_close(const aaclip_detector *detector, aac_detector_engine *engine);
 void aac_detector_free_results(aaclip_detector *detector);
 
 #endif

@@ -8,30 +8,34 @@ static const aac_dispatch *dispatch_of(const aaclip_detector *detector)
     return aac_model_dispatch(detector->model);
 }
 
-aac_detector_memory aac_detector_lay_out(const aaclip_detector *detector, aac_workspace *workspace,
-                                         aac_workspace *host)
+/* The engine's memory, or how much of both there must be. */
+static aac_detector_memory lay_out(const aaclip_detector *detector,
+                                   const aac_detector_engine *engine, aac_workspace *workspace,
+                                   aac_workspace *host)
 {
     bool apart = !aac_device_is_host(dispatch_of(detector));
     size_t levels = detector->config.level_count, patches = (size_t)detector->patches;
     size_t size = (size_t)detector->size, embedding = (size_t)detector->embedding;
+    size_t images = (size_t)engine->images, pixels = images * size * size;
     size_t scratch = detector->similarity->scratch > detector->map->scratch
                          ? detector->similarity->scratch
                          : detector->map->scratch;
     aac_detector_memory memory = {0};
-    memory.rgb = aac_take(host, size * size * 3, 1);
-    memory.pair = aac_take(host, 2 * embedding, sizeof(float));
-    memory.device_rgb = apart ? aac_take(workspace, size * size * 3, 1) : memory.rgb;
-    memory.device_pair = apart ? aac_take(workspace, 2 * embedding, sizeof(float)) : memory.pair;
+    memory.rgb = aac_take(host, pixels * 3, 1);
+    memory.pair = aac_take(host, images * 2 * embedding, sizeof(float));
+    memory.device_rgb = apart ? aac_take(workspace, pixels * 3, 1) : memory.rgb;
+    memory.device_pair =
+        apart ? aac_take(workspace, images * 2 * embedding, sizeof(float)) : memory.pair;
     if (apart) {
-        memory.map = aac_take(workspace, size * size, sizeof(float));
-        memory.detection = aac_take(workspace, embedding, sizeof(float));
+        memory.map = aac_take(workspace, pixels, sizeof(float));
+        memory.detection = aac_take(workspace, images * embedding, sizeof(float));
     }
     if (apart || !detector->options.keep_features)
-        memory.features = aac_take(workspace, levels * patches * embedding, sizeof(float));
+        memory.features = aac_take(workspace, images * levels * patches * embedding, sizeof(float));
     memory.similarity = aac_take(workspace, levels * patches * 2, sizeof(float));
-    memory.encoder = aac_take(workspace, aac_vision_encoder_workspace(detector->encoder), 1);
+    memory.encoder = aac_take(workspace, aac_vision_encoder_workspace(engine->encoder), 1);
     memory.scratch = aac_take(workspace, scratch, 1);
-    if (detector->options.tile) {
+    if (detector->options.tile && images == 1) {
         memory.tile_map = aac_take(host, size * size, sizeof(float));
         memory.column_weights = aac_take(host, size, sizeof(float));
         memory.row_weights = aac_take(host, size, sizeof(float));
@@ -39,27 +43,58 @@ aac_detector_memory aac_detector_lay_out(const aaclip_detector *detector, aac_wo
     return memory;
 }
 
-aaclip_status aac_detector_allocate(aaclip_detector *detector)
+aac_detector_memory aac_detector_memory_of(const aaclip_detector *detector,
+                                           const aac_detector_engine *engine)
+{
+    aac_workspace workspace = {.base = engine->memory}, host = {.base = engine->host};
+    return lay_out(detector, engine, &workspace, &host);
+}
+
+static aaclip_status allocate(const aaclip_detector *detector, aac_detector_engine *engine)
 {
     aac_workspace workspace = {0}, host = {0};
-    aac_detector_lay_out(detector, &workspace, &host);
-    detector->memory = aac_device_alloc(dispatch_of(detector), workspace.used);
-    if (!detector->memory)
+    lay_out(detector, engine, &workspace, &host);
+    engine->memory = aac_device_alloc(dispatch_of(detector), workspace.used);
+    if (!engine->memory)
         return aac_device_error(dispatch_of(detector));
-    detector->host = aac_alloc(host.used);
-    return detector->host ? AACLIP_OK : aac_error_memory();
+    engine->host = aac_alloc(host.used);
+    return engine->host ? AACLIP_OK : aac_error_memory();
+}
+
+aaclip_status aac_detector_engine_open(const aaclip_detector *detector,
+                                       aac_detector_engine *engine, int64_t images)
+{
+    const aac_vision_setup setup = {.adapters = detector->adapters,
+                                    .config = &detector->config,
+                                    .image_size = detector->size,
+                                    .images = images};
+    *engine = (aac_detector_engine){.images = images};
+    aaclip_status status = aac_vision_encoder_new(&engine->encoder, detector->model, &setup);
+    if (!status)
+        status = allocate(detector, engine);
+    if (status)
+        aac_detector_engine_close(detector, engine);
+    return status;
+}
+
+void aac_detector_engine_close(const aaclip_detector *detector, aac_detector_engine *engine)
+{
+    aac_vision_encoder_free(&engine->encoder);
+    aac_device_free(dispatch_of(detector), engine->memory);
+    aac_free(engine->host);
+    *engine = (aac_detector_engine){0};
 }
 
 /* Similarity of every level with the pair, then one smoothed map. */
 static aaclip_status make_map(const aaclip_detector *detector, const aac_detector_memory *memory,
-                              const float *features, float *map)
+                              const float *features, const float *pair, float *map)
 {
     aaclip_status status = AACLIP_OK;
     for (int64_t level = 0; !status && level < detector->config.level_count; level++) {
         const aac_op_args args = {
             .x = features + level * detector->patches * detector->embedding,
             .y = memory->similarity + level * detector->patches * 2,
-            .a = memory->device_pair,
+            .a = pair,
         };
         status = aac_run(detector->similarity, &args, memory->scratch);
     }
@@ -75,24 +110,48 @@ static float score_of(const float *detection, const float *abnormal, int64_t emb
     return (float)((dot + 1) / 2);
 }
 
-/* From pixels and pair where operations read them to what they write; nothing waits on the way. */
-static aaclip_status run_network(const aaclip_detector *detector, const aac_detector_memory *memory,
-                                 const aac_kept_result *written)
+/* Where the operations write what is kept of an image: there, or in memory of their own. */
+static aac_kept_result written_of(const aaclip_detector *detector,
+                                  const aac_detector_memory *memory, const aac_kept_result *kept,
+                                  int64_t image)
 {
-    aaclip_status status =
-        aac_vision_encoder_run(detector->encoder, memory->device_rgb, written->features,
-                               written->detection, memory->encoder, NULL);
-    return status ? status : make_map(detector, memory, written->features, written->map);
+    int64_t features = detector->config.level_count * detector->patches * detector->embedding;
+    aac_kept_result written = *kept;
+    if (memory->map)
+        written.map = memory->map + image * detector->size * detector->size;
+    if (memory->detection)
+        written.detection = memory->detection + image * detector->embedding;
+    if (memory->features)
+        written.features = memory->features + image * features;
+    return written;
 }
 
-static aaclip_status send(const aaclip_detector *detector, const aac_detector_memory *memory)
+/* From pixels and pairs where operations read them to what they write; nothing waits on the way. */
+static aaclip_status run_network(const aaclip_detector *detector, const aac_detector_engine *engine,
+                                 const aac_detector_memory *memory, const aac_kept_result *kept)
+{
+    const aac_kept_result first = written_of(detector, memory, &kept[0], 0);
+    aaclip_status status =
+        aac_vision_encoder_run(engine->encoder, memory->device_rgb, first.features,
+                               first.detection, memory->encoder, NULL);
+    for (int64_t i = 0; !status && i < engine->images; i++) {
+        const aac_kept_result written = written_of(detector, memory, &kept[i], i);
+        status = make_map(detector, memory, written.features,
+                          memory->device_pair + 2 * i * detector->embedding, written.map);
+    }
+    return status;
+}
+
+static aaclip_status send(const aaclip_detector *detector, const aac_detector_engine *engine,
+                          const aac_detector_memory *memory)
 {
     const aac_dispatch *dispatch = dispatch_of(detector);
+    size_t images = (size_t)engine->images;
     aaclip_status status = aac_device_copy(dispatch, memory->device_rgb, memory->rgb,
-                                           (size_t)(3 * detector->size * detector->size));
+                                           images * (size_t)(3 * detector->size * detector->size));
     return status ? status
                   : aac_device_copy(dispatch, memory->device_pair, memory->pair,
-                                    2 * (size_t)detector->embedding * sizeof(float));
+                                    images * 2 * (size_t)detector->embedding * sizeof(float));
 }
 
 static aaclip_status fetch(const aaclip_detector *detector, const aac_kept_result *written,
@@ -111,23 +170,25 @@ static aaclip_status fetch(const aaclip_detector *detector, const aac_kept_resul
                                     features * sizeof(float));
 }
 
-aaclip_status aac_detector_run(const aaclip_detector *detector, const aaclip_image_view *view,
-                               const aac_detector_memory *memory, const aac_kept_result *kept,
-                               float *score)
+aaclip_status aac_detector_run(const aaclip_detector *detector, const aac_detector_engine *engine,
+                               const aaclip_image_view *views, const aac_detector_memory *memory,
+                               const aac_kept_result *kept, float *scores)
 {
-    const aac_kept_result written = {
-        .map = memory->map ? memory->map : kept->map,
-        .detection = memory->detection ? memory->detection : kept->detection,
-        .features = memory->features ? memory->features : kept->features};
     uint32_t size = (uint32_t)detector->size;
-    aaclip_status status = aaclip_image_resize(view, size, size, memory->rgb);
+    aaclip_status status = AACLIP_OK;
+    for (int64_t i = 0; !status && i < engine->images; i++)
+        status = aaclip_image_resize(&views[i], size, size,
+                                     memory->rgb + i * 3 * detector->size * detector->size);
     if (!status)
-        status = send(detector, memory);
+        status = send(detector, engine, memory);
     if (!status)
-        status = run_network(detector, memory, &written);
-    if (!status)
-        status = fetch(detector, &written, kept);
-    if (!status)
-        *score = score_of(kept->detection, memory->pair + detector->embedding, detector->embedding);
+        status = run_network(detector, engine, memory, kept);
+    for (int64_t i = 0; !status && i < engine->images; i++) {
+        const aac_kept_result written = written_of(detector, memory, &kept[i], i);
+        const float *abnormal = memory->pair + (2 * i + 1) * detector->embedding;
+        status = fetch(detector, &written, &kept[i]);
+        if (!status)
+            scores[i] = score_of(kept[i].detection, abnormal, detector->embedding);
+    }
     return status;
 }

@@ -1,4 +1,4 @@
-/* One picture, or one tile of it, through the network: its memory, the way there and back. */
+/* Pictures, or a tile of one, through the network: their memory, the way there and back. */
 #ifndef AAC_DETECT_PICTURE_H
 #define AAC_DETECT_PICTURE_H
 
@@ -6,16 +6,16 @@
 #include "detect/detector.h"
 
 /*
- * Working memory of one image. What both host and operations use is there twice where they do not
+ * Working memory of an engine's images. What both host and operations use is there twice where they do not
  * reach the same memory.
  */
 typedef struct aac_detector_memory {
-    uint8_t *rgb, *device_rgb; // (size, size, 3)
-    float *pair, *device_pair; // (2, embedding)
-    /* Of the operations; NULL where they write what is kept: */
-    float *map;        // (size, size)
-    float *detection;  // (embedding)
-    float *features;   // (levels, patches, embedding)
+    uint8_t *rgb, *device_rgb; // (images, size, size, 3)
+    float *pair, *device_pair; // (images, 2, embedding)
+    /* Of the operations; NULL where they write what is kept, of one image: */
+    float *map;        // (images, size, size)
+    float *detection;  // (images, embedding)
+    float *features;   // (images, levels, patches, embedding)
     float *similarity; // (levels, patches, 2)
     void *encoder, *scratch;
     /* With tiles: */
@@ -30,13 +30,13 @@ typedef struct aac_kept_result {
     float *features;  // (levels, patches, embedding) with keep_features
 } aac_kept_result;
 
-/* The detector's memory, or how much of both there must be. */
-aac_detector_memory aac_detector_lay_out(const aaclip_detector *detector, aac_workspace *workspace,
-                                         aac_workspace *host);
+/* The engine's memory. */
+aac_detector_memory aac_detector_memory_of(const aaclip_detector *detector,
+                                           const aac_detector_engine *engine);
 
-/* The pair is in memory->pair. */
-aaclip_status aac_detector_run(const aaclip_detector *detector, const aaclip_image_view *view,
-                               const aac_detector_memory *memory, const aac_kept_result *kept,
-                               float *score);
+/* As many views, results and scores as the engine has images. The pairs are in memory->pair. */
+aaclip_status aac_detector_run(const aaclip_detector *detector, const aac_detector_engine *engine,
+                               const aaclip_image_view *views, const aac_detector_memory *memory,
+                               const aac_kept_result *kept, float *scores);
 
 #endif

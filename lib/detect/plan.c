@@ -90,11 +90,7 @@ static aaclip_status prepare(aaclip_detector *detector)
     aaclip_status status = configure(detector);
     if (!status)
         status = plan_map(detector);
-    const aac_vision_setup setup = {
-        .adapters = detector->adapters, .config = &detector->config, .image_size = detector->size};
-    if (!status)
-        status = aac_vision_encoder_new(&detector->encoder, detector->model, &setup);
-    return status ? status : aac_detector_allocate(detector);
+    return status ? status : aac_detector_engine_open(detector, &detector->one, 1);
 }
 
 aaclip_status aaclip_detector_new(aaclip_detector **out, const aaclip_model *model,
@@ -139,11 +135,10 @@ void aaclip_detector_close(aaclip_detector **handle)
         return;
     aaclip_detector *detector = *handle;
     *handle = NULL;
-    aac_vision_encoder_free(&detector->encoder);
+    aac_detector_engine_close(detector, &detector->one);
+    aac_detector_engine_close(detector, &detector->many);
     aac_plan_free(&detector->similarity);
     aac_plan_free(&detector->map);
-    aac_device_free(aac_model_dispatch(detector->model), detector->memory);
-    aac_free(detector->host);
     aac_detector_free_results(detector);
     aac_decider_close(&detector->decider);
     aaclip_text_cache_close(&detector->cache);

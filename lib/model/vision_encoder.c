@@ -30,7 +30,7 @@ static aaclip_status plan_blocks(aac_vision_encoder *encoder, const aac_dispatch
 {
     const aac_tower_shape *tower = &aac_model_checkpoint(encoder->model)->vision;
     aac_block_shape shape = {
-        .rows = 1 + encoder->patches,
+        .rows = encoder->images * (1 + encoder->patches),
         .longest = 1 + encoder->patches,
         .uniform = true,
         .width = tower->width,
@@ -118,32 +118,42 @@ static aaclip_status fill_start(const aac_vision_encoder *encoder, float *start)
     return status;
 }
 
-size_t aac_vision_encoder_stream_bytes(const aac_vision_encoder *encoder)
+static size_t start_bytes(const aac_vision_encoder *encoder)
 {
     return (size_t)((1 + encoder->patches) * encoder->width) * sizeof(float);
 }
 
+size_t aac_vision_encoder_stream_bytes(const aac_vision_encoder *encoder)
+{
+    return (size_t)encoder->images * start_bytes(encoder);
+}
+
+float *aac_vision_encoder_patch_rows(const aac_vision_encoder *encoder, float *stream,
+                                     int64_t image)
+{
+    return stream + (image * (1 + encoder->patches) + 1) * encoder->width;
+}
+
 static aaclip_status make_start(aac_vision_encoder *encoder, const aac_dispatch *dispatch)
 {
-    float *start = aac_alloc(aac_vision_encoder_stream_bytes(encoder));
+    float *start = aac_alloc(start_bytes(encoder));
     aaclip_status status = start ? fill_start(encoder, start) : aac_error_memory();
     if (status) {
         aac_free(start);
         return status;
     }
-    encoder->start = aac_device_adopt(dispatch, start, aac_vision_encoder_stream_bytes(encoder));
-    int32_t *offsets = aac_alloc_array(2, sizeof *offsets);
-    if (offsets) {
-        offsets[0] = 0;
-        offsets[1] = (int32_t)(1 + encoder->patches);
-    }
-    encoder->offsets = aac_device_adopt(dispatch, offsets, 2 * sizeof *offsets);
+    encoder->start = aac_device_adopt(dispatch, start, start_bytes(encoder));
+    size_t count = (size_t)encoder->images + 1;
+    int32_t *offsets = aac_alloc_array(count, sizeof *offsets);
+    for (size_t i = 0; offsets && i < count; i++)
+        offsets[i] = (int32_t)((int64_t)i * (1 + encoder->patches));
+    encoder->offsets = aac_device_adopt(dispatch, offsets, count * sizeof *offsets);
     return encoder->start && encoder->offsets ? AACLIP_OK : AACLIP_ERROR_OUT_OF_MEMORY;
 }
 
-aac_sequences aac_vision_encoder_image(const aac_vision_encoder *encoder)
+aac_sequences aac_vision_encoder_images(const aac_vision_encoder *encoder)
 {
-    return (aac_sequences){.offsets = encoder->offsets, .count = 1};
+    return (aac_sequences){.offsets = encoder->offsets, .count = encoder->images};
 }
 
 /* The surgery's blocks need v of their qkv product, and nothing else. */
@@ -192,6 +202,7 @@ aaclip_status aac_vision_encoder_new(aac_vision_encoder **out, const aaclip_mode
     encoder->model = aac_model_retain(model);
     encoder->adapters = aac_adapters_retain(adapted ? setup->adapters : NULL);
     encoder->config = *setup->config;
+    encoder->images = setup->images ? setup->images : 1;
     encoder->image_size = setup->image_size;
     encoder->surgery_blocks = setup->surgery_blocks;
     encoder->streamed = setup->streamed;

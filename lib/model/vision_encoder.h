@@ -14,13 +14,14 @@ typedef struct aac_vision_setup {
     const aaclip_adapters *adapters;
     const aaclip_config *config; /* resolved */
     int64_t image_size;
+    int64_t images; /* that a run takes together; 0: one */
     bool training; /* runs can leave a tape */
     bool streamed; /* each run brings the blocks in its tape: the encoder packs none */
     /*
      * Stage 1: so many of the last blocks attend value to value ("surgery"), beside the plain tower
      * whose class token is wanted as well. 0: an ordinary tower.
      */
-    int64_t surgery_blocks;
+    int64_t surgery_blocks; /* with one image */
 } aac_vision_setup;
 
 aaclip_status aac_vision_encoder_new(aac_vision_encoder **encoder, const aaclip_model *model,
@@ -33,9 +34,9 @@ size_t aac_vision_encoder_workspace(const aac_vision_encoder *encoder);
 
 /* What a level's projections leave for their backward run, in device memory. */
 typedef struct aac_tap_tape {
-    float *x;         // (patches, width)
-    void *normed;     // (patches, width), type: after ln_post
-    float *projected; // (patches, embedding): before the L2 norm
+    float *x;         // (images, patches, width)
+    void *normed;     // (images, patches, width), type: after ln_post
+    float *projected; // (images, patches, embedding): before the L2 norm
 } aac_tap_tape;
 
 /* What a run leaves for its backward run. */
@@ -43,14 +44,15 @@ typedef struct aac_vision_tape {
     const aac_block_tape *blocks;     // (blocks)
     const aac_adapter_tape *adapters; // (adapted blocks); those without `x` are not kept
     const aac_tap_tape *taps;         // (levels)
-    float *detection;                 // (patches, embedding): before the L2 norm; device memory
+    float *detection;         // (images, patches, embedding): before the L2 norm; device memory
     aac_block_stream *stream;         /* of a streamed encoder; else not used */
 } aac_vision_tape;
 
 /*
  * Pixels, features and detection are in device memory, here and below.
- * rgb: image_size x image_size x 3. features: (levels, patches, embedding), rows L2-normalised.
- * detection: (embedding), mean over the patches of normalised rows. `tape` may be NULL.
+ * rgb: (images, image_size, image_size, 3). features: (images, levels, patches, embedding), rows
+ * L2-normalised. detection: (images, embedding), mean over the patches of normalised rows. `tape` may
+ * be NULL.
  */
 aaclip_status aac_vision_encoder_run(const aac_vision_encoder *encoder, const uint8_t *rgb,
                                      float *features, float *detection, void *workspace,

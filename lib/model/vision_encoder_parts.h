@@ -9,12 +9,12 @@ struct aac_vision_encoder {
     aaclip_adapters *adapters; /* NULL without image adapters */
     aaclip_config config;
     const aac_vision_tower *tower;
-    int64_t image_size, patches, width, embedding, patch_values, surgery_blocks;
+    int64_t images, image_size, patches, width, embedding, patch_values, surgery_blocks;
     aac_dtype type;
     bool streamed;
     aac_weight **values; // (blocks): those of the surgery have one; NULL without surgery
     float *start; // (1 + patches, width): class token and positions, what every image begins with
-    int32_t *offsets; // (2): of the one sequence that the rows are; both in device memory
+    int32_t *offsets; // (images + 1): of the images among the rows; both in device memory
     aac_plan *gather, *embed, *ln_pre, *ln_post, *project, *normalize, *detect;
     aac_plan *class_norm, *class_project, *class_normalize; /* of one row; for the surgery run */
     aac_block_plan block, value_block;                      /* value_block: for the surgery run */
@@ -23,7 +23,7 @@ struct aac_vision_encoder {
 
 /* In device memory. */
 typedef struct aac_vision_memory {
-    float *x;         // (1 + patches, width)
+    float *x;         // (images, 1 + patches, width)
     float *plain;     // (1 + patches, width): the plain tower beside the surgery
     float *projected; // (patches, embedding)
     aac_block_memory block;
@@ -32,9 +32,12 @@ typedef struct aac_vision_memory {
 /* The frozen block of that index; of a streamed encoder it stays until another one is asked for. */
 aaclip_status aac_vision_encoder_block(const aac_vision_encoder *encoder, uint32_t index,
                                        aac_block_stream *stream, const aac_block **block);
-/* The image's rows, which attend to each other. */
-aac_sequences aac_vision_encoder_image(const aac_vision_encoder *encoder);
-/* Of the residual stream, (1 + patches, width). */
+/* The rows of each image, which attend to each other. */
+aac_sequences aac_vision_encoder_images(const aac_vision_encoder *encoder);
+/* Where the patches of an image begin in the residual stream, (images, 1 + patches, width). */
+float *aac_vision_encoder_patch_rows(const aac_vision_encoder *encoder, float *stream,
+                                     int64_t image);
+/* Of the residual stream. */
 size_t aac_vision_encoder_stream_bytes(const aac_vision_encoder *encoder);
 
 aac_vision_memory aac_vision_encoder_lay_out(const aac_vision_encoder *encoder,

@@ -1,23 +1,34 @@
-/* A picture through the image tower. */
+/* Pictures through the image tower. */
 #include "model/vision_encoder_parts.h"
 
-/* x = ln_pre([class token, patches W^T] + position) */
+/* Class token and patches of an image with their positions, where its rows are. */
 static aaclip_status embed_image(const aac_vision_encoder *encoder, const uint8_t *rgb,
-                                 const aac_vision_memory *memory)
+                                 int64_t image, const aac_vision_memory *memory)
 {
-    const aac_op_args gather = {.x = rgb, .y = memory->block.wide};
+    float *patches = aac_vision_encoder_patch_rows(encoder, memory->x, image);
+    const aac_op_args gather = {.x = rgb + image * 3 * encoder->image_size * encoder->image_size,
+                                .y = memory->block.wide};
     const aac_op_args embed = {
-        .x = memory->block.wide, .y = memory->x + encoder->width, .weight = encoder->tower->patch};
+        .x = memory->block.wide, .y = patches, .weight = encoder->tower->patch};
+    size_t bytes = aac_vision_encoder_stream_bytes(encoder) / (size_t)encoder->images;
+    aaclip_status status = aac_device_copy(encoder->block.dispatch, patches - encoder->width,
+                                           encoder->start, bytes);
+    if (!status)
+        status = aac_run(encoder->gather, &gather, memory->block.scratch);
+    return status ? status : aac_run(encoder->embed, &embed, memory->block.scratch);
+}
+
+/* x = ln_pre([class token, patches W^T] + position) */
+static aaclip_status embed_images(const aac_vision_encoder *encoder, const uint8_t *rgb,
+                                  const aac_vision_memory *memory)
+{
     const aac_op_args norm = {.x = memory->x,
                               .y = memory->x,
                               .gain = encoder->tower->ln_pre_gain,
                               .bias = encoder->tower->ln_pre_bias};
-    aaclip_status status = aac_device_copy(encoder->block.dispatch, memory->x, encoder->start,
-                                           aac_vision_encoder_stream_bytes(encoder));
-    if (!status)
-        status = aac_run(encoder->gather, &gather, memory->block.scratch);
-    if (!status)
-        status = aac_run(encoder->embed, &embed, memory->block.scratch);
+    aaclip_status status = AACLIP_OK;
+    for (int64_t i = 0; !status && i < encoder->images; i++)
+        status = embed_image(encoder, rgb, i, memory);
     return status ? status : aac_run(encoder->ln_pre, &norm, memory->block.scratch);
 }
 
@@ -56,19 +67,32 @@ static aaclip_status detect(const aac_vision_encoder *encoder, const aac_project
     return status ? status : aac_run(encoder->detect, &mean, memory->block.scratch);
 }
 
+/* An image's part of what a tap leaves. */
+static aac_tap_tape part_of(const aac_vision_encoder *encoder, const aac_tap_tape *tap,
+                            int64_t image)
+{
+    int64_t rows = image * encoder->patches;
+    size_t element = aac_dtype_size(encoder->type);
+    return (aac_tap_tape){tap->x + rows * encoder->width,
+                          (char *)tap->normed + (size_t)(rows * encoder->width) * element,
+                          tap->projected + rows * encoder->embedding};
+}
+
 /*
- * ln_post and the projections of the patch tokens after a level's block; the class token is left.
- * `detection` is NULL but for the last level.
+ * ln_post and the projections of an image's patch tokens after a level's block; the class token is
+ * left. `detection` is NULL but for the last level.
  */
-static aaclip_status tap_level(const aac_vision_encoder *encoder, uint32_t level, float *features,
-                               float *detection, const aac_vision_memory *memory,
+static aaclip_status tap_image(const aac_vision_encoder *encoder, uint32_t level, int64_t image,
+                               float *features, float *detection, const aac_vision_memory *memory,
                                const aac_vision_tape *tape)
 {
     const aac_adapter_tower *trained =
         encoder->adapters ? aac_adapters_image(encoder->adapters) : NULL;
-    const aac_tap_tape kept = tape ? tape->taps[level] : (aac_tap_tape){0};
-    const float *x = memory->x + encoder->width;
-    void *normed = kept.normed ? kept.normed : memory->block.narrow;
+    const aac_tap_tape kept =
+        tape ? part_of(encoder, &tape->taps[level], image) : (aac_tap_tape){0};
+    const float *x = aac_vision_encoder_patch_rows(encoder, memory->x, image);
+    void *normed = tape ? kept.normed : memory->block.narrow;
+    int64_t values = encoder->patches * encoder->embedding;
     const aac_op_args normalize = {.x = features, .y = features};
     aaclip_status status = keep(encoder, x, encoder->width, kept.x);
     if (!status)
@@ -82,7 +106,20 @@ static aaclip_status tap_level(const aac_vision_encoder *encoder, uint32_t level
         status = aac_run(encoder->normalize, &normalize, memory->block.scratch);
     if (!status && detection)
         status = detect(encoder, trained ? &trained->detection : NULL, normed, detection, memory,
-                        tape ? tape->detection : NULL);
+                        tape ? tape->detection + image * values : NULL);
+    return status;
+}
+
+/* features: of the first image and this level. */
+static aaclip_status tap_level(const aac_vision_encoder *encoder, uint32_t level, float *features,
+                               float *detection, const aac_vision_memory *memory,
+                               const aac_vision_tape *tape)
+{
+    int64_t apart = encoder->config.level_count * encoder->patches * encoder->embedding;
+    aaclip_status status = AACLIP_OK;
+    for (int64_t i = 0; !status && i < encoder->images; i++)
+        status = tap_image(encoder, level, i, features + i * apart,
+                           detection ? detection + i * encoder->embedding : NULL, memory, tape);
     return status;
 }
 
@@ -110,14 +147,14 @@ aaclip_status aac_vision_encoder_run(const aac_vision_encoder *encoder, const ui
     const aac_layer_adapter *layers =
         encoder->adapters ? aac_adapters_image(encoder->adapters)->layers : NULL;
     uint32_t adapted = layers ? aac_adapters_image(encoder->adapters)->layer_count : 0;
-    const aac_sequences image = aac_vision_encoder_image(encoder);
+    const aac_sequences images = aac_vision_encoder_images(encoder);
     uint32_t level = 0;
-    aaclip_status status = embed_image(encoder, rgb, &memory);
+    aaclip_status status = embed_images(encoder, rgb, &memory);
     for (uint32_t i = 0; !status && level < config->level_count; i++) {
         const aac_block *block = NULL;
         status = aac_vision_encoder_block(encoder, i, tape ? tape->stream : NULL, &block);
         if (!status)
-            status = aac_block_run(&encoder->block, block, memory.x, &image, &memory.block,
+            status = aac_block_run(&encoder->block, block, memory.x, &images, &memory.block,
                                    tape ? &tape->blocks[i] : NULL);
         if (!status && i < adapted)
             status = aac_adapter_run(&encoder->adapter, &layers[i], memory.x, &memory.block,
@@ -139,14 +176,14 @@ static aaclip_status run_frozen(const aac_vision_encoder *encoder, const aac_blo
                                 const aac_vision_memory *memory)
 {
     const aaclip_config *config = &encoder->config;
-    const aac_sequences image = aac_vision_encoder_image(encoder);
+    const aac_sequences images = aac_vision_encoder_images(encoder);
     aaclip_status status = AACLIP_OK;
     bool value = plan->shape.attention == AAC_ATTENTION_VALUE;
     for (uint32_t i = first; !status && i < end; i++) {
         aac_block block = encoder->tower->blocks[i];
         if (value)
             block.qkv = encoder->values[i];
-        status = aac_block_run(plan, &block, memory->x, &image, &memory->block, NULL);
+        status = aac_block_run(plan, &block, memory->x, &images, &memory->block, NULL);
         for (uint32_t level = 0; !status && features && level < config->level_count; level++)
             if (config->levels[level] == i + 1)
                 status = tap_level(encoder, level,
@@ -180,7 +217,7 @@ aaclip_status aac_vision_encoder_run_surgery(const aac_vision_encoder *encoder, 
     uint32_t split = blocks - (uint32_t)encoder->surgery_blocks;
     uint32_t highest = encoder->config.levels[encoder->config.level_count - 1];
     size_t bytes = aac_vision_encoder_stream_bytes(encoder);
-    aaclip_status status = embed_image(encoder, rgb, &memory);
+    aaclip_status status = embed_images(encoder, rgb, &memory);
     if (!status)
         status = run_frozen(encoder, &encoder->block, 0, split, features, &memory);
     if (!status)

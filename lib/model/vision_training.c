@@ -19,8 +19,8 @@ struct aac_vision_training {
     aac_tap_tape taps[AACLIP_MAX_LEVELS];
     aac_block_tape again_block; /* with recompute: the one block that is computed again */
     aac_adapter_tape again_adapter;
-    float *detection;        // (patches, embedding)
-    float *gradient_of;      // (1 + patches, width): of the residual stream
+    float *detection;        // (images, patches, embedding)
+    float *gradient_of;      // (images, 1 + patches, width): of the residual stream
     float *projected;        // (patches, embedding): gradient before the L2 norm
     aac_block_stream stream; /* with recompute: of the frozen blocks */
     char *tape, *workspace;
@@ -95,7 +95,7 @@ static void lay_out_tape(aac_vision_training *training, aac_workspace *workspace
 {
     const aac_vision_encoder *encoder = training->encoder;
     size_t rows = (size_t)encoder->block.shape.rows, width = (size_t)encoder->width;
-    size_t patches = (size_t)encoder->patches, embedding = (size_t)encoder->embedding;
+    size_t patches = (size_t)(encoder->images * encoder->patches), embedding = (size_t)encoder->embedding;
     bool again = training->recompute;
     for (uint32_t i = 1; i < training->highest; i++) {
         training->blocks[i].x = aac_take(workspace, rows * width, sizeof(float));
@@ -116,7 +116,8 @@ static void lay_out_tape(aac_vision_training *training, aac_workspace *workspace
                            aac_take(workspace, patches * embedding, sizeof(float))};
     training->detection = aac_take(workspace, patches * embedding, sizeof(float));
     training->gradient_of = aac_take(workspace, rows * width, sizeof(float));
-    training->projected = aac_take(workspace, patches * embedding, sizeof(float));
+    training->projected =
+        aac_take(workspace, (size_t)encoder->patches * embedding, sizeof(float));
 }
 
 static aaclip_status allocate(aac_vision_training *training)
@@ -192,39 +193,58 @@ aaclip_status aac_vision_training_forward(aac_vision_training *training, const u
                                   &tape);
 }
 
-/* Adds a level's gradient to that of the patches' rows. */
+/* Adds a level's gradient of an image to that of its patches' rows. */
 static aaclip_status tap_backward(const aac_vision_training *training, uint32_t level,
-                                  const float *feature_gradient, const float *detection_gradient,
-                                  const aac_vision_memory *memory)
+                                  int64_t image, const float *feature_gradient,
+                                  const float *detection_gradient, const aac_vision_memory *memory)
 {
     const aac_vision_encoder *encoder = training->encoder;
     const aac_tap_tape *tap = &training->taps[level];
+    int64_t row = image * encoder->patches;
+    size_t element = aac_dtype_size(encoder->type);
     void *scratch = memory->block.scratch;
-    aac_head_backward_args head = {.normed = tap->normed,
-                                   .projected = tap->projected,
-                                   .dy = feature_gradient,
-                                   .projection = &training->trained->projections[level],
-                                   .back = memory->block.adapted,
-                                   .buffer = training->projected,
-                                   .operand = memory->block.wide};
+    aac_head_backward_args head = {
+        .normed = (const char *)tap->normed + (size_t)(row * encoder->width) * element,
+        .projected = tap->projected + row * encoder->embedding,
+        .dy = feature_gradient,
+        .projection = &training->trained->projections[level],
+        .back = memory->block.adapted,
+        .buffer = training->projected,
+        .operand = memory->block.wide};
     aaclip_status status = aac_head_backward_run(&training->head, &head, scratch);
     if (!status && detection_gradient) {
-        head.projected = training->detection;
+        head.projected = training->detection + row * encoder->embedding;
         head.dy = detection_gradient;
         head.projection = &training->trained->detection;
         head.mean = head.more = true;
         status = aac_head_backward_run(&training->head, &head, scratch);
     }
-    const aac_op_args norm = {.x = tap->x,
-                              .dy = memory->block.adapted,
-                              .y = training->gradient_of + encoder->width,
-                              .gain = encoder->tower->ln_post_gain};
+    const aac_op_args norm = {
+        .x = tap->x + row * encoder->width,
+        .dy = memory->block.adapted,
+        .y = aac_vision_encoder_patch_rows(encoder, training->gradient_of, image),
+        .gain = encoder->tower->ln_post_gain};
     return status ? status : aac_run(training->norm, &norm, scratch);
+}
+
+/* The same of all images. */
+static aaclip_status taps_backward(const aac_vision_training *training, uint32_t level,
+                                   const float *feature_gradient, const float *detection_gradient,
+                                   const aac_vision_memory *memory)
+{
+    const aac_vision_encoder *encoder = training->encoder;
+    int64_t values = encoder->patches * encoder->embedding, levels = encoder->config.level_count;
+    bool last = level + 1 == levels;
+    aaclip_status status = AACLIP_OK;
+    for (int64_t i = 0; !status && i < encoder->images; i++)
+        status = tap_backward(training, level, i, feature_gradient + (i * levels + level) * values,
+                              last ? detection_gradient + i * encoder->embedding : NULL, memory);
+    return status;
 }
 
 /* The tapes of a block and its adapter: as the forward run left them, or computed again. */
 static aaclip_status find_tapes(const aac_vision_training *training, uint32_t index,
-                                const aac_block *frozen, const aac_sequences *image,
+                                const aac_block *frozen, const aac_sequences *images,
                                 const aac_vision_memory *memory, aac_block_tape *block,
                                 aac_adapter_tape *adapter)
 {
@@ -242,7 +262,7 @@ static aaclip_status find_tapes(const aac_vision_training *training, uint32_t in
         aac_device_copy(encoder->block.dispatch, memory->x, training->blocks[index].x,
                         aac_vision_encoder_stream_bytes(encoder));
     if (!status)
-        status = aac_block_run(&encoder->block, frozen, memory->x, image, &memory->block, block);
+        status = aac_block_run(&encoder->block, frozen, memory->x, images, &memory->block, block);
     block->x = training->blocks[index].x;
     if (!status && adapted)
         status =
@@ -252,7 +272,7 @@ static aaclip_status find_tapes(const aac_vision_training *training, uint32_t in
 
 /* From the gradient after block `index` and its adapter to that before the block. */
 static aaclip_status step_backward(aac_vision_training *training, uint32_t index,
-                                   const aac_sequences *image, const aac_vision_memory *memory)
+                                   const aac_sequences *images, const aac_vision_memory *memory)
 {
     const aac_vision_encoder *encoder = training->encoder;
     aac_trained_tower *trained = training->trained;
@@ -263,13 +283,13 @@ static aaclip_status step_backward(aac_vision_training *training, uint32_t index
     if (index > 0)
         status = aac_vision_encoder_block(encoder, index, &training->stream, &frozen);
     if (!status)
-        status = find_tapes(training, index, frozen, image, memory, &block, &adapter);
+        status = find_tapes(training, index, frozen, images, memory, &block, &adapter);
     if (!status && index < trained->layer_count)
         status = aac_adapter_backward_run(&training->adapter, &trained->layers[index], &adapter,
                                           training->gradient_of, index == 0, &memory->block);
     if (status || index == 0)
         return status;
-    return aac_block_backward_run(&training->block, frozen, &block, training->gradient_of, image,
+    return aac_block_backward_run(&training->block, frozen, &block, training->gradient_of, images,
                                   &memory->block);
 }
 
@@ -280,19 +300,17 @@ aaclip_status aac_vision_training_backward(aac_vision_training *training,
     const aac_vision_encoder *encoder = training->encoder;
     const aaclip_config *config = &encoder->config;
     const aac_vision_memory memory = working_memory(training);
-    const aac_sequences image = aac_vision_encoder_image(encoder);
+    const aac_sequences images = aac_vision_encoder_images(encoder);
     uint32_t level = config->level_count;
     aaclip_status status = aac_device_clear(encoder->block.dispatch, training->gradient_of,
                                             aac_vision_encoder_stream_bytes(encoder));
     for (uint32_t i = training->highest; !status && i-- > 0;) {
         if (level && config->levels[level - 1] == i + 1) {
             level--;
-            status = tap_backward(
-                training, level, feature_gradient + level * encoder->patches * encoder->embedding,
-                level + 1 == config->level_count ? detection_gradient : NULL, &memory);
+            status = taps_backward(training, level, feature_gradient, detection_gradient, &memory);
         }
         if (!status)
-            status = step_backward(training, i, &image, &memory);
+            status = step_backward(training, i, &images, &memory);
     }
     return status;
 }

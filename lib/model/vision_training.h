@@ -5,7 +5,7 @@
 #include "model/trained_tower.h"
 #include "model/vision_encoder.h"
 
-/* Owns tape and working memory of one image; for one thread at a time. */
+/* Owns tape and working memory of the encoder's images; for one thread at a time. */
 typedef struct aac_vision_training aac_vision_training;
 
 /*
@@ -22,8 +22,8 @@ void aac_vision_training_free(aac_vision_training **training);
 aaclip_status aac_vision_training_forward(aac_vision_training *training, const uint8_t *rgb,
                                           float *features, float *detection);
 /*
- * All in device memory: from the gradients of features (levels, patches, embedding) and detection
- * (embedding) of the last forward run; adds to those of the trained tower. `feature_gradient` is
+ * All in device memory: from the gradients of features (images, levels, patches, embedding) and
+ * detection (images, embedding) of the last forward run; adds to those of the trained tower. `feature_gradient` is
  * overwritten.
  */
 aaclip_status aac_vision_training_backward(aac_vision_training *training,

@@ -29,13 +29,13 @@ aaclip_status aac_stage_adapters(aaclip_adapters **adapters, const aaclip_model 
 }
 
 aaclip_status aac_stage_pixels_make(aac_stage_pixels *pixels, const aac_dispatch *dispatch,
-                                    int64_t image_size)
+                                    int64_t image_size, int64_t images)
 {
     *pixels = (aac_stage_pixels){.dispatch = dispatch, .count = (size_t)(image_size * image_size)};
     if (aac_device_is_host(dispatch))
         return AACLIP_OK;
-    pixels->rgb_buffer = aac_device_alloc(dispatch, 3 * pixels->count);
-    pixels->mask_buffer = aac_device_alloc(dispatch, pixels->count);
+    pixels->rgb_buffer = aac_device_alloc(dispatch, 3 * (size_t)images * pixels->count);
+    pixels->mask_buffer = aac_device_alloc(dispatch, (size_t)images * pixels->count);
     return pixels->rgb_buffer && pixels->mask_buffer ? AACLIP_OK : aac_device_error(dispatch);
 }
 
@@ -46,15 +46,20 @@ void aac_stage_pixels_clear(aac_stage_pixels *pixels)
     *pixels = (aac_stage_pixels){0};
 }
 
-aaclip_status aac_stage_pixels_send(aac_stage_pixels *pixels, const aac_sample *sample)
+aaclip_status aac_stage_pixels_send(aac_stage_pixels *pixels, const aac_sample *sample,
+                                    int64_t image)
 {
-    const void *rgb = NULL, *mask = NULL;
-    aaclip_status status = aac_device_input(pixels->dispatch, &rgb, sample->rgb, pixels->rgb_buffer,
-                                            3 * pixels->count);
-    if (!status)
-        status = aac_device_input(pixels->dispatch, &mask, sample->mask, pixels->mask_buffer,
-                                  pixels->count);
-    pixels->rgb = rgb;
-    pixels->mask = mask;
-    return status;
+    if (!pixels->rgb_buffer) {
+        pixels->rgb = sample->rgb;
+        pixels->mask = sample->mask;
+        return AACLIP_OK;
+    }
+    size_t at = (size_t)image * pixels->count;
+    pixels->rgb = pixels->rgb_buffer;
+    pixels->mask = pixels->mask_buffer;
+    aaclip_status status = aac_device_copy(pixels->dispatch, pixels->rgb_buffer + 3 * at,
+                                           sample->rgb, 3 * pixels->count);
+    return status ? status
+                  : aac_device_copy(pixels->dispatch, pixels->mask_buffer + at, sample->mask,
+                                    pixels->count);
 }

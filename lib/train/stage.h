@@ -1,6 +1,7 @@
 /*
  * A training stage: what it computes of a step's images. The trainer brings the images one by one;
- * gradients are summed over them, so a step of any size needs the memory of one image.
+ * gradients are summed over them, so a step of any size needs the memory of one image, or on a device
+ * of those that run together there.
  */
 #ifndef AAC_TRAIN_STAGE_H
 #define AAC_TRAIN_STAGE_H
@@ -30,20 +31,23 @@ typedef struct aac_stage_setup {
     float *gradients; /* of all parameters, one after the other, in device memory */
 } aac_stage_setup;
 
-/* A sample's pixels in device memory; the buffers are NULL where that is the host's. */
+/* Pixels of samples in device memory. The buffers are NULL where that is the host's: there one sample
+ * is used where it lies. */
 typedef struct aac_stage_pixels {
     const aac_dispatch *dispatch;
     size_t count; /* size * size */
     uint8_t *rgb_buffer, *mask_buffer;
-    const uint8_t *rgb;  // (size, size, 3)
-    const uint8_t *mask; // (size, size)
+    const uint8_t *rgb;  // (images, size, size, 3)
+    const uint8_t *mask; // (images, size, size)
 } aac_stage_pixels;
 
+/* images: 1 where device memory is the host's */
 aaclip_status aac_stage_pixels_make(aac_stage_pixels *pixels, const aac_dispatch *dispatch,
-                                    int64_t image_size);
+                                    int64_t image_size, int64_t images);
 void aac_stage_pixels_clear(aac_stage_pixels *pixels);
-/* Sets `rgb` and `mask`. */
-aaclip_status aac_stage_pixels_send(aac_stage_pixels *pixels, const aac_sample *sample);
+/* The sample's become those of an image; sets `rgb` and `mask`. */
+aaclip_status aac_stage_pixels_send(aac_stage_pixels *pixels, const aac_sample *sample,
+                                    int64_t image);
 
 typedef struct aac_stage aac_stage;
 

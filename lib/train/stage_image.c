@@ -2,12 +2,16 @@
  * Stage 2: the image adapters learn to see what the finished text vectors name. Loss of an image:
  * cross entropy of its detection feature, and focal and dice of every level's map.
  */
+#include <string.h>
+
 #include "core/error.h"
 #include "core/memory.h"
 #include "model/vision_training.h"
 #include "text/text_cache.h"
 #include "train/losses.h"
 #include "train/stage.h"
+
+#define MOST_IMAGES 8 /* together, on a device */
 
 typedef struct image_stage {
     aac_stage base;
@@ -19,10 +23,12 @@ typedef struct image_stage {
     aac_vision_training *training;
     aac_map_loss loss;
     uint32_t levels;
+    int64_t images, filled; /* that run together; that have come for the next run */
     aac_stage_pixels pixels;
-    float *features, *feature_gradient;       // (levels, patches, embedding), device memory
-    aac_mirror detection, detection_gradient; // (embedding)
-    aac_mirror pair;                          // (2, embedding)
+    int labels[MOST_IMAGES];
+    float *features, *feature_gradient; // (images, levels, patches, embedding), device memory
+    aac_mirror detection, detection_gradient; // (images, embedding)
+    aac_mirror pair;                          // (images, 2, embedding)
 } image_stage;
 
 static const aac_dispatch *dispatch_of(const image_stage *stage)
@@ -30,54 +36,60 @@ static const aac_dispatch *dispatch_of(const image_stage *stage)
     return aac_model_dispatch(stage->model);
 }
 
+/* Values of an image's features. */
+static int64_t feature_values(const image_stage *stage)
+{
+    return stage->levels * stage->loss.patches * stage->loss.embedding;
+}
+
 static aaclip_status begin(aac_stage *base, const aac_step *step)
 {
-    (void)base, (void)step;
+    (void)step;
+    ((image_stage *)base)->filled = 0;
     return AACLIP_OK;
 }
 
-static aaclip_status map_losses(image_stage *stage, const aac_step *step, double sums[3])
+/* Adds the losses of an image's levels. */
+static aaclip_status map_losses(image_stage *stage, const aac_step *step, int64_t image)
 {
     int64_t level_size = stage->loss.patches * stage->loss.embedding;
-    aaclip_status status = aac_map_loss_begin(&stage->loss);
+    int64_t first = image * feature_values(stage);
+    aaclip_status status = AACLIP_OK;
     for (uint32_t level = 0; !status && level < stage->levels; level++) {
+        int64_t at = first + level * level_size;
         const aac_map_sample map = {
-            .features = stage->features + level * level_size,
-            .pair = stage->pair.device,
-            .mask = stage->pixels.mask,
+            .features = stage->features + at,
+            .pair = (const float *)stage->pair.device + 2 * image * stage->loss.embedding,
+            .mask = stage->pixels.mask + (size_t)image * stage->pixels.count,
             .factor = 1.0f / (float)step->count,
-            .feature_gradient = step->train ? stage->feature_gradient + level * level_size : NULL,
+            .feature_gradient = step->train ? stage->feature_gradient + at : NULL,
         };
         status = aac_map_loss_run(&stage->loss, &map);
     }
-    return status ? status : aac_map_loss_end(&stage->loss, sums);
+    return status;
 }
 
-/* Pixels and pair to where the operations are. */
-static aaclip_status send(image_stage *stage, const aac_sample *sample)
+/* Cross entropy of the detection features, with its gradient where the operations are. Images that
+ * did not come have none. */
+static aaclip_status classify(image_stage *stage, const aac_step *step, double *loss)
 {
-    float *pair = stage->pair.host;
-    aaclip_status status =
-        aaclip_text_cache_get(stage->cache, sample->class_name, pair, pair + stage->loss.embedding);
-    if (!status)
-        status = aac_mirror_send(dispatch_of(stage), &stage->pair);
-    return status ? status : aac_stage_pixels_send(&stage->pixels, sample);
-}
-
-/* Cross entropy of the detection feature, with its gradient where the operations are. */
-static aaclip_status classify(image_stage *stage, const aac_step *step, const aac_sample *sample,
-                              double *loss)
-{
-    aaclip_status status = aac_mirror_fetch(dispatch_of(stage), &stage->detection);
+    const aac_dispatch *dispatch = dispatch_of(stage);
+    int64_t embedding = stage->loss.embedding;
+    float *gradient = stage->detection_gradient.host;
+    aaclip_status status = aac_mirror_fetch(dispatch, &stage->detection);
     if (status)
         return status;
-    *loss = aac_classification_loss(stage->detection.host, stage->pair.host, sample->label,
-                                    stage->loss.embedding, 1 / (double)step->count,
-                                    step->train ? stage->detection_gradient.host : NULL);
-    return step->train ? aac_mirror_send(dispatch_of(stage), &stage->detection_gradient)
-                       : AACLIP_OK;
+    if (step->train)
+        memset(gradient, 0, stage->detection_gradient.bytes);
+    for (int64_t i = 0; i < stage->filled; i++)
+        *loss += aac_classification_loss(
+            (const float *)stage->detection.host + i * embedding,
+            (const float *)stage->pair.host + 2 * i * embedding, stage->labels[i], embedding,
+            1 / (double)step->count, step->train ? gradient + i * embedding : NULL);
+    return step->train ? aac_mirror_send(dispatch, &stage->detection_gradient) : AACLIP_OK;
 }
 
+/* Sums over images. */
 static void add_losses(const aac_step *step, const double sums[3], double classification)
 {
     double share = 1 / (double)step->count;
@@ -88,30 +100,59 @@ static void add_losses(const aac_step *step, const double sums[3], double classi
     step->losses->total += share * (sums[0] + sums[1] + sums[2] + classification);
 }
 
-static aaclip_status image(aac_stage *base, const aac_step *step, const aac_sample *sample)
+/* The images that have come, forward and back; in the place of those that have not, whatever was
+ * there runs along without a gradient. */
+static aaclip_status run(image_stage *stage, const aac_step *step)
 {
-    image_stage *stage = (image_stage *)base;
+    const aac_dispatch *dispatch = dispatch_of(stage);
+    int64_t filled = stage->filled;
     double sums[3] = {0}, classification = 0;
-    aaclip_status status = send(stage, sample);
+    aaclip_status status = aac_mirror_send(dispatch, &stage->pair);
     if (!status)
         status = aac_vision_training_forward(stage->training, stage->pixels.rgb, stage->features,
                                              stage->detection.device);
     if (!status)
-        status = map_losses(stage, step, sums);
+        status = aac_map_loss_begin(&stage->loss);
+    for (int64_t i = 0; !status && i < filled; i++)
+        status = map_losses(stage, step, i);
     if (!status)
-        status = classify(stage, step, sample, &classification);
+        status = aac_map_loss_end(&stage->loss, sums);
+    if (!status)
+        status = classify(stage, step, &classification);
+    stage->filled = 0;
     if (status)
         return status;
     add_losses(step, sums, classification);
-    return step->train ? aac_vision_training_backward(stage->training, stage->feature_gradient,
-                                                      stage->detection_gradient.device)
-                       : AACLIP_OK;
+    if (!step->train)
+        return AACLIP_OK;
+    if (filled < stage->images)
+        status = aac_device_clear(dispatch,
+                                  stage->feature_gradient + filled * feature_values(stage),
+                                  (size_t)((stage->images - filled) * feature_values(stage)) *
+                                      sizeof *stage->feature_gradient);
+    return status ? status
+                  : aac_vision_training_backward(stage->training, stage->feature_gradient,
+                                                 stage->detection_gradient.device);
+}
+
+static aaclip_status image(aac_stage *base, const aac_step *step, const aac_sample *sample)
+{
+    image_stage *stage = (image_stage *)base;
+    float *pair = (float *)stage->pair.host + 2 * stage->filled * stage->loss.embedding;
+    aaclip_status status =
+        aaclip_text_cache_get(stage->cache, sample->class_name, pair, pair + stage->loss.embedding);
+    if (!status)
+        status = aac_stage_pixels_send(&stage->pixels, sample, stage->filled);
+    if (status)
+        return status;
+    stage->labels[stage->filled++] = sample->label;
+    return stage->filled == stage->images ? run(stage, step) : AACLIP_OK;
 }
 
 static aaclip_status end(aac_stage *base, const aac_step *step)
 {
-    (void)base, (void)step;
-    return AACLIP_OK;
+    image_stage *stage = (image_stage *)base;
+    return stage->filled ? run(stage, step) : AACLIP_OK;
 }
 
 static aaclip_status refresh(aac_stage *base, const float *values)
@@ -150,17 +191,18 @@ static aaclip_status allocate(image_stage *stage, int64_t image_size)
 {
     const aac_dispatch *dispatch = dispatch_of(stage);
     size_t bytes = (size_t)stage->loss.embedding * sizeof(float);
-    size_t features = stage->levels * (size_t)stage->loss.patches * bytes;
+    size_t images = (size_t)stage->images;
+    size_t features = images * (size_t)feature_values(stage) * sizeof(float);
     stage->features = aac_device_alloc(dispatch, features);
     stage->feature_gradient = aac_device_alloc(dispatch, features);
     if (!stage->features || !stage->feature_gradient)
         return aac_device_error(dispatch);
-    aaclip_status status = aac_mirror_new(dispatch, &stage->detection, bytes);
+    aaclip_status status = aac_mirror_new(dispatch, &stage->detection, images * bytes);
     if (!status)
-        status = aac_mirror_new(dispatch, &stage->detection_gradient, bytes);
+        status = aac_mirror_new(dispatch, &stage->detection_gradient, images * bytes);
     if (!status)
-        status = aac_mirror_new(dispatch, &stage->pair, 2 * bytes);
-    return status ? status : aac_stage_pixels_make(&stage->pixels, dispatch, image_size);
+        status = aac_mirror_new(dispatch, &stage->pair, images * 2 * bytes);
+    return status ? status : aac_stage_pixels_make(&stage->pixels, dispatch, image_size, stage->images);
 }
 
 static aaclip_status prepare(image_stage *stage, const aac_stage_setup *setup)
@@ -172,6 +214,7 @@ static aaclip_status prepare(image_stage *stage, const aac_stage_setup *setup)
     const aac_vision_setup vision = {.adapters = stage->adapters,
                                      .config = setup->config,
                                      .image_size = setup->image_size,
+                                     .images = stage->images,
                                      .training = true,
                                      .streamed = setup->options->recompute};
     if (!status)
@@ -189,7 +232,16 @@ static aaclip_status prepare(image_stage *stage, const aac_stage_setup *setup)
     return status ? status : allocate(stage, setup->image_size);
 }
 
-aaclip_status aac_stage_image_new(aac_stage **out, const aac_stage_setup *setup)
+/* Of a step, on a device; in the memory of the host they take turns. */
+static int64_t images_together(const aac_stage_setup *setup)
+{
+    int64_t step = (int64_t)setup->options->batch_size * setup->options->accumulate;
+    if (aac_device_is_host(aac_model_dispatch(setup->model)))
+        return 1;
+    return step < MOST_IMAGES ? step : MOST_IMAGES;
+}
+
+static aaclip_status make(aac_stage **out, const aac_stage_setup *setup, int64_t images)
 {
     *out = NULL;
     image_stage *stage = aac_calloc(1, sizeof *stage);
@@ -204,6 +256,7 @@ aaclip_status aac_stage_image_new(aac_stage **out, const aac_stage_setup *setup)
                               free_stage};
     stage->cache = setup->cache;
     stage->model = setup->model;
+    stage->images = images;
     aac_text_cache_rest(stage->cache);
     aaclip_status status = prepare(stage, setup);
     if (status) {
@@ -212,4 +265,15 @@ aaclip_status aac_stage_image_new(aac_stage **out, const aac_stage_setup *setup)
     }
     *out = &stage->base;
     return AACLIP_OK;
+}
+
+aaclip_status aac_stage_image_new(aac_stage **out, const aac_stage_setup *setup)
+{
+    int64_t images = images_together(setup);
+    aaclip_status status = make(out, setup, images);
+    while (status == AACLIP_ERROR_OUT_OF_MEMORY && images > 1) {
+        images = (images + 1) / 2;
+        status = make(out, setup, images);
+    }
+    return status;
 }

@@ -196,7 +196,7 @@ static aaclip_status image(aac_stage *base, const aac_step *step, const aac_samp
     uint32_t levels = stage->config.level_count;
     aaclip_status status = find_class(stage, &item, sample->class_name);
     if (!status)
-        status = aac_stage_pixels_send(&stage->pixels, sample);
+        status = aac_stage_pixels_send(&stage->pixels, sample, 0);
     if (!status)
         status = aac_vision_encoder_run_surgery(stage->encoder, stage->pixels.rgb, stage->features,
                                                 stage->class_feature, stage->vision_workspace);
@@ -362,7 +362,7 @@ static aaclip_status prepare_vision(text_stage *stage, const aac_stage_setup *se
         aac_device_alloc(dispatch, aac_vision_encoder_workspace(stage->encoder));
     if (!stage->features || !stage->class_feature || !stage->vision_workspace)
         return aac_device_error(dispatch);
-    return aac_stage_pixels_make(&stage->pixels, dispatch, setup->image_size);
+    return aac_stage_pixels_make(&stage->pixels, dispatch, setup->image_size, 1);
 }
 
 aaclip_status aac_stage_text_new(aac_stage **out, const aac_stage_setup *setup)

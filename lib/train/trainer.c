@@ -199,11 +199,15 @@ void aaclip_trainer_close(aaclip_trainer **handle)
     aac_free(trainer);
 }
 
+/* A device leaves the processors to the pictures. */
 static unsigned loader_threads(const aaclip_trainer *trainer)
 {
+    const unsigned processors = aac_processor_count(), most = 8;
     if (trainer->options.loader_threads)
         return trainer->options.loader_threads;
-    return aac_processor_count() > 2 ? 2 : 1;
+    if (!aac_device_is_host(aac_model_dispatch(trainer->model)))
+        return processors < most ? processors : most;
+    return processors > 2 ? 2 : 1;
 }
 
 static aaclip_status open_loader(const aaclip_trainer *trainer, aac_loader **loader,

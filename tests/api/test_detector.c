@@ -25,30 +25,44 @@ static void two_views(const aaclip_image *image, aaclip_image_view views[2])
     views[1].pixels = (const uint8_t *)views[1].pixels + 3 * (size_t)views[1].width;
 }
 
+/* On a device eight run together, and products of other sizes may add up in another order. */
+static bool is_same(const fixture *all, const kept_result *a, const kept_result *b)
+{
+    aaclip_model_info info = {.size = sizeof info};
+    must(aaclip_model_get_info(all->model, &info));
+    bool device = strcmp(info.backend, "cuda") == 0 || strcmp(info.backend, "guarded") == 0;
+    return same_bits(a, b) || (device && map_difference(a, b) < 1e-5 &&
+                               fabsf(a->score - b->score) < 1e-5f);
+}
+
+/* More than run together on a device, and a rest. */
 static void batch_gives_the_bits_of_single_images(void **state)
 {
+    enum { COUNT = 19, KINDS = 4 };
     (void)state;
     fixture all;
     fixture_open(&all, NULL, 2);
     aaclip_detector *alone = make_detector(&all, true), *together = make_detector(&all, true);
-    aaclip_image_view views[2];
+    aaclip_image_view views[2], images[COUNT];
+    const char *names[COUNT];
     two_views(all.image, views);
-    const aaclip_image_view images[] = {views[0], views[1], views[0], views[1], views[0]};
-    const char *const names[] = {"cat", "cat", "nut", "nut", "cat"};
-    aaclip_result results[5] = {{.size = sizeof results[0]}};
-    kept_result expected[5];
-    must(aaclip_detector_detect_batch(together, images, names, 5, results));
-    for (int i = 0; i < 5; i++) {
+    aaclip_result results[COUNT] = {{.size = sizeof results[0]}};
+    kept_result expected[KINDS];
+    for (int i = 0; i < COUNT; i++) { /* two pictures, two classes */
+        images[i] = views[i % 2];
+        names[i] = i / 2 % 2 ? "nut" : "cat";
+    }
+    must(aaclip_detector_detect_batch(together, images, names, COUNT, results));
+    for (int i = 0; i < KINDS; i++)
         expected[i] = detect_and_keep(alone, &images[i], names[i]);
+    for (int i = 0; i < COUNT; i++) {
         kept_result found = keep_result(&results[i]);
         assert_int_equal(results[i].size, sizeof results[i]);
-        assert_true(same_bits(&expected[i], &found));
+        for (int j = 0; j < KINDS; j++)
+            assert_true(is_same(&all, &expected[j], &found) == (j == i % KINDS));
         free_result(&found);
     }
-    assert_false(same_bits(&expected[0], &expected[1])); /* another picture */
-    assert_false(same_bits(&expected[0], &expected[2])); /* another class */
-    assert_true(same_bits(&expected[0], &expected[4]));
-    for (int i = 0; i < 5; i++)
+    for (int i = 0; i < KINDS; i++)
         free_result(&expected[i]);
     must(aaclip_detector_detect_batch(together, images, names, 0, results));
     aaclip_detector_close(&alone);

@@ -24,17 +24,73 @@ static __global__ void layer_norm_backward(const float *x, const float *dy, cons
         y[i] += (gain[i] * dy[i] - gradient - (x[i] - mean) * scale * product) * scale;
 }
 
+/* A warp has a row, as in the forward kernel. */
+static __global__ void layer_norm_backward_in_registers(const float *x, const float *dy,
+                                                        const float *gain, float *y, int rows,
+                                                        int columns, float epsilon)
+{
+    int row = (int)((blockIdx.x * blockDim.x + threadIdx.x) / WARP), lane = threadIdx.x % WARP;
+    if (row >= rows)
+        return;
+    int64_t start = (int64_t)row * columns + 4 * lane;
+    float values[LANE_VALUES / 4][4], slopes[LANE_VALUES / 4][4];
+    float sum = 0, squares = 0, gradient = 0, product = 0;
+#pragma unroll
+    for (int i = 0; i < LANE_VALUES / 4; i++)
+        if (i * 4 * WARP < columns) {
+            *(float4 *)values[i] = *(const float4 *)(x + start + i * 4 * WARP);
+            float4 d = *(const float4 *)(dy + start + i * 4 * WARP);
+            float4 g = *(const float4 *)(gain + i * 4 * WARP + 4 * lane);
+            *(float4 *)slopes[i] = make_float4(g.x * d.x, g.y * d.y, g.z * d.z, g.w * d.w);
+            sum += (values[i][0] + values[i][1]) + (values[i][2] + values[i][3]);
+        }
+    float mean = warp_sum(sum) / columns;
+#pragma unroll
+    for (int i = 0; i < LANE_VALUES / 4; i++)
+        if (i * 4 * WARP < columns)
+#pragma unroll
+            for (int j = 0; j < 4; j++)
+                squares += (values[i][j] - mean) * (values[i][j] - mean);
+    float scale = rsqrtf(warp_sum(squares) / columns + epsilon);
+#pragma unroll
+    for (int i = 0; i < LANE_VALUES / 4; i++)
+        if (i * 4 * WARP < columns)
+#pragma unroll
+            for (int j = 0; j < 4; j++) {
+                values[i][j] = (values[i][j] - mean) * scale;
+                gradient += slopes[i][j];
+                product += slopes[i][j] * values[i][j];
+            }
+    gradient = warp_sum(gradient) / columns;
+    product = warp_sum(product) / columns;
+#pragma unroll
+    for (int i = 0; i < LANE_VALUES / 4; i++)
+        if (i * 4 * WARP < columns) {
+            float4 *to = (float4 *)(y + start + i * 4 * WARP), old = *to;
+            *to = make_float4(old.x + (slopes[i][0] - gradient - values[i][0] * product) * scale,
+                              old.y + (slopes[i][1] - gradient - values[i][1] * product) * scale,
+                              old.z + (slopes[i][2] - gradient - values[i][2] * product) * scale,
+                              old.w + (slopes[i][3] - gradient - values[i][3] * product) * scale);
+        }
+}
+
 extern "C" int aac_cuda_layer_norm_backward(const aac_op_desc *desc, const aac_op_args *args,
                                             void *scratch)
 {
     (void)scratch;
-    layer_norm_backward<<<(unsigned)desc->layer_norm.rows, ROW_THREADS, 0, STREAM>>>(
-        (const float *)args->x, (const float *)args->dy, args->gain, (float *)args->y,
-        (int)desc->layer_norm.columns, desc->layer_norm.epsilon);
+    int rows = (int)desc->layer_norm.rows, columns = (int)desc->layer_norm.columns;
+    const float *x = (const float *)args->x, *dy = (const float *)args->dy;
+    float *y = (float *)args->y, epsilon = desc->layer_norm.epsilon;
+    if (columns % (4 * WARP) == 0 && columns <= WARP * LANE_VALUES && is_aligned(x) &&
+        is_aligned(dy) && is_aligned(y) && is_aligned(args->gain))
+        layer_norm_backward_in_registers<<<blocks_for(rows, ROW_THREADS / WARP), ROW_THREADS, 0,
+                                           STREAM>>>(x, dy, args->gain, y, rows, columns, epsilon);
+    else
+        layer_norm_backward<<<(unsigned)rows, ROW_THREADS, 0, STREAM>>>(x, dy, args->gain, y,
+                                                                        columns, epsilon);
     return cudaGetLastError();
 }
 
-/* y may be dy: each thread reads what it writes, and the sums are done before. */
 static __global__ void blend_backward(const float *x, const float *a, const float *dy, float *y,
                                       float *da, int columns, float weight)
 {
@@ -101,7 +157,7 @@ extern "C" int aac_cuda_normalize_backward(const aac_op_desc *desc, const aac_op
 
 static __device__ float derivative(float x, aac_activation kind, float slope)
 {
-    float sigmoid = 1.0f / (1.0f + expf(-1.702f * x));
+    float sigmoid = __fdividef(1.0f, 1.0f + __expf(-1.702f * x));
     switch (kind) {
     case AAC_ACTIVATION_QUICK_GELU:
         return sigmoid + 1.702f * x * sigmoid * (1 - sigmoid);
@@ -115,30 +171,43 @@ static __device__ float derivative(float x, aac_activation kind, float slope)
     }
 }
 
+/* In place when y == dy; as activate() of rows.cu. */
 template <typename T>
 static __global__ void activate_backward(const T *x, const T *dy, T *y, int64_t count,
-                                         aac_activation kind, float slope)
+                                         aac_activation kind, float slope, bool aligned)
 {
-    int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
-    if (i < count)
-        store(y + i, load(dy + i) * derivative(load(x + i), kind, slope));
+    int64_t at = EACH * ((int64_t)blockIdx.x * blockDim.x + threadIdx.x);
+    if (!aligned || at + EACH > count) {
+        for (int64_t end = min(at + EACH, count); at < end; at++)
+            store(y + at, load(dy + at) * derivative(load(x + at), kind, slope));
+        return;
+    }
+    float values[EACH], slopes[EACH];
+    load_each(values, x + at);
+    load_each(slopes, dy + at);
+#pragma unroll
+    for (int i = 0; i < EACH; i++)
+        slopes[i] *= derivative(values[i], kind, slope);
+    store_each(y + at, slopes);
+}
+
+template <typename T>
+static int run_activate_backward(const aac_op_desc *desc, const aac_op_args *args)
+{
+    int64_t count = desc->activate.rows * desc->activate.columns;
+    bool aligned = is_aligned(args->x) && is_aligned(args->dy) && is_aligned(args->y);
+    activate_backward<<<blocks_for(count, EACH * ROW_THREADS), ROW_THREADS, 0, STREAM>>>(
+        (const T *)args->x, (const T *)args->dy, (T *)args->y, count, desc->activate.activation,
+        desc->activate.slope, aligned);
+    return cudaGetLastError();
 }
 
 extern "C" int aac_cuda_activate_backward(const aac_op_desc *desc, const aac_op_args *args,
                                           void *scratch)
 {
     (void)scratch;
-    int64_t count = desc->activate.rows * desc->activate.columns;
-    unsigned blocks = blocks_for(count, ROW_THREADS);
-    if (desc->activate.type == AAC_BF16)
-        activate_backward<<<blocks, ROW_THREADS, 0, STREAM>>>(
-            (const bf16 *)args->x, (const bf16 *)args->dy, (bf16 *)args->y, count,
-            desc->activate.activation, desc->activate.slope);
-    else
-        activate_backward<<<blocks, ROW_THREADS, 0, STREAM>>>(
-            (const float *)args->x, (const float *)args->dy, (float *)args->y, count,
-            desc->activate.activation, desc->activate.slope);
-    return cudaGetLastError();
+    return desc->activate.type == AAC_BF16 ? run_activate_backward<bf16>(desc, args)
+                                           : run_activate_backward<float>(desc, args);
 }
 
 /* A block has a source, and looks for its rows in their order: the sum is the same in every run. */

@@ -8,7 +8,7 @@
 #define HEAD   64
 #define TILE   64 /* queries, and keys */
 #define SIDE   16 /* threads along each */
-#define EACH   (TILE / SIDE)
+#define OWN   (TILE / SIDE)
 #define SHARED (3 * TILE * HEAD * sizeof(float))
 
 /* (HEAD, TILE): rows first .. of x, turned; those from `end` on become zeros. */
@@ -39,19 +39,19 @@ static __device__ void fetch_rows(float *tile, const float *x, int64_t stride, i
 }
 
 /* sums[i][j] += a[k][own i] * b[k][own j] over all k */
-static __device__ __forceinline__ void add_products(float sums[EACH][EACH], const float *a,
+static __device__ __forceinline__ void add_products(float sums[OWN][OWN], const float *a,
                                                     const float *b)
 {
 #pragma unroll 8
     for (int k = 0; k < TILE; k++) {
         const float4 left = *(const float4 *)(a + k * TILE);
         const float4 right = *(const float4 *)(b + k * TILE);
-        const float l[EACH] = {left.x, left.y, left.z, left.w};
-        const float r[EACH] = {right.x, right.y, right.z, right.w};
+        const float l[OWN] = {left.x, left.y, left.z, left.w};
+        const float r[OWN] = {right.x, right.y, right.z, right.w};
 #pragma unroll
-        for (int i = 0; i < EACH; i++)
+        for (int i = 0; i < OWN; i++)
 #pragma unroll
-            for (int j = 0; j < EACH; j++)
+            for (int j = 0; j < OWN; j++)
                 sums[i][j] += l[i] * r[j];
     }
 }
@@ -82,25 +82,25 @@ static __global__ void __launch_bounds__(SIDE *SIDE)
     int begin = first + blockIdx.x * TILE;
     if (begin >= end)
         return;
-    int query = threadIdx.x / SIDE * EACH, key = threadIdx.x % SIDE * EACH;
+    int query = threadIdx.x / SIDE * OWN, key = threadIdx.x % SIDE * OWN;
     int keys_end = shape.causal ? min(end, begin + TILE) : end;
-    float scale = shape.scale * LOG2_E, sums[EACH][EACH] = {}, largest[EACH], total[EACH];
+    float scale = shape.scale * LOG2_E, sums[OWN][OWN] = {}, largest[OWN], total[OWN];
     x += blockIdx.y * HEAD;
-    for (int i = 0; i < EACH; i++)
+    for (int i = 0; i < OWN; i++)
         largest[i] = -INFINITY, total[i] = 0;
     fetch_turned(queries, x, shape.stride, begin, end);
     for (int tile = first; tile < keys_end; tile += TILE) {
-        float scores[EACH][EACH] = {};
+        float scores[OWN][OWN] = {};
         __syncthreads(); /* the tiles are free */
         fetch_turned(keys, x + shape.k, shape.stride, tile, end);
         fetch_rows(values, x + shape.v, shape.stride, tile, end);
         __syncthreads();
         add_products(scores, queries + query, keys + key);
 #pragma unroll
-        for (int i = 0; i < EACH; i++) {
+        for (int i = 0; i < OWN; i++) {
             float highest = largest[i], sum = 0;
 #pragma unroll
-            for (int j = 0; j < EACH; j++) {
+            for (int j = 0; j < OWN; j++) {
                 int at = tile + key + j;
                 if (at >= end || (shape.causal && at > begin + query + i))
                     scores[i][j] = -INFINITY;
@@ -111,7 +111,7 @@ static __global__ void __launch_bounds__(SIDE *SIDE)
             float kept = exp2f(largest[i] - highest);
             largest[i] = highest;
 #pragma unroll
-            for (int j = 0; j < EACH; j++) {
+            for (int j = 0; j < OWN; j++) {
                 scores[i][j] = exp2f(scores[i][j] - highest);
                 sum += scores[i][j];
                 sums[i][j] *= kept;
@@ -120,7 +120,7 @@ static __global__ void __launch_bounds__(SIDE *SIDE)
         }
         __syncthreads(); /* all have read the keys */
 #pragma unroll
-        for (int j = 0; j < EACH; j++)
+        for (int j = 0; j < OWN; j++)
             *(float4 *)(keys + (key + j) * TILE + query) =
                 make_float4(scores[0][j], scores[1][j], scores[2][j], scores[3][j]);
         __syncthreads();
@@ -128,7 +128,7 @@ static __global__ void __launch_bounds__(SIDE *SIDE)
     }
     y += (int64_t)blockIdx.y * HEAD + key;
 #pragma unroll
-    for (int i = 0; i < EACH; i++) {
+    for (int i = 0; i < OWN; i++) {
         float share = 1 / side_sum(total[i]);
         if (begin + query + i < end)
             *(float4 *)(y + (int64_t)(begin + query + i) * shape.heads * HEAD) =

@@ -33,6 +33,39 @@ static __device__ __forceinline__ void store(bf16 *p, float value)
     *p = __float2bfloat16_rn(value);
 }
 
+#define EACH 8 /* values of a thread; of bfloat16 in 16 bytes */
+
+static __device__ __forceinline__ void load_each(float values[EACH], const float *x)
+{
+    const float4 first = *(const float4 *)x, second = *(const float4 *)(x + 4);
+    values[0] = first.x, values[1] = first.y, values[2] = first.z, values[3] = first.w;
+    values[4] = second.x, values[5] = second.y, values[6] = second.z, values[7] = second.w;
+}
+
+static __device__ __forceinline__ void load_each(float values[EACH], const bf16 *x)
+{
+    const uint4 all = *(const uint4 *)x;
+    const unsigned pairs[] = {all.x, all.y, all.z, all.w};
+#pragma unroll
+    for (int i = 0; i < EACH; i++)
+        values[i] = __uint_as_float(i % 2 ? pairs[i / 2] & 0xffff0000u : pairs[i / 2] << 16);
+}
+
+static __device__ __forceinline__ void store_each(float *y, const float values[EACH])
+{
+    *(float4 *)y = make_float4(values[0], values[1], values[2], values[3]);
+    *(float4 *)(y + 4) = make_float4(values[4], values[5], values[6], values[7]);
+}
+
+static __device__ __forceinline__ void store_each(bf16 *y, const float values[EACH])
+{
+    __nv_bfloat162 pairs[EACH / 2];
+#pragma unroll
+    for (int i = 0; i < EACH / 2; i++)
+        pairs[i] = __floats2bfloat162_rn(values[2 * i], values[2 * i + 1]);
+    *(uint4 *)y = *(const uint4 *)pairs;
+}
+
 template <typename T> static __device__ __forceinline__ T warp_sum(T value)
 {
     for (int apart = WARP / 2; apart; apart /= 2)
@@ -46,6 +79,8 @@ static __device__ __forceinline__ float warp_max(float value)
         value = fmaxf(value, __shfl_xor_sync(ALL_LANES, value, apart));
     return value;
 }
+
+#define LANE_VALUES 32 /* of a row, in registers */
 
 /* The sum over a block, the same in every thread and in every run; all threads take part. */
 template <typename T> static __device__ T block_sum(T value)

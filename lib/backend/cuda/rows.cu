@@ -29,8 +29,6 @@ static __global__ void layer_norm(const float *x, T *y, const float *gain, const
         store(y + i, (x[i] - mean) * scale * gain[i] + bias[i]);
 }
 
-#define LANE_VALUES 32 /* of a row, in registers */
-
 /* A warp has a row of up to WARP * LANE_VALUES columns, a multiple of 4 * WARP, and reads it once. */
 template <typename T>
 static __global__ void layer_norm_in_registers(const float *x, T *y, const float *gain,
@@ -172,66 +170,40 @@ extern "C" int aac_cuda_normalize(const aac_op_desc *desc, const aac_op_args *ar
 }
 
 template <typename X, typename Y>
-static __global__ void convert(const X *x, Y *y, int64_t count)
+static __global__ void convert(const X *x, Y *y, int64_t count, bool aligned)
 {
-    int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
-    if (i < count)
-        store(y + i, load(x + i));
+    int64_t at = EACH * ((int64_t)blockIdx.x * blockDim.x + threadIdx.x);
+    if (!aligned || at + EACH > count) {
+        for (int64_t end = min(at + EACH, count); at < end; at++)
+            store(y + at, load(x + at));
+        return;
+    }
+    float values[EACH];
+    load_each(values, x + at);
+    store_each(y + at, values);
+}
+
+template <typename X, typename Y>
+static int run_convert(const X *x, Y *y, int64_t count)
+{
+    convert<<<blocks_for(count, EACH * ROW_THREADS), ROW_THREADS, 0, STREAM>>>(
+        x, y, count, is_aligned(x) && is_aligned(y));
+    return cudaGetLastError();
 }
 
 extern "C" int aac_cuda_convert(const aac_op_desc *desc, const aac_op_args *args, void *scratch)
 {
     (void)scratch;
     int64_t count = desc->convert.rows * desc->convert.columns;
-    unsigned blocks = blocks_for(count, ROW_THREADS);
-    if (desc->convert.x == AAC_F32)
-        convert<<<blocks, ROW_THREADS, 0, STREAM>>>((const float *)args->x, (bf16 *)args->y, count);
-    else
-        convert<<<blocks, ROW_THREADS, 0, STREAM>>>((const bf16 *)args->x, (float *)args->y, count);
-    return cudaGetLastError();
+    return desc->convert.x == AAC_F32
+               ? run_convert((const float *)args->x, (bf16 *)args->y, count)
+               : run_convert((const bf16 *)args->x, (float *)args->y, count);
 }
 
 extern "C" int aac_cuda_narrow(const float *values, void *y, int64_t count, aac_dtype type)
 {
-    unsigned blocks = blocks_for(count, ROW_THREADS);
-    if (type == AAC_BF16)
-        convert<<<blocks, ROW_THREADS, 0, STREAM>>>(values, (bf16 *)y, count);
-    else
-        convert<<<blocks, ROW_THREADS, 0, STREAM>>>(values, (float *)y, count);
-    return cudaGetLastError();
-}
-
-#define EACH 8 /* values of a thread; of bfloat16 in 16 bytes */
-
-static __device__ __forceinline__ void load_each(float values[EACH], const float *x)
-{
-    const float4 first = *(const float4 *)x, second = *(const float4 *)(x + 4);
-    values[0] = first.x, values[1] = first.y, values[2] = first.z, values[3] = first.w;
-    values[4] = second.x, values[5] = second.y, values[6] = second.z, values[7] = second.w;
-}
-
-static __device__ __forceinline__ void load_each(float values[EACH], const bf16 *x)
-{
-    const uint4 all = *(const uint4 *)x;
-    const unsigned pairs[] = {all.x, all.y, all.z, all.w};
-#pragma unroll
-    for (int i = 0; i < EACH; i++)
-        values[i] = __uint_as_float(i % 2 ? pairs[i / 2] & 0xffff0000u : pairs[i / 2] << 16);
-}
-
-static __device__ __forceinline__ void store_each(float *y, const float values[EACH])
-{
-    *(float4 *)y = make_float4(values[0], values[1], values[2], values[3]);
-    *(float4 *)(y + 4) = make_float4(values[4], values[5], values[6], values[7]);
-}
-
-static __device__ __forceinline__ void store_each(bf16 *y, const float values[EACH])
-{
-    __nv_bfloat162 pairs[EACH / 2];
-#pragma unroll
-    for (int i = 0; i < EACH / 2; i++)
-        pairs[i] = __floats2bfloat162_rn(values[2 * i], values[2 * i + 1]);
-    *(uint4 *)y = *(const uint4 *)pairs;
+    return type == AAC_BF16 ? run_convert(values, (bf16 *)y, count)
+                            : run_convert(values, (float *)y, count);
 }
 
 /* In place when x == y. Without `aligned`, and in a rest below EACH, values are read one by one. */
