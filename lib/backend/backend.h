@@ -288,11 +288,23 @@ typedef struct aac_backend_clock {
     void (*release)(void *mark);
 } aac_backend_clock;
 
+/*
+ * Runs, and copies and clears within the backend's memory, that are written down and not done, to be
+ * asked for again as a whole. Between begin and end the thread asks for nothing else.
+ */
+typedef struct aac_backend_recorder {
+    aaclip_status (*begin)(void);
+    aaclip_status (*end)(void **recording); /* ends it also where it fails; NULL then */
+    aaclip_status (*play)(void *recording); /* by one thread at a time */
+    void (*release)(void *recording);       /* may be NULL */
+} aac_backend_recorder;
+
 struct aac_backend {
     const char *name;
     const aac_backend_memory *memory;   /* NULL: host memory */
     const aac_backend_devices *devices; /* NULL: no choice */
     const aac_backend_clock *clock;     /* NULL: runs are done when they return */
+    const aac_backend_recorder *recorder; /* NULL: has none */
     /* false when the processor or the installed library cannot run it. Sets no error. */
     bool (*available)(void);
     /* Optional: what it lacks when it is not available. Static. */

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "backend/profiler.h"
 #include "core/error.h"
 #include "core/memory.h"
 
@@ -141,4 +142,46 @@ aaclip_status aac_mirror_send(const aac_dispatch *dispatch, const aac_mirror *mi
 aaclip_status aac_mirror_fetch(const aac_dispatch *dispatch, const aac_mirror *mirror)
 {
     return aac_device_copy(dispatch, mirror->host, mirror->device, mirror->bytes);
+}
+
+/* Leaves routine->recording NULL where it fails. */
+static void record(const aac_backend_recorder *recorder, aac_device_routine *routine,
+                   aaclip_status (*operations)(void *user), void *user)
+{
+    if (recorder->begin())
+        return;
+    aaclip_status asked = operations(user);
+    aaclip_status ended = recorder->end(&routine->recording);
+    if (!asked && !ended)
+        return;
+    recorder->release(routine->recording);
+    routine->recording = NULL;
+}
+
+aaclip_status aac_device_repeat(const aac_dispatch *dispatch, aac_device_routine *routine,
+                                aaclip_status (*operations)(void *user), void *user)
+{
+    const aac_backend_recorder *recorder = dispatch->chain[0]->recorder;
+    bool first = !routine->ran; /* loads and chooses what recording must not wait for */
+    routine->ran = true;
+    if (!recorder || first || routine->plain || aac_profiler_is_running())
+        return operations(user);
+    int previous = aac_dispatch_enter(dispatch);
+    if (!routine->recording)
+        record(recorder, routine, operations, user);
+    routine->plain = !routine->recording;
+    aaclip_status status =
+        routine->plain ? operations(user) : recorder->play(routine->recording);
+    aac_dispatch_leave(dispatch, previous);
+    return status;
+}
+
+void aac_device_routine_clear(const aac_dispatch *dispatch, aac_device_routine *routine)
+{
+    if (routine->recording) {
+        int previous = aac_dispatch_enter(dispatch);
+        dispatch->chain[0]->recorder->release(routine->recording);
+        aac_dispatch_leave(dispatch, previous);
+    }
+    *routine = (aac_device_routine){0};
 }

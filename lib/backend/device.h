@@ -38,6 +38,21 @@ float *aac_device_vector(const aac_dispatch *dispatch, const aac_tensor *tensor)
 aaclip_status aac_device_input(const aac_dispatch *dispatch, const void **input, const void *host,
                                void *buffer, size_t bytes);
 
+/*
+ * Operations that are asked for again and again with the same memory. The second time they are
+ * recorded where the backend can, from then on the recording is played; never while a profiler runs.
+ * Zeros to begin with. For one thread at a time.
+ */
+typedef struct aac_device_routine {
+    bool ran, plain; /* plain: cannot be recorded */
+    void *recording;
+} aac_device_routine;
+
+/* `operations` does what is always the same, and nothing else. */
+aaclip_status aac_device_repeat(const aac_dispatch *dispatch, aac_device_routine *routine,
+                                aaclip_status (*operations)(void *user), void *user);
+void aac_device_routine_clear(const aac_dispatch *dispatch, aac_device_routine *routine);
+
 /* Memory that both sides use: one and the same where the host reaches device memory. */
 typedef struct aac_mirror {
     void *host, *device;

@@ -130,6 +130,11 @@ static aaclip_status run_counted(aaclip_profiler *profiler, const aac_plan *plan
     return status;
 }
 
+bool aac_profiler_is_running(void)
+{
+    return running != NULL;
+}
+
 aaclip_status aac_profiler_run(const aac_plan *plan, const aac_op_args *args, void *scratch)
 {
     return run_counted(running, plan, args, scratch);

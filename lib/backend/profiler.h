@@ -18,6 +18,9 @@ aac_op_cost aac_op_cost_of(const aac_op_desc *desc, const aac_op_args *args);
 void aac_op_shape_text(char text[AAC_OP_SHAPE_TEXT], const aac_op_desc *desc,
                        const aac_op_args *args);
 
+/* Whether the calling thread has profilers running. */
+bool aac_profiler_is_running(void);
+
 /* Runs the plan and tells the calling thread's profilers, if it has any. */
 aaclip_status aac_profiler_run(const aac_plan *plan, const aac_op_args *args, void *scratch);
 

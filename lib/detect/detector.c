@@ -52,7 +52,7 @@ static void fill_result(const aaclip_detector *detector, const aac_kept_result *
     result->embedding = (uint32_t)detector->embedding;
 }
 
-static aaclip_status detect_tiles(const aaclip_detector *detector, const aaclip_image_view *image,
+static aaclip_status detect_tiles(aaclip_detector *detector, const aaclip_image_view *image,
                                   const tile_layout *tiles, const aac_detector_memory *memory,
                                   const aac_kept_result *kept, float *score)
 {
@@ -79,7 +79,7 @@ static aaclip_status detect_tiles(const aaclip_detector *detector, const aaclip_
 }
 
 /* As many images as the engine takes; more than one have no tiles. */
-static aaclip_status detect_some(const aaclip_detector *detector, const aac_detector_engine *engine,
+static aaclip_status detect_some(aaclip_detector *detector, aac_detector_engine *engine,
                                  const aaclip_image_view *images, const char *const *class_names,
                                  const tile_layout *tiles, const aac_kept_result *kept,
                                  aaclip_result *results, aaclip_region **regions)
@@ -106,7 +106,7 @@ static aaclip_status detect_some(const aaclip_detector *detector, const aac_dete
 }
 
 /* Who runs the next of `left` images. Without memory for many at once they go one by one. */
-static const aac_detector_engine *choose_engine(aaclip_detector *detector, size_t left)
+static aac_detector_engine *choose_engine(aaclip_detector *detector, size_t left)
 {
     bool apart = !aac_device_is_host(aac_model_dispatch(detector->model));
     if (!apart || detector->options.tile || left < AAC_DETECTOR_BATCH)
@@ -221,7 +221,7 @@ static aaclip_status detect_batch(aaclip_detector *detector, const aaclip_image_
         status = reserve_regions(detector, count);
     aac_workspace workspace = {.base = detector->results};
     for (size_t done = 0; !status && done < count;) {
-        const aac_detector_engine *engine = choose_engine(detector, count - done);
+        aac_detector_engine *engine = choose_engine(detector, count - done);
         tile_layout tiles[AAC_DETECTOR_BATCH];
         aac_kept_result kept[AAC_DETECTOR_BATCH];
         aaclip_result own[AAC_DETECTOR_BATCH] = {{0}};

@@ -17,6 +17,7 @@ typedef struct aac_detector_engine {
     int64_t images;
     aac_vision_encoder *encoder; /* NULL: not made yet */
     char *memory, *host;         /* the workspace: of the operations, of the host */
+    aac_device_routine network;
 } aac_detector_engine;
 
 struct aaclip_detector {

@@ -79,6 +79,7 @@ aaclip_status aac_detector_engine_open(const aaclip_detector *detector,
 
 void aac_detector_engine_close(const aaclip_detector *detector, aac_detector_engine *engine)
 {
+    aac_device_routine_clear(dispatch_of(detector), &engine->network);
     aac_vision_encoder_free(&engine->encoder);
     aac_device_free(dispatch_of(detector), engine->memory);
     aac_free(engine->host);
@@ -126,16 +127,25 @@ static aac_kept_result written_of(const aaclip_detector *detector,
     return written;
 }
 
+typedef struct network_run {
+    const aaclip_detector *detector;
+    const aac_detector_engine *engine;
+    const aac_detector_memory *memory;
+    const aac_kept_result *kept;
+} network_run;
+
 /* From pixels and pairs where operations read them to what they write; nothing waits on the way. */
-static aaclip_status run_network(const aaclip_detector *detector, const aac_detector_engine *engine,
-                                 const aac_detector_memory *memory, const aac_kept_result *kept)
+static aaclip_status run_network(void *user)
 {
-    const aac_kept_result first = written_of(detector, memory, &kept[0], 0);
+    const network_run *run = user;
+    const aaclip_detector *detector = run->detector;
+    const aac_detector_memory *memory = run->memory;
+    const aac_kept_result first = written_of(detector, memory, &run->kept[0], 0);
     aaclip_status status =
-        aac_vision_encoder_run(engine->encoder, memory->device_rgb, first.features,
+        aac_vision_encoder_run(run->engine->encoder, memory->device_rgb, first.features,
                                first.detection, memory->encoder, NULL);
-    for (int64_t i = 0; !status && i < engine->images; i++) {
-        const aac_kept_result written = written_of(detector, memory, &kept[i], i);
+    for (int64_t i = 0; !status && i < run->engine->images; i++) {
+        const aac_kept_result written = written_of(detector, memory, &run->kept[i], i);
         status = make_map(detector, memory, written.features,
                           memory->device_pair + 2 * i * detector->embedding, written.map);
     }
@@ -170,7 +180,7 @@ static aaclip_status fetch(const aaclip_detector *detector, const aac_kept_resul
                                     features * sizeof(float));
 }
 
-aaclip_status aac_detector_run(const aaclip_detector *detector, const aac_detector_engine *engine,
+aaclip_status aac_detector_run(const aaclip_detector *detector, aac_detector_engine *engine,
                                const aaclip_image_view *views, const aac_detector_memory *memory,
                                const aac_kept_result *kept, float *scores)
 {
@@ -181,8 +191,9 @@ aaclip_status aac_detector_run(const aaclip_detector *detector, const aac_detect
                                      memory->rgb + i * 3 * detector->size * detector->size);
     if (!status)
         status = send(detector, engine, memory);
+    network_run run = {detector, engine, memory, kept};
     if (!status)
-        status = run_network(detector, engine, memory, kept);
+        status = aac_device_repeat(dispatch_of(detector), &engine->network, run_network, &run);
     for (int64_t i = 0; !status && i < engine->images; i++) {
         const aac_kept_result written = written_of(detector, memory, &kept[i], i);
         const float *abnormal = memory->pair + (2 * i + 1) * detector->embedding;

@@ -35,7 +35,7 @@ aac_detector_memory aac_detector_memory_of(const aaclip_detector *detector,
                                            const aac_detector_engine *engine);
 
 /* As many views, results and scores as the engine has images. The pairs are in memory->pair. */
-aaclip_status aac_detector_run(const aaclip_detector *detector, const aac_detector_engine *engine,
+aaclip_status aac_detector_run(const aaclip_detector *detector, aac_detector_engine *engine,
                                const aaclip_image_view *views, const aac_detector_memory *memory,
                                const aac_kept_result *kept, float *scores);
 

@@ -5,6 +5,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <aaclip/profiler.h>
+
 #include "fixture.h"
 #include "guarded_backend.h"
 
@@ -33,6 +35,42 @@ static void devices_give_the_same(void **state)
         free_result(&found);
     }
     free_result(&expected);
+}
+
+/* The first detection runs, the others play what the second has recorded, with pixels and text vectors
+ * of their own; a profiler sees the operations. */
+static void a_recorded_network_gives_the_same(void **state)
+{
+    (void)state;
+    fixture all;
+    fixture_open(&all, "guarded", 1);
+    aaclip_image_view views[2];
+    views[0] = views[1] = aaclip_image_get_view(all.image);
+    views[1].width /= 2;
+    const char *const names[] = {"cat", "nut"};
+    aaclip_detector *recorded = make_detector(&all, true);
+    unsigned before = guarded_plays();
+    for (unsigned i = 0; i < 6; i++) {
+        aaclip_profiler *profiler = NULL;
+        if (i == 4)
+            must(aaclip_profiler_start(&profiler));
+        aaclip_result result = detect(recorded, &views[i % 2], names[i / 2 % 2]);
+        kept_result found = keep_result(&result);
+        assert_int_equal(guarded_plays() - before, i < 4 ? i : i - 1);
+        assert_true((aaclip_profiler_count(profiler) > 0) == (i == 4));
+        if (profiler)
+            must(aaclip_profiler_stop(profiler));
+        aaclip_profiler_close(&profiler);
+        aaclip_detector *fresh = make_detector(&all, true);
+        result = detect(fresh, &views[i % 2], names[i / 2 % 2]);
+        kept_result expected = keep_result(&result);
+        assert_true(same_bits(&found, &expected));
+        free_result(&found);
+        free_result(&expected);
+        aaclip_detector_close(&fresh);
+    }
+    aaclip_detector_close(&recorded);
+    fixture_close(&all);
 }
 
 static void two_devices_train_in_turn(void **state)
@@ -89,6 +127,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(devices_give_the_same),
+        cmocka_unit_test(a_recorded_network_gives_the_same),
         cmocka_unit_test(two_devices_train_in_turn),
         cmocka_unit_test(other_devices_are_refused),
     };

@@ -145,10 +145,38 @@ static void *contents_of(const void *address, size_t bytes, const char *where)
     return found->contents + offset;
 }
 
+/* What a recording holds: a run, or a copy within the memory. */
+typedef struct recorded_step {
+    const aac_plan *plan; /* NULL: a copy */
+    aac_op_args args;
+    void *scratch, *to;
+    const void *from;
+    size_t bytes;
+} recorded_step;
+
+typedef struct recording {
+    recorded_step steps[1024];
+    size_t count;
+} recording;
+
+static _Thread_local recording *written; /* that is being made */
+
+static aaclip_status write_down(recorded_step what)
+{
+    if (written->count == sizeof written->steps / sizeof *written->steps)
+        give_up("too many steps", "recording");
+    written->steps[written->count++] = what;
+    return AACLIP_OK;
+}
+
 static aaclip_status copy(void *to, const void *from, size_t bytes)
 {
     char *target = contents_of(to, bytes, "copy");
     const char *source = contents_of(from, bytes, "copy");
+    if (written && !(target && source))
+        give_up("copies from or to the host", "recording");
+    if (written)
+        return write_down((recorded_step){.to = to, .from = from, .bytes = bytes});
     if (!target && !source)
         give_up("both sides are memory of the host", "copy");
     memmove(target ? target : to, source ? source : from, bytes);
@@ -160,6 +188,8 @@ static aaclip_status clear(void *memory, size_t bytes)
     char *contents = contents_of(memory, bytes, "clear");
     if (!contents)
         give_up("memory of the host", "clear");
+    if (written)
+        give_up("clear is not recorded here", "recording");
     memset(contents, 0, bytes);
     return AACLIP_OK;
 }
@@ -197,6 +227,8 @@ static aaclip_status run(const aac_plan *base, const aac_op_args *args, void *sc
     aac_op_args own = *args;
     if (((const guarded_plan *)base)->device != current)
         give_up("planned for another device", aac_op_name(plan->desc.op));
+    if (written)
+        return write_down((recorded_step){.plan = base, .args = *args, .scratch = scratch});
     own.x = translate(args->x, plan);
     own.y = translate(args->y, plan);
     own.gain = translate(args->gain, plan);
@@ -221,6 +253,41 @@ static aaclip_status run(const aac_plan *base, const aac_op_args *args, void *sc
     }
     return plan->run(plan, &own, plan->scratch ? translate(scratch, plan) : NULL);
 }
+
+static unsigned played;
+
+unsigned guarded_plays(void)
+{
+    return played;
+}
+
+static aaclip_status begin_recording(void)
+{
+    written = aac_calloc(1, sizeof *written);
+    return written ? AACLIP_OK : aac_error_memory();
+}
+
+static aaclip_status end_recording(void **made)
+{
+    *made = written;
+    written = NULL;
+    return AACLIP_OK;
+}
+
+static aaclip_status play(void *made)
+{
+    const recording *all = made;
+    aaclip_status status = AACLIP_OK;
+    for (size_t i = 0; !status && i < all->count; i++) {
+        const recorded_step *next = &all->steps[i];
+        status = next->plan ? aac_run(next->plan, &next->args, next->scratch)
+                            : copy(next->to, next->from, next->bytes);
+    }
+    played++;
+    return status;
+}
+
+static const aac_backend_recorder recorder = {begin_recording, end_recording, play, aac_free};
 
 static bool available(void)
 {
@@ -360,6 +427,7 @@ static const aac_backend guarded = {
     .name = "guarded",
     .memory = &memory_calls,
     .devices = &devices,
+    .recorder = &recorder,
     .available = available,
     .supports = supports,
     .plan = plan,

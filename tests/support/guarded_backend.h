@@ -5,4 +5,7 @@
 /* The one that the calling thread has entered. */
 int guarded_device(void);
 
+/* Recordings that were played so far. */
+unsigned guarded_plays(void);
+
 #endif

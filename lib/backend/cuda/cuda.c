@@ -129,6 +129,42 @@ static void release_mark(void *event)
 
 static const aac_backend_clock device_clock = {mark, seconds_between, release_mark};
 
+/* Of this thread: others may do what they like meanwhile. */
+static aaclip_status begin_recording(void)
+{
+    return aac_cuda_error("recording", (int)cudaStreamBeginCapture(
+                                           cudaStreamPerThread, cudaStreamCaptureModeThreadLocal));
+}
+
+static aaclip_status end_recording(void **recording)
+{
+    cudaGraph_t graph = NULL;
+    cudaGraphExec_t made = NULL;
+    *recording = NULL;
+    cudaError_t error = cudaStreamEndCapture(cudaStreamPerThread, &graph);
+    if (!error)
+        error = cudaGraphInstantiate(&made, graph, 0);
+    if (graph)
+        cudaGraphDestroy(graph);
+    *recording = made;
+    return aac_cuda_error("recording", (int)error);
+}
+
+static aaclip_status play(void *recording)
+{
+    return aac_cuda_error("playing",
+                          (int)cudaGraphLaunch((cudaGraphExec_t)recording, cudaStreamPerThread));
+}
+
+static void release_recording(void *recording)
+{
+    if (recording)
+        cudaGraphExecDestroy((cudaGraphExec_t)recording);
+}
+
+static const aac_backend_recorder graphs = {begin_recording, end_recording, play,
+                                            release_recording};
+
 static bool available(void)
 {
     return count_devices() > 0 && aac_cuda_blaslt_available();
@@ -237,6 +273,7 @@ const aac_backend aac_backend_cuda = {
     .name = "cuda",
     .devices = &devices,
     .clock = &device_clock,
+    .recorder = &graphs,
     .available = available,
     .missing = missing,
     .supports = supports,
