@@ -112,14 +112,15 @@ static bool write_pictures(const bench_run *bench)
     return written;
 }
 
-/* Normal and abnormal samples in turn, enough for a batch. */
+/* Normal and abnormal samples in turn, enough for all steps: an epoch begins with nothing loaded. */
 static bool make_dataset(bench_run *bench)
 {
     char *manifest = path_in(bench, "list.jsonl");
     FILE *list = fopen(manifest, "w");
     if (!list)
         return !complain(PROGRAM, "%s: cannot write", manifest);
-    for (unsigned i = 0; i < bench->arguments->batch_size || i < 2; i++)
+    unsigned count = bench->arguments->batch_size * (bench->arguments->repeat + 2);
+    for (unsigned i = 0; i < count || i < 2; i++)
         fprintf(list,
                 "{\"image_path\": \"image.png\", \"label\": %u, \"class_name\": \"object\"%s}\n",
                 i % 2, i % 2 ? ", \"mask_path\": \"mask.png\"" : "");

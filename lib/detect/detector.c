@@ -66,7 +66,8 @@ static aaclip_status detect_tiles(aaclip_detector *detector, const aaclip_image_
         aac_tile_weights(rows, row, memory->row_weights);
         for (uint32_t column = 0; !status && column < columns->count; column++) {
             const aaclip_image_view view = aac_tile_view(image, columns, rows, column, row);
-            status = aac_detector_run(detector, &detector->one, &view, memory, &tile, &tile_score);
+            status = aac_detector_run(detector, &detector->one, &view, NULL, memory, &tile,
+                                      &tile_score);
             if (status)
                 break;
             aac_tile_weights(columns, column, memory->column_weights);
@@ -78,9 +79,10 @@ static aaclip_status detect_tiles(aaclip_detector *detector, const aaclip_image_
     return status;
 }
 
-/* As many images as the engine takes; more than one have no tiles. */
+/* As many images as the engine takes; more than one have no tiles. `next`: see aac_detector_run. */
 static aaclip_status detect_some(aaclip_detector *detector, aac_detector_engine *engine,
-                                 const aaclip_image_view *images, const char *const *class_names,
+                                 const aaclip_image_view *images, const aaclip_image_view *next,
+                                 const char *const *class_names,
                                  const tile_layout *tiles, const aac_kept_result *kept,
                                  aaclip_result *results, aaclip_region **regions)
 {
@@ -93,7 +95,7 @@ static aaclip_status detect_some(aaclip_detector *detector, aac_detector_engine 
     if (status)
         return status;
     if (tiles->columns.count == 1 && tiles->rows.count == 1)
-        status = aac_detector_run(detector, engine, images, &memory, kept, scores);
+        status = aac_detector_run(detector, engine, images, next, &memory, kept, scores);
     else
         status = detect_tiles(detector, images, tiles, &memory, kept, scores);
     for (int64_t i = 0; !status && i < engine->images; i++) {
@@ -230,8 +232,9 @@ static aaclip_status detect_batch(aaclip_detector *detector, const aaclip_image_
             tiles[i] = lay_out_tiles(detector, &images[done + i]);
             kept[i] = lay_out_result(detector, &tiles[i], &workspace);
         }
-        status = detect_some(detector, engine, &images[done], &class_names[done], tiles, kept, own,
-                             &detector->regions[done]);
+        bool more = engine == &detector->many && count - done - some >= some;
+        status = detect_some(detector, engine, &images[done], more ? &images[done + some] : NULL,
+                             &class_names[done], tiles, kept, own, &detector->regions[done]);
         for (size_t i = 0; !status && i < some; i++)
             status = aac_options_write((char *)results + (done + i) * stride, stride, &own[i],
                                        sizeof own[i], "aaclip_result");

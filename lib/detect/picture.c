@@ -21,7 +21,7 @@ static aac_detector_memory lay_out(const aaclip_detector *detector,
                          ? detector->similarity->scratch
                          : detector->map->scratch;
     aac_detector_memory memory = {0};
-    memory.rgb = aac_take(host, pixels * 3, 1);
+    memory.rgb = aac_take(host, pixels * (images > 1 ? 6 : 3), 1);
     memory.pair = aac_take(host, images * 2 * embedding, sizeof(float));
     memory.device_rgb = apart ? aac_take(workspace, pixels * 3, 1) : memory.rgb;
     memory.device_pair =
@@ -152,13 +152,34 @@ static aaclip_status run_network(void *user)
     return status;
 }
 
+/* The half of the host's pixels that is next. */
+static uint8_t *side_of(const aaclip_detector *detector, const aac_detector_engine *engine,
+                        const aac_detector_memory *memory)
+{
+    return memory->rgb + engine->side * engine->images * 3 * detector->size * detector->size;
+}
+
+static aaclip_status prepare(const aaclip_detector *detector, aac_detector_engine *engine,
+                             const aaclip_image_view *views, const aac_detector_memory *memory)
+{
+    uint32_t size = (uint32_t)detector->size;
+    uint8_t *rgb = side_of(detector, engine, memory);
+    aaclip_status status = AACLIP_OK;
+    for (int64_t i = 0; !status && i < engine->images; i++)
+        status = aaclip_image_resize(&views[i], size, size,
+                                     rgb + i * 3 * detector->size * detector->size);
+    engine->prepared = !status;
+    return status;
+}
+
 static aaclip_status send(const aaclip_detector *detector, const aac_detector_engine *engine,
                           const aac_detector_memory *memory)
 {
     const aac_dispatch *dispatch = dispatch_of(detector);
     size_t images = (size_t)engine->images;
-    aaclip_status status = aac_device_copy(dispatch, memory->device_rgb, memory->rgb,
-                                           images * (size_t)(3 * detector->size * detector->size));
+    aaclip_status status =
+        aac_device_copy(dispatch, memory->device_rgb, side_of(detector, engine, memory),
+                        images * (size_t)(3 * detector->size * detector->size));
     return status ? status
                   : aac_device_copy(dispatch, memory->device_pair, memory->pair,
                                     images * 2 * (size_t)detector->embedding * sizeof(float));
@@ -181,19 +202,22 @@ static aaclip_status fetch(const aaclip_detector *detector, const aac_kept_resul
 }
 
 aaclip_status aac_detector_run(const aaclip_detector *detector, aac_detector_engine *engine,
-                               const aaclip_image_view *views, const aac_detector_memory *memory,
-                               const aac_kept_result *kept, float *scores)
+                               const aaclip_image_view *views, const aaclip_image_view *next,
+                               const aac_detector_memory *memory, const aac_kept_result *kept,
+                               float *scores)
 {
-    uint32_t size = (uint32_t)detector->size;
-    aaclip_status status = AACLIP_OK;
-    for (int64_t i = 0; !status && i < engine->images; i++)
-        status = aaclip_image_resize(&views[i], size, size,
-                                     memory->rgb + i * 3 * detector->size * detector->size);
+    network_run run = {detector, engine, memory, kept};
+    aaclip_status status =
+        engine->prepared ? AACLIP_OK : prepare(detector, engine, views, memory);
+    engine->prepared = false;
     if (!status)
         status = send(detector, engine, memory);
-    network_run run = {detector, engine, memory, kept};
     if (!status)
         status = aac_device_repeat(dispatch_of(detector), &engine->network, run_network, &run);
+    if (!status && next) { /* the other half: what was sent from this one may be on its way */
+        engine->side = !engine->side;
+        status = prepare(detector, engine, next, memory);
+    }
     for (int64_t i = 0; !status && i < engine->images; i++) {
         const aac_kept_result written = written_of(detector, memory, &kept[i], i);
         const float *abnormal = memory->pair + (2 * i + 1) * detector->embedding;
@@ -201,5 +225,7 @@ aaclip_status aac_detector_run(const aaclip_detector *detector, aac_detector_eng
         if (!status)
             scores[i] = score_of(kept[i].detection, abnormal, detector->embedding);
     }
+    if (status)
+        engine->prepared = false;
     return status;
 }

@@ -10,7 +10,8 @@
  * reach the same memory.
  */
 typedef struct aac_detector_memory {
-    uint8_t *rgb, *device_rgb; // (images, size, size, 3)
+    uint8_t *rgb;        // (images, size, size, 3), of several images twice: see aac_detector_run
+    uint8_t *device_rgb; // (images, size, size, 3)
     float *pair, *device_pair; // (images, 2, embedding)
     /* Of the operations; NULL where they write what is kept, of one image: */
     float *map;        // (images, size, size)
@@ -34,9 +35,14 @@ typedef struct aac_kept_result {
 aac_detector_memory aac_detector_memory_of(const aaclip_detector *detector,
                                            const aac_detector_engine *engine);
 
-/* As many views, results and scores as the engine has images. The pairs are in memory->pair. */
+/*
+ * As many views, results and scores as the engine has images. The pairs are in memory->pair. `next`:
+ * the views of the next run, to be resized while this one computes; NULL: not known. An engine of
+ * one image has none.
+ */
 aaclip_status aac_detector_run(const aaclip_detector *detector, aac_detector_engine *engine,
-                               const aaclip_image_view *views, const aac_detector_memory *memory,
-                               const aac_kept_result *kept, float *scores);
+                               const aaclip_image_view *views, const aaclip_image_view *next,
+                               const aac_detector_memory *memory, const aac_kept_result *kept,
+                               float *scores);
 
 #endif

@@ -21,10 +21,14 @@ static __global__ void __launch_bounds__(TILE_THREADS)
     int keys_end = shape.causal ? min(end, begin + QUERIES) : end;
     int own = threadIdx.x / WARP * PARTS * 16; /* the warp's first row in the tile */
     float scale = shape.scale * LOG2_E;
-    x += blockIdx.y * AAC_TILE;
-    fetch<QUERIES>(queries, x, shape.stride, begin, end);
-    fetch<AAC_TILE>(keys[0], x + shape.k, shape.stride, first, end);
-    fetch<AAC_TILE>(values[0], x + shape.v, shape.stride, first, end);
+    const fetcher by = fetcher_of(x + blockIdx.y * AAC_TILE, shape.stride);
+    const fetcher by_key = {by.from + shape.k, by.stride, by.to, by.row};
+    const fetcher by_value = {by.from + shape.v, by.stride, by.to, by.row};
+    const lane_offsets offsets_in = find_offsets();
+    const unsigned key_tile = shared_address(keys), value_tile = shared_address(values);
+    fetch<QUERIES>(shared_address(queries), by, begin, end);
+    fetch<AAC_TILE>(key_tile, by_key, first, end);
+    fetch<AAC_TILE>(value_tile, by_value, first, end);
     end_group();
     unsigned query[PARTS][STEPS][4];
     float sums[PARTS][COLUMNS][4] = {};
@@ -32,22 +36,20 @@ static __global__ void __launch_bounds__(TILE_THREADS)
 #pragma unroll
     for (int part = 0; part < PARTS; part++)
         state[part] = {{-INFINITY, -INFINITY}, {0, 0}};
-    int stage = 0;
-    for (int key = first; key < keys_end; key += AAC_TILE, stage ^= 1) {
+    unsigned stage = 0; /* bytes to the tile in use */
+    for (int key = first; key < keys_end; key += AAC_TILE, stage ^= TILE_BYTES) {
         if (key + AAC_TILE < keys_end) {
-            fetch<AAC_TILE>(keys[stage ^ 1], x + shape.k, shape.stride, key + AAC_TILE, end);
-            fetch<AAC_TILE>(values[stage ^ 1], x + shape.v, shape.stride, key + AAC_TILE, end);
+            fetch<AAC_TILE>(key_tile + (stage ^ TILE_BYTES), by_key, key + AAC_TILE, end);
+            fetch<AAC_TILE>(value_tile + (stage ^ TILE_BYTES), by_value, key + AAC_TILE, end);
         }
         end_group();
         wait_for_groups<1>();
         if (key == first)
 #pragma unroll
             for (int part = 0; part < PARTS; part++)
-#pragma unroll
-                for (int step = 0; step < STEPS; step++)
-                    load_left(query[part][step], queries, own + 16 * part, step);
+                load_left(query[part], shared_address(queries), own + 16 * part, offsets_in);
         float scores[PARTS][COLUMNS][4];
-        multiply_rows<PARTS, COLUMNS>(scores, query, keys[stage]);
+        multiply_rows<PARTS, COLUMNS>(scores, query, key_tile + stage, offsets_in);
 #pragma unroll
         for (int part = 0; part < PARTS; part++) {
             int row = begin + own + 16 * part;
@@ -61,7 +63,7 @@ static __global__ void __launch_bounds__(TILE_THREADS)
                 for (int i = 0; i < 4; i++)
                     sums[part][column][i] *= kept[i / 2];
         }
-        add_values<PARTS, COLUMNS>(sums, scores, values[stage]);
+        add_values<PARTS, COLUMNS>(sums, scores, value_tile + stage, offsets_in);
         __syncthreads(); /* the stage is free */
     }
 #pragma unroll

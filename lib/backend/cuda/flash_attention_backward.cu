@@ -27,13 +27,6 @@ static __device__ __forceinline__ void find_along(float along[2], const bf16 *dy
     }
 }
 
-static __device__ __forceinline__ void fetch_pair(bf16 *keys, bf16 *values, const bf16 *x,
-                                                  const head_shape &shape, int key, int end)
-{
-    fetch<AAC_TILE>(keys, x + shape.k, shape.stride, key, end);
-    fetch<AAC_TILE>(values, x + shape.v, shape.stride, key, end);
-}
-
 static __global__ void __launch_bounds__(TILE_THREADS)
     query_gradient(const bf16 *x, const bf16 *out, const bf16 *dy, bf16 *y, const int32_t *offsets,
                    head_shape shape, row_state *states, int longest)
@@ -48,29 +41,33 @@ static __global__ void __launch_bounds__(TILE_THREADS)
     int64_t width = shape.heads * AAC_TILE;
     float scale = shape.scale * LOG2_E, along[2] = {0, 0}, log_sum[2];
     x += blockIdx.y * AAC_TILE, dy += blockIdx.y * AAC_TILE, out += blockIdx.y * AAC_TILE;
-    fetch<QUERIES>(queries, x, shape.stride, begin, end);
-    fetch<QUERIES>(gradients, dy, width, begin, end);
-    fetch<AAC_TILE>(keys[0], x + shape.k, shape.stride, first, end);
+    const fetcher by_query = fetcher_of(x, shape.stride), by_gradient = fetcher_of(dy, width);
+    const fetcher by_key = fetcher_of(x + shape.k, shape.stride);
+    const fetcher by_value = fetcher_of(x + shape.v, shape.stride);
+    const lane_offsets offsets_in = find_offsets();
+    const unsigned key_tile = shared_address(keys), value_tile = shared_address(values);
+    fetch<QUERIES>(shared_address(queries), by_query, begin, end);
+    fetch<QUERIES>(shared_address(gradients), by_gradient, begin, end);
+    fetch<AAC_TILE>(key_tile, by_key, first, end);
     end_group();
     find_along(along, dy, out, width, row, end);
     unsigned query[1][STEPS][4], gradient[1][STEPS][4];
     float scores[1][COLUMNS][4], slopes[1][COLUMNS][4], sums[1][COLUMNS][4] = {};
     softmax_state state = {{-INFINITY, -INFINITY}, {0, 0}};
-    int stage = 0;
-    for (int key = first; key < keys_end; key += AAC_TILE, stage ^= 1) {
-        if (key + AAC_TILE < keys_end)
-            fetch<AAC_TILE>(keys[stage ^ 1], x + shape.k, shape.stride, key + AAC_TILE, end);
-        else /* the first again, for what follows */
-            fetch_pair(keys[stage ^ 1], values[stage ^ 1], x, shape, first, end);
+    unsigned stage = 0; /* bytes to the tile in use */
+    for (int key = first; key < keys_end; key += AAC_TILE, stage ^= TILE_BYTES) {
+        bool last = key + AAC_TILE >= keys_end; /* then the first again, for what follows */
+        fetch<AAC_TILE>(key_tile + (stage ^ TILE_BYTES), by_key, last ? first : key + AAC_TILE,
+                        end);
+        if (last)
+            fetch<AAC_TILE>(value_tile + (stage ^ TILE_BYTES), by_value, first, end);
         end_group();
         wait_for_groups<1>();
-        if (key == first)
-#pragma unroll
-            for (int step = 0; step < STEPS; step++) {
-                load_left(query[0][step], queries, own, step);
-                load_left(gradient[0][step], gradients, own, step);
-            }
-        multiply_rows<1, COLUMNS>(scores, query, keys[stage]);
+        if (key == first) {
+            load_left(query[0], shared_address(queries), own, offsets_in);
+            load_left(gradient[0], shared_address(gradients), own, offsets_in);
+        }
+        multiply_rows<1, COLUMNS>(scores, query, key_tile + stage, offsets_in);
         if (key + AAC_TILE > end || (shape.causal && key + AAC_TILE > row))
             hide(scores[0], key, end, row, shape.causal);
         float kept[2];
@@ -80,13 +77,15 @@ static __global__ void __launch_bounds__(TILE_THREADS)
 #pragma unroll
     for (int half = 0; half < 2; half++)
         log_sum[half] = state.largest[half] * scale + log2f(row_sum(state.sum[half]));
-    for (int key = first; key < keys_end; key += AAC_TILE, stage ^= 1) {
-        if (key + AAC_TILE < keys_end)
-            fetch_pair(keys[stage ^ 1], values[stage ^ 1], x, shape, key + AAC_TILE, end);
+    for (int key = first; key < keys_end; key += AAC_TILE, stage ^= TILE_BYTES) {
+        if (key + AAC_TILE < keys_end) {
+            fetch<AAC_TILE>(key_tile + (stage ^ TILE_BYTES), by_key, key + AAC_TILE, end);
+            fetch<AAC_TILE>(value_tile + (stage ^ TILE_BYTES), by_value, key + AAC_TILE, end);
+        }
         end_group();
         wait_for_groups<1>();
-        multiply_rows<1, COLUMNS>(scores, query, keys[stage]);
-        multiply_rows<1, COLUMNS>(slopes, gradient, values[stage]);
+        multiply_rows<1, COLUMNS>(scores, query, key_tile + stage, offsets_in);
+        multiply_rows<1, COLUMNS>(slopes, gradient, value_tile + stage, offsets_in);
         if (key + AAC_TILE > end || (shape.causal && key + AAC_TILE > row))
             hide(scores[0], key, end, row, shape.causal);
 #pragma unroll
@@ -96,7 +95,7 @@ static __global__ void __launch_bounds__(TILE_THREADS)
                 slopes[0][column][i] =
                     power_of_two(scores[0][column][i] * scale - log_sum[i / 2]) *
                     (slopes[0][column][i] - along[i / 2]);
-        add_values<1, COLUMNS>(sums, slopes, keys[stage]);
+        add_values<1, COLUMNS>(sums, slopes, key_tile + stage, offsets_in);
         __syncthreads(); /* the stage is free */
     }
     write_sums(y + blockIdx.y * AAC_TILE, shape.stride, row, end, sums[0], shape.scale, shape.scale,
@@ -118,34 +117,39 @@ static __global__ void __launch_bounds__(TILE_THREADS)
     int begin = first + blockIdx.x * QUERIES, own = threadIdx.x / WARP * 16, row = begin + own;
     if (begin >= end)
         return;
-    int lane = threadIdx.x % WARP, queries_begin = shape.causal ? begin : first, stage = 0;
+    int lane = threadIdx.x % WARP, queries_begin = shape.causal ? begin : first;
+    unsigned stage = 0; /* bytes to the tiles in use */
     int64_t width = shape.heads * AAC_TILE;
     float scale = shape.scale * LOG2_E;
     const row_state *own_states = states_of(states, longest) - first;
     x += blockIdx.y * AAC_TILE, dy += blockIdx.y * AAC_TILE, y += blockIdx.y * AAC_TILE;
-    fetch<QUERIES>(keys, x + shape.k, shape.stride, begin, end);
-    fetch<QUERIES>(values, x + shape.v, shape.stride, begin, end);
-    fetch<PASSING>(queries[0], x, shape.stride, queries_begin, end);
-    fetch<PASSING>(gradients[0], dy, width, queries_begin, end);
+    const fetcher by_query = fetcher_of(x, shape.stride), by_gradient = fetcher_of(dy, width);
+    const fetcher by_key = fetcher_of(x + shape.k, shape.stride);
+    const fetcher by_value = fetcher_of(x + shape.v, shape.stride);
+    const lane_offsets offsets_in = find_offsets();
+    const unsigned query_tile = shared_address(queries), gradient_tile = shared_address(gradients);
+    fetch<QUERIES>(shared_address(keys), by_key, begin, end);
+    fetch<QUERIES>(shared_address(values), by_value, begin, end);
+    fetch<PASSING>(query_tile, by_query, queries_begin, end);
+    fetch<PASSING>(gradient_tile, by_gradient, queries_begin, end);
     end_group();
     unsigned key[1][STEPS][4], value[1][STEPS][4];
     float weights[1][PASSING / 8][4], slopes[1][PASSING / 8][4];
     float dk[1][COLUMNS][4] = {}, dv[1][COLUMNS][4] = {};
-    for (int query = queries_begin; query < end; query += PASSING, stage ^= 1) {
+    for (int query = queries_begin; query < end; query += PASSING, stage ^= PASSING * ROW_BYTES) {
         if (query + PASSING < end) {
-            fetch<PASSING>(queries[stage ^ 1], x, shape.stride, query + PASSING, end);
-            fetch<PASSING>(gradients[stage ^ 1], dy, width, query + PASSING, end);
+            unsigned next = stage ^ (PASSING * ROW_BYTES);
+            fetch<PASSING>(query_tile + next, by_query, query + PASSING, end);
+            fetch<PASSING>(gradient_tile + next, by_gradient, query + PASSING, end);
         }
         end_group();
         wait_for_groups<1>();
-        if (query == queries_begin)
-#pragma unroll
-            for (int step = 0; step < STEPS; step++) {
-                load_left(key[0][step], keys, own, step);
-                load_left(value[0][step], values, own, step);
-            }
-        multiply_rows<1, PASSING / 8>(weights, key, queries[stage]);
-        multiply_rows<1, PASSING / 8>(slopes, value, gradients[stage]);
+        if (query == queries_begin) {
+            load_left(key[0], shared_address(keys), own, offsets_in);
+            load_left(value[0], shared_address(values), own, offsets_in);
+        }
+        multiply_rows<1, PASSING / 8>(weights, key, query_tile + stage, offsets_in);
+        multiply_rows<1, PASSING / 8>(slopes, value, gradient_tile + stage, offsets_in);
 #pragma unroll
         for (int column = 0; column < PASSING / 8; column++)
 #pragma unroll
@@ -158,8 +162,8 @@ static __global__ void __launch_bounds__(TILE_THREADS)
                 weights[0][column][i] = weight;
                 slopes[0][column][i] = weight * (slopes[0][column][i] - state.along);
             }
-        add_values<1, PASSING / 8>(dv, weights, gradients[stage]);
-        add_values<1, PASSING / 8>(dk, slopes, queries[stage]);
+        add_values<1, PASSING / 8>(dv, weights, gradient_tile + stage, offsets_in);
+        add_values<1, PASSING / 8>(dk, slopes, query_tile + stage, offsets_in);
         __syncthreads(); /* the stage is free */
     }
     write_sums(y + shape.k, shape.stride, row, end, dk[0], shape.scale, shape.scale, keys, own);

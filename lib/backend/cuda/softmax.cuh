@@ -51,11 +51,12 @@ static __device__ __forceinline__ void weigh(float scores[COLUMNS][4], softmax_s
         largest = row_max(largest);
         kept[half] = power_of_two((state->largest[half] - largest) * scale);
         state->largest[half] = largest;
+        float shift = largest * scale;
 #pragma unroll
         for (int column = 0; column < COLUMNS; column++)
 #pragma unroll
             for (int i = 2 * half; i < 2 * half + 2; i++) {
-                scores[column][i] = power_of_two(scores[column][i] * scale - largest * scale);
+                scores[column][i] = power_of_two(scores[column][i] * scale - shift);
                 sum += scores[column][i];
             }
         state->sum[half] = state->sum[half] * kept[half] + sum;

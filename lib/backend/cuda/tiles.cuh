@@ -27,17 +27,35 @@ static __device__ __forceinline__ unsigned shared_address(const void *p)
     return (unsigned)__cvta_generic_to_shared(p);
 }
 
+#define ROW_BYTES  (AAC_TILE * 2)
+#define TILE_BYTES (AAC_TILE * ROW_BYTES) /* of a tile of keys */
+#define PASS_ROWS (TILE_THREADS / PIECES) /* that the block's threads copy at a time */
+
+/* The piece that a thread copies of the first rows; further ones lie PASS_ROWS apart. */
+typedef struct fetcher {
+    const bf16 *from;
+    int64_t stride;
+    unsigned to; /* bytes into a tile */
+    int row;
+} fetcher;
+
+static __device__ __forceinline__ fetcher fetcher_of(const bf16 *x, int64_t stride)
+{
+    int row = threadIdx.x / PIECES, piece = threadIdx.x % PIECES;
+    return {x + row * stride + piece * 8, stride,
+            (unsigned)(row * ROW_BYTES + ((piece ^ (row & 7)) << 4)), row};
+}
+
 /* Begin to copy rows first .. of x to a tile; those from `end` on become zeros. */
 template <int ROWS>
-static __device__ __forceinline__ void fetch(bf16 *tile, const bf16 *x, int64_t stride, int first,
-                                             int end)
+static __device__ __forceinline__ void fetch(unsigned tile, const fetcher &by, int first, int end)
 {
+    const bf16 *from = by.from + first * by.stride;
 #pragma unroll
-    for (int i = threadIdx.x; i < ROWS * PIECES; i += TILE_THREADS) {
-        int row = i / PIECES, piece = i % PIECES, bytes = first + row < end ? 16 : 0;
-        const bf16 *from = x + (int64_t)(bytes ? first + row : end - 1) * stride + piece * 8;
-        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(
-                         shared_address(piece_of(tile, row, piece))),
+    for (int row = 0; row < ROWS; row += PASS_ROWS, from += PASS_ROWS * by.stride) {
+        int bytes = first + by.row + row < end ? 16 : 0; /* of 0 nothing is read */
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(tile + by.to +
+                                                                           row * ROW_BYTES),
                      "l"(from), "r"(bytes));
     }
 }
@@ -56,40 +74,47 @@ static __device__ __forceinline__ void wait_for_groups(void)
     __syncthreads();
 }
 
-/* Rows [row, row + 16) and values [16 step, 16 step + 16): the left side of a product. */
-static __device__ __forceinline__ void load_left(unsigned fragment[4], bf16 *tile, int row,
-                                                 int step)
+/* Where a lane's part of the fragments of 16 rows and 16 values lies in a tile, in bytes: in that
+ * order, or with the middle two of four quarters exchanged. */
+typedef struct lane_offsets {
+    unsigned plain[STEPS], crossed[STEPS];
+} lane_offsets;
+
+static __device__ __forceinline__ lane_offsets find_offsets(void)
 {
+    lane_offsets offsets;
     int lane = threadIdx.x % WARP;
-    unsigned from = shared_address(piece_of(tile, row + lane % 16, 2 * step + lane / 16));
+#pragma unroll
+    for (int step = 0; step < STEPS; step++) {
+        offsets.plain[step] =
+            lane % 16 * ROW_BYTES + (((2 * step + lane / 16) ^ (lane & 7)) << 4);
+        offsets.crossed[step] = (lane % 8 + lane / 16 * 8) * ROW_BYTES +
+                                (((2 * step + lane / 8 % 2) ^ (lane & 7)) << 4);
+    }
+    return offsets;
+}
+
+static __device__ __forceinline__ void load_matrices(unsigned fragment[4], unsigned from)
+{
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(fragment[0]), "=r"(fragment[1]), "=r"(fragment[2]), "=r"(fragment[3])
                  : "r"(from));
 }
 
-/* The right side whose columns are rows [row, row + 16), along the values [16 step, 16 step + 16):
- * two fragments of 8 columns. */
-static __device__ __forceinline__ void load_rows(unsigned fragment[4], bf16 *tile, int row,
-                                                 int step)
+static __device__ __forceinline__ void load_turned(unsigned fragment[4], unsigned from)
 {
-    int lane = threadIdx.x % WARP;
-    unsigned from = shared_address(
-        piece_of(tile, row + lane % 8 + lane / 16 * 8, 2 * step + lane / 8 % 2));
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(fragment[0]), "=r"(fragment[1]), "=r"(fragment[2]), "=r"(fragment[3])
-                 : "r"(from));
-}
-
-/* The right side whose columns are the values [16 part, 16 part + 16), along rows [row, row + 16):
- * two fragments of 8 columns. */
-static __device__ __forceinline__ void load_values(unsigned fragment[4], bf16 *tile, int row,
-                                                   int part)
-{
-    int lane = threadIdx.x % WARP;
-    unsigned from = shared_address(piece_of(tile, row + lane % 16, 2 * part + lane / 16));
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(fragment[0]), "=r"(fragment[1]), "=r"(fragment[2]), "=r"(fragment[3])
                  : "r"(from));
+}
+
+/* The left side of a product: rows [row, row + 16) of a tile, all values. */
+static __device__ __forceinline__ void load_left(unsigned left[STEPS][4], unsigned tile, int row,
+                                                 const lane_offsets &offsets)
+{
+#pragma unroll
+    for (int step = 0; step < STEPS; step++)
+        load_matrices(left[step], tile + row * ROW_BYTES + offsets.plain[step]);
 }
 
 /* sums (16, 8) += left (16, 16) right (16, 8). A lane has columns 2 (lane % 4) and the next, of
@@ -131,7 +156,7 @@ static __device__ __forceinline__ float power_of_two(float x)
 template <int PARTS, int COUNT>
 static __device__ __forceinline__ void multiply_rows(float sums[PARTS][COUNT][4],
                                                      const unsigned left[PARTS][STEPS][4],
-                                                     bf16 *tile)
+                                                     unsigned tile, const lane_offsets &offsets)
 {
 #pragma unroll
     for (int part = 0; part < PARTS; part++)
@@ -145,7 +170,7 @@ static __device__ __forceinline__ void multiply_rows(float sums[PARTS][COUNT][4]
 #pragma unroll
         for (int pair = 0; pair < COUNT / 2; pair++) {
             unsigned right[4];
-            load_rows(right, tile, 16 * pair, step);
+            load_matrices(right, tile + offsets.crossed[step] + 16 * pair * ROW_BYTES);
 #pragma unroll
             for (int part = 0; part < PARTS; part++) {
                 multiply(sums[part][2 * pair], left[part][step], right[0], right[1]);
@@ -158,7 +183,7 @@ static __device__ __forceinline__ void multiply_rows(float sums[PARTS][COUNT][4]
 template <int PARTS, int COUNT>
 static __device__ __forceinline__ void add_values(float sums[PARTS][COLUMNS][4],
                                                   const float weights[PARTS][COUNT][4],
-                                                  bf16 *tile)
+                                                  unsigned tile, const lane_offsets &offsets)
 {
 #pragma unroll
     for (int pair = 0; pair < COUNT / 2; pair++) {
@@ -169,7 +194,7 @@ static __device__ __forceinline__ void add_values(float sums[PARTS][COLUMNS][4],
 #pragma unroll
         for (int piece = 0; piece < STEPS; piece++) {
             unsigned right[4];
-            load_values(right, tile, 16 * pair, piece);
+            load_turned(right, tile + offsets.plain[piece] + 16 * pair * ROW_BYTES);
 #pragma unroll
             for (int part = 0; part < PARTS; part++) {
                 multiply(sums[part][2 * piece], left[part], right[0], right[1]);
