@@ -45,6 +45,28 @@ void aac_device_free(const aac_dispatch *dispatch, void *memory)
     aac_dispatch_leave(dispatch, previous);
 }
 
+void *aac_device_alloc_host(const aac_dispatch *dispatch, size_t bytes)
+{
+    const aac_backend_memory *memory = memory_of(dispatch);
+    if (!memory || !memory->allocate_host)
+        return aac_alloc(bytes);
+    int previous = aac_dispatch_enter(dispatch);
+    void *made = memory->allocate_host(bytes);
+    aac_dispatch_leave(dispatch, previous);
+    return made;
+}
+
+void aac_device_free_host(const aac_dispatch *dispatch, void *host)
+{
+    const aac_backend_memory *memory = memory_of(dispatch);
+    if (!host)
+        return;
+    if (memory && memory->release_host)
+        memory->release_host(host);
+    else
+        aac_free(host);
+}
+
 aaclip_status aac_device_error(const aac_dispatch *dispatch)
 {
     if (!memory_of(dispatch))

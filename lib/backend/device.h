@@ -17,6 +17,10 @@ void aac_device_free(const aac_dispatch *dispatch, void *memory); /* may be NULL
 /* Out of memory, naming the backend whose memory it is. */
 aaclip_status aac_device_error(const aac_dispatch *dispatch);
 
+/* Host memory for what is often copied to and from the device; NULL: out of memory, no error is set. */
+void *aac_device_alloc_host(const aac_dispatch *dispatch, size_t bytes);
+void aac_device_free_host(const aac_dispatch *dispatch, void *memory); /* may be NULL */
+
 /* Either side may be host memory. Nothing is done when both sides are the same. */
 aaclip_status aac_device_copy(const aac_dispatch *dispatch, void *to, const void *from,
                               size_t bytes);

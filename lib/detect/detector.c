@@ -160,9 +160,10 @@ static aaclip_status reserve_results(aaclip_detector *detector, size_t bytes)
 {
     if (bytes <= detector->result_bytes)
         return AACLIP_OK;
-    aac_free(detector->results);
+    const aac_dispatch *dispatch = aac_model_dispatch(detector->model);
+    aac_device_free_host(dispatch, detector->results);
     detector->result_bytes = 0;
-    detector->results = aac_alloc(bytes);
+    detector->results = aac_device_alloc_host(dispatch, bytes);
     if (!detector->results)
         return aac_error_memory();
     detector->result_bytes = bytes;
@@ -177,7 +178,7 @@ static void free_regions(aaclip_detector *detector)
 
 void aac_detector_free_results(aaclip_detector *detector)
 {
-    aac_free(detector->results);
+    aac_device_free_host(aac_model_dispatch(detector->model), detector->results);
     free_regions(detector);
     aac_free(detector->regions);
 }

@@ -57,7 +57,7 @@ static aaclip_status allocate(const aaclip_detector *detector, aac_detector_engi
     engine->memory = aac_device_alloc(dispatch_of(detector), workspace.used);
     if (!engine->memory)
         return aac_device_error(dispatch_of(detector));
-    engine->host = aac_alloc(host.used);
+    engine->host = aac_device_alloc_host(dispatch_of(detector), host.used);
     return engine->host ? AACLIP_OK : aac_error_memory();
 }
 
@@ -82,7 +82,7 @@ void aac_detector_engine_close(const aaclip_detector *detector, aac_detector_eng
     aac_device_routine_clear(dispatch_of(detector), &engine->network);
     aac_vision_encoder_free(&engine->encoder);
     aac_device_free(dispatch_of(detector), engine->memory);
-    aac_free(engine->host);
+    aac_device_free_host(dispatch_of(detector), engine->host);
     *engine = (aac_detector_engine){0};
 }
 

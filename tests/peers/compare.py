@@ -21,15 +21,19 @@ from pathlib import Path
 import numpy
 
 import table
+import worker
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-JOBS = ("detect", "text", "train")
+JOBS = ("detect", "batch", "text", "train")
 PEERS = ("aaclip", "onnxruntime", "openvino", "torch", "torch-compile")
+CPU_ONLY = ("onnxruntime", "openvino")
 CONFIGS = ("vit-l-14-336", "vit-b-32", "nano")
 
-# Which peers have no such thing, and why; job or precision -> peer -> words.
+# Which peers have no such thing, and why; job, precision or device -> peer -> words.
 LACKS = {
+    "cuda": dict.fromkeys(CPU_ONLY, "measured on the processor alone"),
+    "batch": dict.fromkeys(CPU_ONLY, "exported for one image"),
     "train": {
         "onnxruntime": "its Python package for inference does not train",
         "openvino": "it does not train",
@@ -104,6 +108,7 @@ class Comparison:
             "work": str(self.work), "config": self.options.config,
             "image_size": self.options.image_size, "threads": self.options.threads,
             "precision": precision, "convert": str(self.program("aaclip-convert")),
+            "device": self.options.device,
             **(json.loads(done.read_text()) if done.exists() else {}),
         }  # fmt: skip
         path = self.work / "settings.json"
@@ -115,9 +120,9 @@ class Comparison:
         done = self.work / "done.json"
         if done.exists():
             found = json.loads(done.read_text())
-            for name in ("config", "image_size"):
+            for name in ("config", "image_size", "device"):
                 expected = getattr(self.options, name)
-                if found[name] != expected:
+                if found.get(name, "cpu") != expected:
                     raise Failure(
                         f"{self.work}: expected {name} {expected}, found {found[name]}; "
                         "name another --work"
@@ -138,6 +143,8 @@ class Comparison:
         return json.loads(run.stdout)["figures"]
 
     def product_gflops(self, precision):
+        if self.options.device != "cpu":
+            return 0  # that product is the processor's
         figures = self.bench("roofline", "--precision", precision, "--repeat", 1)
         return figures["product_gflops"]["median"]
 
@@ -147,13 +154,15 @@ class Comparison:
             "detect", "--model", self.work / "clip.safetensors", "--adapters",
             adapters / "text_adapter.pth", "--adapters", adapters / "image_adapter_20.pth",
             "--image-size", self.options.image_size, "--repeat", 1,
+            *(("--backend", "cuda") if self.options.device == "cuda" else ()),
         )  # fmt: skip
         return figures["gflop"]["median"]
 
     def peers_of(self, job, precision):
         chosen = []
         for peer in self.options.peers:
-            reason = LACKS.get(job, {}).get(peer) or LACKS.get(precision, {}).get(peer)
+            lacks = (LACKS.get(what, {}).get(peer) for what in (self.options.device, job, precision))
+            reason = next(filter(None, lacks), None)
             if reason:
                 self.skip(f"{peer}, {job}, {precision}: {reason}")
             else:
@@ -171,7 +180,10 @@ class Comparison:
             path = self.work / f"{precision}-{job}-{peer}.npy"
             worker.ask("result", path)
             results[peer] = numpy.load(path).astype(numpy.float64)
-        expected = numpy.load(self.work / f"f32-{job}-torch.npy").astype(numpy.float64)
+        judge = self.work / f"f32-{job}-torch.npy"
+        if not judge.exists():
+            raise Failure(f"{judge}: not found; measure f32 first, which judges {precision}")
+        expected = numpy.load(judge).astype(numpy.float64)
         errors = {}
         for peer, found in results.items():
             if found.shape != expected.shape:
@@ -220,15 +232,17 @@ class Comparison:
             self.round(job, precision, rows)
         for peer, row in rows.items():
             print(f"  {peer}: {table.spread(row['seconds'])} s", flush=True)
-        work = self.gflop if job == "detect" else None
+        images = {"detect": 1, "batch": worker.BATCH}.get(job)
+        work = self.gflop * images if images else None
         self.results.append({"job": job, "precision": precision, "gflop": work, "peers": rows})
 
     def run(self):
         self.prepare()
-        if "detect" in self.options.jobs:
+        if {"detect", "batch"} & set(self.options.jobs):
             self.gflop = self.detection_gflop()
         for precision in self.options.precisions:
-            if precision == "bf16" and not processor_has("avx512_bf16"):
+            on_cpu = self.options.device == "cpu"
+            if on_cpu and precision == "bf16" and not processor_has("avx512_bf16"):
                 self.skip("bf16: this processor has no avx512_bf16")
                 continue
             for job in self.options.jobs:
@@ -240,7 +254,7 @@ class Comparison:
             "command": " ".join(["tests/peers/compare.py", *sys.argv[1:]]),
             "settings": {
                 name: getattr(self.options, name)
-                for name in ("config", "image_size", "threads", "repeat", "rounds")
+                for name in ("config", "image_size", "device", "threads", "repeat", "rounds")
             },
             "results": self.results, "skipped": self.skipped,
         }  # fmt: skip
@@ -276,12 +290,15 @@ def parse_arguments():
     parser.add_argument("--work", type=Path, required=True, help="folder to keep weights, 4 GB")
     parser.add_argument("--config", choices=CONFIGS, default=CONFIGS[0])
     parser.add_argument("--image-size", type=int, default=518)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--jobs", nargs="+", choices=JOBS, default=JOBS)
+    parser.add_argument(
+        "--jobs", nargs="+", choices=JOBS, help="[all; on the processor without batch]"
+    )  # fmt: skip
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=PEERS)
     parser.add_argument(
         "--precisions", nargs="+", choices=TOLERANCE, default=["f32", "bf16"],
-        help="f32 comes first: bf16 is judged by it",
+        help="bf16 is judged by f32, of this run or of one before in the same --work",
     )  # fmt: skip
     parser.add_argument("--repeat", type=int, default=5, help="turns in a round [5]")
     parser.add_argument("--rounds", type=int, default=2, help="starts of all peers [2]")
@@ -291,8 +308,7 @@ def parse_arguments():
     options = parser.parse_args()
     options.peers = [p for p in PEERS if p in options.peers or p == "torch"]  # torch judges
     options.precisions = [p for p in TOLERANCE if p in options.precisions]
-    if options.precisions[0] != "f32":
-        parser.error("--precisions: expected f32 among them, which judges bf16")
+    options.jobs = options.jobs or [j for j in JOBS if j != "batch" or options.device == "cuda"]
     if min(options.repeat, options.rounds, options.threads) < 1:
         parser.error("--repeat, --rounds and --threads: expected 1 or more")
     return options

@@ -39,7 +39,7 @@ def load(checkpoint, adapters):
 
 
 class Detection(nn.Module):
-    """RGB bytes (S, S, 3) -> map (S, S) and score ()."""
+    """RGB bytes (S, S, 3) -> map (S, S) and score (); (B, S, S, 3) -> (B, S, S) and (B)."""
 
     def __init__(self, model, pair, size):
         super().__init__()
@@ -55,13 +55,15 @@ class Detection(nn.Module):
             self.register_buffer(name, values)
 
     def forward(self, rgb):
-        pixels = rgb.permute(2, 0, 1).float() / 255
-        seg, det = self.model.encode_image(((pixels - self.mean) / self.std)[None])
+        single = rgb.dim() == 3
+        pixels = (rgb[None] if single else rgb).permute(0, 3, 1, 2).float() / 255
+        seg, det = self.model.encode_image((pixels - self.mean) / self.std)
         grids = [
             aaclip_torch.blurred_grid(aaclip_torch.similarity(s, self.pair), DOMAIN) for s in seg
         ]
         score = aaclip_torch.image_score(det, self.pair)
-        return aaclip_torch.anomaly_map(grids, self.size)[0], score[0]
+        maps = aaclip_torch.anomaly_map(grids, self.size)
+        return (maps[0], score[0]) if single else (maps, score)
 
 
 class Prompts(nn.Module):

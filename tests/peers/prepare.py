@@ -103,10 +103,14 @@ def main():
     with torch.no_grad():
         pair = class_pair(prompts(ids).numpy(), normal_count)
     numpy.save(work / "pair.npy", pair.astype(numpy.float32))
-    export(prompts, ids, work / "text.onnx")
-    detection = network.Detection(model, torch.from_numpy(pair).float(), size).eval()
-    export(detection, torch.from_numpy(numpy.load(work / "picture.npy")), work / "detect.onnx")
-    done = {"config": settings["config"], "image_size": size, "normal_count": normal_count}
+    if settings["device"] == "cpu":
+        export(prompts, ids, work / "text.onnx")
+        detection = network.Detection(model, torch.from_numpy(pair).float(), size).eval()
+        export(detection, torch.from_numpy(numpy.load(work / "picture.npy")), work / "detect.onnx")
+    done = {
+        "config": settings["config"], "image_size": size, "device": settings["device"],
+        "normal_count": normal_count,
+    }  # fmt: skip
     (work / "done.json").write_text(json.dumps(done))
 
 

@@ -6,6 +6,7 @@ BEGIN, END = "<!-- made by tests/peers/compare.py: begin -->", "<!-- end -->"
 
 TITLES = {
     "detect": "Detection, one image, from pixels to map",
+    "batch": "Detection, 16 images in one call, from pixels to maps",
     "text": "Text: the prompts of one class",
     "train": "Training: a step of stage 2, batch 2",
 }
@@ -40,8 +41,13 @@ def ratios(row, other):
     return spread([a / b for a, b in zip(row["seconds"], other["seconds"])])
 
 
+def product_of(result):
+    """Speeds of the bare product, where there was one."""
+    return [p for row in result["peers"].values() for p in row["product_gflops"] if p]
+
+
 def rows_of(result):
-    peers, gflop = result["peers"], result["gflop"]
+    peers, gflop = result["peers"], result["gflop"] if product_of(result) else None
     heads = ["", "seconds", "times libaaclip's", "beyond one run, at the start, s", "peak MB",
              "difference"]  # fmt: skip
     if gflop:
@@ -63,7 +69,7 @@ def rows_of(result):
 
 def table_lines(result):
     rows = list(rows_of(result))
-    products = [p for row in result["peers"].values() for p in row["product_gflops"]]
+    products = product_of(result)
     yield f"### {TITLES[result['job']]}, {result['precision']}"
     yield ""
     yield "| " + " | ".join(rows[0]) + " |"
@@ -71,9 +77,10 @@ def table_lines(result):
     for cells in rows[1:]:
         yield "| " + " | ".join(cells) + " |"
     yield ""
-    yield f"Bare product of oneDNN in the same run: {spread(products)} GFLOP/s."
+    if products:
+        yield f"Bare product of oneDNN in the same run: {spread(products)} GFLOP/s."
     if result["gflop"]:
-        yield f"One image needs {digits(result['gflop'])} GFLOP."
+        yield f"A turn needs {digits(result['gflop'])} GFLOP."
     yield ""
 
 
@@ -88,7 +95,8 @@ def report_lines(report):
     yield "- Versions: " + ", ".join(f"{name} {version}" for name, version in versions)
     yield (
         f"- {settings['config']}, {settings['image_size']} x {settings['image_size']}, "
-        f"{settings['threads']} threads each, {settings['rounds']} x {settings['repeat']} turns"
+        f"{settings['device']}, {settings['threads']} threads each, "
+        f"{settings['rounds']} x {settings['repeat']} turns"
     )
     for words in report["skipped"]:
         yield f"- Skipped: {words}"

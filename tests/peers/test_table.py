@@ -15,7 +15,7 @@ def row(seconds, products, mb, beyond):
 REPORT = {
     "machine": "a machine", "note": "A trial.", "command": "compare.py --work w",
     "versions": {"PyTorch": "2", "libaaclip": "0"},
-    "settings": {"config": "nano", "image_size": 112, "threads": 2, "rounds": 1, "repeat": 3},
+    "settings": {"config": "nano", "image_size": 112, "device": "cpu", "threads": 2, "rounds": 1, "repeat": 3},
     "skipped": ["bf16: no"],
     "results": [
         {
@@ -57,7 +57,7 @@ class Table(unittest.TestCase):
         self.assertIn("- Skipped: bf16: no", lines)
         self.assertIn("**A trial.**", lines)
         self.assertIn("- Machine: a machine", lines)
-        self.assertIn("One image needs 50.0 GFLOP.", lines)
+        self.assertIn("A turn needs 50.0 GFLOP.", lines)
 
     def test_text_around_stays(self):
         text = self.write(f"# Before\n\n{table.BEGIN}\nold\n{table.END}\n\nAfter\n")

@@ -18,6 +18,9 @@ from pathlib import Path
 import numpy
 
 
+BATCH = 16  # images of the job "batch"
+
+
 def class_pair(features, normal_count):
     """Features (P, E), the normal prompts first -> [normal, abnormal] (2, E)."""
     features = features / numpy.linalg.norm(features, axis=-1, keepdims=True)
@@ -39,19 +42,29 @@ class Aaclip:
             self.work / "clip.safetensors",
             threads=self.settings["threads"],
             precision=self.settings["precision"],
+            backend="cuda" if self.settings["device"] == "cuda" else None,
         )
         files = [self.work / "adapters" / n for n in ("text_adapter.pth", "image_adapter_20.pth")]
         adapters = model.adapters(*files)
         texts = aaclip.TextCache(model, adapters, vocabulary=self.work / "vocabulary.txt.gz")
         return model, adapters, texts
 
-    def detect(self):
+    def open_detector(self):
         model, adapters, texts = self.open_model()
         texts["nut"] = numpy.load(self.work / "pair.npy")
-        size = self.settings["image_size"]
-        detector = aaclip.Detector(model, texts, adapters, image_size=size)
+        return aaclip.Detector(model, texts, adapters, image_size=self.settings["image_size"])
+
+    def detect(self):
+        detector = self.open_detector()
         picture = numpy.load(self.work / "picture.npy")
         return lambda: numpy.array(detector.detect(picture, "nut").map)
+
+    def batch(self):
+        detector = self.open_detector()
+        pictures = [numpy.load(self.work / "picture.npy")] * BATCH
+        return lambda: numpy.stack(
+            [result.map for result in detector.detect_batch(pictures, "nut", copy=False)]
+        )
 
     def text(self):
         texts = self.open_model()[2]
@@ -85,41 +98,65 @@ class Torch:
         import network
 
         self.settings, self.work = settings, Path(settings["work"])
+        self.device = settings["device"]
         torch.set_num_threads(settings["threads"])
         self.versions = {"PyTorch": torch.__version__}
+        if self.device == "cuda":
+            self.versions["GPU"] = torch.cuda.get_device_name()
+
+    def array(self, name):
+        return torch.from_numpy(numpy.load(self.work / name))
 
     def load(self):
         model = network.load(self.work / "clip.pt", self.work / "adapters")
-        return model.requires_grad_(False)
+        model = model.requires_grad_(False).to(self.device)
+        torch.set_default_device(self.device)  # what the forward makes itself
+        return model
 
     def autocast(self):
         if self.settings["precision"] == "bf16":
-            return torch.autocast("cpu", torch.bfloat16)
+            return torch.autocast(self.device, torch.bfloat16)
         return contextlib.nullcontext()
 
-    def prepared(self, module):
-        module = module.eval()
-        return torch.compile(module) if self.compiled else module
+    def narrow(self, module):
+        """On a GPU frozen matrices are kept in bf16, which autocast need not convert any more."""
+        if self.device == "cpu" or self.settings["precision"] != "bf16":
+            return module
+        for part in module.modules():
+            if isinstance(part, (torch.nn.Linear, torch.nn.Conv2d)) or hasattr(part, "in_proj_weight"):
+                for parameter in part.parameters(recurse=False):
+                    parameter.data = parameter.data.bfloat16()
+        return module
 
-    def detect(self):
-        pair = torch.from_numpy(numpy.load(self.work / "pair.npy"))
-        module = network.Detection(self.load(), pair, self.settings["image_size"])
+    def prepared(self, module):
+        module = self.narrow(module.eval())
+        mode = "reduce-overhead" if self.device == "cuda" else None  # with CUDA graphs
+        return torch.compile(module, mode=mode) if self.compiled else module
+
+    def detector(self, pictures):
+        pair = self.array("pair.npy").to(self.device)
+        module = network.Detection(self.load(), pair, self.settings["image_size"]).to(self.device)
         module = self.prepared(module)
-        picture = torch.from_numpy(numpy.load(self.work / "picture.npy"))
 
         def detect():
             with torch.inference_mode(), self.autocast():
-                return module(picture)[0].float().numpy()
+                return module(pictures.to(self.device))[0].float().cpu().numpy()
 
         return detect
 
+    def detect(self):
+        return self.detector(self.array("picture.npy"))
+
+    def batch(self):
+        return self.detector(torch.stack([self.array("picture.npy")] * BATCH))
+
     def text(self):
+        ids = self.array("ids.npy")
         module = self.prepared(network.Prompts(self.load()))
-        ids = torch.from_numpy(numpy.load(self.work / "ids.npy"))
 
         def encode():
             with torch.inference_mode(), self.autocast():
-                features = module(ids).float().numpy()
+                features = module(ids.to(self.device)).float().cpu().numpy()
             return class_pair(features, self.settings["normal_count"])
 
         return encode
@@ -129,8 +166,9 @@ class Torch:
 
         import aaclip_train
 
-        model = self.load()
-        pair = torch.from_numpy(numpy.load(self.work / "pair.npy"))
+        model, size = self.load(), self.settings["image_size"]
+        self.narrow(model.clip)
+        pair = self.array("pair.npy").to(self.device)
         stage = aaclip_train.ImageStage(
             model, lambda name: pair, Namespace(balanced=False), ["nut"]
         )
@@ -138,9 +176,15 @@ class Torch:
         optimizer = torch.optim.Adam(stage.parameters.parameters(), lr=5e-4, betas=(0.5, 0.999))
         samples = aaclip_train.read_manifest(self.work / "train.jsonl", self.work)
 
+        def load():
+            with torch.device("cpu"):
+                batch = aaclip_train.load_batch(model, samples, size)
+            moved = (x.to(self.device) for x in (batch.pixels, batch.mask, batch.label))
+            return aaclip_train.Batch(*moved, batch.class_names)
+
         def step():
             optimizer.zero_grad()
-            batch = aaclip_train.load_batch(model, samples, self.settings["image_size"])
+            batch = load()
             with self.autocast():
                 total = stage.losses(batch)[0]
             total.backward()

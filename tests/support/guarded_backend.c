@@ -199,7 +199,8 @@ static aaclip_status wait_for_all(void)
     return AACLIP_OK;
 }
 
-static const aac_backend_memory memory_calls = {allocate, release, copy, clear, wait_for_all};
+static const aac_backend_memory memory_calls = {
+    .allocate = allocate, .release = release, .copy = copy, .clear = clear, .wait = wait_for_all};
 
 static void *translate(const void *address, const aac_plan *plan)
 {

@@ -57,7 +57,23 @@ static aaclip_status clear(void *memory, size_t bytes)
     return aac_cuda_error("clear", (int)cudaMemsetAsync(memory, 0, bytes, cudaStreamPerThread));
 }
 
-static const aac_backend_memory memory_calls = {allocate, release, copy, clear, wait_for_all};
+/* Page-locked, which the device reads and writes itself. */
+static void *allocate_host(size_t bytes)
+{
+    void *memory = NULL;
+    if (cudaMallocHost(&memory, bytes ? bytes : 1) == cudaSuccess)
+        return memory;
+    cudaGetLastError();
+    return NULL;
+}
+
+static void release_host(void *memory)
+{
+    cudaFreeHost(memory);
+}
+
+static const aac_backend_memory memory_calls = {
+    allocate, release, copy, clear, wait_for_all, allocate_host, release_host};
 
 aaclip_status aac_cuda_upload(void **memory, const void *from, size_t bytes)
 {
