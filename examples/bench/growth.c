@@ -241,7 +241,8 @@ static bool measure_threads(const session_arguments *arguments, const curve *lis
         with.threads = list->points[i];
         good = open_all(&own, &with);
         if (good) {
-            roofline *bare = roofline_new(own.info.backend, own.info.precision, (int)own.info.threads);
+            roofline *bare =
+                roofline_new(own.info.backend, own.info.precision, (int)own.info.threads);
             const point place = {"threads", list->points[i], session_gflop(&own), detect_one};
             good = measure_point(&own, &place, bare, run);
             roofline_free(bare);

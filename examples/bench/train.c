@@ -112,7 +112,8 @@ static bool write_pictures(const bench_run *bench)
     return written;
 }
 
-/* Normal and abnormal samples in turn, enough for all steps: an epoch begins with nothing loaded. */
+/* Normal and abnormal samples in turn, enough for all steps: an epoch begins with nothing loaded.
+ */
 static bool make_dataset(bench_run *bench)
 {
     char *manifest = path_in(bench, "list.jsonl");
@@ -220,7 +221,8 @@ static bool measure_step(bench_run *bench, const roofline *bare, report *run)
 static bool measure_steps(bench_run *bench, report *run)
 {
     unsigned repeat = bench->arguments->repeat;
-    roofline *bare = roofline_new(bench->info.backend, bench->info.precision, (int)bench->info.threads);
+    roofline *bare =
+        roofline_new(bench->info.backend, bench->info.precision, (int)bench->info.threads);
     progress_bar bar;
     progress_start(&bar, "steps");
     bool good = !failed(aaclip_trainer_step(bench->trainer, NULL));

@@ -286,14 +286,15 @@ typedef struct aac_backend_devices {
 
 /* Times of a backend whose runs return before they are done. */
 typedef struct aac_backend_clock {
-    void *(*mark)(void); /* when all that the thread has asked for so far is done; NULL: no memory */
+    void *(*mark)(
+        void); /* when all that the thread has asked for so far is done; NULL: no memory */
     double (*seconds)(const void *from, const void *to); /* waits for both; < 0: unknown */
     void (*release)(void *mark);
 } aac_backend_clock;
 
 /*
- * Runs, and copies and clears within the backend's memory, that are written down and not done, to be
- * asked for again as a whole. Between begin and end the thread asks for nothing else.
+ * Runs, and copies and clears within the backend's memory, that are written down and not done, to
+ * be asked for again as a whole. Between begin and end the thread asks for nothing else.
  */
 typedef struct aac_backend_recorder {
     aaclip_status (*begin)(void);
@@ -304,9 +305,9 @@ typedef struct aac_backend_recorder {
 
 struct aac_backend {
     const char *name;
-    const aac_backend_memory *memory;   /* NULL: host memory */
-    const aac_backend_devices *devices; /* NULL: no choice */
-    const aac_backend_clock *clock;     /* NULL: runs are done when they return */
+    const aac_backend_memory *memory;     /* NULL: host memory */
+    const aac_backend_devices *devices;   /* NULL: no choice */
+    const aac_backend_clock *clock;       /* NULL: runs are done when they return */
     const aac_backend_recorder *recorder; /* NULL: has none */
     /* false when the processor or the installed library cannot run it. Sets no error. */
     bool (*available)(void);

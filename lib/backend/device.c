@@ -192,8 +192,7 @@ aaclip_status aac_device_repeat(const aac_dispatch *dispatch, aac_device_routine
     if (!routine->recording)
         record(recorder, routine, operations, user);
     routine->plain = !routine->recording;
-    aaclip_status status =
-        routine->plain ? operations(user) : recorder->play(routine->recording);
+    aaclip_status status = routine->plain ? operations(user) : recorder->play(routine->recording);
     aac_dispatch_leave(dispatch, previous);
     return status;
 }

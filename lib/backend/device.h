@@ -17,7 +17,8 @@ void aac_device_free(const aac_dispatch *dispatch, void *memory); /* may be NULL
 /* Out of memory, naming the backend whose memory it is. */
 aaclip_status aac_device_error(const aac_dispatch *dispatch);
 
-/* Host memory for what is often copied to and from the device; NULL: out of memory, no error is set. */
+/* Host memory for what is often copied to and from the device; NULL: out of memory, no error is
+ * set. */
 void *aac_device_alloc_host(const aac_dispatch *dispatch, size_t bytes);
 void aac_device_free_host(const aac_dispatch *dispatch, void *memory); /* may be NULL */
 
@@ -44,8 +45,8 @@ aaclip_status aac_device_input(const aac_dispatch *dispatch, const void **input,
 
 /*
  * Operations that are asked for again and again with the same memory. The second time they are
- * recorded where the backend can, from then on the recording is played; never while a profiler runs.
- * Zeros to begin with. For one thread at a time.
+ * recorded where the backend can, from then on the recording is played; never while a profiler
+ * runs. Zeros to begin with. For one thread at a time.
  */
 typedef struct aac_device_routine {
     bool ran, plain; /* plain: cannot be recorded */

@@ -66,8 +66,8 @@ static aaclip_status detect_tiles(aaclip_detector *detector, const aaclip_image_
         aac_tile_weights(rows, row, memory->row_weights);
         for (uint32_t column = 0; !status && column < columns->count; column++) {
             const aaclip_image_view view = aac_tile_view(image, columns, rows, column, row);
-            status = aac_detector_run(detector, &detector->one, &view, NULL, memory, &tile,
-                                      &tile_score);
+            status =
+                aac_detector_run(detector, &detector->one, &view, NULL, memory, &tile, &tile_score);
             if (status)
                 break;
             aac_tile_weights(columns, column, memory->column_weights);
@@ -82,9 +82,9 @@ static aaclip_status detect_tiles(aaclip_detector *detector, const aaclip_image_
 /* As many images as the engine takes; more than one have no tiles. `next`: see aac_detector_run. */
 static aaclip_status detect_some(aaclip_detector *detector, aac_detector_engine *engine,
                                  const aaclip_image_view *images, const aaclip_image_view *next,
-                                 const char *const *class_names,
-                                 const tile_layout *tiles, const aac_kept_result *kept,
-                                 aaclip_result *results, aaclip_region **regions)
+                                 const char *const *class_names, const tile_layout *tiles,
+                                 const aac_kept_result *kept, aaclip_result *results,
+                                 aaclip_region **regions)
 {
     const aac_detector_memory memory = aac_detector_memory_of(detector, engine);
     float scores[AAC_DETECTOR_BATCH], *pair = memory.pair;

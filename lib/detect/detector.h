@@ -40,8 +40,8 @@ struct aaclip_detector {
 };
 
 /* Similarity and map are planned. After a failure there is nothing to close. */
-aaclip_status aac_detector_engine_open(const aaclip_detector *detector,
-                                       aac_detector_engine *engine, int64_t images);
+aaclip_status aac_detector_engine_open(const aaclip_detector *detector, aac_detector_engine *engine,
+                                       int64_t images);
 void aac_detector_engine_close(const aaclip_detector *detector, aac_detector_engine *engine);
 void aac_detector_free_results(aaclip_detector *detector);
 

@@ -61,8 +61,8 @@ static aaclip_status allocate(const aaclip_detector *detector, aac_detector_engi
     return engine->host ? AACLIP_OK : aac_error_memory();
 }
 
-aaclip_status aac_detector_engine_open(const aaclip_detector *detector,
-                                       aac_detector_engine *engine, int64_t images)
+aaclip_status aac_detector_engine_open(const aaclip_detector *detector, aac_detector_engine *engine,
+                                       int64_t images)
 {
     const aac_vision_setup setup = {.adapters = detector->adapters,
                                     .config = &detector->config,
@@ -207,8 +207,7 @@ aaclip_status aac_detector_run(const aaclip_detector *detector, aac_detector_eng
                                float *scores)
 {
     network_run run = {detector, engine, memory, kept};
-    aaclip_status status =
-        engine->prepared ? AACLIP_OK : prepare(detector, engine, views, memory);
+    aaclip_status status = engine->prepared ? AACLIP_OK : prepare(detector, engine, views, memory);
     engine->prepared = false;
     if (!status)
         status = send(detector, engine, memory);

@@ -6,8 +6,8 @@
 #include "detect/detector.h"
 
 /*
- * Working memory of an engine's images. What both host and operations use is there twice where they do not
- * reach the same memory.
+ * Working memory of an engine's images. What both host and operations use is there twice where they
+ * do not reach the same memory.
  */
 typedef struct aac_detector_memory {
     uint8_t *rgb;        // (images, size, size, 3), of several images twice: see aac_detector_run
@@ -36,9 +36,9 @@ aac_detector_memory aac_detector_memory_of(const aaclip_detector *detector,
                                            const aac_detector_engine *engine);
 
 /*
- * As many views, results and scores as the engine has images. The pairs are in memory->pair. `next`:
- * the views of the next run, to be resized while this one computes; NULL: not known. An engine of
- * one image has none.
+ * As many views, results and scores as the engine has images. The pairs are in memory->pair.
+ * `next`: the views of the next run, to be resized while this one computes; NULL: not known. An
+ * engine of one image has none.
  */
 aaclip_status aac_detector_run(const aaclip_detector *detector, aac_detector_engine *engine,
                                const aaclip_image_view *views, const aaclip_image_view *next,

@@ -50,7 +50,8 @@ aaclip_status aac_adapters_make(aaclip_adapters **adapters, const aaclip_model *
 /* The key of the text adapters that image adapters were trained with. */
 void aac_adapters_set_text_fingerprint(aaclip_adapters *adapters, uint64_t fingerprint);
 /* For adapters that nobody else uses. `values`: of all matrices in their order, one after the other
- * in device memory, in place of the tensors' own; the text fingerprint stays that of the tensors. */
+ * in device memory, in place of the tensors' own; the text fingerprint stays that of the tensors.
+ */
 aaclip_status aac_adapters_refresh(aaclip_adapters *adapters, const float *values);
 /* The calibration's JSON as it stands in the first file that has one, and that file's path; NULL:
  * none. */

@@ -15,8 +15,8 @@ typedef struct aac_vision_setup {
     const aaclip_config *config; /* resolved */
     int64_t image_size;
     int64_t images; /* that a run takes together; 0: one */
-    bool training; /* runs can leave a tape */
-    bool streamed; /* each run brings the blocks in its tape: the encoder packs none */
+    bool training;  /* runs can leave a tape */
+    bool streamed;  /* each run brings the blocks in its tape: the encoder packs none */
     /*
      * Stage 1: so many of the last blocks attend value to value ("surgery"), beside the plain tower
      * whose class token is wanted as well. 0: an ordinary tower.
@@ -45,14 +45,14 @@ typedef struct aac_vision_tape {
     const aac_adapter_tape *adapters; // (adapted blocks); those without `x` are not kept
     const aac_tap_tape *taps;         // (levels)
     float *detection;         // (images, patches, embedding): before the L2 norm; device memory
-    aac_block_stream *stream;         /* of a streamed encoder; else not used */
+    aac_block_stream *stream; /* of a streamed encoder; else not used */
 } aac_vision_tape;
 
 /*
  * Pixels, features and detection are in device memory, here and below.
  * rgb: (images, image_size, image_size, 3). features: (images, levels, patches, embedding), rows
- * L2-normalised. detection: (images, embedding), mean over the patches of normalised rows. `tape` may
- * be NULL.
+ * L2-normalised. detection: (images, embedding), mean over the patches of normalised rows. `tape`
+ * may be NULL.
  */
 aaclip_status aac_vision_encoder_run(const aac_vision_encoder *encoder, const uint8_t *rgb,
                                      float *features, float *detection, void *workspace,

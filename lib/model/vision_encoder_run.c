@@ -11,8 +11,8 @@ static aaclip_status embed_image(const aac_vision_encoder *encoder, const uint8_
     const aac_op_args embed = {
         .x = memory->block.wide, .y = patches, .weight = encoder->tower->patch};
     size_t bytes = aac_vision_encoder_stream_bytes(encoder) / (size_t)encoder->images;
-    aaclip_status status = aac_device_copy(encoder->block.dispatch, patches - encoder->width,
-                                           encoder->start, bytes);
+    aaclip_status status =
+        aac_device_copy(encoder->block.dispatch, patches - encoder->width, encoder->start, bytes);
     if (!status)
         status = aac_run(encoder->gather, &gather, memory->block.scratch);
     return status ? status : aac_run(encoder->embed, &embed, memory->block.scratch);

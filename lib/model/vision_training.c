@@ -95,7 +95,8 @@ static void lay_out_tape(aac_vision_training *training, aac_workspace *workspace
 {
     const aac_vision_encoder *encoder = training->encoder;
     size_t rows = (size_t)encoder->block.shape.rows, width = (size_t)encoder->width;
-    size_t patches = (size_t)(encoder->images * encoder->patches), embedding = (size_t)encoder->embedding;
+    size_t patches = (size_t)(encoder->images * encoder->patches),
+           embedding = (size_t)encoder->embedding;
     bool again = training->recompute;
     for (uint32_t i = 1; i < training->highest; i++) {
         training->blocks[i].x = aac_take(workspace, rows * width, sizeof(float));
@@ -116,8 +117,7 @@ static void lay_out_tape(aac_vision_training *training, aac_workspace *workspace
                            aac_take(workspace, patches * embedding, sizeof(float))};
     training->detection = aac_take(workspace, patches * embedding, sizeof(float));
     training->gradient_of = aac_take(workspace, rows * width, sizeof(float));
-    training->projected =
-        aac_take(workspace, (size_t)encoder->patches * embedding, sizeof(float));
+    training->projected = aac_take(workspace, (size_t)encoder->patches * embedding, sizeof(float));
 }
 
 static aaclip_status allocate(aac_vision_training *training)
@@ -203,14 +203,14 @@ static aaclip_status tap_backward(const aac_vision_training *training, uint32_t 
     int64_t row = image * encoder->patches;
     size_t element = aac_dtype_size(encoder->type);
     void *scratch = memory->block.scratch;
-    aac_head_backward_args head = {
-        .normed = (const char *)tap->normed + (size_t)(row * encoder->width) * element,
-        .projected = tap->projected + row * encoder->embedding,
-        .dy = feature_gradient,
-        .projection = &training->trained->projections[level],
-        .back = memory->block.adapted,
-        .buffer = training->projected,
-        .operand = memory->block.wide};
+    aac_head_backward_args head = {.normed = (const char *)tap->normed +
+                                             (size_t)(row * encoder->width) * element,
+                                   .projected = tap->projected + row * encoder->embedding,
+                                   .dy = feature_gradient,
+                                   .projection = &training->trained->projections[level],
+                                   .back = memory->block.adapted,
+                                   .buffer = training->projected,
+                                   .operand = memory->block.wide};
     aaclip_status status = aac_head_backward_run(&training->head, &head, scratch);
     if (!status && detection_gradient) {
         head.projected = training->detection + row * encoder->embedding;

@@ -23,8 +23,8 @@ aaclip_status aac_vision_training_forward(aac_vision_training *training, const u
                                           float *features, float *detection);
 /*
  * All in device memory: from the gradients of features (images, levels, patches, embedding) and
- * detection (images, embedding) of the last forward run; adds to those of the trained tower. `feature_gradient` is
- * overwritten.
+ * detection (images, embedding) of the last forward run; adds to those of the trained tower.
+ * `feature_gradient` is overwritten.
  */
 aaclip_status aac_vision_training_backward(aac_vision_training *training,
                                            const float *feature_gradient,

@@ -1,7 +1,7 @@
 /*
  * A training stage: what it computes of a step's images. The trainer brings the images one by one;
- * gradients are summed over them, so a step of any size needs the memory of one image, or on a device
- * of those that run together there.
+ * gradients are summed over them, so a step of any size needs the memory of one image, or on a
+ * device of those that run together there.
  */
 #ifndef AAC_TRAIN_STAGE_H
 #define AAC_TRAIN_STAGE_H
@@ -31,8 +31,8 @@ typedef struct aac_stage_setup {
     float *gradients; /* of all parameters, one after the other, in device memory */
 } aac_stage_setup;
 
-/* Pixels of samples in device memory. The buffers are NULL where that is the host's: there one sample
- * is used where it lies. */
+/* Pixels of samples in device memory. The buffers are NULL where that is the host's: there one
+ * sample is used where it lies. */
 typedef struct aac_stage_pixels {
     const aac_dispatch *dispatch;
     size_t count; /* size * size */

@@ -26,7 +26,7 @@ typedef struct image_stage {
     int64_t images, filled; /* that run together; that have come for the next run */
     aac_stage_pixels pixels;
     int labels[MOST_IMAGES];
-    float *features, *feature_gradient; // (images, levels, patches, embedding), device memory
+    float *features, *feature_gradient;       // (images, levels, patches, embedding), device memory
     aac_mirror detection, detection_gradient; // (images, embedding)
     aac_mirror pair;                          // (images, 2, embedding)
 } image_stage;
@@ -82,10 +82,10 @@ static aaclip_status classify(image_stage *stage, const aac_step *step, double *
     if (step->train)
         memset(gradient, 0, stage->detection_gradient.bytes);
     for (int64_t i = 0; i < stage->filled; i++)
-        *loss += aac_classification_loss(
-            (const float *)stage->detection.host + i * embedding,
-            (const float *)stage->pair.host + 2 * i * embedding, stage->labels[i], embedding,
-            1 / (double)step->count, step->train ? gradient + i * embedding : NULL);
+        *loss += aac_classification_loss((const float *)stage->detection.host + i * embedding,
+                                         (const float *)stage->pair.host + 2 * i * embedding,
+                                         stage->labels[i], embedding, 1 / (double)step->count,
+                                         step->train ? gradient + i * embedding : NULL);
     return step->train ? aac_mirror_send(dispatch, &stage->detection_gradient) : AACLIP_OK;
 }
 
@@ -126,10 +126,10 @@ static aaclip_status run(image_stage *stage, const aac_step *step)
     if (!step->train)
         return AACLIP_OK;
     if (filled < stage->images)
-        status = aac_device_clear(dispatch,
-                                  stage->feature_gradient + filled * feature_values(stage),
-                                  (size_t)((stage->images - filled) * feature_values(stage)) *
-                                      sizeof *stage->feature_gradient);
+        status =
+            aac_device_clear(dispatch, stage->feature_gradient + filled * feature_values(stage),
+                             (size_t)((stage->images - filled) * feature_values(stage)) *
+                                 sizeof *stage->feature_gradient);
     return status ? status
                   : aac_vision_training_backward(stage->training, stage->feature_gradient,
                                                  stage->detection_gradient.device);
@@ -202,7 +202,8 @@ static aaclip_status allocate(image_stage *stage, int64_t image_size)
         status = aac_mirror_new(dispatch, &stage->detection_gradient, images * bytes);
     if (!status)
         status = aac_mirror_new(dispatch, &stage->pair, images * 2 * bytes);
-    return status ? status : aac_stage_pixels_make(&stage->pixels, dispatch, image_size, stage->images);
+    return status ? status
+                  : aac_stage_pixels_make(&stage->pixels, dispatch, image_size, stage->images);
 }
 
 static aaclip_status prepare(image_stage *stage, const aac_stage_setup *setup)

@@ -31,8 +31,8 @@ static bool is_same(const fixture *all, const kept_result *a, const kept_result 
     aaclip_model_info info = {.size = sizeof info};
     must(aaclip_model_get_info(all->model, &info));
     bool device = strcmp(info.backend, "cuda") == 0 || strcmp(info.backend, "guarded") == 0;
-    return same_bits(a, b) || (device && map_difference(a, b) < 1e-5 &&
-                               fabsf(a->score - b->score) < 1e-5f);
+    return same_bits(a, b) ||
+           (device && map_difference(a, b) < 1e-5 && fabsf(a->score - b->score) < 1e-5f);
 }
 
 /* More than run together on a device, and a rest. */

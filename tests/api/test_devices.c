@@ -37,8 +37,8 @@ static void devices_give_the_same(void **state)
     free_result(&expected);
 }
 
-/* The first detection runs, the others play what the second has recorded, with pixels and text vectors
- * of their own; a profiler sees the operations. */
+/* The first detection runs, the others play what the second has recorded, with pixels and text
+ * vectors of their own; a profiler sees the operations. */
 static void a_recorded_network_gives_the_same(void **state)
 {
     (void)state;

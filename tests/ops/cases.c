@@ -152,8 +152,8 @@ static bool turns(aac_op op)
 
 static void visit_rows(void (*visit)(const aac_op_desc *, void *), void *user)
 {
-    static const int64_t shapes[][2] = {{1, 1},   {1, 13},   {7, 1},     {7, 13},
-                                        {37, 64}, {50, 768}, {129, 257}, {33, 1024}, {1370, 96}};
+    static const int64_t shapes[][2] = {{1, 1},    {1, 13},    {7, 1},     {7, 13},   {37, 64},
+                                        {50, 768}, {129, 257}, {33, 1024}, {1370, 96}};
     for (size_t s = 0; s < COUNT(shapes); s++) {
         int64_t rows = shapes[s][0], columns = shapes[s][1];
         const aac_op_desc descs[] = {

@@ -329,7 +329,7 @@ def similarity(seg, pair):
 
 def gaussian_blur(grid, size, sigma):
     """(B, 1, G, G), separable Gaussian of `size` taps, border 'reflect' (edge not repeated)."""
-    x = torch.arange(size, dtype=grid.dtype) - size // 2
+    x = torch.arange(size, dtype=grid.dtype, device=grid.device) - size // 2
     taps = torch.exp(-(x**2) / (2 * sigma**2))
     taps = taps / taps.sum()
     grid = F.pad(grid, [size // 2] * 4, mode="reflect")

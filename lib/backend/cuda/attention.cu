@@ -1,16 +1,15 @@
 /*
- * Attention and its gradient for all that flash_*.cu leave. A warp has a query row (backward also: a key row) of one head and goes
- * over the rows that it sees (that see it) 32 at a time, with the running maximum and sum of its
- * softmax: the scores are never written. Plain arithmetic in float32, any head size up to
- * AAC_CUDA_LARGEST_HEAD.
+ * Attention and its gradient for all that flash_*.cu leave. A warp has a query row (backward also:
+ * a key row) of one head and goes over the rows that it sees (that see it) 32 at a time, with the
+ * running maximum and sum of its softmax: the scores are never written. Plain arithmetic in
+ * float32, any head size up to AAC_CUDA_LARGEST_HEAD.
  */
 #include "backend/cuda/heads.cuh"
 
 #define WARPS 4
 #define PARTS (AAC_CUDA_LARGEST_HEAD / WARP) /* values of a head that a lane has, at most */
 
-template <typename T>
-static __device__ float dot(const float *a, const T *b, int size)
+template <typename T> static __device__ float dot(const float *a, const T *b, int size)
 {
     float sum = 0;
     for (int i = 0; i < size; i++)
@@ -18,8 +17,7 @@ static __device__ float dot(const float *a, const T *b, int size)
     return sum;
 }
 
-template <typename T>
-static __device__ void stage(float *to, const T *from, int size)
+template <typename T> static __device__ void stage(float *to, const T *from, int size)
 {
     for (int i = threadIdx.x % WARP; i < size; i += WARP)
         to[i] = load(from + i);
@@ -88,8 +86,7 @@ static __global__ void attend(const T *x, T *y, row_groups groups, head_shape sh
     for (int count; (count = take_keys(&walk, lane, &key)) > 0;) {
         float score = -INFINITY;
         if (key >= 0)
-            score = shape.scale *
-                    dot(query, x + (int64_t)key * shape.stride + shape.k, shape.size);
+            score = shape.scale * dot(query, x + (int64_t)key * shape.stride + shape.k, shape.size);
         float highest = fmaxf(largest, warp_max(score));
         float kept = expf(largest - highest), weight = expf(score - highest);
         largest = highest;
@@ -99,8 +96,7 @@ static __global__ void attend(const T *x, T *y, row_groups groups, head_shape sh
             sums[part] *= kept;
         for (int i = 0; i < count; i++) {
             float share = __shfl_sync(ALL_LANES, weight, i);
-            const T *value =
-                x + (int64_t)__shfl_sync(ALL_LANES, key, i) * shape.stride + shape.v;
+            const T *value = x + (int64_t)__shfl_sync(ALL_LANES, key, i) * shape.stride + shape.v;
 #pragma unroll
             for (int part = 0; part < PARTS; part++)
                 if (part * WARP + lane < shape.size)
@@ -189,8 +185,7 @@ static __global__ void query_gradient(const T *x, const T *out, const T *dy, T *
     while (take_keys(&walk, lane, &key) > 0) {
         float score = -INFINITY;
         if (key >= 0)
-            score = shape.scale *
-                    dot(query, x + (int64_t)key * shape.stride + shape.k, shape.size);
+            score = shape.scale * dot(query, x + (int64_t)key * shape.stride + shape.k, shape.size);
         float highest = fmaxf(largest, warp_max(score));
         total = total * expf(largest - highest) + warp_sum(expf(score - highest));
         largest = highest;

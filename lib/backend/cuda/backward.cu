@@ -297,11 +297,11 @@ static __global__ void finite(const float *x, float *y, int64_t count)
 extern "C" int aac_cuda_finite(const aac_op_desc *desc, const aac_op_args *args, void *scratch)
 {
     (void)scratch;
-    const unsigned most = 1024;
-    unsigned blocks = blocks_for(desc->finite.count, ROW_THREADS);
+    const unsigned most = 1024, needed = blocks_for(desc->finite.count, ROW_THREADS);
+    const unsigned blocks = needed < most ? needed : most;
     set_one<<<1, 1, 0, STREAM>>>((float *)args->y);
-    finite<<<blocks < most ? blocks : most, ROW_THREADS, 0, STREAM>>>(
-        (const float *)args->x, (float *)args->y, desc->finite.count);
+    finite<<<blocks, ROW_THREADS, 0, STREAM>>>((const float *)args->x, (float *)args->y,
+                                               desc->finite.count);
     return cudaGetLastError();
 }
 

@@ -225,8 +225,8 @@ aaclip_status aac_cuda_product_run(const aac_cuda_product *product, const void *
     cublasLtMatmulDescOpaque_t operation = *product->operation; /* a run has a bias of its own */
     cublasStatus_t status = CUBLAS_STATUS_SUCCESS;
     if (product->bias)
-        status = lt.operation_set(&operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias,
-                                  sizeof bias);
+        status =
+            lt.operation_set(&operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias);
     if (status == CUBLAS_STATUS_SUCCESS)
         status = lt.multiply(product->handle, &operation, &one, b, product->b, a, product->a,
                              &product->beta, d, product->d, d, product->d, &product->algorithm,

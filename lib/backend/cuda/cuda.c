@@ -72,8 +72,8 @@ static void release_host(void *memory)
     cudaFreeHost(memory);
 }
 
-static const aac_backend_memory memory_calls = {
-    allocate, release, copy, clear, wait_for_all, allocate_host, release_host};
+static const aac_backend_memory memory_calls = {allocate,     release,       copy,        clear,
+                                                wait_for_all, allocate_host, release_host};
 
 aaclip_status aac_cuda_upload(void **memory, const void *from, size_t bytes)
 {
@@ -181,16 +181,28 @@ static void release_recording(void *recording)
 static const aac_backend_recorder graphs = {begin_recording, end_recording, play,
                                             release_recording};
 
+/* The kernels are built for compute capability 8.0 and above. */
+static bool has_new_device(void)
+{
+    int major = 0, count = count_devices();
+    bool found = false;
+    for (int i = 0; !found && i < count; i++)
+        found = !cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, i) && major >= 8;
+    cudaGetLastError();
+    return found;
+}
+
 static bool available(void)
 {
-    return count_devices() > 0 && aac_cuda_blaslt_available();
+    return has_new_device() && aac_cuda_blaslt_available();
 }
 
 static const char *missing(void)
 {
     cudaError_t error;
     if (find_devices(&error) > 0)
-        return "libcublasLt.so.13 was not found";
+        return has_new_device() ? "libcublasLt.so.13 was not found"
+                                : "no device has compute capability 8.0 or more";
     if (error == cudaErrorInsufficientDriver)
         return "no NVIDIA driver was found, or one older than CUDA 13";
     return error && error != cudaErrorNoDevice ? cudaGetErrorString(error)

@@ -66,8 +66,7 @@ typedef struct aac_cuda_product_shape {
     bool turned_a, turned_b, accumulate, bias;
 } aac_cuda_product_shape;
 
-aaclip_status aac_cuda_product_new(aac_cuda_product **product,
-                                   const aac_cuda_product_shape *shape);
+aaclip_status aac_cuda_product_new(aac_cuda_product **product, const aac_cuda_product_shape *shape);
 void aac_cuda_product_free(aac_cuda_product *product);
 size_t aac_cuda_product_workspace(const aac_cuda_product *product);
 bool aac_cuda_product_adds_bias(const aac_cuda_product *product);

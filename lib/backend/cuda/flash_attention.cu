@@ -1,7 +1,8 @@
 /*
  * Attention of bfloat16 heads of 64 on the tensor cores, as in FlashAttention-2 (Dao, 2023): a
  * block goes over the keys a tile at a time with the running maximum and sum of each query's
- * softmax; the scores stay in registers. Weights are rounded to bfloat16 before they meet the values.
+ * softmax; the scores stay in registers. Weights are rounded to bfloat16 before they meet the
+ * values.
  */
 #include "backend/cuda/heads.cuh"
 #include "backend/cuda/softmax.cuh"
@@ -81,8 +82,7 @@ static int processors(void)
     return count;
 }
 
-template <int PARTS>
-static void launch(const aac_op_desc *desc, const aac_op_args *args)
+template <int PARTS> static void launch(const aac_op_desc *desc, const aac_op_args *args)
 {
     dim3 grid(blocks_for(desc->attention.longest, PARTS * TILE_WARPS * 16),
               (unsigned)desc->attention.heads, (unsigned)args->sequences);

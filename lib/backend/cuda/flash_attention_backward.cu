@@ -1,7 +1,8 @@
 /*
- * The gradient of attention of bfloat16 heads of 64, on the tensor cores. Weights are computed again
- * from each query's log of its softmax's sum. One kernel has blocks of queries and makes dq, the
- * other has blocks of keys and makes dk and dv, so that nothing is summed in an order of chance.
+ * The gradient of attention of bfloat16 heads of 64, on the tensor cores. Weights are computed
+ * again from each query's log of its softmax's sum. One kernel has blocks of queries and makes dq,
+ * the other has blocks of keys and makes dk and dv, so that nothing is summed in an order of
+ * chance.
  */
 #include "backend/cuda/heads.cuh"
 #include "backend/cuda/softmax.cuh"
@@ -92,9 +93,8 @@ static __global__ void __launch_bounds__(TILE_THREADS)
         for (int column = 0; column < COLUMNS; column++)
 #pragma unroll
             for (int i = 0; i < 4; i++)
-                slopes[0][column][i] =
-                    power_of_two(scores[0][column][i] * scale - log_sum[i / 2]) *
-                    (slopes[0][column][i] - along[i / 2]);
+                slopes[0][column][i] = power_of_two(scores[0][column][i] * scale - log_sum[i / 2]) *
+                                       (slopes[0][column][i] - along[i / 2]);
         add_values<1, COLUMNS>(sums, slopes, key_tile + stage, offsets_in);
         __syncthreads(); /* the stage is free */
     }
@@ -171,7 +171,7 @@ static __global__ void __launch_bounds__(TILE_THREADS)
 }
 
 int aac_cuda_flash_attention_backward(const aac_op_desc *desc, const aac_op_args *args,
-                                                 row_state *states)
+                                      row_state *states)
 {
     int longest = (int)desc->attention.longest;
     dim3 grid(blocks_for(longest, QUERIES), (unsigned)desc->attention.heads,
@@ -179,8 +179,7 @@ int aac_cuda_flash_attention_backward(const aac_op_desc *desc, const aac_op_args
     const bf16 *x = (const bf16 *)args->x, *dy = (const bf16 *)args->dy;
     query_gradient<<<grid, TILE_THREADS, 0, STREAM>>>(x, (const bf16 *)args->out, dy,
                                                       (bf16 *)args->y, args->offsets,
-                                                      shape_of(desc), states,
-                                                      longest);
+                                                      shape_of(desc), states, longest);
     key_gradient<<<grid, TILE_THREADS, 0, STREAM>>>(x, dy, (bf16 *)args->y, args->offsets,
                                                     shape_of(desc), states, longest);
     return cudaGetLastError();

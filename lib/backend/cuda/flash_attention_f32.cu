@@ -8,7 +8,7 @@
 #define HEAD   64
 #define TILE   64 /* queries, and keys */
 #define SIDE   16 /* threads along each */
-#define OWN   (TILE / SIDE)
+#define OWN    (TILE / SIDE)
 #define SHARED (3 * TILE * HEAD * sizeof(float))
 
 /* (HEAD, TILE): rows first .. of x, turned; those from `end` on become zeros. */
@@ -75,9 +75,9 @@ static __global__ void __launch_bounds__(SIDE *SIDE)
     attend(const float *x, float *y, const int32_t *offsets, head_shape shape)
 {
     extern __shared__ float4 shared[];
-    float *queries = (float *)shared;      // (HEAD, TILE)
-    float *keys = queries + TILE * HEAD;   // (HEAD, TILE), then the weights (keys, queries)
-    float *values = keys + TILE * HEAD;    // (TILE, HEAD)
+    float *queries = (float *)shared;    // (HEAD, TILE)
+    float *keys = queries + TILE * HEAD; // (HEAD, TILE), then the weights (keys, queries)
+    float *values = keys + TILE * HEAD;  // (TILE, HEAD)
     int first = offsets[blockIdx.z], end = offsets[blockIdx.z + 1];
     int begin = first + blockIdx.x * TILE;
     if (begin >= end)
@@ -131,9 +131,8 @@ static __global__ void __launch_bounds__(SIDE *SIDE)
     for (int i = 0; i < OWN; i++) {
         float share = 1 / side_sum(total[i]);
         if (begin + query + i < end)
-            *(float4 *)(y + (int64_t)(begin + query + i) * shape.heads * HEAD) =
-                make_float4(sums[i][0] * share, sums[i][1] * share, sums[i][2] * share,
-                            sums[i][3] * share);
+            *(float4 *)(y + (int64_t)(begin + query + i) * shape.heads * HEAD) = make_float4(
+                sums[i][0] * share, sums[i][1] * share, sums[i][2] * share, sums[i][3] * share);
     }
 }
 

@@ -17,8 +17,12 @@ static inline head_shape shape_of(const aac_op_desc *desc)
     int heads = (int)desc->attention.heads, size = (int)desc->attention.head_size;
     int width = heads * size;
     bool value = desc->attention.kind == AAC_ATTENTION_VALUE; /* v is all there is */
-    head_shape shape = {heads, size, value ? width : 3 * width, value ? 0 : width,
-                        value ? 0 : 2 * width, desc->attention.kind == AAC_ATTENTION_CAUSAL,
+    head_shape shape = {heads,
+                        size,
+                        value ? width : 3 * width,
+                        value ? 0 : width,
+                        value ? 0 : 2 * width,
+                        desc->attention.kind == AAC_ATTENTION_CAUSAL,
                         1.0f / sqrtf((float)size)};
     return shape;
 }
@@ -36,8 +40,8 @@ static __device__ __forceinline__ row_state *states_of(row_state *states, int lo
     return states + ((int64_t)blockIdx.z * gridDim.y + blockIdx.y) * longest;
 }
 
-/* Heads of 64, sequences: bfloat16 in flash_attention.cu and flash_attention_backward.cu, float32 in
- * flash_attention_f32.cu. */
+/* Heads of 64, sequences: bfloat16 in flash_attention.cu and flash_attention_backward.cu, float32
+ * in flash_attention_f32.cu. */
 int aac_cuda_flash_attention(const aac_op_desc *desc, const aac_op_args *args);
 int aac_cuda_flash_attention_f32(const aac_op_desc *desc, const aac_op_args *args);
 int aac_cuda_flash_attention_backward(const aac_op_desc *desc, const aac_op_args *args,

@@ -9,9 +9,9 @@
 
 typedef __nv_bfloat16 bf16;
 
-#define WARP 32
+#define WARP        32
 #define ROW_THREADS 256 /* of a block that has one row */
-#define ALL_LANES 0xffffffffu
+#define ALL_LANES   0xffffffffu
 
 static __device__ __forceinline__ float load(const float *p)
 {

@@ -174,8 +174,7 @@ static aaclip_status run_linear(const aac_plan *base, const aac_op_args *args, v
 static aaclip_status run_gradient(const aac_plan *base, const aac_op_args *args, void *scratch)
 {
     const linear_plan *plan = (const linear_plan *)base;
-    return aac_cuda_product_run(plan->product, args->dy, args->x, NULL, args->y,
-                                align(scratch));
+    return aac_cuda_product_run(plan->product, args->dy, args->x, NULL, args->y, align(scratch));
 }
 
 static aaclip_status make(aac_plan **out, const aac_op_desc *desc, int threads, linear_plan **made)
@@ -203,15 +202,14 @@ static aaclip_status make_product(linear_plan *plan, bool inside)
 {
     const aac_op_desc *desc = &plan->base.desc;
     return aac_cuda_product_new(
-        &plan->product,
-        &(aac_cuda_product_shape){.rows = desc->linear.rows,
-                                  .outputs = desc->linear.outputs,
-                                  .inner = desc->linear.inputs,
-                                  .type = desc->linear.x,
-                                  .d = inside ? desc->linear.y : AAC_F32,
-                                  .turned_b = desc->linear.turned,
-                                  .accumulate = inside && desc->linear.accumulate,
-                                  .bias = inside && desc->linear.bias});
+        &plan->product, &(aac_cuda_product_shape){.rows = desc->linear.rows,
+                                                  .outputs = desc->linear.outputs,
+                                                  .inner = desc->linear.inputs,
+                                                  .type = desc->linear.x,
+                                                  .d = inside ? desc->linear.y : AAC_F32,
+                                                  .turned_b = desc->linear.turned,
+                                                  .accumulate = inside && desc->linear.accumulate,
+                                                  .bias = inside && desc->linear.bias});
 }
 
 aaclip_status aac_cuda_plan_linear(aac_plan **out, const aac_op_desc *desc, int threads)
@@ -239,15 +237,15 @@ aaclip_status aac_cuda_plan_linear_gradient(aac_plan **out, const aac_op_desc *d
     if (status)
         return status;
     plan->base.run = run_gradient;
-    status = aac_cuda_product_new(
-        &plan->product, &(aac_cuda_product_shape){.rows = desc->linear_gradient.outputs,
-                                                  .outputs = desc->linear_gradient.inputs,
-                                                  .inner = desc->linear_gradient.rows,
-                                                  .type = desc->linear_gradient.type,
-                                                  .d = AAC_F32,
-                                                  .turned_a = true,
-                                                  .turned_b = true,
-                                                  .accumulate = true});
+    status = aac_cuda_product_new(&plan->product,
+                                  &(aac_cuda_product_shape){.rows = desc->linear_gradient.outputs,
+                                                            .outputs = desc->linear_gradient.inputs,
+                                                            .inner = desc->linear_gradient.rows,
+                                                            .type = desc->linear_gradient.type,
+                                                            .d = AAC_F32,
+                                                            .turned_a = true,
+                                                            .turned_b = true,
+                                                            .accumulate = true});
     return finish(out, plan, status);
 }
 

@@ -29,7 +29,8 @@ static __global__ void layer_norm(const float *x, T *y, const float *gain, const
         store(y + i, (x[i] - mean) * scale * gain[i] + bias[i]);
 }
 
-/* A warp has a row of up to WARP * LANE_VALUES columns, a multiple of 4 * WARP, and reads it once. */
+/* A warp has a row of up to WARP * LANE_VALUES columns, a multiple of 4 * WARP, and reads it once.
+ */
 template <typename T>
 static __global__ void layer_norm_in_registers(const float *x, T *y, const float *gain,
                                                const float *bias, int rows, int columns,
@@ -67,8 +68,7 @@ static __global__ void layer_norm_in_registers(const float *x, T *y, const float
         }
 }
 
-template <typename T>
-static int run_layer_norm(const aac_op_desc *desc, const aac_op_args *args)
+template <typename T> static int run_layer_norm(const aac_op_desc *desc, const aac_op_args *args)
 {
     int rows = (int)desc->layer_norm.rows, columns = (int)desc->layer_norm.columns;
     const float *x = (const float *)args->x;
@@ -183,8 +183,7 @@ static __global__ void convert(const X *x, Y *y, int64_t count, bool aligned)
     store_each(y + at, values);
 }
 
-template <typename X, typename Y>
-static int run_convert(const X *x, Y *y, int64_t count)
+template <typename X, typename Y> static int run_convert(const X *x, Y *y, int64_t count)
 {
     convert<<<blocks_for(count, EACH * ROW_THREADS), ROW_THREADS, 0, STREAM>>>(
         x, y, count, is_aligned(x) && is_aligned(y));
@@ -195,9 +194,8 @@ extern "C" int aac_cuda_convert(const aac_op_desc *desc, const aac_op_args *args
 {
     (void)scratch;
     int64_t count = desc->convert.rows * desc->convert.columns;
-    return desc->convert.x == AAC_F32
-               ? run_convert((const float *)args->x, (bf16 *)args->y, count)
-               : run_convert((const bf16 *)args->x, (float *)args->y, count);
+    return desc->convert.x == AAC_F32 ? run_convert((const float *)args->x, (bf16 *)args->y, count)
+                                      : run_convert((const bf16 *)args->x, (float *)args->y, count);
 }
 
 extern "C" int aac_cuda_narrow(const float *values, void *y, int64_t count, aac_dtype type)

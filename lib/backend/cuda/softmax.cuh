@@ -46,8 +46,7 @@ static __device__ __forceinline__ void weigh(float scores[COLUMNS][4], softmax_s
         float largest = state->largest[half], sum = 0;
 #pragma unroll
         for (int column = 0; column < COLUMNS; column++)
-            largest = fmaxf(largest,
-                            fmaxf(scores[column][2 * half], scores[column][2 * half + 1]));
+            largest = fmaxf(largest, fmaxf(scores[column][2 * half], scores[column][2 * half + 1]));
         largest = row_max(largest);
         kept[half] = power_of_two((state->largest[half] - largest) * scale);
         state->largest[half] = largest;

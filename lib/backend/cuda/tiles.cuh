@@ -10,12 +10,12 @@
 
 #include "backend/cuda/kernels.cuh"
 
-#define AAC_TILE 64            /* values of a row, rows of a tile of keys */
-#define PIECES   (AAC_TILE / 8) /* of 16 bytes, of a row */
+#define AAC_TILE     64             /* values of a row, rows of a tile of keys */
+#define PIECES       (AAC_TILE / 8) /* of 16 bytes, of a row */
 #define TILE_WARPS   4
 #define TILE_THREADS (TILE_WARPS * WARP)
-#define STEPS (AAC_TILE / 16) /* fragments along a row */
-#define COLUMNS (AAC_TILE / 8) /* of 8, of the sums of a warp */
+#define STEPS        (AAC_TILE / 16) /* fragments along a row */
+#define COLUMNS      (AAC_TILE / 8)  /* of 8, of the sums of a warp */
 
 static __device__ __forceinline__ bf16 *piece_of(bf16 *tile, int row, int piece)
 {
@@ -28,8 +28,8 @@ static __device__ __forceinline__ unsigned shared_address(const void *p)
 }
 
 #define ROW_BYTES  (AAC_TILE * 2)
-#define TILE_BYTES (AAC_TILE * ROW_BYTES) /* of a tile of keys */
-#define PASS_ROWS (TILE_THREADS / PIECES) /* that the block's threads copy at a time */
+#define TILE_BYTES (AAC_TILE * ROW_BYTES)  /* of a tile of keys */
+#define PASS_ROWS  (TILE_THREADS / PIECES) /* that the block's threads copy at a time */
 
 /* The piece that a thread copies of the first rows; further ones lie PASS_ROWS apart. */
 typedef struct fetcher {
@@ -54,9 +54,9 @@ static __device__ __forceinline__ void fetch(unsigned tile, const fetcher &by, i
 #pragma unroll
     for (int row = 0; row < ROWS; row += PASS_ROWS, from += PASS_ROWS * by.stride) {
         int bytes = first + by.row + row < end ? 16 : 0; /* of 0 nothing is read */
-        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(tile + by.to +
-                                                                           row * ROW_BYTES),
-                     "l"(from), "r"(bytes));
+        asm volatile(
+            "cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(tile + by.to + row * ROW_BYTES),
+            "l"(from), "r"(bytes));
     }
 }
 
@@ -67,8 +67,7 @@ static __device__ __forceinline__ void end_group(void)
 }
 
 /* All groups but the last `LEFT` have arrived, for all threads. */
-template <int LEFT>
-static __device__ __forceinline__ void wait_for_groups(void)
+template <int LEFT> static __device__ __forceinline__ void wait_for_groups(void)
 {
     asm volatile("cp.async.wait_group %0;" ::"n"(LEFT));
     __syncthreads();
@@ -86,8 +85,7 @@ static __device__ __forceinline__ lane_offsets find_offsets(void)
     int lane = threadIdx.x % WARP;
 #pragma unroll
     for (int step = 0; step < STEPS; step++) {
-        offsets.plain[step] =
-            lane % 16 * ROW_BYTES + (((2 * step + lane / 16) ^ (lane & 7)) << 4);
+        offsets.plain[step] = lane % 16 * ROW_BYTES + (((2 * step + lane / 16) ^ (lane & 7)) << 4);
         offsets.crossed[step] = (lane % 8 + lane / 16 * 8) * ROW_BYTES +
                                 (((2 * step + lane / 8 % 2) ^ (lane & 7)) << 4);
     }
