@@ -7,8 +7,10 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include <aaclip/export.h>
+#include <aaclip/status.h>
 
 AACLIP_BEGIN_DECLS
 
@@ -35,6 +37,20 @@ AACLIP_API const char *aaclip_backend_name(size_t index);
 /** Whether this processor, its devices and the installed libraries can run a backend, or one on the
  * device that is named with it ("cuda:1"); false if unknown. */
 AACLIP_API bool aaclip_backend_available(const char *name);
+
+/**
+ * The most bytes of a device's memory ("cuda", "cuda:1") that this process may take for weights,
+ * working memory and training; 0: no limit, as at the beginning. What is there already stays, and
+ * counts. A call that would need more fails with OUT_OF_MEMORY, and its handles can be used on; where
+ * images can run one by one instead of together, they do. What the driver takes for itself is not
+ * counted. Any thread.
+ * Errors: INVALID_ARGUMENT (NULL), NOT_FOUND (backend or device), BACKEND (cannot run here),
+ * UNSUPPORTED (its memory is the host's).
+ */
+AACLIP_API aaclip_status aaclip_backend_limit_memory(const char *name, uint64_t bytes);
+
+/** What is taken of a device's memory, in bytes; 0 for a backend without memory of its own. */
+AACLIP_API uint64_t aaclip_backend_memory(const char *name);
 
 /** "f32", "bf16", "auto" or "int8"; "unknown" for another number. Static text. */
 AACLIP_API const char *aaclip_precision_name(aaclip_precision precision);

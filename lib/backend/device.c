@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "backend/account.h"
 #include "backend/profiler.h"
 #include "core/error.h"
 #include "core/memory.h"
@@ -71,8 +72,14 @@ aaclip_status aac_device_error(const aac_dispatch *dispatch)
 {
     if (!memory_of(dispatch))
         return aac_error_memory();
-    return aac_error(AACLIP_ERROR_OUT_OF_MEMORY, "backend '%s': out of memory",
-                     dispatch->chain[0]->name);
+    uint64_t limit = aac_account_limit(dispatch->device);
+    uint64_t used = aac_account_used(dispatch->device);
+    if (!limit)
+        return aac_error(AACLIP_ERROR_OUT_OF_MEMORY, "backend '%s': out of memory, with %llu bytes",
+                         dispatch->chain[0]->name, (unsigned long long)used);
+    return aac_error(AACLIP_ERROR_OUT_OF_MEMORY,
+                     "backend '%s': out of memory, with %llu bytes of at most %llu",
+                     dispatch->chain[0]->name, (unsigned long long)used, (unsigned long long)limit);
 }
 
 aaclip_status aac_device_copy(const aac_dispatch *dispatch, void *to, const void *from,

@@ -7,6 +7,7 @@
 
 #include <aaclip/backend.h>
 
+#include "backend/account.h"
 #include "core/error.h"
 
 /*
@@ -177,4 +178,29 @@ aaclip_status aac_backend_find(const aac_backend **found, int *device, const cha
         return unavailable(*found);
     *device = device_of(*found, name);
     return *device < 0 ? no_device(*found, name) : AACLIP_OK;
+}
+
+aaclip_status aaclip_backend_limit_memory(const char *name, uint64_t bytes)
+{
+    const aac_backend *backend;
+    int device;
+    if (!name)
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
+                         "aaclip_backend_limit_memory: the name is NULL");
+    aaclip_status status = aac_backend_find(&backend, &device, name);
+    if (status)
+        return status;
+    if (!backend->memory)
+        return aac_error(AACLIP_ERROR_UNSUPPORTED,
+                         "backend '%s': has no memory of its own that could be limited",
+                         backend->name);
+    aac_account_set_limit(device, bytes);
+    return AACLIP_OK;
+}
+
+uint64_t aaclip_backend_memory(const char *name)
+{
+    const aac_backend *backend = name ? find_name(name) : NULL;
+    int device = backend && backend->memory ? device_of(backend, name) : -1;
+    return device < 0 ? 0 : aac_account_used(device);
 }

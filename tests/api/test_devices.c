@@ -123,12 +123,62 @@ static void other_devices_are_refused(void **state)
     assert_true(aaclip_backend_available("guarded:1"));
 }
 
+static size_t batch_on(aaclip_detector *detector, const fixture *all)
+{
+    enum { COUNT = 9 };
+    aaclip_image_view views[COUNT];
+    const char *names[COUNT];
+    aaclip_result results[COUNT] = {{.size = sizeof results[0]}};
+    for (int i = 0; i < COUNT; i++) {
+        views[i] = aaclip_image_get_view(all->image);
+        names[i] = "cat";
+    }
+    must(aaclip_detector_detect_batch(detector, views, names, COUNT, results));
+    return aaclip_backend_memory("guarded");
+}
+
+/* Whatever the limit, what fails says so and leaves nothing; then the same works. */
+static void memory_has_a_limit(void **state)
+{
+    (void)state;
+    assert_int_equal(aaclip_backend_memory("guarded"), 0);
+    fixture all;
+    fixture_open(&all, "guarded", 1);
+    assert_true(aaclip_backend_memory("guarded") > 0);
+    assert_int_equal(aaclip_backend_memory("guarded:1"), 0);
+    aaclip_detector *detector = make_detector(&all, false);
+    uint64_t one = aaclip_backend_memory("guarded");
+    uint64_t many = batch_on(detector, &all);
+    aaclip_detector_close(&detector);
+    uint64_t open = aaclip_backend_memory("guarded"); /* the image tower stays */
+    assert_true(open < one && one < many);
+    for (uint64_t eighth = 0; eighth < 8; eighth++) {
+        must(aaclip_backend_limit_memory("guarded", open + 1 + (one - open - 1) / 8 * eighth));
+        must_fail(new_detector(&detector, &all, false), AACLIP_ERROR_OUT_OF_MEMORY,
+                  "out of memory");
+        assert_null(detector);
+        assert_int_equal(aaclip_backend_memory("guarded"), open);
+    }
+    must(aaclip_backend_limit_memory("guarded", many - 1)); /* one by one, then */
+    detector = make_detector(&all, false);
+    assert_int_equal(batch_on(detector, &all), one);
+    must(aaclip_backend_limit_memory("guarded", 0));
+    assert_int_equal(batch_on(detector, &all), many);
+    aaclip_detector_close(&detector);
+    fixture_close(&all);
+    assert_int_equal(aaclip_backend_memory("guarded"), 0);
+    must_fail(aaclip_backend_limit_memory("guarded:2", 1), AACLIP_ERROR_NOT_FOUND,
+              "a number below 2");
+    must_fail(aaclip_backend_limit_memory("blas", 1), AACLIP_ERROR_NOT_FOUND, "not in this build");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(devices_give_the_same),
         cmocka_unit_test(a_recorded_network_gives_the_same),
         cmocka_unit_test(two_devices_train_in_turn),
+        cmocka_unit_test(memory_has_a_limit),
         cmocka_unit_test(other_devices_are_refused),
     };
     return cmocka_run_group_tests_name("devices", tests, NULL, NULL);

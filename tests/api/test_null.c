@@ -360,6 +360,8 @@ static void names_and_phrases(void **state)
     assert_null(aaclip_known_dataset_name(SIZE_MAX));
     assert_null(aaclip_backend_name(SIZE_MAX));
     assert_false(aaclip_backend_available(NULL));
+    assert_int_equal(aaclip_backend_memory(NULL), 0);
+    refused(aaclip_backend_limit_memory(NULL, 1));
     assert_non_null(aaclip_precision_name((aaclip_precision)99));
     assert_non_null(aaclip_profile_name((aaclip_profile)-1));
     assert_non_null(aaclip_domain_name((aaclip_domain)99));

@@ -21,6 +21,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "backend/account.h"
 #include "backend/backend.h"
 #include "core/error.h"
 #include "core/memory.h"
@@ -88,7 +89,7 @@ static void give_up(const char *what, const char *where)
     abort();
 }
 
-static void *allocate(size_t bytes)
+static void *make_block(size_t bytes)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     block *made = aac_alloc(sizeof *made);
@@ -114,7 +115,7 @@ static void *allocate(size_t bytes)
     return address;
 }
 
-static void release(void *memory)
+static void free_block(void *memory)
 {
     pthread_mutex_lock(&mutex);
     block **link = &blocks;
@@ -129,6 +130,16 @@ static void release(void *memory)
     munmap(found->address, found->mapped);
     aac_free(found->contents);
     aac_free(found);
+}
+
+static void *allocate(size_t bytes)
+{
+    return aac_account_allocate(current, bytes, make_block);
+}
+
+static void release(void *memory)
+{
+    aac_account_release(memory, free_block);
 }
 
 /* Where the bytes are that `address` stands for; NULL when it is memory of the host. */

@@ -108,6 +108,16 @@ def test_config() -> None:
         document.replace(image_mean=(0.5,))._write()
 
 
+def test_memory_of_a_device() -> None:
+    assert aaclip.device_memory("reference") == 0 == aaclip.device_memory("nothing")
+    with pytest.raises(aaclip.UnsupportedError, match="no memory of its own"):
+        aaclip.limit_device_memory("reference", 1 << 30)
+    with pytest.raises(aaclip.NotFoundError):
+        aaclip.limit_device_memory("nothing", 0)
+    with pytest.raises(ValueError, match="size"):
+        aaclip.limit_device_memory("reference", -1)
+
+
 def test_known_datasets() -> None:
     known = aaclip.known_datasets()
     assert "metal_nut" in known["MVTec"] and len(known["MVTec"]) == 15

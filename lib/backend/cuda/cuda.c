@@ -1,6 +1,7 @@
 /* The CUDA backend: memory of its own, and every operation of the vtable on the thread's stream. */
 #include <cuda_runtime_api.h>
 
+#include "backend/account.h"
 #include "backend/cuda/cuda.h"
 #include "core/error.h"
 #include "core/memory.h"
@@ -16,18 +17,32 @@ aaclip_status aac_cuda_error(const char *what, int error)
                      cudaGetErrorString((cudaError_t)error));
 }
 
-static void *allocate(size_t bytes)
+static void *take_memory(size_t bytes)
 {
     void *memory = NULL;
-    if (cudaMalloc(&memory, bytes ? bytes : 1) == cudaSuccess)
+    if (cudaMalloc(&memory, bytes) == cudaSuccess)
         return memory;
     cudaGetLastError();
     return NULL;
 }
 
-static void release(void *memory)
+static void give_memory(void *memory)
 {
     cudaFree(memory);
+}
+
+static void *allocate(size_t bytes)
+{
+    int device = 0;
+    if (cudaGetDevice(&device) == cudaSuccess)
+        return aac_account_allocate(device, bytes ? bytes : 1, take_memory);
+    cudaGetLastError();
+    return NULL;
+}
+
+void aac_cuda_release(void *memory)
+{
+    aac_account_release(memory, give_memory);
 }
 
 static aaclip_status wait_for_all(void)
@@ -72,18 +87,18 @@ static void release_host(void *memory)
     cudaFreeHost(memory);
 }
 
-static const aac_backend_memory memory_calls = {allocate,     release,       copy,        clear,
-                                                wait_for_all, allocate_host, release_host};
+static const aac_backend_memory memory_calls = {allocate,     aac_cuda_release, copy,        clear,
+                                                wait_for_all, allocate_host,    release_host};
 
 aaclip_status aac_cuda_upload(void **memory, const void *from, size_t bytes)
 {
     *memory = allocate(bytes);
     if (!*memory)
-        return aac_error(AACLIP_ERROR_OUT_OF_MEMORY, "CUDA: out of device memory for %zu bytes",
-                         bytes);
+        return aac_error(AACLIP_ERROR_OUT_OF_MEMORY,
+                         "backend 'cuda': out of memory for a weight of %zu bytes", bytes);
     aaclip_status status = copy(*memory, from, bytes);
     if (status) {
-        release(*memory);
+        aac_cuda_release(*memory);
         *memory = NULL;
     }
     return status;

@@ -87,6 +87,7 @@ void aac_cuda_weight_free(aac_weight *weight);
 
 /* cuda.c */
 aaclip_status aac_cuda_error(const char *what, int error); /* AACLIP_OK for 0 */
+void aac_cuda_release(void *memory); /* may be NULL; waits for what uses it */
 aaclip_status aac_cuda_upload(void **memory, const void *from, size_t bytes);
 
 #ifdef __cplusplus

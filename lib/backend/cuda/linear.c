@@ -23,9 +23,9 @@ typedef struct linear_plan {
 void aac_cuda_weight_free(aac_weight *base)
 {
     cuda_weight *weight = (cuda_weight *)base;
-    cudaFree(weight->matrix);
-    cudaFree(weight->bias);
-    cudaFree(weight->narrow_bias);
+    aac_cuda_release(weight->matrix);
+    aac_cuda_release(weight->bias);
+    aac_cuda_release(weight->narrow_bias);
     aac_free(weight);
 }
 
@@ -107,7 +107,7 @@ static aaclip_status write_values(void *to, const float *values, size_t count, a
     aaclip_status status = upload(&sent, values, count, AAC_F32);
     if (!status)
         status = aac_cuda_error("pack", aac_cuda_narrow(sent, to, (int64_t)count, type));
-    cudaFree(sent); /* waits */
+    aac_cuda_release(sent); /* waits */
     return status;
 }
 

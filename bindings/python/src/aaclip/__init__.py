@@ -42,8 +42,10 @@ from .config import (
     backends,
     class_phrase,
     dataset_domain,
+    device_memory,
     known_datasets,
     library_path,
+    limit_device_memory,
     version,
 )
 from .datasets import Dataset, Sample
@@ -120,10 +122,12 @@ __all__ = [
     "class_phrase",
     "colour_map",
     "dataset_domain",
+    "device_memory",
     "f1_threshold",
     "find_regions",
     "known_datasets",
     "library_path",
+    "limit_device_memory",
     "log_to",
     "map_peak",
     "overlay",

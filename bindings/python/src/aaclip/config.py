@@ -32,6 +32,16 @@ def backends() -> dict[str, bool]:
     return found
 
 
+def limit_device_memory(backend: str, size: int) -> None:
+    """Most bytes that this process may take on a device ("cuda", "cuda:1"); 0: no limit."""
+    lib.backend_limit_memory(encode(backend, "backend"), unsigned(size, 64, "size"))
+
+
+def device_memory(backend: str) -> int:
+    """Bytes that are taken on a device; 0 for a backend without memory of its own."""
+    return int(lib.backend_memory(encode(backend, "backend")))
+
+
 @dataclass(frozen=True)
 class Config:
     """

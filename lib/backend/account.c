@@ -1,0 +1,112 @@
+#include "backend/account.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "core/memory.h"
+
+typedef struct allocation {
+    struct allocation *next;
+    void *memory;
+    size_t bytes;
+    int device;
+} allocation;
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static allocation *allocations;
+static struct {
+    uint64_t limit, used;
+} accounts[AAC_ACCOUNTS];
+
+static int index_of(int device)
+{
+    return device < AAC_ACCOUNTS ? device : AAC_ACCOUNTS - 1;
+}
+
+/* Counts the bytes, if they may be taken. */
+static bool take(int device, size_t bytes)
+{
+    pthread_mutex_lock(&mutex);
+    uint64_t limit = accounts[index_of(device)].limit, used = accounts[index_of(device)].used;
+    bool may = !limit || (used <= limit && bytes <= limit - used);
+    if (may)
+        accounts[index_of(device)].used += bytes;
+    pthread_mutex_unlock(&mutex);
+    return may;
+}
+
+static void give_back(int device, size_t bytes)
+{
+    pthread_mutex_lock(&mutex);
+    accounts[index_of(device)].used -= bytes;
+    pthread_mutex_unlock(&mutex);
+}
+
+void *aac_account_allocate(int device, size_t bytes, void *(*allocate)(size_t bytes))
+{
+    if (!take(device, bytes))
+        return NULL;
+    allocation *made = aac_alloc(sizeof *made);
+    void *memory = made ? allocate(bytes) : NULL;
+    if (!memory) {
+        aac_free(made);
+        give_back(device, bytes);
+        return NULL;
+    }
+    *made = (allocation){.memory = memory, .bytes = bytes, .device = device};
+    pthread_mutex_lock(&mutex);
+    made->next = allocations;
+    allocations = made;
+    pthread_mutex_unlock(&mutex);
+    return memory;
+}
+
+static allocation *take_out(const void *memory)
+{
+    pthread_mutex_lock(&mutex);
+    allocation **link = &allocations;
+    while (*link && (*link)->memory != memory)
+        link = &(*link)->next;
+    allocation *found = *link;
+    if (found)
+        *link = found->next;
+    pthread_mutex_unlock(&mutex);
+    return found;
+}
+
+void aac_account_release(void *memory, void (*release)(void *memory))
+{
+    if (!memory)
+        return;
+    allocation *found = take_out(memory);
+    release(memory);
+    if (!found)
+        return;
+    give_back(found->device, found->bytes);
+    aac_free(found);
+}
+
+void aac_account_set_limit(int device, uint64_t bytes)
+{
+    pthread_mutex_lock(&mutex);
+    accounts[index_of(device)].limit = bytes;
+    pthread_mutex_unlock(&mutex);
+}
+
+static uint64_t read_value(const uint64_t *value)
+{
+    pthread_mutex_lock(&mutex);
+    uint64_t read = *value;
+    pthread_mutex_unlock(&mutex);
+    return read;
+}
+
+uint64_t aac_account_limit(int device)
+{
+    return read_value(&accounts[index_of(device)].limit);
+}
+
+uint64_t aac_account_used(int device)
+{
+    return read_value(&accounts[index_of(device)].used);
+}
