@@ -17,6 +17,13 @@ static bool type_is_native(aac_dtype type)
     return type == AAC_F32 || (type == AAC_BF16 && aac_dnnl_has_bf16());
 }
 
+/* `simd` keeps a matrix as it is multiplied with AVX2, while oneDNN copies it in each product. */
+static bool multiplies_slower(const aac_op_desc *desc)
+{
+    return desc->linear.x == AAC_F32 && desc->linear.y == AAC_F32 &&
+           aac_kernels_isa() == AAC_ISA_AVX2;
+}
+
 /* `simd` attends faster than products of oneDNN do with AVX2, forward and backward; with AVX-512
  * that is not measured. */
 static bool attends(const aac_op_desc *desc)
@@ -34,7 +41,8 @@ static bool supports(const aac_op_desc *desc)
     case AAC_OP_LINEAR:
         if (desc->linear.quantized)
             return desc->linear.inputs <= AAC_QUANTIZED_INPUTS;
-        return type_is_native(desc->linear.x) && type_is_native(desc->linear.y);
+        return !multiplies_slower(desc) && type_is_native(desc->linear.x) &&
+               type_is_native(desc->linear.y);
     case AAC_OP_LINEAR_GRADIENT:
         return type_is_native(desc->linear_gradient.type);
     case AAC_OP_ATTENTION:

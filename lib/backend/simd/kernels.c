@@ -75,7 +75,7 @@ static inline float maximum(const float *row, int64_t count)
 }
 
 /*
- * 2^x for x <= 0: 2^n * 2^f with |f| <= 1/2; the polynomial fits the relative error of 2^f, which
+ * 2^x for x <= 126: 2^n * 2^f with |f| <= 1/2; the polynomial fits the relative error of 2^f, which
  * stays below 1e-7 in float32. Smaller arguments give 2^-125.
  */
 static inline float power_of_two(float x)
@@ -91,6 +91,14 @@ static inline float power_of_two(float x)
     p = p * f + 0.6931472f;
     p = p * f + 1.0f;
     return from_bits(to_bits(p) + (to_bits(shifted) << 23));
+}
+
+/* 1 / (1 + exp(-1.702 x)) */
+static inline float quick_sigmoid(float x)
+{
+    float exponent = -2.45546696f * x;
+    exponent = exponent > 126.0f ? 126.0f : exponent;
+    return 1.0f / (1.0f + power_of_two(exponent));
 }
 
 static float softmax_f32(float *row, int64_t count, float scale)
@@ -204,7 +212,7 @@ static void activate(float *x, int64_t count, aac_activation activation, float s
     case AAC_ACTIVATION_QUICK_GELU:
 #pragma omp simd
         for (int64_t i = 0; i < count; i++)
-            x[i] = x[i] / (1.0f + exponential(-1.702f * x[i]));
+            x[i] = x[i] * quick_sigmoid(x[i]);
         break;
     case AAC_ACTIVATION_GELU:
 #pragma omp simd
@@ -265,7 +273,7 @@ static void activate_backward(const float *x, const float *dy, int64_t count,
     case AAC_ACTIVATION_QUICK_GELU:
 #pragma omp simd
         for (int64_t i = 0; i < count; i++) {
-            float sigmoid = 1.0f / (1.0f + exponential(-1.702f * x[i]));
+            float sigmoid = quick_sigmoid(x[i]);
             y[i] = dy[i] * (sigmoid + 1.702f * x[i] * sigmoid * (1.0f - sigmoid));
         }
         break;

@@ -79,7 +79,11 @@ typedef struct aac_block_kernels {
      */
     void (*product)(const float *a, int64_t a_stride, const float *panel, int64_t depth, bool add,
                     float *c, int64_t c_stride);
-    /* The same with a^T for a: a is (depth, rows). */
+    /* The same; meanwhile fetches `ahead` cache lines at `next` into the second level cache. */
+    void (*streamed_product)(const float *a, int64_t a_stride, const float *panel, int64_t depth,
+                             bool add, float *c, int64_t c_stride, const float *next,
+                             int64_t ahead);
+    /* As product, with a^T for a: a is (depth, rows). */
     void (*turned_product)(const float *a, int64_t a_stride, const float *panel, int64_t depth,
                            bool add, float *c, int64_t c_stride);
 } aac_block_kernels;

@@ -20,6 +20,7 @@ extern const aac_block_kernels AAC_BLOCK_KERNELS;
 #define BYTES 16
 #define ROWS  6
 #endif
+#define LINE  16 /* floats of a cache line */
 #define LANES (BYTES / (int)sizeof(float))
 #ifdef __clang__
 #define UNROLLED _Pragma("unroll")
@@ -79,9 +80,42 @@ static void turned_product(const float *a, int64_t a_stride, const float *panel,
     multiply(a, 1, a_stride, panel, depth, add, c, c_stride);
 }
 
+static void streamed_product(const float *a, int64_t a_stride, const float *panel, int64_t depth,
+                             bool add, float *c, int64_t c_stride, const float *next, int64_t ahead)
+{
+    vector sums[ROWS][2];
+    UNROLLED
+    for (int i = 0; i < ROWS; i++) {
+        __builtin_prefetch(c + i * c_stride, 1);
+        __builtin_prefetch(c + i * c_stride + 2 * LANES - 1, 1);
+        sums[i][0] = sums[i][1] = (vector){0};
+    }
+    for (int64_t line = 0, k = 0; line <= ahead; line++) {
+        int64_t end = depth * (line + 1) / (ahead + 1);
+        if (line < ahead)
+            __builtin_prefetch(next + line * LINE, 0, 2);
+        for (; k < end; k++, panel += 2 * LANES) {
+            vector left = load(panel), right = load(panel + LANES);
+            UNROLLED
+            for (int i = 0; i < ROWS; i++) {
+                float factor = a[i * a_stride + k];
+                sums[i][0] += factor * left;
+                sums[i][1] += factor * right;
+            }
+        }
+    }
+    UNROLLED
+    for (int i = 0; i < ROWS; i++) {
+        float *to = c + i * c_stride;
+        store(add ? sums[i][0] + load(to) : sums[i][0], to);
+        store(add ? sums[i][1] + load(to + LANES) : sums[i][1], to + LANES);
+    }
+}
+
 const aac_block_kernels AAC_BLOCK_KERNELS = {
     .rows = ROWS,
     .columns = 2 * LANES,
     .product = product,
     .turned_product = turned_product,
+    .streamed_product = streamed_product,
 };

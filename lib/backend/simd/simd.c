@@ -1,10 +1,13 @@
-/* Everything but matrix products, on vectorised row kernels. Other backends fall back to it. */
-#include "backend/simd/simd.h"
+/* Everything in float32, and in bfloat16 what is no product of matrices, on vectorised kernels.
+ * Other backends fall back to it. */
+#include "backend/simd/linear.h"
 
 #include "core/error.h"
 #include "core/memory.h"
 
 static aaclip_status (*const runs[AAC_OP_COUNT])(const aac_plan *, const aac_op_args *, void *) = {
+    [AAC_OP_LINEAR] = aac_simd_linear,
+    [AAC_OP_LINEAR_GRADIENT] = aac_simd_linear_gradient,
     [AAC_OP_LAYER_NORM] = aac_simd_layer_norm,
     [AAC_OP_ATTENTION] = aac_simd_attention,
     [AAC_OP_BLEND] = aac_simd_blend,
@@ -33,14 +36,26 @@ static bool available(void)
 
 static bool supports(const aac_op_desc *desc)
 {
+    if (desc->op == AAC_OP_LINEAR)
+        return desc->linear.x == AAC_F32 && desc->linear.y == AAC_F32 && !desc->linear.quantized;
+    if (desc->op == AAC_OP_LINEAR_GRADIENT)
+        return desc->linear_gradient.type == AAC_F32;
     return desc->op < AAC_OP_COUNT && runs[desc->op];
 }
 
 /* Floats of scratch: for each thread, and once for all. */
-static void scratch_sizes(const aac_op_desc *desc, int64_t *per_thread, int64_t *common)
+static void scratch_sizes(const aac_op_desc *desc, int threads, int64_t *per_thread,
+                          int64_t *common)
 {
     *per_thread = *common = 0;
     switch (desc->op) {
+    case AAC_OP_LINEAR:
+        *per_thread = desc->linear.turned ? aac_simd_turned_linear_floats(desc, threads)
+                                          : aac_simd_linear_floats(desc, threads);
+        break;
+    case AAC_OP_LINEAR_GRADIENT:
+        *per_thread = aac_simd_linear_gradient_floats(desc, threads);
+        break;
     case AAC_OP_LAYER_NORM:
         *per_thread = desc->layer_norm.columns;
         break;
@@ -80,7 +95,7 @@ static aaclip_status plan_op(aac_plan **out, const aac_op_desc *desc, int thread
     if (!plan)
         return aac_error_memory();
     int64_t per_thread, common;
-    scratch_sizes(desc, &per_thread, &common);
+    scratch_sizes(desc, threads, &per_thread, &common);
     plan->kernels = aac_kernels_get();
     plan->blocks = aac_block_kernels_get();
     plan->thread_scratch = aac_align((size_t)per_thread * sizeof(float));
@@ -92,6 +107,8 @@ static aaclip_status plan_op(aac_plan **out, const aac_op_desc *desc, int thread
         .threads = threads,
         .run = runs[desc->op],
     };
+    if (desc->op == AAC_OP_LINEAR && desc->linear.turned)
+        plan->base.run = aac_simd_turned_linear;
     *out = &plan->base;
     return AACLIP_OK;
 }
@@ -101,25 +118,15 @@ static void plan_free(aac_plan *plan)
     aac_free(plan);
 }
 
-static aaclip_status pack(aac_weight **weight, const aac_tensor *parts,
-                          const aac_tensor *bias_parts, int part_count, aac_dtype type, int threads)
-{
-    (void)parts, (void)bias_parts, (void)part_count, (void)type, (void)threads;
-    *weight = NULL;
-    return aac_error(AACLIP_ERROR_UNSUPPORTED, "backend 'simd' has no linear operation");
-}
-
-static void weight_free(aac_weight *weight)
-{
-    (void)weight; /* pack never makes one */
-}
-
 const aac_backend aac_backend_simd = {
     .name = "simd",
     .available = available,
     .supports = supports,
     .plan = plan_op,
     .plan_free = plan_free,
-    .pack = pack,
-    .weight_free = weight_free,
+    .pack = aac_simd_pack,
+    .repack = aac_simd_repack,
+    .weight_free = aac_simd_weight_free,
+    .weight_image = aac_simd_weight_image,
+    .adopt = aac_simd_adopt,
 };

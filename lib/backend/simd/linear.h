@@ -1,0 +1,60 @@
+/* What the files of linear layers share. float32 only. */
+#ifndef AAC_BACKEND_SIMD_LINEAR_H
+#define AAC_BACKEND_SIMD_LINEAR_H
+
+#include "backend/simd/simd.h"
+
+/* A matrix (outputs, inputs) as panels for the block kernels: (outputs / columns, inputs, columns),
+ * the last one filled up with zeros. */
+typedef struct aac_simd_weight {
+    aac_weight base;
+    float *panels;
+    float *bias; // (outputs) or NULL
+} aac_simd_weight;
+
+/*
+ * How an operation is shared out. Rows are counted in blocks of the kernels, as evenly as these
+ * allow. Inputs are taken in steps so short that what all rows are multiplied with stays in the
+ * first level cache, and the rows of a task in the second.
+ */
+typedef struct aac_simd_split {
+    int64_t blocks, row_tasks;   /* blocks of rows; tasks that share them */
+    int64_t pieces, piece_tasks; /* panels, or blocks of outputs where turned; tasks likewise */
+    int64_t depth;               /* inputs of a step */
+    int64_t rows, outputs;       /* of the largest task, in whole blocks */
+} aac_simd_split;
+
+/* `row_unit` rows make a block, `unit` outputs a piece. */
+aac_simd_split aac_simd_split_linear(const aac_op_desc *desc, int threads, int64_t row_unit,
+                                     int64_t unit);
+
+static inline int64_t aac_simd_divide_up(int64_t count, int64_t unit)
+{
+    return (count + unit - 1) / unit;
+}
+
+static inline int64_t aac_simd_smaller(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+aaclip_status aac_simd_pack(aac_weight **weight, const aac_tensor *parts,
+                            const aac_tensor *bias_parts, int part_count, aac_dtype type,
+                            int threads);
+aaclip_status aac_simd_repack(aac_weight *weight, const aac_tensor *parts,
+                              const aac_tensor *bias_parts, int part_count, aac_dtype type);
+void aac_simd_weight_free(aac_weight *weight);
+void aac_simd_weight_image(const aac_weight *weight, aac_weight_image *image);
+aaclip_status aac_simd_adopt(aac_weight **weight, const aac_op_desc *desc,
+                             const aac_weight_image *image);
+
+aaclip_status aac_simd_linear(const aac_plan *base, const aac_op_args *args, void *scratch);
+aaclip_status aac_simd_turned_linear(const aac_plan *base, const aac_op_args *args, void *scratch);
+aaclip_status aac_simd_linear_gradient(const aac_plan *base, const aac_op_args *args,
+                                       void *scratch);
+/* Floats of scratch for each thread. */
+int64_t aac_simd_linear_floats(const aac_op_desc *desc, int threads);
+int64_t aac_simd_turned_linear_floats(const aac_op_desc *desc, int threads);
+int64_t aac_simd_linear_gradient_floats(const aac_op_desc *desc, int threads);
+
+#endif
