@@ -70,6 +70,26 @@ typedef struct aac_quantized_kernels {
                          const float *steps, const int32_t *channel_sums, float *y);
 } aac_quantized_kernels;
 
+/* c (rows, columns) = a (rows, depth) panel (depth, columns) + start + added; meanwhile lines are
+ * fetched into the caches. Strides are in values. */
+typedef struct aac_streamed_block {
+    const float *a;
+    int64_t a_stride;
+    const float *panel;
+    int64_t depth;
+    const float *start; // (columns), for every row; NULL: zeros
+    const float *added; // (rows, columns); NULL: zeros
+    int64_t added_stride;
+    float *c;
+    int64_t c_stride;
+    const float *fetched; // (rows, columns): read or written soon
+    int64_t fetched_stride;
+    const float *next; /* `ahead` lines, for the second level */
+    int64_t ahead;
+} aac_streamed_block;
+
+#define AAC_BLOCK_MOST (12 * 32) /* values of a block, of any kernels */
+
 /* One block of a product of matrices, float32. */
 typedef struct aac_block_kernels {
     int rows, columns;
@@ -79,10 +99,7 @@ typedef struct aac_block_kernels {
      */
     void (*product)(const float *a, int64_t a_stride, const float *panel, int64_t depth, bool add,
                     float *c, int64_t c_stride);
-    /* The same; meanwhile fetches `ahead` cache lines at `next` into the second level cache. */
-    void (*streamed_product)(const float *a, int64_t a_stride, const float *panel, int64_t depth,
-                             bool add, float *c, int64_t c_stride, const float *next,
-                             int64_t ahead);
+    void (*streamed_product)(const aac_streamed_block *block);
     /* As product, with a^T for a: a is (depth, rows). */
     void (*turned_product)(const float *a, int64_t a_stride, const float *panel, int64_t depth,
                            bool add, float *c, int64_t c_stride);

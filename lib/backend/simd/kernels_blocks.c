@@ -80,25 +80,26 @@ static void turned_product(const float *a, int64_t a_stride, const float *panel,
     multiply(a, 1, a_stride, panel, depth, add, c, c_stride);
 }
 
-static void streamed_product(const float *a, int64_t a_stride, const float *panel, int64_t depth,
-                             bool add, float *c, int64_t c_stride, const float *next, int64_t ahead)
+static void streamed_product(const aac_streamed_block *block)
 {
     vector sums[ROWS][2];
+    const float *panel = block->panel;
     UNROLLED
     for (int i = 0; i < ROWS; i++) {
-        __builtin_prefetch(c + i * c_stride, 1);
-        __builtin_prefetch(c + i * c_stride + 2 * LANES - 1, 1);
-        sums[i][0] = sums[i][1] = (vector){0};
+        __builtin_prefetch(block->fetched + i * block->fetched_stride, 1);
+        __builtin_prefetch(block->fetched + i * block->fetched_stride + 2 * LANES - 1, 1);
+        sums[i][0] = block->start ? load(block->start) : (vector){0};
+        sums[i][1] = block->start ? load(block->start + LANES) : (vector){0};
     }
-    for (int64_t line = 0, k = 0; line <= ahead; line++) {
-        int64_t end = depth * (line + 1) / (ahead + 1);
-        if (line < ahead)
-            __builtin_prefetch(next + line * LINE, 0, 2);
+    for (int64_t line = 0, k = 0; line <= block->ahead; line++) {
+        int64_t end = block->depth * (line + 1) / (block->ahead + 1);
+        if (line < block->ahead)
+            __builtin_prefetch(block->next + line * LINE, 0, 2);
         for (; k < end; k++, panel += 2 * LANES) {
             vector left = load(panel), right = load(panel + LANES);
             UNROLLED
             for (int i = 0; i < ROWS; i++) {
-                float factor = a[i * a_stride + k];
+                float factor = block->a[i * block->a_stride + k];
                 sums[i][0] += factor * left;
                 sums[i][1] += factor * right;
             }
@@ -106,9 +107,10 @@ static void streamed_product(const float *a, int64_t a_stride, const float *pane
     }
     UNROLLED
     for (int i = 0; i < ROWS; i++) {
-        float *to = c + i * c_stride;
-        store(add ? sums[i][0] + load(to) : sums[i][0], to);
-        store(add ? sums[i][1] + load(to + LANES) : sums[i][1], to + LANES);
+        const float *added = block->added + i * block->added_stride;
+        float *to = block->c + i * block->c_stride;
+        store(block->added ? sums[i][0] + load(added) : sums[i][0], to);
+        store(block->added ? sums[i][1] + load(added + LANES) : sums[i][1], to + LANES);
     }
 }
 

@@ -10,7 +10,6 @@
 #define PANEL_BYTES (16 * 1024) /* of one step */
 #define TASK_ROWS   192         /* at most */
 #define LEAST_ROWS  48          /* of one task, if there are as many */
-#define GROUP       8           /* panels that get bias and activation together */
 #define LINE        16          /* floats of a cache line */
 
 /* As many tasks for each thread; fewer rows than threads need share the outputs instead. */
@@ -58,73 +57,62 @@ typedef struct linear_task {
     float *y;           // (count, outputs)
     int64_t count, end; /* rows; the panels' last output */
     int64_t input, depth;
+    bool last; /* step */
 } linear_task;
 
-/* A block that reaches over the edge of y. */
-static void multiply_edge(const linear_task *task, int64_t row, const float *panel, int64_t column,
-                          bool add)
+/* One block of y, in whole columns and rows or up to the edge. */
+static void multiply_block(const linear_task *task, int64_t row, int64_t column,
+                           aac_streamed_block *block)
 {
-    enum { MOST = 12 * 32 };
+    const aac_op_desc *desc = &task->plan->base.desc;
     const aac_block_kernels *blocks = task->plan->blocks;
-    int64_t outputs = task->plan->base.desc.linear.outputs;
+    int64_t outputs = desc->linear.outputs, width = blocks->columns;
     int64_t rows = aac_simd_smaller(task->count - row, blocks->rows);
-    int64_t columns = aac_simd_smaller(outputs - column, blocks->columns);
-    float block[MOST] = {0}, *y = task->y + row * outputs + column;
-    for (int64_t i = 0; add && i < rows; i++)
-        memcpy(block + i * blocks->columns, y + i * outputs, (size_t)columns * sizeof *y);
-    blocks->product(task->rows + row * task->depth, task->depth, panel, task->depth, add, block,
-                    blocks->columns);
-    for (int64_t i = 0; i < rows; i++)
-        memcpy(y + i * outputs, block + i * blocks->columns, (size_t)columns * sizeof *y);
+    int64_t columns = aac_simd_smaller(outputs - column, width);
+    bool whole = rows == blocks->rows && columns == width;
+    bool activated = task->last && desc->linear.activation != AAC_ACTIVATION_NONE;
+    float *y = task->y + row * outputs + column, values[AAC_BLOCK_MOST];
+    bool add = task->input > 0 || desc->linear.accumulate;
+    block->a = task->rows + row * task->depth;
+    block->fetched = block->added = y;
+    block->fetched_stride = block->added_stride = block->c_stride = outputs;
+    block->c = y;
+    if (!whole || activated) {
+        block->c = values;
+        block->c_stride = width;
+    }
+    if (!whole) {
+        block->fetched = block->added = memset(values, 0, sizeof values);
+        block->fetched_stride = block->added_stride = width;
+        for (int64_t i = 0; add && i < rows; i++)
+            memcpy(values + i * width, y + i * outputs, (size_t)columns * sizeof *y);
+    }
+    if (!add)
+        block->added = NULL;
+    blocks->streamed_product(block);
+    if (activated)
+        task->plan->kernels->activate(values, blocks->rows * width, desc->linear.activation,
+                                      desc->linear.slope);
+    for (int64_t i = 0; block->c == values && i < rows; i++)
+        memcpy(y + i * outputs, values + i * width, (size_t)columns * sizeof *y);
 }
 
 static void multiply_panel(const linear_task *task, int64_t column)
 {
     const aac_op_desc *desc = &task->plan->base.desc;
     const aac_block_kernels *blocks = task->plan->blocks;
-    int64_t outputs = desc->linear.outputs, panel_floats = desc->linear.inputs * blocks->columns;
-    const float *panel =
-        task->weight->panels + column * desc->linear.inputs + task->input * blocks->columns;
-    bool add = task->input > 0 || desc->linear.accumulate;
-    bool whole = outputs - column >= blocks->columns;
-    int64_t lines = column + blocks->columns < task->end
-                        ? task->depth * blocks->columns / LINE
-                        : 0; /* of the next panel, for all blocks together */
-    int64_t ahead = aac_simd_divide_up(lines, aac_simd_divide_up(task->count, blocks->rows));
-    const float *next = panel + panel_floats;
-    for (int64_t row = 0; row < task->count; row += blocks->rows, next += ahead * LINE) {
-        if (whole && task->count - row >= blocks->rows)
-            blocks->streamed_product(task->rows + row * task->depth, task->depth, panel,
-                                     task->depth, add, task->y + row * outputs + column, outputs,
-                                     next, ahead);
-        else
-            multiply_edge(task, row, panel, column, add);
-    }
-}
-
-static void finish_columns(const linear_task *task, int64_t column, int64_t columns)
-{
-    const aac_op_desc *desc = &task->plan->base.desc;
-    const aac_kernels *kernels = task->plan->kernels;
-    for (int64_t row = 0; row < task->count; row++) {
-        float *y = task->y + row * desc->linear.outputs + column;
-        if (desc->linear.bias)
-            kernels->add(task->weight->bias + column, columns, y);
-        kernels->activate(y, columns, desc->linear.activation, desc->linear.slope);
-    }
-}
-
-/* Outputs [first, task->end). */
-static void run_step(const linear_task *task, int64_t first, bool last)
-{
-    int64_t columns = task->plan->blocks->columns;
-    for (int64_t group = first; group < task->end; group += GROUP * columns) {
-        int64_t group_end = aac_simd_smaller(task->end, group + GROUP * columns);
-        for (int64_t column = group; column < group_end; column += columns)
-            multiply_panel(task, column);
-        if (last)
-            finish_columns(task, group, group_end - group);
-    }
+    int64_t width = blocks->columns;
+    aac_streamed_block block = {
+        .a_stride = task->depth,
+        .panel = task->weight->panels + column * desc->linear.inputs + task->input * width,
+        .depth = task->depth,
+        .start = desc->linear.bias && task->input == 0 ? task->weight->bias + column : NULL,
+    };
+    int64_t lines = column + width < task->end ? task->depth * width / LINE : 0;
+    block.ahead = aac_simd_divide_up(lines, aac_simd_divide_up(task->count, blocks->rows));
+    block.next = block.panel + desc->linear.inputs * width;
+    for (int64_t row = 0; row < task->count; row += blocks->rows, block.next += block.ahead * LINE)
+        multiply_block(task, row, column, &block);
 }
 
 static void copy_rows(const linear_task *task, const float *x, int64_t whole, float *to)
@@ -160,7 +148,9 @@ static void run_task(const aac_simd_plan *plan, const aac_op_args *args,
         int64_t left = desc->linear.inputs - task.input;
         task.depth = aac_simd_smaller(left, split->depth);
         copy_rows(&task, x, past - first, memory);
-        run_step(&task, output, task.depth == left);
+        task.last = task.depth == left;
+        for (int64_t column = output; column < task.end; column += width)
+            multiply_panel(&task, column);
     }
 }
 

@@ -9,7 +9,7 @@
 typedef struct aac_simd_weight {
     aac_weight base;
     float *panels;
-    float *bias; // (outputs) or NULL
+    float *bias; // (outputs in whole panels) or NULL
 } aac_simd_weight;
 
 /*

@@ -39,7 +39,6 @@ static void copy_columns(const float *from, int64_t stride, int64_t rows, int64_
 
 static void add_block(const gradient_task *task, int64_t output, int64_t column)
 {
-    enum { MOST = 12 * 32 };
     const aac_op_desc *desc = &task->plan->base.desc;
     const aac_block_kernels *blocks = task->plan->blocks;
     int64_t inputs = desc->linear_gradient.inputs;
@@ -51,7 +50,7 @@ static void add_block(const gradient_task *task, int64_t output, int64_t column)
         blocks->turned_product(task->block, blocks->rows, panel, task->rows, true, y, inputs);
         return;
     }
-    float sums[MOST];
+    float sums[AAC_BLOCK_MOST];
     blocks->turned_product(task->block, blocks->rows, panel, task->rows, false, sums,
                            blocks->columns);
     for (int64_t i = 0; i < rows; i++)

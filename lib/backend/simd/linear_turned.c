@@ -69,6 +69,23 @@ static void copy_block(const turned_task *task, int64_t input, int64_t output)
     }
 }
 
+static void multiply_block(const turned_task *task, int64_t row, bool add, float *sums)
+{
+    const aac_streamed_block block = {
+        .a = task->block,
+        .a_stride = task->depth,
+        .panel = task->panels + row * task->depth,
+        .depth = task->depth,
+        .added = add ? sums : NULL,
+        .added_stride = task->rows,
+        .c = sums,
+        .c_stride = task->rows,
+        .fetched = sums,
+        .fetched_stride = task->rows,
+    };
+    task->plan->blocks->streamed_product(&block);
+}
+
 static void run_step(const turned_task *task, int64_t input)
 {
     const aac_block_kernels *blocks = task->plan->blocks;
@@ -77,8 +94,7 @@ static void run_step(const turned_task *task, int64_t input)
         float *sums = task->sums + (output - task->first) * task->rows;
         copy_block(task, input, output);
         for (int64_t row = 0; row < task->rows; row += blocks->columns)
-            blocks->streamed_product(task->block, task->depth, task->panels + row * task->depth,
-                                     task->depth, input > 0, sums + row, task->rows, NULL, 0);
+            multiply_block(task, row, input > 0, sums + row);
     }
 }
 

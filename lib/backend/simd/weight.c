@@ -6,10 +6,16 @@
 #include "core/error.h"
 #include "core/memory.h"
 
-static size_t panel_floats(const aac_weight *weight)
+/* Outputs in whole panels. */
+static size_t padded_outputs(const aac_weight *weight)
 {
     int64_t columns = aac_block_kernels_get()->columns;
-    return (size_t)(aac_simd_divide_up(weight->outputs, columns) * columns * weight->inputs);
+    return (size_t)(aac_simd_divide_up(weight->outputs, columns) * columns);
+}
+
+static size_t panel_floats(const aac_weight *weight)
+{
+    return padded_outputs(weight) * (size_t)weight->inputs;
 }
 
 void aac_simd_weight_free(aac_weight *base)
@@ -70,7 +76,7 @@ aaclip_status aac_simd_pack(aac_weight **out, const aac_tensor *parts, const aac
         weight->base.outputs += parts[i].shape[0];
     weight->panels = aac_alloc_array(panel_floats(&weight->base), sizeof *weight->panels);
     if (bias_parts)
-        weight->bias = aac_alloc_array((size_t)weight->base.outputs, sizeof *weight->bias);
+        weight->bias = aac_calloc(padded_outputs(&weight->base), sizeof *weight->bias);
     aaclip_status status = weight->panels && (weight->bias || !bias_parts)
                                ? aac_simd_repack(&weight->base, parts, bias_parts, part_count, type)
                                : aac_error_memory();
@@ -89,7 +95,7 @@ void aac_simd_weight_image(const aac_weight *base, aac_weight_image *image)
     image->pieces[0].data = weight->panels;
     image->pieces[0].size = panel_floats(base) * sizeof *weight->panels;
     image->pieces[1].data = weight->bias;
-    image->pieces[1].size = (size_t)base->outputs * sizeof *weight->bias;
+    image->pieces[1].size = padded_outputs(base) * sizeof *weight->bias;
     image->count = base->bias ? 2 : 1;
 }
 
