@@ -201,7 +201,7 @@ char *aac_config_to_json(const aaclip_config *config)
     for (uint32_t i = 0; i < config->level_count; i++)
         json_array_append_new(levels, json_integer(config->levels[i]));
     json_t *root = json_pack(
-        "{s:s, s:i, s:o, s:o, s:i, s:f, s:b, s:b, s:f, s:f, s:f, s:i, s:i, s:o, s:b}", "profile",
+        "{s:s, s:i, s:o, s:o, s:i, s:f, s:b, s:b, s:f, s:f, s:f, s:I, s:I, s:o, s:b}", "profile",
         profile_names[config->profile], "activation", (int)config->activation, "image_mean",
         number_list(config->image_mean, 3), "image_deviation",
         number_list(config->image_deviation, 3), "layer_adapter", (int)config->layer_adapter,
@@ -210,8 +210,9 @@ char *aac_config_to_json(const aaclip_config *config)
         config->text_projection_activation, "projection_slope", (double)config->projection_slope,
         "image_adapter_weight", (double)config->image_adapter_weight, "text_adapter_weight",
         (double)config->text_adapter_weight, "image_adapter_layers",
-        (int)config->image_adapter_layers, "text_adapter_layers", (int)config->text_adapter_layers,
-        "levels", levels, "normalize_class_vector", config->normalize_class_vector);
+        (json_int_t)config->image_adapter_layers, "text_adapter_layers",
+        (json_int_t)config->text_adapter_layers, "levels", levels, "normalize_class_vector",
+        config->normalize_class_vector);
     char *dumped = root ? json_dumps(root, JSON_COMPACT) : NULL;
     json_decref(root);
     char *text = dumped ? aac_strdup(dumped) : NULL;

@@ -7,4 +7,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* What a target with mutate_tensors.c has in front of its file of tensors, in bytes. */
+size_t fuzz_prefix(const uint8_t *data, size_t size);
+
 #endif

@@ -2,29 +2,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "../unit/text/scratch_folder.h"
 #include "core/memory.h"
 #include "core/platform.h"
 #include "files/checkpoint.h"
 #include "fuzz.h"
+#include "scratch.h"
 
 #define MOST_ELEMENTS 65536
-
-static void *folder;
-
-static void remove_folder(void)
-{
-    scratch_folder_remove(&folder);
-}
-
-static void make_folder(void)
-{
-    if (folder)
-        return;
-    if (scratch_folder_make(&folder))
-        exit(1);
-    atexit(remove_folder);
-}
 
 static void check_tower(const aac_tower_shape *tower, const aac_block_tensors *blocks)
 {
@@ -64,20 +48,24 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     data += 2;
     size -= 2;
     config_size = config_size < size ? config_size : size;
-    make_folder();
     for (int i = 0; i < 2; i++) {
-        char *path = scratch_file(folder, configs[i], data, config_size);
+        char *path = fuzz_write(configs[i], data, config_size);
         if (!config_size)
             remove(path);
         aac_free(path);
     }
-    aac_free(scratch_file(folder, "model.safetensors", data + config_size, size - config_size));
+    aac_free(fuzz_write("model.safetensors", data + config_size, size - config_size));
     aac_checkpoint *checkpoint;
-    aaclip_status status = aac_checkpoint_open(&checkpoint, folder);
+    aaclip_status status = aac_checkpoint_open(&checkpoint, fuzz_folder());
     if ((status == AACLIP_OK) != (checkpoint != NULL) || (status && !*aaclip_last_error()))
         abort();
     if (checkpoint)
         check(checkpoint);
     aac_checkpoint_close(&checkpoint);
     return 0;
+}
+
+size_t fuzz_prefix(const uint8_t *data, size_t size)
+{
+    return size < 2 ? size : 2 + ((size_t)data[0] | (size_t)data[1] << 8);
 }

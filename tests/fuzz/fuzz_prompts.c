@@ -2,18 +2,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../unit/text/scratch_folder.h"
 #include "core/memory.h"
 #include "core/platform.h"
 #include "fuzz.h"
+#include "scratch.h"
 #include "text/prompts.h"
-
-static void *folder;
-
-static void remove_folder(void)
-{
-    scratch_folder_remove(&folder);
-}
 
 static void fill(char *const *states, size_t count, const aac_prompt_set *set)
 {
@@ -31,12 +24,7 @@ static void fill(char *const *states, size_t count, const aac_prompt_set *set)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    if (!folder) {
-        if (scratch_folder_make(&folder))
-            exit(1);
-        atexit(remove_folder);
-    }
-    char *path = scratch_file(folder, "prompts.json", data, size);
+    char *path = fuzz_write("prompts.json", data, size);
     aac_prompt_set set;
     if (aac_prompt_set_read(&set, path) == AACLIP_OK) {
         fill(set.normal, set.normal_count, &set);

@@ -10,3 +10,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     aac_torch_read(&index, &file, &kind);
     return 0;
 }
+
+size_t fuzz_prefix(const uint8_t *data, size_t size)
+{
+    (void)data, (void)size;
+    return 0;
+}

@@ -7,22 +7,12 @@
 #include <sys/stat.h>
 
 #include "fuzz.h"
+#include "scratch.h"
 
 static int replay_file(const char *path)
 {
-    FILE *file = fopen(path, "rb");
-    if (!file || fseek(file, 0, SEEK_END) != 0) {
-        perror(path);
-        exit(1);
-    }
-    size_t size = (size_t)ftell(file);
-    rewind(file);
-    uint8_t *data = malloc(size + !size); /* exact, so that a sanitizer sees any byte too far */
-    if (!data || fread(data, 1, size, file) != size) {
-        perror(path);
-        exit(1);
-    }
-    fclose(file);
+    size_t size;
+    uint8_t *data = fuzz_read(path, &size);
     LLVMFuzzerTestOneInput(data, size);
     free(data);
     return 1;

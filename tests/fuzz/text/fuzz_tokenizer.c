@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "system.h"
+#include "../scratch.h"
+#include "core/memory.h"
 #include "text/tokenizer.h"
 
 #define BYTE_TOKENS 514
@@ -15,37 +16,6 @@
 /* Input: three little-endian 16-bit numbers - merges, bytes of text, bytes of JSON - and the rest.
  */
 #define HEADER_SIZE 6
-
-static char *folder, merges_path[400], json_path[400];
-
-static void remove_folder(void)
-{
-    system_remove(folder);
-    free(folder);
-}
-
-static void make_folder(void)
-{
-    if (*merges_path)
-        return;
-    folder = system_temporary_folder("aaclip-fuzz");
-    if (!folder) {
-        perror("a temporary folder");
-        exit(1);
-    }
-    snprintf(merges_path, sizeof merges_path, "%s/merges.txt", folder);
-    snprintf(json_path, sizeof json_path, "%s/vocab.json", folder);
-    atexit(remove_folder);
-}
-
-static void write_file(const char *path, const uint8_t *data, size_t size)
-{
-    FILE *file = fopen(path, "wb");
-    if (!file || fwrite(data, 1, size, file) != size || fclose(file) != 0) {
-        perror(path);
-        exit(1);
-    }
-}
 
 static size_t number_at(const uint8_t *data)
 {
@@ -98,15 +68,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size -= HEADER_SIZE;
     const uint8_t *text = take(&data, &size, &text_size);
     const uint8_t *json = take(&data, &size, &json_size);
-    make_folder();
-    write_file(merges_path, data, size);
-    if (json_size)
-        write_file(json_path, json, json_size);
-    else
+    aac_free(fuzz_write("merges.txt", data, size));
+    char *json_path = fuzz_write("vocab.json", json, json_size);
+    if (!json_size)
         remove(json_path);
+    aac_free(json_path);
     aac_tokenizer *tokenizer;
     int32_t limit = (int32_t)(BYTE_TOKENS + merges);
-    if (aac_tokenizer_open(&tokenizer, folder, limit) == AACLIP_OK)
+    if (aac_tokenizer_open(&tokenizer, fuzz_folder(), limit) == AACLIP_OK)
         encode(tokenizer, text, text_size, limit);
     aac_tokenizer_close(&tokenizer);
     return 0;

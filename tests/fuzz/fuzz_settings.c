@@ -1,0 +1,69 @@
+/* Any bytes as the JSON of a calibration or of a configuration: what is read is read back. */
+#include <stdlib.h>
+#include <string.h>
+
+#include <aaclip/aaclip.h>
+
+#include "core/config.h"
+#include "core/memory.h"
+#include "fuzz.h"
+#include "scratch.h"
+
+static void check_status(aaclip_status status)
+{
+    if (status && !*aaclip_last_error())
+        abort();
+}
+
+static bool equal(const aaclip_calibration *a, const aaclip_calibration *b)
+{
+    return memcmp(&a->image_threshold, &b->image_threshold, sizeof(float)) == 0 &&
+           memcmp(&a->map_threshold, &b->map_threshold, sizeof(float)) == 0 &&
+           memcmp(&a->false_alarm_rate, &b->false_alarm_rate, sizeof(double)) == 0 &&
+           a->method == b->method && a->images == b->images;
+}
+
+static void read_calibration(const uint8_t *data, size_t size)
+{
+    aaclip_calibration read, again;
+    aaclip_calibration_init(&read);
+    aaclip_calibration_init(&again);
+    char *path = fuzz_write("calibration.json", data, size);
+    aaclip_status status = aaclip_calibration_open(&read, path);
+    check_status(status);
+    if (!status && (aaclip_calibration_save(&read, path) || aaclip_calibration_open(&again, path) ||
+                    !equal(&read, &again)))
+        abort();
+    aac_free(path);
+}
+
+static void read_config(const uint8_t *data, size_t size)
+{
+    aaclip_config read = {.size = sizeof read}, again = {.size = sizeof again};
+    char *text = malloc(size + 1);
+    if (!text)
+        return;
+    memcpy(text, data, size);
+    text[size] = '\0';
+    aaclip_status status = aac_config_from_json(&read, text, "input");
+    check_status(status);
+    free(text);
+    if (status)
+        return;
+    text = aac_config_to_json(&read);
+    if (!text || aac_config_from_json(&again, text, "again") ||
+        aac_config_difference(&read, &again) || read.level_count != again.level_count)
+        abort();
+    aac_free(text);
+    check_status(aac_config_resolve(&read, 24, 12));
+}
+
+/* Input: 'c' for a calibration, else a configuration; then the JSON. */
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size && *data == 'c')
+        read_calibration(data + 1, size - 1);
+    else if (size)
+        read_config(data + 1, size - 1);
+    return 0;
+}

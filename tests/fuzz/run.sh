@@ -1,0 +1,68 @@
+#!/bin/sh
+# Fuzzes every target from its corpus, with AddressSanitizer and UndefinedBehaviorSanitizer:
+#   run.sh [--seconds N | --runs N] [--keep FOLDER] [TARGET...]
+# N seconds (10) or executions a target. What libFuzzer finds worth keeping goes to FOLDER/TARGET and
+# is gone through first the next time; inputs that fail go to FOLDER/TARGET.found. Needs clang.
+set -eu
+source=$(cd "$(dirname "$0")/../.." && pwd)
+build=${FUZZ_BUILD:-$source/build-fuzz}
+limit=-max_total_time=10
+keep=
+while [ $# -gt 0 ]; do
+    case $1 in
+    --seconds) limit=-max_total_time=$2; shift 2 ;;
+    --runs) limit=-runs=$2; shift 2 ;;
+    --keep) keep=$2; shift 2 ;;
+    -*) sed -n '2,5s/^# //p' "$0"; exit 2 ;;
+    *) break ;;
+    esac
+done
+
+[ -f "$build/build.ninja" ] || CC=clang meson setup "$build" -Dfuzzers=true -Dexamples=disabled \
+    -Db_lundef=false -Db_sanitize=address,undefined --buildtype=debugoptimized >"$build.log" ||
+    { cat "$build.log"; exit 1; }
+ninja -C "$build" fuzzers >"$build.log" || { cat "$build.log"; exit 1; }
+
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+trap 'exit 1' HUP INT TERM
+keep=${keep:-$scratch}
+[ -d /dev/shm ] && TMPDIR=$(mktemp -d /dev/shm/aaclip-fuzz-XXXXXX) && export TMPDIR &&
+    trap 'rm -rf "$scratch" "$TMPDIR"' EXIT
+# oneDNN and OpenMP keep some memory until the process ends. One that was stopped is not slow.
+export LSAN_OPTIONS="suppressions=$source/tests/leaks.txt" ASAN_OPTIONS=quarantine_size_mb=16
+export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 OMP_NUM_THREADS=1
+
+fuzz() { # target, folders of seeds
+    name=$1
+    shift
+    mkdir -p "$keep/$name" "$keep/$name.found"
+    dictionary=$source/tests/fuzz/dictionaries/$name.dict
+    [ -f "$dictionary" ] && set -- "-dict=$dictionary" "$@"
+    [ "$name" != fuzz_image ] || set -- -max_len=4096 "$@" # photographs take long
+    nice "$build/tests/fuzz/$name" "$limit" -timeout=120 -report_slow_units=2 -rss_limit_mb=1000 \
+        -malloc_limit_mb=500 -print_final_stats=1 "-artifact_prefix=$keep/$name.found/" \
+        "$keep/$name" "$@" >"$scratch/log" 2>&1 && result= || result=" FAILED"
+    [ -z "$(ls "$keep/$name.found")" ] || result=" FAILED"
+    awk -v name="$name" -v result="$result" '
+        match($0, /cov: [0-9]+/) { cov = substr($0, RSTART + 5, RLENGTH - 5) }
+        match($0, /corp: [0-9]+/) { corpus = substr($0, RSTART + 6, RLENGTH - 6) }
+        /number_of_executed_units/ { executions = $2 }
+        /average_exec_per_sec/ { speed = $2 }
+        END { printf "%-20s %12s %10s %8s %8s%s\n", name, executions, speed, corpus, cov, result }
+    ' "$scratch/log"
+    if [ -n "$result" ]; then
+        grep -v "^#" "$scratch/log" | head -60
+        ls -l "$keep/$name.found"
+        failed=1
+    fi
+}
+
+failed=0
+printf '%-20s %12s %10s %8s %8s\n' target executions per-second corpus cov
+while read -r name folders; do
+    case " $* " in "  " | *" $name "*) ;; *) continue ;; esac
+    # shellcheck disable=SC2086 # a list of folders
+    fuzz "$name" $folders
+done <"$build/tests/fuzz/targets"
+exit $failed
