@@ -12,7 +12,12 @@ typedef struct aac_pixels {
     uint32_t width, height;
 } aac_pixels;
 
-/* Allocates the pixels, not set; FORMAT for an empty image, UNSUPPORTED for one above the limit. */
+/* FORMAT for an empty image, UNSUPPORTED for one above the limit of pixels. */
+aaclip_status aac_pixels_check(uint32_t width, uint32_t height);
+/* FORMAT when a file of `size` bytes is smaller than its pixels can be, however well packed. */
+aaclip_status aac_pixels_check_file(const char *type, uint32_t width, uint32_t height,
+                                    uint64_t smallest, size_t size);
+/* Checks the size and allocates the pixels, not set. */
 aaclip_status aac_pixels_new(aac_pixels *pixels, uint32_t width, uint32_t height);
 
 /* On failure the caller frees what pixels->rgb then holds. */

@@ -26,13 +26,32 @@ static const struct file_type {
     {"BM", 2, aac_read_bmp},
 };
 
-aaclip_status aac_pixels_new(aac_pixels *pixels, uint32_t width, uint32_t height)
+aaclip_status aac_pixels_check(uint32_t width, uint32_t height)
 {
     if (!width || !height)
         return aac_error(AACLIP_ERROR_FORMAT, "an image of %ux%u pixels", width, height);
     if ((uint64_t)width * height > MAX_PIXELS)
         return aac_error(AACLIP_ERROR_UNSUPPORTED, "expected at most %u pixels, found %ux%u",
                          MAX_PIXELS, width, height);
+    return AACLIP_OK;
+}
+
+aaclip_status aac_pixels_check_file(const char *type, uint32_t width, uint32_t height,
+                                    uint64_t smallest, size_t size)
+{
+    if (size >= smallest)
+        return AACLIP_OK;
+    return aac_error(AACLIP_ERROR_FORMAT,
+                     "%s: the file is truncated: expected at least %llu bytes for %ux%u pixels, "
+                     "found %zu",
+                     type, (unsigned long long)smallest, width, height, size);
+}
+
+aaclip_status aac_pixels_new(aac_pixels *pixels, uint32_t width, uint32_t height)
+{
+    aaclip_status status = aac_pixels_check(width, height);
+    if (status)
+        return status;
     *pixels = (aac_pixels){aac_alloc_array((size_t)width * height, 3), width, height};
     return pixels->rgb ? AACLIP_OK : aac_error_memory();
 }

@@ -248,12 +248,28 @@ struct runs {
     size_t at;     /* in the file */
 };
 
+/* Pixels within one row, of two colours in turn. */
+static void fill(uint8_t *rgb, size_t count, const uint8_t *first, const uint8_t *second)
+{
+    for (size_t i = 0; i < count; i++, rgb += 3) {
+        const uint8_t *colour = i % 2 ? second : first;
+        rgb[0] = colour[0];
+        rgb[1] = colour[1];
+        rgb[2] = colour[2];
+    }
+}
+
 static void put(struct runs *runs, size_t count, uint8_t first, uint8_t second)
 {
     const struct bmp *bmp = runs->bmp;
-    for (size_t i = 0; i < count && runs->filled < runs->total; i++, runs->filled++) {
-        uint8_t *row = output_row(bmp, runs->pixels, (uint32_t)(runs->filled / bmp->width));
-        memcpy(row + runs->filled % bmp->width * 3, bmp->palette[i % 2 ? second : first], 3);
+    const uint8_t *colours[2] = {bmp->palette[first], bmp->palette[second]};
+    size_t left = runs->total - runs->filled;
+    left = count < left ? count : left;
+    for (size_t done = 0, part; done < left; done += part, runs->filled += part) {
+        const size_t x = runs->filled % bmp->width, row = bmp->width - x;
+        uint8_t *rgb = output_row(bmp, runs->pixels, (uint32_t)(runs->filled / bmp->width)) + 3 * x;
+        part = left - done < row ? left - done : row;
+        fill(rgb, part, colours[done % 2], colours[(done + 1) % 2]);
     }
 }
 

@@ -15,6 +15,8 @@
 
 /* A progressive file may say many times the same thing; honest ones have a dozen scans. */
 #define MAX_SCANS 500
+/* Of all scans together: 32 scans of the largest image. */
+#define MOST_BLOCK_VISITS (UINT64_C(1) << 28)
 
 struct decoder {
     struct jpeg_decompress_struct codec;
@@ -22,6 +24,7 @@ struct decoder {
     struct jpeg_source_mgr source;
     struct jpeg_progress_mgr progress;
     jmp_buf escape;
+    uint64_t blocks; /* of 8x8 samples, of all components */
     bool too_many_scans;
     char text[JMSG_LENGTH_MAX];
 };
@@ -65,10 +68,16 @@ static void skip_bytes(j_decompress_ptr codec, long count)
     source->bytes_in_buffer -= (size_t)count;
 }
 
+static uint64_t most_scans(const struct decoder *decoder)
+{
+    const uint64_t most = MOST_BLOCK_VISITS / (decoder->blocks + !decoder->blocks);
+    return most < MAX_SCANS ? most : MAX_SCANS;
+}
+
 static void count_scans(j_common_ptr codec)
 {
     struct decoder *decoder = codec->client_data;
-    if (((j_decompress_ptr)codec)->input_scan_number <= MAX_SCANS)
+    if ((uint64_t)((j_decompress_ptr)codec)->input_scan_number <= most_scans(decoder))
         return;
     decoder->too_many_scans = true;
     longjmp(decoder->escape, 1);
@@ -77,7 +86,8 @@ static void count_scans(j_common_ptr codec)
 static aaclip_status report(const struct decoder *decoder)
 {
     if (decoder->too_many_scans)
-        return aac_error(AACLIP_ERROR_FORMAT, "JPEG: more than %d scans", MAX_SCANS);
+        return aac_error(AACLIP_ERROR_FORMAT, "JPEG: too many scans: expected at most %llu",
+                         (unsigned long long)most_scans(decoder));
     switch (decoder->errors.msg_code) {
     case JERR_OUT_OF_MEMORY:
         return aac_error_memory();
@@ -147,12 +157,28 @@ static bool read_rows(struct decoder *decoder, aac_pixels *pixels)
     return true;
 }
 
+/* A Huffman code has a bit at least, and every block one of them: without, libjpeg paints grey. */
+static aaclip_status check_size(struct decoder *decoder, size_t size)
+{
+    const struct jpeg_decompress_struct *codec = &decoder->codec;
+    aaclip_status status = aac_pixels_check(codec->image_width, codec->image_height);
+    for (int i = 0; i < codec->num_components; i++)
+        decoder->blocks +=
+            (uint64_t)codec->comp_info[i].width_in_blocks * codec->comp_info[i].height_in_blocks;
+    if (status || codec->arith_code)
+        return status;
+    return aac_pixels_check_file("JPEG", codec->image_width, codec->image_height,
+                                 decoder->blocks / 8, size);
+}
+
 static aaclip_status decode(struct decoder *decoder, aac_pixels *pixels, const uint8_t *data,
                             size_t size)
 {
     if (!read_header(decoder, data, size))
         return report(decoder);
     aaclip_status status = check_kind(&decoder->codec);
+    if (!status)
+        status = check_size(decoder, size);
     if (!status)
         status = aac_pixels_new(pixels, decoder->codec.image_width, decoder->codec.image_height);
     if (status)

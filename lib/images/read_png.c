@@ -11,6 +11,9 @@
 #include "core/memory.h"
 #include "images/png_hooks.h"
 
+/* Bytes that a byte of deflate can unfold to: 258 for a bit of length and a bit of distance. */
+#define MOST_UNFOLDED 1032
+
 struct source {
     const uint8_t *data;
     size_t size, position;
@@ -106,14 +109,27 @@ static aaclip_status read_gray16(aac_pixels *pixels, png_structp png, png_infop 
     return status;
 }
 
+/* Few bytes that claim many pixels are refused before libpng clears a row of a gigabyte. */
+static aaclip_status check_size(png_structp png, png_infop info, size_t size)
+{
+    const uint32_t width = png_get_image_width(png, info), height = png_get_image_height(png, info);
+    aaclip_status status = aac_pixels_check(width, height);
+    if (status)
+        return status;
+    return aac_pixels_check_file(
+        "PNG", width, height, (uint64_t)png_get_rowbytes(png, info) * height / MOST_UNFOLDED, size);
+}
+
 static aaclip_status read_image(aac_pixels *pixels, png_structp png, png_infop info,
                                 struct source *source)
 {
     int passes = 1;
     if (!read_header(png, info, source))
         return aac_png_report(&source->failure, AACLIP_ERROR_FORMAT);
-    aaclip_status status =
-        aac_pixels_new(pixels, png_get_image_width(png, info), png_get_image_height(png, info));
+    aaclip_status status = check_size(png, info, source->size);
+    if (!status)
+        status =
+            aac_pixels_new(pixels, png_get_image_width(png, info), png_get_image_height(png, info));
     if (status)
         return status;
     if (!start_rows(png, info, &passes))

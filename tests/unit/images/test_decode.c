@@ -236,6 +236,9 @@ static void png_headers_that_lie(void **state)
     expect_png_size(0x7fffffff, 1, AACLIP_ERROR_UNSUPPORTED, NULL);
     expect_png_size(0x7fffffff, 0x7fffffff, AACLIP_ERROR_UNSUPPORTED, NULL);
     expect_png_size(0x80000000, 1, AACLIP_ERROR_FORMAT, NULL);
+    /* a row or an image of half a gigabyte in some hundred bytes */
+    expect_png_size(178956970, 1, AACLIP_ERROR_FORMAT, "expected at least 520223 bytes");
+    expect_png_size(13377, 13377, AACLIP_ERROR_FORMAT, "expected at least 520186 bytes");
     expect_png_size(0xffffffff, 0xffffffff, AACLIP_ERROR_FORMAT, NULL);
     size_t size;
     uint8_t *bytes = golden_bytes("rgb8.png", &size);
@@ -394,6 +397,8 @@ static void jpeg_headers_that_lie(void **state)
     expect(bytes, size, AACLIP_ERROR_UNSUPPORTED, NULL);
     memcpy(sides, "\x40\0\x40\0", 4); /* 16384 a side: libjpeg would, the limit does not */
     expect(bytes, size, AACLIP_ERROR_UNSUPPORTED, "178956970");
+    memcpy(sides, "\x34\x41\x34\x41", 4); /* libjpeg would paint half a gigabyte grey */
+    expect(bytes, size, AACLIP_ERROR_FORMAT, "truncated: expected at least 525008 bytes");
     memcpy(sides, own, 4);
     size_t tables = find(bytes, size, "\xff\xc4", 2);
     bytes[tables + 5] = 255; /* more codes of one bit than there are */
@@ -417,7 +422,10 @@ static void endless_scans_are_refused(void **state)
     for (size_t i = 0; i < repeats; i++)
         memcpy(longer + scan + i * length, bytes + scan, length);
     memcpy(longer + scan + repeats * length, "\xff\xd9", 2);
-    expect(longer, scan + repeats * length + 2, AACLIP_ERROR_FORMAT, "scans");
+    expect(longer, scan + repeats * length + 2, AACLIP_ERROR_FORMAT, "at most 500");
+    size_t frame = find(longer, scan, "\xff\xc2", 2);
+    memcpy(longer + frame + 5, "\x34\x41\x34\x41", 4); /* 13377 a side: a minute's work */
+    expect(longer, scan + 400 * length, AACLIP_ERROR_FORMAT, "expected at least 349");
     free(longer);
     free(bytes);
 }
