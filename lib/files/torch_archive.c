@@ -15,6 +15,7 @@
 #define LONGEST_NAME    1024
 #define MOST_VISITS     (UINT32_C(1) << 20)
 #define MOST_NAME_BYTES (UINT64_C(64) << 20)
+#define MOST_REPEATED   (INT64_C(1) << 24) /* elements of all tensors that repeat their storage */
 
 #define PICKLE_SUFFIX "/data.pkl"
 
@@ -29,6 +30,7 @@ struct walk {
     size_t name_length;
     uint32_t visits;
     uint64_t name_bytes;
+    int64_t repeated;
 };
 
 static aaclip_status visit(struct walk *walk, const aac_pickle_value *value);
@@ -65,6 +67,14 @@ static aaclip_status visit_tensor(struct walk *walk, const aac_pickle_tensor *te
     memcpy(view.shape, tensor->shape, sizeof view.shape);
     memcpy(view.stride, tensor->stride, sizeof view.stride);
     view.data = data + (uint64_t)tensor->offset * aac_dtype_size(view.dtype);
+    int64_t elements = aac_tensor_elements(&view);
+    if (elements > tensor->storage->elements)
+        walk->repeated += elements; /* at most 2^24 each: the reader of the pickle sees to that */
+    if (walk->repeated > MOST_REPEATED)
+        return aac_error(AACLIP_ERROR_UNSUPPORTED,
+                         "%s: expected at most %lld elements that stand for others (strides of 0), "
+                         "found %lld",
+                         walk->name, (long long)MOST_REPEATED, (long long)walk->repeated);
     return aac_index_tensor(walk->index, walk->name, &view);
 }
 

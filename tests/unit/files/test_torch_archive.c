@@ -346,6 +346,12 @@ static void unfolding_is_bounded(void **state)
     memcpy(nested, "}X\x04\x06\0\0", 6);
     memcpy(nested + 6 + 0x604, "Ns.", 3);
     refuse_pickle(nested, 6 + 0x604 + 3, AACLIP_ERROR_UNSUPPORTED, "a name of more than");
+    /* One number that is twelve million elements, twice: a model of it would take a gigabyte. */
+    static const char repeated[] =
+        "](ctorch._utils\n_rebuild_tensor_v2\n((U\7storagectorch\nFloatStorage\n"
+        "U\1"
+        "0U\3cpuK\1tQK\0J\0\0\xc0\0\205K\0\205tRq\1h\1e.";
+    refuse_pickle(repeated, sizeof repeated - 1, AACLIP_ERROR_UNSUPPORTED, "stand for others");
 }
 
 static void numbers_of_the_other_byte_order_are_refused(void **state)
