@@ -78,18 +78,19 @@ static void *grow(void *items, size_t count, size_t *capacity, size_t size)
 
 static aaclip_status find_class(aaclip_dataset *dataset, const char *name, size_t *index)
 {
-    size_t i = 0;
-    while (i < dataset->class_count && strcmp(dataset->classes[i].name, name) != 0)
-        i++;
-    *index = i;
-    if (i < dataset->class_count)
+    *index = aac_names_find(&dataset->class_names, name);
+    if (*index != AAC_NO_NAME)
         return AACLIP_OK;
     aac_dataset_class *classes = grow(dataset->classes, dataset->class_count,
                                       &dataset->class_capacity, sizeof *dataset->classes);
     if (!classes)
         return aac_error_memory();
     dataset->classes = classes;
-    dataset->classes[dataset->class_count++] = (aac_dataset_class){.name = name};
+    if (!aac_names_reserve(&dataset->class_names, 1))
+        return aac_error_memory();
+    *index = dataset->class_count++;
+    dataset->classes[*index] = (aac_dataset_class){.name = name};
+    aac_names_add(&dataset->class_names, name, *index);
     return AACLIP_OK;
 }
 
@@ -222,16 +223,11 @@ static aaclip_status check_content(const aac_dataset_reader *reader)
     static const char *const splits[] = {"", " of the split \"train\"",
                                          " of the split \"validation\"", " of the split \"test\""};
     const aaclip_dataset *dataset = reader->dataset;
-    for (size_t i = 0; i < reader->options.class_count; i++) {
-        size_t j = 0;
-        while (j < dataset->class_count &&
-               strcmp(dataset->classes[j].name, reader->options.classes[i]) != 0)
-            j++;
-        if (j == dataset->class_count)
+    for (size_t i = 0; i < reader->options.class_count; i++)
+        if (aac_names_find(&dataset->class_names, reader->options.classes[i]) == AAC_NO_NAME)
             return aac_error(AACLIP_ERROR_NOT_FOUND, "%s: no images of the class \"%s\"%s",
                              reader->root, reader->options.classes[i],
                              splits[reader->options.split]);
-    }
     if (!dataset->count)
         return aac_error(AACLIP_ERROR_NOT_FOUND, "%s: no images (png, jpg, jpeg or bmp)%s",
                          reader->root, splits[reader->options.split]);
@@ -297,6 +293,7 @@ void aaclip_dataset_close(aaclip_dataset **handle)
     aac_arena_clear(&dataset->texts);
     aac_free(dataset->samples);
     aac_free(dataset->classes);
+    aac_names_clear(&dataset->class_names);
     aac_free(dataset);
 }
 

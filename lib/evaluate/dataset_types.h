@@ -4,6 +4,7 @@
 
 #include <stdatomic.h>
 
+#include "core/names.h"
 #include "evaluate/dataset.h"
 #include "files/arena.h"
 
@@ -21,6 +22,7 @@ struct aaclip_dataset {
     size_t count, capacity;
     aac_dataset_class *classes;
     size_t class_count, class_capacity;
+    aac_names class_names; /* numbers of classes */
 };
 
 aaclip_dataset *aac_dataset_new(void); /* NULL when out of memory */

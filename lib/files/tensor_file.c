@@ -1,10 +1,11 @@
-/* Opens any file of tensors and answers by name: the list that the readers fill, and its hash. */
+/* Opens any file of tensors and answers by name: the list that the readers fill. */
 #include "files/tensor_file.h"
 
 #include <string.h>
 
 #include "core/error.h"
 #include "core/memory.h"
+#include "core/names.h"
 #include "files/arena.h"
 #include "files/tensor_index.h"
 
@@ -24,8 +25,7 @@ struct aac_tensor_index {
     size_t tensor_count, tensor_capacity;
     entry *entries;
     size_t entry_count, entry_capacity;
-    size_t *slots; /* entry number + 1, 0 = free; a power of two, at most half full */
-    size_t slot_count;
+    aac_names names; /* numbers of entries */
 };
 
 struct aac_tensor_file {
@@ -35,27 +35,10 @@ struct aac_tensor_file {
     aac_tensor_index index;
 };
 
-static size_t hash_name(const char *name)
-{
-    uint64_t hash = 0xcbf29ce484222325u;
-    for (; *name; name++)
-        hash = (hash ^ (unsigned char)*name) * 0x100000001b3u;
-    return (size_t)(hash ^ hash >> 32);
-}
-
-/* The slot that holds `name`, or the free one where it belongs. */
-static size_t *find_slot(const aac_tensor_index *index, const char *name)
-{
-    size_t mask = index->slot_count - 1, at = hash_name(name) & mask;
-    while (index->slots[at] && strcmp(index->entries[index->slots[at] - 1].name, name) != 0)
-        at = (at + 1) & mask;
-    return &index->slots[at];
-}
-
 static const entry *find_entry(const aac_tensor_index *index, const char *name, entry_kind kind)
 {
-    size_t slot = index->slot_count ? *find_slot(index, name) : 0;
-    const entry *found = slot ? &index->entries[slot - 1] : NULL;
+    size_t number = aac_names_find(&index->names, name);
+    const entry *found = number != AAC_NO_NAME ? &index->entries[number] : NULL;
     return found && found->kind == kind ? found : NULL;
 }
 
@@ -72,38 +55,21 @@ static bool grow_array(void **array, size_t count, size_t *capacity, size_t elem
     return true;
 }
 
-static bool grow_slots(aac_tensor_index *index)
-{
-    if (2 * (index->entry_count + 1) <= index->slot_count)
-        return true;
-    size_t count = index->slot_count ? 2 * index->slot_count : 128;
-    size_t *slots = aac_calloc(count, sizeof *slots);
-    if (!slots)
-        return false;
-    aac_free(index->slots);
-    index->slots = slots;
-    index->slot_count = count;
-    for (size_t i = 0; i < index->entry_count; i++)
-        *find_slot(index, index->entries[i].name) = i + 1;
-    return true;
-}
-
 static aaclip_status add_entry(aac_tensor_index *index, const char *name, entry_kind kind,
                                entry **added)
 {
     if (!grow_array((void **)&index->entries, index->entry_count, &index->entry_capacity,
                     sizeof *index->entries) ||
-        !grow_slots(index))
+        !aac_names_reserve(&index->names, 1))
         return aac_error_memory();
-    size_t *slot = find_slot(index, name);
-    if (*slot)
+    if (aac_names_find(&index->names, name) != AAC_NO_NAME)
         return aac_error(AACLIP_ERROR_FORMAT, "%s: expected once, found twice", name);
     const char *copy = aac_arena_text(&index->arena, name, strlen(name));
     if (!copy)
         return aac_error_memory();
-    *added = &index->entries[index->entry_count++];
+    *added = &index->entries[index->entry_count];
     **added = (entry){.name = copy, .kind = kind};
-    *slot = index->entry_count;
+    aac_names_add(&index->names, copy, index->entry_count++);
     return AACLIP_OK;
 }
 
@@ -193,7 +159,7 @@ void aac_tensor_file_close(aac_tensor_file **out)
     aac_arena_clear(&file->index.arena);
     aac_free(file->index.tensors);
     aac_free(file->index.entries);
-    aac_free(file->index.slots);
+    aac_names_clear(&file->index.names);
     aac_unmap_file(&file->mapping);
     aac_free(file->path);
     aac_free(file);

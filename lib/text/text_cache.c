@@ -7,6 +7,7 @@
 #include "core/config.h"
 #include "core/error.h"
 #include "core/memory.h"
+#include "core/names.h"
 #include "core/options.h"
 #include "core/platform.h"
 #include "model/fingerprint.h"
@@ -44,6 +45,7 @@ struct aaclip_text_cache {
     const aac_text_tower *tower;
     class_pair *pairs;
     size_t count, capacity;
+    aac_names names; /* numbers of pairs */
 };
 
 aaclip_status aaclip_text_cache_options_init_sized(aaclip_text_cache_options *options,
@@ -135,6 +137,19 @@ aaclip_text_cache *aac_text_cache_retain(const aaclip_text_cache *cache)
     return own;
 }
 
+/* Leaves the first `count` pairs. */
+static void drop_pairs(aaclip_text_cache *cache, size_t count)
+{
+    while (cache->count > count) {
+        class_pair *pair = &cache->pairs[--cache->count];
+        aac_free(pair->name);
+        aac_free(pair->vectors);
+    }
+    aac_names_empty(&cache->names);
+    for (size_t i = 0; i < cache->count; i++)
+        aac_names_add(&cache->names, cache->pairs[i].name, i);
+}
+
 void aaclip_text_cache_close(aaclip_text_cache **handle)
 {
     if (!handle || !*handle)
@@ -143,10 +158,8 @@ void aaclip_text_cache_close(aaclip_text_cache **handle)
     *handle = NULL;
     if (atomic_fetch_sub(&cache->references, 1) != 1)
         return;
-    for (size_t i = 0; i < cache->count; i++) {
-        aac_free(cache->pairs[i].name);
-        aac_free(cache->pairs[i].vectors);
-    }
+    drop_pairs(cache, 0);
+    aac_names_clear(&cache->names);
     aac_free(cache->pairs);
     aac_prompt_set_clear(&cache->prompts);
     aac_tokenizer_close(&cache->tokenizer);
@@ -406,14 +419,14 @@ void aac_class_tokens_clear(aac_class_tokens *tokens)
 
 static class_pair *find_pair(const aaclip_text_cache *cache, const char *name)
 {
-    for (size_t i = 0; i < cache->count; i++)
-        if (strcmp(cache->pairs[i].name, name) == 0)
-            return &cache->pairs[i];
-    return NULL;
+    size_t number = aac_names_find(&cache->names, name);
+    return number != AAC_NO_NAME ? &cache->pairs[number] : NULL;
 }
 
 static aaclip_status reserve(aaclip_text_cache *cache, size_t more)
 {
+    if (!aac_names_reserve(&cache->names, more))
+        return aac_error_memory();
     if (cache->count + more <= cache->capacity)
         return AACLIP_OK;
     size_t capacity = 2 * cache->capacity + more;
@@ -436,6 +449,15 @@ static aaclip_status new_pair(class_pair *pair, const char *name, int64_t embedd
     return aac_error_memory();
 }
 
+static aaclip_status add_pair(aaclip_text_cache *cache, const char *name)
+{
+    class_pair *pair = &cache->pairs[cache->count];
+    aaclip_status status = new_pair(pair, name, cache->embedding);
+    if (!status)
+        aac_names_add(&cache->names, pair->name, cache->count++);
+    return status;
+}
+
 /* Adds or replaces all pairs, or none when memory runs out. */
 static aaclip_status store_pairs(aaclip_text_cache *cache, const char *const *names, size_t count,
                                  const float *pairs)
@@ -443,16 +465,10 @@ static aaclip_status store_pairs(aaclip_text_cache *cache, const char *const *na
     size_t before = cache->count, size = 2 * (size_t)cache->embedding;
     aaclip_status status = reserve(cache, count);
     for (size_t i = 0; !status && i < count; i++)
-        if (!find_pair(cache, names[i])) {
-            status = new_pair(&cache->pairs[cache->count], names[i], cache->embedding);
-            cache->count += !status;
-        }
+        if (!find_pair(cache, names[i]))
+            status = add_pair(cache, names[i]);
     if (status) {
-        while (cache->count > before) {
-            cache->count--;
-            aac_free(cache->pairs[cache->count].name);
-            aac_free(cache->pairs[cache->count].vectors);
-        }
+        drop_pairs(cache, before);
         return status;
     }
     for (size_t i = 0; i < count; i++)

@@ -13,6 +13,7 @@
 
 #include "core/error.h"
 #include "core/memory.h"
+#include "core/names.h"
 #include "core/platform.h"
 #include "core/platform_parts.h"
 #include "core/tensor.h"
@@ -180,6 +181,31 @@ static void strided_tensors_become_rows(void **state)
     assert_string_equal(aac_shape_text(text, transposed.shape, 2), "3x2");
 }
 
+static void names_are_found_again(void **state)
+{
+    (void)state;
+    enum { COUNT = 1000 };
+    static char texts[COUNT][8];
+    aac_names names = {0};
+    assert_int_equal(aac_names_find(&names, "0"), AAC_NO_NAME);
+    for (size_t i = 0; i < COUNT; i++) {
+        snprintf(texts[i], sizeof texts[i], "%zu", i);
+        assert_true(aac_names_reserve(&names, 1));
+        assert_int_equal(aac_names_find(&names, texts[i]), AAC_NO_NAME);
+        aac_names_add(&names, texts[i], i);
+    }
+    for (size_t i = 0; i < COUNT; i++)
+        assert_int_equal(aac_names_find(&names, texts[i]), i);
+    assert_int_equal(aac_names_find(&names, ""), AAC_NO_NAME);
+    assert_false(aac_names_reserve(&names, SIZE_MAX));
+    assert_int_equal(aac_names_find(&names, "999"), 999);
+    aac_names_empty(&names);
+    assert_int_equal(aac_names_find(&names, "999"), AAC_NO_NAME);
+    aac_names_add(&names, texts[7], 3);
+    assert_int_equal(aac_names_find(&names, "7"), 3);
+    aac_names_clear(&names);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -191,6 +217,7 @@ int main(void)
         cmocka_unit_test(names_are_utf8),
         cmocka_unit_test(paths_are_cut_at_separators),
         cmocka_unit_test(strided_tensors_become_rows),
+        cmocka_unit_test(names_are_found_again),
     };
     return cmocka_run_group_tests_name("core", tests, NULL, NULL);
 }
