@@ -10,6 +10,9 @@
 #include "evaluate/dataset.h"
 #include "evaluate/dataset_types.h"
 
+/* Far above three paths; as values a line takes up to fifty times its size. */
+#define LONGEST_LINE ((size_t)1 << 20)
+
 static bool is_blank(const char *line, size_t length)
 {
     for (size_t i = 0; i < length; i++)
@@ -92,7 +95,10 @@ aaclip_status aac_dataset_read_manifest(aac_dataset_reader *reader, const char *
     for (size_t number = 1; !status && next < end; number++) {
         const char *stop = memchr(next, '\n', (size_t)(end - next));
         size_t length = (size_t)((stop ? stop : end) - next);
-        if (!is_blank(next, length))
+        if (length > LONGEST_LINE)
+            status = aac_error(AACLIP_ERROR_FORMAT, "expected at most %zu bytes, found %zu",
+                               LONGEST_LINE, length);
+        else if (!is_blank(next, length))
             status = read_line(reader, next, length);
         if (status && status != AACLIP_ERROR_OUT_OF_MEMORY)
             aac_error_prefix(status, "%s:%zu", path, number);

@@ -6,7 +6,8 @@
 #include "core/memory.h"
 #include "core/platform.h"
 
-#define LARGEST_FILE (64u << 20)
+/* A configuration has some kilobytes; as values a file takes up to fifty times its size. */
+#define LARGEST_FILE (4u << 20)
 
 aaclip_status aac_json_read(json_t **root, const char *path)
 {
@@ -15,10 +16,15 @@ aaclip_status aac_json_read(json_t **root, const char *path)
     aaclip_status status = aac_map_file(&file, path);
     if (status)
         return status;
-    json_error_t error = {.text = "larger than 64 MB"};
-    if (file.size <= LARGEST_FILE)
+    json_error_t error = {0};
+    if (file.size > LARGEST_FILE)
+        status = aac_error(AACLIP_ERROR_FORMAT, "%s: expected at most %u bytes, found %zu", path,
+                           LARGEST_FILE, file.size);
+    else
         *root = json_loadb((const char *)file.data, file.size, JSON_REJECT_DUPLICATES, &error);
     aac_unmap_file(&file);
+    if (status)
+        return status;
     if (json_is_object(*root))
         return AACLIP_OK;
     status = *root

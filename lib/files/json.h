@@ -6,7 +6,7 @@
 
 #include <aaclip/status.h>
 
-/* An object; release with json_decref. Files over 64 MB are refused. */
+/* An object; release with json_decref. Files over 4 MB are refused. */
 aaclip_status aac_json_read(json_t **root, const char *path);
 
 /* A number as JSON writes it; the caller frees it with aac_free. NULL when out of memory. */

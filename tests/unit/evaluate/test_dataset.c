@@ -195,8 +195,8 @@ static void hostile_lines_are_refused(void **state)
 static void deep_and_long_lines_are_refused(void **state)
 {
     const char *root = *state;
-    enum { DEPTH = 100000 };
-    char *text = malloc(DEPTH + 64);
+    enum { DEPTH = 100000, LONG = (1 << 20) + 1 };
+    char *text = malloc(LONG + 1);
     memset(text, '[', DEPTH);
     text[DEPTH] = '\0';
     scratch_tree_text(root, "full-shot.jsonl", text);
@@ -208,6 +208,11 @@ static void deep_and_long_lines_are_refused(void **state)
     scratch_tree_text(root, "full-shot.jsonl", text);
     assert_int_equal(aaclip_dataset_open(&dataset, root, NULL), AACLIP_ERROR_INVALID_ARGUMENT);
     assert_non_null(strstr(aaclip_last_error(), "full-shot.jsonl:1: xxx"));
+    memset(text, '[', LONG);
+    text[LONG] = '\0';
+    scratch_tree_text(root, "full-shot.jsonl", text);
+    assert_int_equal(aaclip_dataset_open(&dataset, root, NULL), AACLIP_ERROR_FORMAT);
+    assert_non_null(strstr(aaclip_last_error(), "full-shot.jsonl:1: expected at most 1048576"));
     free(text);
 }
 
