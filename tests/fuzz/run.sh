@@ -29,9 +29,18 @@ trap 'exit 1' HUP INT TERM
 keep=${keep:-$scratch}
 [ -d /dev/shm ] && TMPDIR=$(mktemp -d /dev/shm/aaclip-fuzz-XXXXXX) && export TMPDIR &&
     trap 'rm -rf "$scratch" "$TMPDIR"' EXIT
-# oneDNN and OpenMP keep some memory until the process ends. One that was stopped is not slow.
+# oneDNN and OpenMP keep some memory until the process ends.
 export LSAN_OPTIONS="suppressions=$source/tests/leaks.txt" ASAN_OPTIONS=quarantine_size_mb=16
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 OMP_NUM_THREADS=1
+
+# An input was slow when it is so again, for a second, and not when the machine was busy.
+forget_quick() {
+    for input in "$keep/$name.found"/slow-unit-*; do
+        [ -f "$input" ] || continue
+        "$build/tests/fuzz/$name" "$input" 2>&1 | grep -Eq "Executed .* in [0-9]{4,} ms" ||
+            rm "$input"
+    done
+}
 
 fuzz() { # target, folders of seeds
     name=$1
@@ -40,9 +49,10 @@ fuzz() { # target, folders of seeds
     dictionary=$source/tests/fuzz/dictionaries/$name.dict
     [ -f "$dictionary" ] && set -- "-dict=$dictionary" "$@"
     [ "$name" != fuzz_image ] || set -- -max_len=4096 "$@" # photographs take long
-    nice "$build/tests/fuzz/$name" "$limit" -timeout=120 -report_slow_units=2 -rss_limit_mb=1000 \
+    nice "$build/tests/fuzz/$name" "$limit" -timeout=300 -report_slow_units=2 -rss_limit_mb=1000 \
         -malloc_limit_mb=500 -print_final_stats=1 "-artifact_prefix=$keep/$name.found/" \
         "$keep/$name" "$@" >"$scratch/log" 2>&1 && result= || result=" FAILED"
+    forget_quick
     [ -z "$(ls "$keep/$name.found")" ] || result=" FAILED"
     awk -v name="$name" -v result="$result" '
         match($0, /cov: [0-9]+/) { cov = substr($0, RSTART + 5, RLENGTH - 5) }
