@@ -13,8 +13,8 @@
 #define LARGEST_PICKLE  (UINT64_C(64) << 20)
 #define DEEPEST_NESTING 64
 #define LONGEST_NAME    1024
-#define MOST_VISITS     (UINT32_C(1) << 20)
-#define MOST_NAME_BYTES (UINT64_C(64) << 20)
+#define MOST_VISITS     (UINT32_C(1) << 18)
+#define MOST_NAME_BYTES (UINT64_C(16) << 20)
 #define MOST_REPEATED   (INT64_C(1) << 24) /* elements of all tensors that repeat their storage */
 
 #define PICKLE_SUFFIX "/data.pkl"
