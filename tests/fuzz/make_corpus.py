@@ -10,9 +10,9 @@ import pathlib
 import struct
 
 import numpy
+import safetensors.torch
 import torch
 from PIL import Image
-from safetensors.torch import save
 
 # Of tiny_model.c: its text tower, no text adapters, the prompts of the profile `document`.
 TEXT_CACHE_KEYS = {
@@ -35,6 +35,18 @@ CONFIG = {
 def write(folder, name, data):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / name).write_bytes(data)
+
+
+def save(tensors, metadata=None):
+    """As safetensors writes it, but with the metadata always in one order."""
+    data = safetensors.torch.save(tensors, metadata)
+    length, = struct.unpack_from("<Q", data)
+    header = json.loads(data[8:8 + length])
+    if metadata:
+        header["__metadata__"] = metadata
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text + data[8 + length:]
 
 
 def half(*shape):
@@ -90,6 +102,7 @@ def write_bundles(folder):
     matrices = {name: tensor.half() if tensor.dim() > 1 and name.startswith("visual.trans")
                 else tensor for name, tensor in plain.items()}
     write(folder, "float16", save(matrices, {**metadata, "aaclip.activation": "gelu"}))
+    write(folder, "text-adapters", save({**whole, "text_adapter.0.fc.weight": half(3, 2)}, metadata))
     write(folder, "other-text", save(plain, {**metadata, "aaclip.text_fingerprint": "z"}))
 
 
@@ -110,8 +123,19 @@ def write_adapters(folder):
     metadata = {"aaclip.config": json.dumps(CONFIG)}
     good = {**metadata, "aaclip.calibration": json.dumps(CALIBRATION)}
     bad = {**metadata, "aaclip.calibration": json.dumps({**CALIBRATION, "method": "guess"})}
+    write(folder, "integers", save({name: tensor.int() for name, tensor in image_adapters().items()}))
     write(folder, "calibrated", save(image_adapters(), good))
     write(folder, "calibration-damaged", save(image_adapters(), bad))
+
+
+def write_archives(folder, pickles):
+    """As PyTorch writes them today, with its byte order; and what no honest program pickles."""
+    write(folder, "byte-order", archive({"a": {"b": torch.arange(3)}, "c": 1.5}))
+    write(folder, "big-endian", archive({"a": torch.arange(3)}).replace(b"little", b"big   "))
+    write(pickles, "holds-itself.pkl", b"]q\0h\0a.")
+    write(pickles, "tuple-as-key.pkl", b"})K\1s.")
+    write(pickles, "deep.pkl", b"]" * 70 + b"a" * 69 + b".")
+    write(pickles, "state-twice.pkl", b"c__torch__.A\nB\n)\x81NbNb.")
 
 
 class Side(torch.nn.Module):
@@ -272,6 +296,7 @@ def main():
     write_bundles(fuzz / "corpus/bundle")
     write_text_caches(fuzz / "corpus/text_cache")
     write_adapters(fuzz / "corpus/adapters")
+    write_archives(fuzz / "corpus/torch_archive", fuzz / "corpus/pickle")
     write_training(fuzz / "corpus/training")
     write_settings(fuzz / "corpus/settings")
     write_datasets(fuzz / "corpus/dataset")
