@@ -9,7 +9,7 @@
 static void *allocate(size_t size, void *user)
 {
     (void)user;
-    return size <= 1 << 22 ? malloc(size) : NULL;
+    return size <= 1 << 20 ? malloc(size) : NULL;
 }
 
 static void deallocate(void *pointer, void *user)
