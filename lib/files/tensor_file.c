@@ -78,7 +78,7 @@ aaclip_status aac_index_tensor(aac_tensor_index *index, const char *name, const 
     if (!grow_array((void **)&index->tensors, index->tensor_count, &index->tensor_capacity,
                     sizeof *index->tensors))
         return aac_error_memory();
-    entry *added;
+    entry *added = NULL;
     aaclip_status status = add_entry(index, name, ENTRY_TENSOR, &added);
     if (status)
         return status;
@@ -90,7 +90,7 @@ aaclip_status aac_index_tensor(aac_tensor_index *index, const char *name, const 
 
 aaclip_status aac_index_number(aac_tensor_index *index, const char *name, double value)
 {
-    entry *added;
+    entry *added = NULL;
     aaclip_status status = add_entry(index, name, ENTRY_NUMBER, &added);
     if (!status)
         added->number = value;
@@ -100,7 +100,7 @@ aaclip_status aac_index_number(aac_tensor_index *index, const char *name, double
 aaclip_status aac_index_string(aac_tensor_index *index, const char *name, const char *value,
                                size_t length)
 {
-    entry *added;
+    entry *added = NULL;
     const char *copy = aac_arena_text(&index->arena, value, length);
     if (!copy)
         return aac_error_memory();
