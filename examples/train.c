@@ -20,8 +20,8 @@ typedef struct command_line {
     const char *model, *vocabulary, *prompts, *backend, *dataset, *data_root, *manifest;
     const char *training_mode, *save_path, *log, *levels, *scales;
     string_list initial;
-    bool has_profile, has_config, resume, no_augmentation, no_shuffle, recompute, balanced,
-        plain_text, verbose;
+    bool has_profile, has_config, resume, outside_paths, no_augmentation, no_shuffle, recompute,
+        balanced, plain_text, verbose;
     aaclip_profile profile;
     aaclip_precision precision;
     unsigned threads, image_size, shot, accumulate, max_steps, save_steps, seed;
@@ -65,6 +65,7 @@ static const char usage[] =
     "  --dataset NAME           known data set: phrases of its classes\n"
     "  --data-root FOLDER       where the images are [data/NAME]\n"
     "  --manifest FILE          JSON lines of samples, paths relative to the data root\n"
+    "  --outside-paths          its files may lie outside of the data root\n"
     "  --training-mode M        few_shot or full_shot [full_shot]\n"
     "  --shot N                 few_shot: N normal and N abnormal images a class [32]; the\n"
     "                           paper's 2-shot is --shot 1, its 64-shot --shot 32\n"
@@ -133,6 +134,7 @@ static parse_result parse(command_line *arguments, int argc, char **argv)
         {"dataset", OPTION_TEXT, &arguments->dataset, 0, NULL},
         {"data-root", OPTION_TEXT, &arguments->data_root, 0, NULL},
         {"manifest", OPTION_TEXT, &arguments->manifest, 0, NULL},
+        {"outside-paths", OPTION_FLAG, &arguments->outside_paths, 0, NULL},
         {"training-mode", OPTION_TEXT, &arguments->training_mode, 0, NULL},
         {"shot", OPTION_NUMBER, &arguments->shot, 1000000, NULL},
         {"text-epoch", OPTION_NUMBER, &arguments->text.epochs, 1000000, NULL},
@@ -276,6 +278,7 @@ static bool open_dataset(training *session)
     aaclip_dataset_options_init(&options);
     if (arguments->data_root || arguments->dataset) /* else the manifest stands for its folder */
         options.manifest = arguments->manifest;
+    options.outside_paths = arguments->outside_paths;
     options.masks = AACLIP_MASKS_REQUIRED;
     options.class_name = only_class(arguments->dataset);
     char *standard = arguments->data_root ? strdup(arguments->data_root)

@@ -19,6 +19,7 @@ static const char usage[] =
     "  --dataset NAME        phrases and domain from this data set's table\n"
     "  --data-root FOLDER    where the images are [data/NAME]\n"
     "  --manifest FILE       JSON lines or VisA's CSV, paths relative to the data root\n"
+    "  --outside-paths       its files may lie outside of the data root\n"
     "  --layout L            auto, manifest, mvtec, btad, visa, bmad, masked-folder, folder\n"
     "                        [auto]\n"
     "  --split S             train, validation, test or all [test]\n"
@@ -98,6 +99,7 @@ parse_result parse_command_line(command_line *arguments, int argc, char **argv)
         {"dataset", OPTION_TEXT, &arguments->dataset, 0, NULL},
         {"data-root", OPTION_TEXT, &arguments->data_root, 0, NULL},
         {"manifest", OPTION_TEXT, &arguments->manifest, 0, NULL},
+        {"outside-paths", OPTION_FLAG, &arguments->outside_paths, 0, NULL},
         {"layout", OPTION_TEXT, &arguments->layout, 0, NULL},
         {"split", OPTION_TEXT, &arguments->split, 0, NULL},
         {"class", OPTION_LIST, &arguments->classes, 0, NULL},

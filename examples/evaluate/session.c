@@ -35,6 +35,7 @@ static bool open_dataset(session *state)
     options.layout = (aaclip_dataset_layout)layout;
     options.split = (aaclip_dataset_split)split;
     options.manifest = arguments->manifest;
+    options.outside_paths = arguments->outside_paths;
     options.classes = (const char *const *)arguments->classes.items;
     options.class_count = arguments->classes.count;
     options.class_name = arguments->classes.count == 1 ? arguments->classes.items[0]

@@ -5,6 +5,7 @@
 #ifndef AACLIP_DATASET_H
 #define AACLIP_DATASET_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -63,6 +64,9 @@ typedef struct aaclip_dataset_options {
     aaclip_dataset_masks masks; /**< AACLIP_MASKS_WHERE_GIVEN */
     /** Name of the class when the root is the folder of one class; NULL: the folder's name. */
     const char *class_name;
+    /** Files of the list may lie outside of the root, by "..", or by a path of their own; false: a
+     * line that names one is an error. Links within the root are followed. */
+    bool outside_paths;
 } aaclip_dataset_options;
 
 /** Everything under the root. `struct_size` is the caller's sizeof; use the macro. */
@@ -88,7 +92,8 @@ typedef struct aaclip_sample {
  * other endings than png, jpg, jpeg and bmp (in any case) and hidden ones are passed over.
  * `options` may be NULL. Close with aaclip_dataset_close. On failure *dataset is NULL.
  * Errors: NOT_FOUND (root, image, mask, class, or no image at all), FORMAT (no known layout, a
- * broken line of a manifest: "file:line: ..."), INVALID_ARGUMENT, IO, OUT_OF_MEMORY.
+ * broken line of a manifest: "file:line: ...", or one that leaves the root), INVALID_ARGUMENT, IO,
+ * OUT_OF_MEMORY.
  */
 AACLIP_API aaclip_status aaclip_dataset_open(aaclip_dataset **dataset, const char *root,
                                              const aaclip_dataset_options *options);

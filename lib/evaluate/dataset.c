@@ -134,6 +134,52 @@ aaclip_status aac_dataset_add(aac_dataset_reader *reader, const aaclip_sample *s
     return aac_dataset_append(reader->dataset, &copy);
 }
 
+/* The next name of a path, and where it ends; an empty one at the path's end. */
+static const char *next_name(const char *path, size_t *length)
+{
+    while (aac_is_separator(*path))
+        path++;
+    for (*length = 0; path[*length] && !aac_is_separator(path[*length]);)
+        (*length)++;
+    return path;
+}
+
+/* Whether `name`, taken from the root, ends below it: by the names alone, as links do not count. */
+static bool stays_below(const char *name)
+{
+    size_t depth = 0, length;
+    for (name = next_name(name, &length); length; name = next_name(name + length, &length)) {
+        bool up = length == 2 && name[0] == '.' && name[1] == '.';
+        if (up && depth-- == 0)
+            return false;
+        if (!up && !(length == 1 && *name == '.'))
+            depth++;
+    }
+    return true;
+}
+
+/* A path of its own is below the root when it begins with the root's names. */
+static bool is_inside(const char *root, const char *name)
+{
+    if (!aac_path_is_absolute(name))
+        return stays_below(name);
+    size_t length = strlen(root);
+    bool whole = length > 0 && aac_is_separator(root[length - 1]);
+    return aac_path_is_absolute(root) && strncmp(name, root, length) == 0 &&
+           (whole || aac_is_separator(name[length])) && stays_below(name + length);
+}
+
+static aaclip_status require_inside(const aac_dataset_reader *reader, const char *name,
+                                    const char *what)
+{
+    if (reader->options.outside_paths || is_inside(reader->root, name))
+        return AACLIP_OK;
+    return aac_error(AACLIP_ERROR_FORMAT,
+                     "%s %s: expected a file below %s (aaclip_dataset_options.outside_paths lifts "
+                     "that)",
+                     what, name, reader->root);
+}
+
 static aaclip_status require_file(const char *path, const char *what)
 {
     if (aac_path_kind_of(path) == AAC_PATH_FILE)
@@ -148,9 +194,13 @@ aaclip_status aac_dataset_add_listed(aac_dataset_reader *reader, const aaclip_sa
     char image[AAC_PATH_SIZE], mask[AAC_PATH_SIZE];
     const bool masked =
         listed->mask_path && listed->label != 0 && reader->options.masks != AACLIP_MASKS_IGNORED;
-    aaclip_status status = aac_path_join(image, reader->root, listed->image_path);
+    aaclip_status status = require_inside(reader, listed->image_path, "image");
+    if (!status)
+        status = aac_path_join(image, reader->root, listed->image_path);
     if (!status)
         status = require_file(image, "image");
+    if (!status && masked)
+        status = require_inside(reader, listed->mask_path, "mask");
     if (!status && masked)
         status = aac_path_join(mask, reader->root, listed->mask_path);
     if (!status && masked)

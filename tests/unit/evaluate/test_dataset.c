@@ -192,6 +192,54 @@ static void hostile_lines_are_refused(void **state)
     assert_non_null(strstr(aaclip_last_error(), "no images"));
 }
 
+/* Opens a list of one image, as a mask of another or for itself. */
+static aaclip_status open_one(const char *root, const char *path, bool as_mask, bool outside)
+{
+    char line[1200];
+    snprintf(line, sizeof line,
+             "{\"image_path\": \"%s\", \"label\": 1, \"class_name\": \"c\"%s%s%s}\n",
+             as_mask ? "in/x.png" : path, as_mask ? ", \"mask_path\": \"" : "", as_mask ? path : "",
+             as_mask ? "\"" : "");
+    scratch_tree_text(root, "data/list.jsonl", line);
+    char *folder = strdup(in_root(root, "data")), *list = strdup(in_root(root, "data/list.jsonl"));
+    aaclip_dataset_options options = defaults();
+    options.manifest = list;
+    options.outside_paths = outside;
+    aaclip_dataset *dataset;
+    aaclip_status status = aaclip_dataset_open(&dataset, folder, &options);
+    aaclip_dataset_close(&dataset);
+    free(folder);
+    free(list);
+    return status;
+}
+
+static void lists_stay_below_their_root(void **state)
+{
+    const char *root = *state;
+    scratch_tree_image(root, "data/in/x.png");
+    scratch_tree_image(root, "out.png");
+    scratch_tree_image(root, "data-too/x.png");
+    char inside[600], outside[600], beside[600], winding[600];
+    snprintf(inside, sizeof inside, "%s/data/in/x.png", root);
+    snprintf(outside, sizeof outside, "%s/out.png", root);
+    snprintf(beside, sizeof beside, "%s/data-too/x.png", root); /* begins like the root */
+    snprintf(winding, sizeof winding, "%s/data/in/../../out.png", root);
+    const char *const good[] = {"in/x.png", "./in//x.png", "in/../in/x.png", inside};
+    const char *const bad[] = {
+        "../out.png", "in/../../out.png", "..//data/in/x.png", "./../out.png", outside, beside,
+        winding};
+    for (int as_mask = 0; as_mask < 2; as_mask++) {
+        for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+            assert_int_equal(open_one(root, good[i], as_mask, false), AACLIP_OK);
+        for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+            assert_int_equal(open_one(root, bad[i], as_mask, false), AACLIP_ERROR_FORMAT);
+            assert_non_null(strstr(aaclip_last_error(), "expected a file below"));
+            assert_non_null(strstr(aaclip_last_error(), bad[i]));
+            assert_int_equal(open_one(root, bad[i], as_mask, true), AACLIP_OK);
+        }
+    }
+}
+
 static void deep_and_long_lines_are_refused(void **state)
 {
     const char *root = *state;
@@ -425,6 +473,7 @@ int main(void)
         in_scratch_tree(manifests_are_found_or_named),
         in_scratch_tree(manifests_may_be_written_freely),
         in_scratch_tree(hostile_lines_are_refused),
+        in_scratch_tree(lists_stay_below_their_root),
         in_scratch_tree(deep_and_long_lines_are_refused),
         in_scratch_tree(saved_manifests_come_back),
         in_scratch_tree(names_that_are_no_utf8_are_not_saved),

@@ -180,6 +180,7 @@ class DatasetOptions(Structure):
         ("class_count", c_size_t),
         ("masks", c_int),
         ("class_name", c_char_p),
+        ("outside_paths", c_bool),
     ]
 
 

@@ -65,6 +65,7 @@ class Dataset(Handle, Sequence[Sample]):
         classes: Optional[Iterable[str]] = None,
         masks: Union[Masks, str, None] = None,
         class_name: Optional[str] = None,
+        outside_paths: bool = False,
     ) -> None:
         options = s.DatasetOptions()
         lib.dataset_options_init_sized(byref(options), ctypes.sizeof(options))
@@ -79,6 +80,7 @@ class Dataset(Handle, Sequence[Sample]):
                 "class_count": wanted and len(wanted),
                 "masks": None if masks is None else member(Masks, masks, "masks"),
                 "class_name": encode_optional(class_name, "class name"),
+                "outside_paths": outside_paths,
             },
         )
         handle = c_void_p()
@@ -96,15 +98,17 @@ class Dataset(Handle, Sequence[Sample]):
         classes: Optional[Iterable[str]] = None,
         masks: Union[Masks, str, None] = None,
         class_name: Optional[str] = None,
+        outside_paths: bool = False,
     ) -> Dataset:
         """
         Lists the samples under a folder, or of a manifest, in the layout that it has: MVTec AD,
         BTAD, VisA, BMAD, masked folders, JSON lines, a plain folder. `classes`: only these.
         `masks`: "where_given", "required" or "ignored". `class_name`: of a root that is the folder
-        of one class.
+        of one class. `outside_paths`: files of a manifest may lie outside of the root.
         """
         return cls(root, layout=layout, split=split, manifest=manifest, classes=classes,
-                   masks=masks, class_name=class_name)  # fmt: skip
+                   masks=masks, class_name=class_name,
+                   outside_paths=outside_paths)  # fmt: skip
 
     def __len__(self) -> int:
         with self._use() as pointer:
