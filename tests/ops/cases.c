@@ -45,8 +45,10 @@ static void visit_attention(void (*visit)(const aac_op_desc *, void *), void *us
                                                AAC_ATTENTION_VALUE};
     for (size_t l = 0; l < COUNT(lengths); l++)
         for (size_t h = 0; h < COUNT(heads); h++)
-            for (size_t k = 0; k < COUNT(kinds); k++)
-                for (int variant = 0; variant < 4 && lengths[l] * heads[h][1] <= 19200; variant++) {
+            for (size_t k = 0; k < COUNT(kinds); k++) {
+                const bool usual = heads[h][1] == 64; /* the size that kernels are made for */
+                const int64_t work = lengths[l] * heads[h][1] * (usual ? heads[h][0] : 1);
+                for (int variant = 0; variant < 4 && work <= (usual ? 19200 : 9600); variant++) {
                     const aac_op_desc desc = {
                         .op = AAC_OP_ATTENTION,
                         .attention = {.longest = lengths[l],
@@ -58,9 +60,10 @@ static void visit_attention(void (*visit)(const aac_op_desc *, void *), void *us
                     visit(&desc, user);
                     aac_op_desc backward = desc;
                     backward.op = AAC_OP_ATTENTION_BACKWARD;
-                    if (kinds[k] != AAC_ATTENTION_VALUE && lengths[l] * heads[h][1] <= 8256)
+                    if (kinds[k] != AAC_ATTENTION_VALUE && work <= (usual ? 8256 : 2400))
                         visit(&backward, user);
                 }
+            }
 }
 
 static void visit_trees(void (*visit)(const aac_op_desc *, void *), void *user)
