@@ -78,10 +78,11 @@ def test_manifest_and_shots(mvtec: Path, tmp_path: Path) -> None:
 def test_manifests_stay_below_their_root(mvtec: Path, tmp_path: Path) -> None:
     sample = aaclip.Dataset.open(mvtec)[0]
     line = {"image_path": sample.image_path, "label": 0, "class_name": "c"}
-    (tmp_path / "list.jsonl").write_text(json.dumps(line))
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists" / "list.jsonl").write_text(json.dumps(line))
     with pytest.raises(aaclip.FormatError, match="expected a file below"):
-        aaclip.Dataset.open(tmp_path / "list.jsonl")
-    assert len(aaclip.Dataset.open(tmp_path / "list.jsonl", outside_paths=True)) == 1
+        aaclip.Dataset.open(tmp_path / "lists" / "list.jsonl")
+    assert len(aaclip.Dataset.open(tmp_path / "lists" / "list.jsonl", outside_paths=True)) == 1
 
 
 def test_names_that_are_no_utf_8(tmp_path: Path) -> None:
