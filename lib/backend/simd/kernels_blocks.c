@@ -107,10 +107,14 @@ static void streamed_product(const aac_streamed_block *block)
     }
     UNROLLED
     for (int i = 0; i < ROWS; i++) {
-        const float *added = block->added + i * block->added_stride;
         float *to = block->c + i * block->c_stride;
-        store(block->added ? sums[i][0] + load(added) : sums[i][0], to);
-        store(block->added ? sums[i][1] + load(added + LANES) : sums[i][1], to + LANES);
+        if (block->added) {
+            const float *added = block->added + i * block->added_stride;
+            sums[i][0] += load(added);
+            sums[i][1] += load(added + LANES);
+        }
+        store(sums[i][0], to);
+        store(sums[i][1], to + LANES);
     }
 }
 
