@@ -134,14 +134,6 @@ float *aac_device_vector(const aac_dispatch *dispatch, const aac_tensor *tensor)
     return aac_device_adopt(dispatch, values, count * sizeof *values);
 }
 
-aaclip_status aac_device_input(const aac_dispatch *dispatch, const void **input, const void *host,
-                               void *buffer, size_t bytes)
-{
-    bool shared = aac_device_is_host(dispatch);
-    *input = shared ? host : buffer;
-    return shared ? AACLIP_OK : aac_device_copy(dispatch, buffer, host, bytes);
-}
-
 aaclip_status aac_mirror_new(const aac_dispatch *dispatch, aac_mirror *mirror, size_t bytes)
 {
     *mirror = (aac_mirror){.host = aac_alloc(bytes), .bytes = bytes};

@@ -37,13 +37,6 @@ void *aac_device_adopt(const aac_dispatch *dispatch, void *host, size_t bytes);
 float *aac_device_vector(const aac_dispatch *dispatch, const aac_tensor *tensor);
 
 /*
- * `*input` holds what `host` does: `host` itself where operations can read it, else `buffer`, of so
- * many bytes of device memory, filled with a copy. `buffer` may be NULL for host memory.
- */
-aaclip_status aac_device_input(const aac_dispatch *dispatch, const void **input, const void *host,
-                               void *buffer, size_t bytes);
-
-/*
  * Operations that are asked for again and again with the same memory. The second time they are
  * recorded where the backend can, from then on the recording is played; never while a profiler
  * runs. Zeros to begin with. For one thread at a time.
