@@ -15,9 +15,7 @@ static aaclip_status allocate(aac_optimizer *optimizer)
         optimizer->copies = aac_device_alloc_array(dispatch, 3 * optimizer->count, sizeof(float));
     if (!optimizer->gradients || (apart && !optimizer->copies))
         return aac_device_error(dispatch);
-    if (apart)
-        optimizer->host_gradients = aac_alloc_array(optimizer->count, sizeof(float));
-    return !apart || optimizer->host_gradients ? AACLIP_OK : aac_error_memory();
+    return AACLIP_OK;
 }
 
 aaclip_status aac_optimizer_make(aac_optimizer *optimizer, aac_parameter_set *parameters,
@@ -52,7 +50,6 @@ void aac_optimizer_clear(aac_optimizer *optimizer)
     aac_free(optimizer->steps);
     aac_plan_free(&optimizer->check);
     aac_mirror_free(optimizer->dispatch, &optimizer->finite);
-    aac_free(optimizer->host_gradients);
     aac_device_free(optimizer->dispatch, optimizer->gradients);
     aac_device_free(optimizer->dispatch, optimizer->copies);
     *optimizer = (aac_optimizer){0};
@@ -62,14 +59,6 @@ aaclip_status aac_optimizer_zero(const aac_optimizer *optimizer)
 {
     return aac_device_clear(optimizer->dispatch, optimizer->gradients,
                             optimizer->count * sizeof *optimizer->gradients);
-}
-
-const float *aac_optimizer_gradients(const aac_optimizer *optimizer)
-{
-    float *own = optimizer->host_gradients ? optimizer->host_gradients : optimizer->gradients;
-    aaclip_status status = aac_device_copy(optimizer->dispatch, own, optimizer->gradients,
-                                           optimizer->count * sizeof *own);
-    return status ? NULL : own;
 }
 
 aaclip_status aac_optimizer_finite(const aac_optimizer *optimizer, bool *finite)

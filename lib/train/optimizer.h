@@ -12,12 +12,11 @@
 typedef struct aac_optimizer {
     const aac_dispatch *dispatch;
     aac_parameter_set *parameters;
-    float *gradients;      /* of all parameters, one after the other, in device memory */
-    size_t count;          /* floats */
-    aac_plan **steps;      /* one a parameter */
-    float *copies;         // (3, count): values and means in device memory; NULL: those of the host
-    bool sent;             /* the copies are those of the parameters */
-    float *host_gradients; // (count); NULL: `gradients` are
+    float *gradients; /* of all parameters, one after the other, in device memory */
+    size_t count;     /* floats */
+    aac_plan **steps; /* one a parameter */
+    float *copies;    // (3, count): values and means in device memory; NULL: those of the host
+    bool sent;        /* the copies are those of the parameters */
     aac_plan *check;
     aac_mirror finite; // (1): what `check` found
 } aac_optimizer;
@@ -27,8 +26,6 @@ aaclip_status aac_optimizer_make(aac_optimizer *optimizer, aac_parameter_set *pa
 void aac_optimizer_clear(aac_optimizer *optimizer);
 aaclip_status aac_optimizer_zero(const aac_optimizer *optimizer);
 
-/* The gradients where the host reads them, till the next call; NULL, with an error, on failure. */
-const float *aac_optimizer_gradients(const aac_optimizer *optimizer);
 /* Whether every gradient is a finite number. */
 aaclip_status aac_optimizer_finite(const aac_optimizer *optimizer, bool *finite);
 

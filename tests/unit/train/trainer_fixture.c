@@ -167,6 +167,16 @@ float *copy_of_state(const aaclip_trainer *trainer)
     return copy;
 }
 
+float *copy_of_gradients(const aaclip_trainer *trainer)
+{
+    const aac_optimizer *optimizer = &trainer->optimizer;
+    float *copy = aac_alloc_array(optimizer->count, sizeof *copy);
+    assert_non_null(copy);
+    must(aac_device_copy(optimizer->dispatch, copy, optimizer->gradients,
+                         optimizer->count * sizeof *copy));
+    return copy;
+}
+
 bool state_is(const aaclip_trainer *trainer, const float *copy)
 {
     float *now = copy_of_state(trainer);

@@ -53,6 +53,8 @@ aaclip_training_progress progress_of(const aaclip_trainer *trainer);
 bool same_state(const aaclip_trainer *a, const aaclip_trainer *b);
 /* A copy of the weights and Adam's means; free with aac_free. */
 float *copy_of_state(const aaclip_trainer *trainer);
+/* The gradients of the last step, of all parameters; free with aac_free. */
+float *copy_of_gradients(const aaclip_trainer *trainer);
 bool state_is(const aaclip_trainer *trainer, const float *copy);
 
 bool backend_has_bf16(const char *backend);
