@@ -31,7 +31,7 @@ static bool attends_slower(const aac_op_desc *desc)
 {
     if (desc->attention.type == AAC_F32)
         return aac_kernels_isa() != AAC_ISA_BASELINE;
-    return desc->op == AAC_OP_ATTENTION && aac_narrow_kernels_get() && !aac_dnnl_has_amx();
+    return aac_narrow_kernels_get() && !aac_dnnl_has_amx();
 }
 
 static bool attends(const aac_op_desc *desc)

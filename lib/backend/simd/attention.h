@@ -11,6 +11,35 @@ typedef struct aac_simd_rows {
     int64_t at, stride, count;
 } aac_simd_rows;
 
+/* One sequence of one head. */
+typedef struct aac_simd_head {
+    const aac_simd_plan *plan;
+    int64_t first, length, index; /* rows; which head */
+} aac_simd_head;
+
+/* The head's rows of part 0, 1, 2 (q, k, v) of the operation's input or its gradient. */
+static inline aac_simd_rows aac_simd_wide_rows(const aac_simd_head *head, const void *from,
+                                               int part)
+{
+    const aac_op_desc *desc = &head->plan->base.desc;
+    int64_t size = desc->attention.head_size, width = desc->attention.heads * size;
+    int64_t at = head->first * 3 * width + part * width + head->index * size;
+    return (aac_simd_rows){from, at, 3 * width, head->length};
+}
+
+/* Those of its result or the gradient of that. */
+static inline aac_simd_rows aac_simd_narrow_rows(const aac_simd_head *head, const void *from)
+{
+    const aac_op_desc *desc = &head->plan->base.desc;
+    int64_t size = desc->attention.head_size, width = desc->attention.heads * size;
+    return (aac_simd_rows){from, head->first * width + head->index * size, width, head->length};
+}
+
+static inline aac_simd_rows aac_simd_part_of(aac_simd_rows rows, int64_t first, int64_t count)
+{
+    return (aac_simd_rows){rows.from, rows.at + first * rows.stride, rows.stride, count};
+}
+
 static inline int64_t aac_simd_round_up(int64_t count, int64_t unit)
 {
     return (count + unit - 1) / unit * unit;
@@ -74,5 +103,10 @@ void aac_simd_multiply_pairs_turned(const aac_simd_plan *plan, const uint32_t *l
 void aac_simd_multiply_pairs_straight(const aac_simd_plan *plan, const uint32_t *left,
                                       int64_t stride, int64_t rows, const uint32_t *panels,
                                       int64_t units, float *out, int64_t width);
+
+/* The gradients of one head; `memory` has so many floats. */
+void aac_simd_attention_backward_pairs(const aac_simd_head *place, const aac_op_args *args,
+                                       float *memory);
+int64_t aac_simd_attention_backward_pairs_floats(const aac_op_desc *desc);
 
 #endif

@@ -30,10 +30,9 @@ static tile_sizes size_tiles(const aac_op_desc *desc, const aac_block_kernels *b
 
 /* One (sequence, head) and the scratch of the thread that computes it. */
 typedef struct backward_head {
-    const aac_simd_plan *plan;
+    aac_simd_head place;
     const aac_op_args *args;
     tile_sizes sizes;
-    int64_t first, length, index;     /* rows; which head */
     float *keys_turned, *values;      // panels (keys, head_size), turned
     float *keys;                      // panels (longest, width), straight
     float *dk, *dv;                   // (sums, width)
@@ -69,55 +68,35 @@ int64_t aac_simd_attention_backward_floats(const aac_op_desc *desc)
 {
     if (desc->attention.kind == AAC_ATTENTION_TREE)
         return aac_simd_tree_attention_floats(desc);
+    if (aac_simd_attends_in_pairs(desc))
+        return aac_simd_attention_backward_pairs_floats(desc);
     backward_head head = {.sizes = size_tiles(desc, aac_block_kernels_get())};
     return lay_out(&head, desc, NULL);
-}
-
-/* The head's rows of part 0, 1, 2 (q, k, v) of the operation's input or its gradient. */
-static aac_simd_rows wide_rows(const backward_head *head, const void *from, int part)
-{
-    const aac_op_desc *desc = &head->plan->base.desc;
-    int64_t size = desc->attention.head_size, width = desc->attention.heads * size;
-    int64_t at = head->first * 3 * width + part * width + head->index * size;
-    return (aac_simd_rows){from, at, 3 * width, head->length};
-}
-
-/* Those of its result or the gradient of that. */
-static aac_simd_rows narrow_rows(const backward_head *head, const void *from)
-{
-    const aac_op_desc *desc = &head->plan->base.desc;
-    int64_t size = desc->attention.head_size, width = desc->attention.heads * size;
-    return (aac_simd_rows){from, head->first * width + head->index * size, width, head->length};
-}
-
-static aac_simd_rows part_of(aac_simd_rows rows, int64_t first, int64_t count)
-{
-    return (aac_simd_rows){rows.from, rows.at + first * rows.stride, rows.stride, count};
 }
 
 /* Of a tile, as left sides, dense and filled up to `whole` rows, and as panels. */
 static void load_tile(const backward_head *head, aac_simd_rows rows, int64_t whole, float *dense,
                       float *panels)
 {
-    int64_t size = head->plan->base.desc.attention.head_size;
-    aac_simd_load_rows(head->plan, rows.from, rows.at, rows.stride, rows.count, dense);
+    int64_t size = head->place.plan->base.desc.attention.head_size;
+    aac_simd_load_rows(head->place.plan, rows.from, rows.at, rows.stride, rows.count, dense);
     memset(dense + rows.count * size, 0, (size_t)((whole - rows.count) * size) * sizeof *dense);
-    aac_simd_lay_out_straight(head->plan, rows, panels, head->row);
+    aac_simd_lay_out_straight(head->place.plan, rows, panels, head->row);
 }
 
 /* Scores become probabilities, dscores = p (dscores - y . dy) their gradients; zeros where a row
  * does not see. */
 static void turn_rows(const backward_head *head, aac_simd_rows y, int64_t first, int64_t keys)
 {
-    const aac_kernels *kernels = head->plan->kernels;
-    const aac_op_desc *desc = &head->plan->base.desc;
+    const aac_kernels *kernels = head->place.plan->kernels;
+    const aac_op_desc *desc = &head->place.plan->base.desc;
     bool causal = desc->attention.kind == AAC_ATTENTION_CAUSAL;
     int64_t size = desc->attention.head_size, stride = head->sizes.scores;
     float scale = 1.0f / sqrtf((float)size);
     for (int64_t i = 0; i < y.count; i++) {
         float *e = head->scores + i * stride, *gradient = head->dscores + i * stride;
         int64_t visible = causal ? first + i + 1 : keys;
-        aac_simd_load_rows(head->plan, y.from, y.at + i * y.stride, 0, 1, head->row);
+        aac_simd_load_rows(head->place.plan, y.from, y.at + i * y.stride, 0, 1, head->row);
         float expected = kernels->dot(head->row, head->dy + i * size, size);
         float inverse = kernels->softmax_f32(e, visible, scale);
         kernels->softmax_backward(e, gradient, visible, inverse, scale, expected, gradient);
@@ -130,7 +109,7 @@ static void turn_rows(const backward_head *head, aac_simd_rows y, int64_t first,
 static void add_turned(const backward_head *head, const float *left, const float *panels,
                        int64_t rows, int64_t keys, float *out)
 {
-    const aac_block_kernels *blocks = head->plan->blocks;
+    const aac_block_kernels *blocks = head->place.plan->blocks;
     int64_t width = head->sizes.width;
     for (int64_t j = 0; j < keys; j += blocks->rows)
         for (int64_t d = 0; d < width; d += blocks->columns)
@@ -142,59 +121,59 @@ static void add_turned(const backward_head *head, const float *left, const float
 static void store(const backward_head *head, const float *from, aac_simd_rows rows)
 {
     for (int64_t i = 0; i < rows.count; i++)
-        aac_simd_store_rows(head->plan, from + i * head->sizes.width, 1, head->args->y,
+        aac_simd_store_rows(head->place.plan, from + i * head->sizes.width, 1, head->args->y,
                             rows.at + i * rows.stride, 0);
 }
 
 static void backward_tile(const backward_head *head, int64_t first, int64_t rows)
 {
-    const aac_simd_plan *plan = head->plan;
+    const aac_simd_plan *plan = head->place.plan;
     const aac_op_args *args = head->args;
     const tile_sizes *sizes = &head->sizes;
     int64_t size = plan->base.desc.attention.head_size;
     bool causal = plan->base.desc.attention.kind == AAC_ATTENTION_CAUSAL;
-    int64_t keys = causal ? first + rows : head->length;
+    int64_t keys = causal ? first + rows : head->place.length;
     int64_t whole = aac_simd_round_up(rows, plan->blocks->rows);
-    load_tile(head, part_of(wide_rows(head, args->x, 0), first, rows), whole, head->q,
-              head->q_panels);
-    load_tile(head, part_of(narrow_rows(head, args->dy), first, rows), whole, head->dy,
-              head->dy_panels);
+    load_tile(head, aac_simd_part_of(aac_simd_wide_rows(&head->place, args->x, 0), first, rows),
+              whole, head->q, head->q_panels);
+    load_tile(head, aac_simd_part_of(aac_simd_narrow_rows(&head->place, args->dy), first, rows),
+              whole, head->dy, head->dy_panels);
     aac_simd_multiply_turned(plan->blocks, head->q, whole, head->keys_turned, size, keys,
                              head->scores, sizes->scores);
     aac_simd_multiply_turned(plan->blocks, head->dy, whole, head->values, size, keys, head->dscores,
                              sizes->scores);
-    turn_rows(head, part_of(narrow_rows(head, args->out), first, rows), first, keys);
+    turn_rows(head, aac_simd_part_of(aac_simd_narrow_rows(&head->place, args->out), first, rows),
+              first, keys);
     aac_simd_multiply_straight(plan->blocks, head->dscores, sizes->scores, whole,
-                               (aac_simd_panels){head->keys, head->length}, keys, head->dq,
+                               (aac_simd_panels){head->keys, head->place.length}, keys, head->dq,
                                sizes->width);
-    store(head, head->dq, part_of(wide_rows(head, args->y, 0), first, rows));
+    store(head, head->dq,
+          aac_simd_part_of(aac_simd_wide_rows(&head->place, args->y, 0), first, rows));
     add_turned(head, head->dscores, head->q_panels, rows, keys, head->dk);
     add_turned(head, head->scores, head->dy_panels, rows, keys, head->dv);
 }
 
-static void run_head(const aac_simd_plan *plan, const aac_op_args *args, int64_t sequence,
-                     int64_t index, float *memory)
+static void run_head(const aac_simd_head *place, const aac_op_args *args, float *memory)
 {
+    const aac_simd_plan *plan = place->plan;
     const aac_op_desc *desc = &plan->base.desc;
-    backward_head head = {.plan = plan,
-                          .args = args,
-                          .sizes = size_tiles(desc, plan->blocks),
-                          .first = args->offsets[sequence],
-                          .length = args->offsets[sequence + 1] - args->offsets[sequence],
-                          .index = index};
+    backward_head head = {.place = *place, .args = args, .sizes = size_tiles(desc, plan->blocks)};
     lay_out(&head, desc, memory);
-    aac_simd_lay_out_turned(plan, wide_rows(&head, args->x, 1), head.keys_turned, head.row);
-    aac_simd_lay_out_turned(plan, wide_rows(&head, args->x, 2), head.values, head.row);
-    aac_simd_lay_out_straight(plan, wide_rows(&head, args->x, 1), head.keys, head.row);
+    aac_simd_lay_out_turned(plan, aac_simd_wide_rows(&head.place, args->x, 1), head.keys_turned,
+                            head.row);
+    aac_simd_lay_out_turned(plan, aac_simd_wide_rows(&head.place, args->x, 2), head.values,
+                            head.row);
+    aac_simd_lay_out_straight(plan, aac_simd_wide_rows(&head.place, args->x, 1), head.keys,
+                              head.row);
     size_t sums = (size_t)(head.sizes.sums * head.sizes.width) * sizeof(float);
     memset(head.dk, 0, sums);
     memset(head.dv, 0, sums);
-    for (int64_t first = 0; first < head.length; first += head.sizes.rows)
+    for (int64_t first = 0; first < place->length; first += head.sizes.rows)
         backward_tile(&head, first,
-                      head.length - first < head.sizes.rows ? head.length - first
-                                                            : head.sizes.rows);
-    store(&head, head.dk, wide_rows(&head, args->y, 1));
-    store(&head, head.dv, wide_rows(&head, args->y, 2));
+                      place->length - first < head.sizes.rows ? place->length - first
+                                                              : head.sizes.rows);
+    store(&head, head.dk, aac_simd_wide_rows(&head.place, args->y, 1));
+    store(&head, head.dv, aac_simd_wide_rows(&head.place, args->y, 2));
 }
 
 aaclip_status aac_simd_attention_backward(const aac_plan *base, const aac_op_args *args,
@@ -205,9 +184,18 @@ aaclip_status aac_simd_attention_backward(const aac_plan *base, const aac_op_arg
         aac_simd_tree_attention_backward(plan, args, scratch);
         return AACLIP_OK;
     }
+    bool pairs = aac_simd_attends_in_pairs(&base->desc);
 #pragma omp parallel for collapse(2) schedule(dynamic)
     for (int64_t sequence = 0; sequence < args->sequences; sequence++)
-        for (int64_t index = 0; index < base->desc.attention.heads; index++)
-            run_head(plan, args, sequence, index, aac_simd_buffer(plan, scratch));
+        for (int64_t index = 0; index < base->desc.attention.heads; index++) {
+            const aac_simd_head place = {
+                .plan = plan,
+                .first = args->offsets[sequence],
+                .length = args->offsets[sequence + 1] - args->offsets[sequence],
+                .index = index,
+            };
+            float *memory = aac_simd_buffer(plan, scratch);
+            (pairs ? aac_simd_attention_backward_pairs : run_head)(&place, args, memory);
+        }
     return AACLIP_OK;
 }

@@ -119,6 +119,18 @@ typedef struct aac_block_kernels {
  * bytes, that follow each other in depth. c (rows, columns) = a (rows, depth) panel (depth,
  * columns), of units; strides in units.
  */
+/* Two rows of softmax, of which e is not divided by the sum, and the gradients of the
+ * probabilities. */
+typedef struct aac_softmax_pair {
+    const float *e[2], *de[2]; // (count)
+    float inverse[2], expected[2];
+    float scale;
+    bool both;                    /* else the second row is zeros and has no e and de */
+    int64_t count, whole;         /* what is written beyond `count` is zero */
+    uint16_t *ds[2];              // (whole) scale * p * (de - expected)
+    uint32_t *p_pairs, *ds_pairs; // (whole) both rows' values in a unit
+} aac_softmax_pair;
+
 typedef struct aac_narrow_kernels {
     int rows, columns; /* those of the block kernels of the same processor */
     void (*multiply_bf16)(const uint32_t *a, int64_t a_stride, const uint32_t *panel, int64_t depth,
@@ -126,6 +138,10 @@ typedef struct aac_narrow_kernels {
     /* a: unsigned, panel: signed; the sums are exact. */
     void (*multiply_int8)(const uint32_t *a, int64_t a_stride, const uint32_t *panel, int64_t depth,
                           int32_t *c, int64_t c_stride);
+    /* c += a^T panel, a being (depth, rows). */
+    void (*add_turned_bf16)(const uint32_t *a, int64_t a_stride, const uint32_t *panel,
+                            int64_t depth, float *c, int64_t c_stride);
+    void (*softmax_backward_bf16)(const aac_softmax_pair *rows);
     /* As that of the row kernels. */
     float (*softmax_bf16)(const float *row, int64_t count, float scale, uint16_t *out);
 } aac_narrow_kernels;

@@ -27,41 +27,59 @@ static inline __attribute__((always_inline)) __m512i add_products(__m512i sums, 
         _mm512_dpbf16_ps(_mm512_castsi512_ps(sums), (__m512bh)left, (__m512bh)right));
 }
 
-static inline __attribute__((always_inline)) void multiply(const uint32_t *a, int64_t a_stride,
-                                                           const uint32_t *panel, int64_t depth,
-                                                           uint32_t *c, int64_t c_stride,
-                                                           bool whole)
+typedef struct block_product {
+    const uint32_t *a;
+    int64_t row_stride, depth_stride;
+    const uint32_t *panel;
+    int64_t depth;
+    uint32_t *c;
+    int64_t c_stride;
+} block_product;
+
+static inline __attribute__((always_inline)) void multiply(block_product block, bool whole,
+                                                           bool add)
 {
     __m512i sums[ROWS][2];
     UNROLLED
-    for (int i = 0; i < ROWS; i++)
-        sums[i][0] = sums[i][1] = _mm512_setzero_si512();
-    for (int64_t k = 0; k < depth; k++, panel += 2 * LANES) {
-        __m512i left = _mm512_loadu_si512(panel), right = _mm512_loadu_si512(panel + LANES);
+    for (int i = 0; i < ROWS; i++) {
+        const uint32_t *c = block.c + i * block.c_stride;
+        sums[i][0] = add ? _mm512_loadu_si512(c) : _mm512_setzero_si512();
+        sums[i][1] = add ? _mm512_loadu_si512(c + LANES) : _mm512_setzero_si512();
+    }
+    for (int64_t k = 0; k < block.depth; k++, block.panel += 2 * LANES) {
+        __m512i left = _mm512_loadu_si512(block.panel),
+                right = _mm512_loadu_si512(block.panel + LANES);
         UNROLLED
         for (int i = 0; i < ROWS; i++) {
-            __m512i unit = _mm512_set1_epi32((int32_t)a[i * a_stride + k]);
+            uint32_t value = block.a[i * block.row_stride + k * block.depth_stride];
+            __m512i unit = _mm512_set1_epi32((int32_t)value);
             sums[i][0] = add_products(sums[i][0], unit, left, whole);
             sums[i][1] = add_products(sums[i][1], unit, right, whole);
         }
     }
     UNROLLED
     for (int i = 0; i < ROWS; i++) {
-        _mm512_storeu_si512(c + i * c_stride, sums[i][0]);
-        _mm512_storeu_si512(c + i * c_stride + LANES, sums[i][1]);
+        _mm512_storeu_si512(block.c + i * block.c_stride, sums[i][0]);
+        _mm512_storeu_si512(block.c + i * block.c_stride + LANES, sums[i][1]);
     }
 }
 
 static void multiply_bf16(const uint32_t *a, int64_t a_stride, const uint32_t *panel, int64_t depth,
                           float *c, int64_t c_stride)
 {
-    multiply(a, a_stride, panel, depth, (uint32_t *)c, c_stride, false);
+    multiply((block_product){a, a_stride, 1, panel, depth, (uint32_t *)c, c_stride}, false, false);
+}
+
+static void add_turned_bf16(const uint32_t *a, int64_t a_stride, const uint32_t *panel,
+                            int64_t depth, float *c, int64_t c_stride)
+{
+    multiply((block_product){a, 1, a_stride, panel, depth, (uint32_t *)c, c_stride}, false, true);
 }
 
 static void multiply_int8(const uint32_t *a, int64_t a_stride, const uint32_t *panel, int64_t depth,
                           int32_t *c, int64_t c_stride)
 {
-    multiply(a, a_stride, panel, depth, (uint32_t *)c, c_stride, true);
+    multiply((block_product){a, a_stride, 1, panel, depth, (uint32_t *)c, c_stride}, true, false);
 }
 
 /* Lanes of a row's last values: 0 .. count - 1. */
@@ -123,11 +141,43 @@ static float softmax(const float *row, int64_t count, float scale, uint16_t *out
     return 1.0f / _mm512_reduce_add_ps(sum);
 }
 
+/* p of one row, and its gradient. */
+static inline __m512 gradient(const aac_softmax_pair *rows, int row, int64_t at, __m512 *p)
+{
+    __mmask16 lanes = row && !rows->both ? 0 : lanes_of(rows->count - at);
+    const float *e = lanes ? rows->e[row] + at : NULL, *de = lanes ? rows->de[row] + at : NULL;
+    *p = _mm512_mul_ps(_mm512_set1_ps(rows->inverse[row]), _mm512_maskz_loadu_ps(lanes, e));
+    __m512 apart =
+        _mm512_sub_ps(_mm512_maskz_loadu_ps(lanes, de), _mm512_set1_ps(rows->expected[row]));
+    __m512 ds = _mm512_mul_ps(_mm512_mul_ps(_mm512_set1_ps(rows->scale), *p), apart);
+    *p = _mm512_maskz_mov_ps(lanes, *p);
+    return _mm512_maskz_mov_ps(lanes, ds);
+}
+
+static void softmax_backward(const aac_softmax_pair *rows)
+{
+    static const uint16_t order[2 * LANES] = {0,  16, 1,  17, 2,  18, 3,  19, 4,  20, 5,
+                                              21, 6,  22, 7,  23, 8,  24, 9,  25, 10, 26,
+                                              11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+    const __m512i beside = _mm512_loadu_si512(order);
+    for (int64_t i = 0; i < rows->whole; i += LANES) {
+        __m512 p[2], low = gradient(rows, 0, i, &p[0]), high = gradient(rows, 1, i, &p[1]);
+        __m512i both = (__m512i)_mm512_cvtne2ps_pbh(p[1], p[0]);
+        _mm512_storeu_si512(rows->p_pairs + i, _mm512_permutexvar_epi16(beside, both));
+        both = (__m512i)_mm512_cvtne2ps_pbh(high, low);
+        _mm512_storeu_si512(rows->ds_pairs + i, _mm512_permutexvar_epi16(beside, both));
+        _mm256_storeu_si256((__m256i *)(rows->ds[0] + i), _mm512_castsi512_si256(both));
+        _mm256_storeu_si256((__m256i *)(rows->ds[1] + i), _mm512_extracti64x4_epi64(both, 1));
+    }
+}
+
 const aac_narrow_kernels aac_narrow_kernels_avx512 = {
     .rows = ROWS,
     .columns = 2 * LANES,
     .multiply_bf16 = multiply_bf16,
     .multiply_int8 = multiply_int8,
+    .add_turned_bf16 = add_turned_bf16,
+    .softmax_backward_bf16 = softmax_backward,
     .softmax_bf16 = softmax,
 };
 #endif
