@@ -72,12 +72,7 @@ aaclip_status aac_blas_pack_quantized(aac_weight **out, const aac_tensor *parts,
     quantized_weight *weight = aac_calloc(1, sizeof *weight);
     if (!weight)
         return aac_error_memory();
-    weight->base = (aac_weight){.backend = &aac_backend_blas,
-                                .inputs = parts[0].shape[1],
-                                .bias = bias_parts != NULL,
-                                .quantized = true};
-    for (int i = 0; i < part_count; i++)
-        weight->base.outputs += parts[i].shape[0];
+    weight->base = aac_quantized_packed(&aac_backend_blas, parts, bias_parts, part_count);
     aaclip_status status = aac_quantize_matrix(&weight->channels, &weight->values, parts,
                                                bias_parts, part_count, AAC_QUANTIZED_LIMIT);
     if (status)

@@ -47,10 +47,11 @@ static bool supports(const aac_op_desc *desc)
 {
     switch (desc->op) {
     case AAC_OP_LINEAR:
-        if (desc->linear.quantized)
-            return !multiplies_slower(desc) && desc->linear.inputs <= AAC_QUANTIZED_INPUTS;
-        return !multiplies_slower(desc) && type_is_native(desc->linear.x) &&
-               type_is_native(desc->linear.y);
+        if (multiplies_slower(desc))
+            return false;
+        return desc->linear.quantized
+                   ? desc->linear.inputs <= AAC_QUANTIZED_INPUTS
+                   : type_is_native(desc->linear.x) && type_is_native(desc->linear.y);
     case AAC_OP_LINEAR_GRADIENT:
         return type_is_native(desc->linear_gradient.type);
     case AAC_OP_ATTENTION:

@@ -119,12 +119,7 @@ aaclip_status aac_onednn_pack_quantized(aac_weight **out, const aac_tensor *part
     quantized_weight *weight = aac_calloc(1, sizeof *weight);
     if (!weight)
         return aac_error_memory();
-    weight->base = (aac_weight){.backend = &aac_backend_onednn,
-                                .inputs = parts[0].shape[1],
-                                .bias = bias_parts != NULL,
-                                .quantized = true};
-    for (int i = 0; i < part_count; i++)
-        weight->base.outputs += parts[i].shape[0];
+    weight->base = aac_quantized_packed(&aac_backend_onednn, parts, bias_parts, part_count);
     int8_t *values;
     aaclip_status status = aac_quantize_matrix(&weight->channels, &values, parts, bias_parts,
                                                part_count, weight_limit());

@@ -41,35 +41,23 @@ int64_t aac_simd_attention_floats(const aac_op_desc *desc)
 
 /* One (sequence, head) and the scratch of the thread that computes it. */
 typedef struct attention_head {
-    const aac_simd_plan *plan;
+    aac_simd_head place;
     tile_sizes sizes;
     const void *x;
     void *y;
-    int64_t length, first, index; /* rows; the first one's number; which head */
-    float *keys, *values;         // (panels, head_size, columns), (panels, length, columns)
-    float *q, *scores, *out;      // (rows, head_size), (rows, scores), (rows, sizes)
-    uint32_t *weights;            // (rows, scores / 2) pairs
+    float *keys, *values;    // (panels, head_size, columns), (panels, length, columns)
+    float *q, *scores, *out; // (rows, head_size), (rows, scores), (rows, sizes)
+    uint32_t *weights;       // (rows, scores / 2) pairs
 } attention_head;
-
-/* Rows `first` and on of part 0, 1, 2: q, k, v. */
-static aac_simd_rows part_rows(const attention_head *head, int part, int64_t first, int64_t count)
-{
-    const aac_op_desc *desc = &head->plan->base.desc;
-    int64_t size = desc->attention.head_size, width = desc->attention.heads * size;
-    bool value = desc->attention.kind == AAC_ATTENTION_VALUE;
-    int64_t stride = value ? width : 3 * width;
-    int64_t at = (head->first + first) * stride + (value ? 0 : part * width) + head->index * size;
-    return (aac_simd_rows){head->x, at, stride, count};
-}
 
 /* y = out / sum; q holds the inverse sums. */
 static void store_tile(const attention_head *head, int64_t first, int64_t rows)
 {
-    const aac_op_desc *desc = &head->plan->base.desc;
-    const aac_kernels *kernels = head->plan->kernels;
-    int64_t size = desc->attention.head_size, width = desc->attention.heads * size;
-    int64_t at = (head->first + first) * width + head->index * size;
-    for (int64_t i = 0; i < rows; i++, at += width) {
+    const aac_op_desc *desc = &head->place.plan->base.desc;
+    const aac_kernels *kernels = head->place.plan->kernels;
+    const aac_simd_rows y = aac_simd_narrow_rows(&head->place, head->y);
+    int64_t size = desc->attention.head_size, at = y.at + first * y.stride;
+    for (int64_t i = 0; i < rows; i++, at += y.stride) {
         const float *out = head->out + i * head->sizes.sizes;
         if (desc->attention.type == AAC_BF16)
             kernels->scale_bf16(out, size, head->q[i], (uint16_t *)head->y + at);
@@ -81,19 +69,20 @@ static void store_tile(const attention_head *head, int64_t first, int64_t rows)
 /* scores = q k^T; returns how many keys the rows see at most. */
 static int64_t score_tile(const attention_head *head, int64_t first, int64_t rows, int64_t whole)
 {
-    const aac_op_desc *desc = &head->plan->base.desc;
+    const aac_op_desc *desc = &head->place.plan->base.desc;
     int64_t size = desc->attention.head_size;
-    int64_t keys = desc->attention.kind == AAC_ATTENTION_CAUSAL ? first + rows : head->length;
-    const aac_simd_rows q = part_rows(head, 0, first, rows);
-    memset(head->q, 0, (size_t)(whole * size) * sizeof *head->q);
+    int64_t keys = desc->attention.kind == AAC_ATTENTION_CAUSAL ? first + rows : head->place.length;
+    const aac_simd_rows q =
+        aac_simd_part_of(aac_simd_wide_rows(&head->place, head->x, 0), first, rows);
     if (head->sizes.pairs) {
-        aac_simd_load_pairs(head->plan, q, (uint32_t *)head->q);
-        aac_simd_multiply_pairs_turned(head->plan, (uint32_t *)head->q, whole,
+        aac_simd_load_pairs(head->place.plan, q, (uint32_t *)head->q);
+        aac_simd_multiply_pairs_turned(head->place.plan, (uint32_t *)head->q, whole,
                                        (uint32_t *)head->keys, keys, head->scores,
                                        head->sizes.scores);
     } else {
-        aac_simd_load_rows(head->plan, q.from, q.at, q.stride, rows, head->q);
-        aac_simd_multiply_turned(head->plan->blocks, head->q, whole, head->keys, size, keys,
+        aac_simd_load_rows(head->place.plan, q.from, q.at, q.stride, rows, head->q);
+        memset(head->q + rows * size, 0, (size_t)((whole - rows) * size) * sizeof *head->q);
+        aac_simd_multiply_turned(head->place.plan->blocks, head->q, whole, head->keys, size, keys,
                                  head->scores, head->sizes.scores);
     }
     return keys;
@@ -101,16 +90,16 @@ static int64_t score_tile(const attention_head *head, int64_t first, int64_t row
 
 static void attend_tile(const attention_head *head, int64_t first, int64_t rows)
 {
-    const aac_kernels *kernels = head->plan->kernels;
-    int64_t whole = aac_simd_round_up(rows, head->plan->blocks->rows);
+    const aac_kernels *kernels = head->place.plan->kernels;
+    int64_t whole = aac_simd_round_up(rows, head->place.plan->blocks->rows);
     int64_t keys = score_tile(head, first, rows, whole), stride = head->sizes.scores;
-    bool causal = head->plan->base.desc.attention.kind == AAC_ATTENTION_CAUSAL;
-    float scale = 1.0f / sqrtf((float)head->plan->base.desc.attention.head_size);
+    bool causal = head->place.plan->base.desc.attention.kind == AAC_ATTENTION_CAUSAL;
+    float scale = 1.0f / sqrtf((float)head->place.plan->base.desc.attention.head_size);
     for (int64_t i = 0; i < rows; i++) { /* q was multiplied, its memory is free */
         float *row = head->scores + i * stride;
         if (head->sizes.pairs) {
             uint16_t *weights = (uint16_t *)head->weights + i * stride;
-            head->q[i] = head->plan->narrow->softmax_bf16(row, keys, scale, weights);
+            head->q[i] = head->place.plan->narrow->softmax_bf16(row, keys, scale, weights);
             if (keys % 2)
                 weights[keys] = 0;
             continue;
@@ -120,53 +109,52 @@ static void attend_tile(const attention_head *head, int64_t first, int64_t rows)
         memset(row + visible, 0, (size_t)(keys - visible) * sizeof *row);
     }
     if (head->sizes.pairs)
-        aac_simd_multiply_pairs_straight(head->plan, head->weights, stride / 2, whole,
+        aac_simd_multiply_pairs_straight(head->place.plan, head->weights, stride / 2, whole,
                                          (uint32_t *)head->values, aac_simd_pairs(keys), head->out,
                                          head->sizes.sizes);
     else
-        aac_simd_multiply_straight(head->plan->blocks, head->scores, stride, whole,
-                                   (aac_simd_panels){head->values, head->length}, keys, head->out,
-                                   head->sizes.sizes);
+        aac_simd_multiply_straight(head->place.plan->blocks, head->scores, stride, whole,
+                                   (aac_simd_panels){head->values, head->place.length}, keys,
+                                   head->out, head->sizes.sizes);
     store_tile(head, first, rows);
 }
 
 static void lay_out_head(const attention_head *head)
 {
-    const aac_simd_rows keys = part_rows(head, 1, 0, head->length),
-                        values = part_rows(head, 2, 0, head->length);
+    const aac_simd_rows keys = aac_simd_wide_rows(&head->place, head->x, 1),
+                        values = aac_simd_wide_rows(&head->place, head->x, 2);
     if (head->sizes.pairs) {
-        aac_simd_lay_out_pairs_turned(head->plan, keys, (uint32_t *)head->keys);
-        aac_simd_lay_out_pairs_straight(head->plan, values, (uint32_t *)head->values);
+        aac_simd_lay_out_pairs_turned(head->place.plan, keys, (uint32_t *)head->keys);
+        aac_simd_lay_out_pairs_straight(head->place.plan, values, (uint32_t *)head->values);
     } else {
-        aac_simd_lay_out_turned(head->plan, keys, head->keys, head->q);
-        aac_simd_lay_out_straight(head->plan, values, head->values, head->q);
+        aac_simd_lay_out_turned(head->place.plan, keys, head->keys, head->q);
+        aac_simd_lay_out_straight(head->place.plan, values, head->values, head->q);
     }
 }
 
-static void attend_part(const aac_simd_plan *plan, const aac_op_args *args, int64_t sequence,
-                        int64_t index, int64_t part, int64_t parts, float *memory)
+static void attend_part(const aac_simd_head *place, const aac_op_args *args, int64_t part,
+                        int64_t parts, float *memory)
 {
-    const aac_op_desc *desc = &plan->base.desc;
-    attention_head head = {
-        .plan = plan, .sizes = size_tiles(desc, plan->blocks), .x = args->x, .y = args->y};
+    const aac_simd_plan *plan = place->plan;
+    attention_head head = {.place = *place,
+                           .sizes = size_tiles(&plan->base.desc, plan->blocks),
+                           .x = args->x,
+                           .y = args->y};
     int64_t rows = head.sizes.rows;
-    head.index = index;
-    head.first = args->offsets[sequence];
-    head.length = args->offsets[sequence + 1] - head.first;
     head.keys = memory;
     head.values = head.keys + head.sizes.keys;
     head.scores = head.values + head.sizes.values;
     head.out = head.scores + rows * head.sizes.scores;
     head.weights = (uint32_t *)(head.out + rows * head.sizes.sizes);
     head.q = (float *)(head.weights + head.sizes.weights);
-    int64_t tiles = (head.length + rows - 1) / rows;
+    int64_t tiles = (place->length + rows - 1) / rows;
     int64_t tile = tiles * part / parts, end = tiles * (part + 1) / parts;
     if (tile == end)
         return;
     lay_out_head(&head);
     for (; tile < end; tile++)
         attend_tile(&head, tile * rows,
-                    head.length - tile * rows < rows ? head.length - tile * rows : rows);
+                    place->length - tile * rows < rows ? place->length - tile * rows : rows);
 }
 
 aaclip_status aac_simd_attention(const aac_plan *base, const aac_op_args *args, void *scratch)
@@ -181,8 +169,9 @@ aaclip_status aac_simd_attention(const aac_plan *base, const aac_op_args *args, 
     int64_t parts = pairs ? (4 * base->threads + pairs - 1) / pairs : 1;
 #pragma omp parallel for collapse(2) schedule(dynamic)
     for (int64_t pair = 0; pair < pairs; pair++)
-        for (int64_t part = 0; part < parts; part++)
-            attend_part(plan, args, pair / heads, pair % heads, part, parts,
-                        aac_simd_buffer(plan, scratch));
+        for (int64_t part = 0; part < parts; part++) {
+            const aac_simd_head place = aac_simd_head_of(plan, args, pair / heads, pair % heads);
+            attend_part(&place, args, part, parts, aac_simd_buffer(plan, scratch));
+        }
     return AACLIP_OK;
 }

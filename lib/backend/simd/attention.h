@@ -17,14 +17,24 @@ typedef struct aac_simd_head {
     int64_t first, length, index; /* rows; which head */
 } aac_simd_head;
 
-/* The head's rows of part 0, 1, 2 (q, k, v) of the operation's input or its gradient. */
+static inline aac_simd_head aac_simd_head_of(const aac_simd_plan *plan, const aac_op_args *args,
+                                             int64_t sequence, int64_t index)
+{
+    int64_t first = args->offsets[sequence];
+    return (aac_simd_head){plan, first, args->offsets[sequence + 1] - first, index};
+}
+
+/* The head's rows of part 0, 1, 2 (q, k, v; v alone where the kind has no others) of the
+ * operation's input or its gradient. */
 static inline aac_simd_rows aac_simd_wide_rows(const aac_simd_head *head, const void *from,
                                                int part)
 {
     const aac_op_desc *desc = &head->plan->base.desc;
     int64_t size = desc->attention.head_size, width = desc->attention.heads * size;
-    int64_t at = head->first * 3 * width + part * width + head->index * size;
-    return (aac_simd_rows){from, at, 3 * width, head->length};
+    bool value = desc->attention.kind == AAC_ATTENTION_VALUE;
+    int64_t stride = value ? width : 3 * width;
+    int64_t at = head->first * stride + (value ? 0 : part * width) + head->index * size;
+    return (aac_simd_rows){from, at, stride, head->length};
 }
 
 /* Those of its result or the gradient of that. */
@@ -48,6 +58,16 @@ static inline int64_t aac_simd_round_up(int64_t count, int64_t unit)
 /* Rows of a tile, in whole blocks, so that its scores, `columns` a row, stay in the second level
  * cache; no more than `longest` needs. */
 int64_t aac_simd_tile_rows(const aac_block_kernels *blocks, int64_t columns, int64_t longest);
+
+/* Sizes of a backward run. */
+typedef struct aac_simd_backward_sizes {
+    int64_t rows;   /* of a tile, whole blocks */
+    int64_t scores; /* columns of scores: whole blocks of columns, in which those of rows lie */
+    int64_t keys;   /* whole blocks of columns */
+    int64_t sums;   /* rows of dk and dv, whole blocks of rows */
+    int64_t width;  /* columns of dq, dk and dv: whole blocks */
+} aac_simd_backward_sizes;
+aac_simd_backward_sizes aac_simd_size_backward(const aac_op_desc *desc);
 
 /* Between the attention's type and dense float32. */
 void aac_simd_load_rows(const aac_simd_plan *plan, const void *from, int64_t at, int64_t stride,
@@ -89,7 +109,7 @@ static inline int64_t aac_simd_pairs(int64_t count)
 {
     return (count + 1) / 2;
 }
-/* Dense rows of head_size / 2 units. */
+/* Dense rows of head_size / 2 units, zeros up to whole blocks. */
 void aac_simd_load_pairs(const aac_simd_plan *plan, aac_simd_rows rows, uint32_t *to);
 /* (panels, head_size / 2, columns) and (panels, pairs of rows, columns); zeros fill both up. */
 void aac_simd_lay_out_pairs_turned(const aac_simd_plan *plan, aac_simd_rows rows, uint32_t *panels);

@@ -8,31 +8,11 @@
 #include <math.h>
 #include <string.h>
 
-/* Of one thread's scratch, in values. */
-typedef struct tile_sizes {
-    int64_t rows;   /* of a tile, whole blocks */
-    int64_t scores; /* columns of scores: whole blocks of columns and of rows lie within */
-    int64_t keys;   /* whole blocks of columns */
-    int64_t sums;   /* rows of dk and dv, whole blocks of rows */
-    int64_t width;  /* columns of dq, dk and dv: whole blocks */
-} tile_sizes;
-
-static tile_sizes size_tiles(const aac_op_desc *desc, const aac_block_kernels *blocks)
-{
-    int64_t longest = desc->attention.longest;
-    tile_sizes sizes = {.keys = aac_simd_round_up(longest, blocks->columns),
-                        .sums = aac_simd_round_up(longest, blocks->rows),
-                        .width = aac_simd_round_up(desc->attention.head_size, blocks->columns)};
-    sizes.scores = sizes.keys > sizes.sums ? sizes.keys : sizes.sums;
-    sizes.rows = aac_simd_tile_rows(blocks, sizes.scores, longest);
-    return sizes;
-}
-
 /* One (sequence, head) and the scratch of the thread that computes it. */
 typedef struct backward_head {
     aac_simd_head place;
     const aac_op_args *args;
-    tile_sizes sizes;
+    aac_simd_backward_sizes sizes;
     float *keys_turned, *values;      // panels (keys, head_size), turned
     float *keys;                      // panels (longest, width), straight
     float *dk, *dv;                   // (sums, width)
@@ -46,7 +26,7 @@ enum { PARTS = 13 };
 /* Lays the parts out one after another, or only counts their values. */
 static int64_t lay_out(backward_head *head, const aac_op_desc *desc, float *memory)
 {
-    const tile_sizes *sizes = &head->sizes;
+    const aac_simd_backward_sizes *sizes = &head->sizes;
     int64_t size = desc->attention.head_size, panel = sizes->keys * size, total = 0;
     int64_t sums = sizes->sums * sizes->width, scores = sizes->rows * sizes->scores;
     int64_t rows = sizes->rows * size, wide = sizes->rows * sizes->width;
@@ -70,7 +50,7 @@ int64_t aac_simd_attention_backward_floats(const aac_op_desc *desc)
         return aac_simd_tree_attention_floats(desc);
     if (aac_simd_attends_in_pairs(desc))
         return aac_simd_attention_backward_pairs_floats(desc);
-    backward_head head = {.sizes = size_tiles(desc, aac_block_kernels_get())};
+    backward_head head = {.sizes = aac_simd_size_backward(desc)};
     return lay_out(&head, desc, NULL);
 }
 
@@ -129,7 +109,7 @@ static void backward_tile(const backward_head *head, int64_t first, int64_t rows
 {
     const aac_simd_plan *plan = head->place.plan;
     const aac_op_args *args = head->args;
-    const tile_sizes *sizes = &head->sizes;
+    const aac_simd_backward_sizes *sizes = &head->sizes;
     int64_t size = plan->base.desc.attention.head_size;
     bool causal = plan->base.desc.attention.kind == AAC_ATTENTION_CAUSAL;
     int64_t keys = causal ? first + rows : head->place.length;
@@ -157,7 +137,7 @@ static void run_head(const aac_simd_head *place, const aac_op_args *args, float 
 {
     const aac_simd_plan *plan = place->plan;
     const aac_op_desc *desc = &plan->base.desc;
-    backward_head head = {.place = *place, .args = args, .sizes = size_tiles(desc, plan->blocks)};
+    backward_head head = {.place = *place, .args = args, .sizes = aac_simd_size_backward(desc)};
     lay_out(&head, desc, memory);
     aac_simd_lay_out_turned(plan, aac_simd_wide_rows(&head.place, args->x, 1), head.keys_turned,
                             head.row);
@@ -188,12 +168,7 @@ aaclip_status aac_simd_attention_backward(const aac_plan *base, const aac_op_arg
 #pragma omp parallel for collapse(2) schedule(dynamic)
     for (int64_t sequence = 0; sequence < args->sequences; sequence++)
         for (int64_t index = 0; index < base->desc.attention.heads; index++) {
-            const aac_simd_head place = {
-                .plan = plan,
-                .first = args->offsets[sequence],
-                .length = args->offsets[sequence + 1] - args->offsets[sequence],
-                .index = index,
-            };
+            const aac_simd_head place = aac_simd_head_of(plan, args, sequence, index);
             float *memory = aac_simd_buffer(plan, scratch);
             (pairs ? aac_simd_attention_backward_pairs : run_head)(&place, args, memory);
         }

@@ -9,49 +9,30 @@
 #include <math.h>
 #include <string.h>
 
-#define GROUP 3 /* tiles */
-
-/* Of one thread's scratch, in units. */
-typedef struct group_sizes {
-    int64_t rows;  /* of a tile, whole blocks: an even number */
-    int64_t keys;  /* columns of scores: whole blocks of columns and of rows lie within */
-    int64_t sums;  /* rows of dk and dv, whole blocks of rows */
-    int64_t width; /* columns of dq, dk and dv: whole blocks */
-} group_sizes;
-
-static group_sizes size_group(const aac_op_desc *desc, const aac_block_kernels *blocks)
-{
-    int64_t longest = desc->attention.longest;
-    group_sizes sizes = {.keys = aac_simd_round_up(longest, blocks->columns),
-                         .sums = aac_simd_round_up(longest, blocks->rows),
-                         .width = aac_simd_round_up(desc->attention.head_size, blocks->columns)};
-    if (sizes.keys < sizes.sums)
-        sizes.keys = aac_simd_round_up(sizes.sums, blocks->columns);
-    sizes.rows = aac_simd_tile_rows(blocks, sizes.keys, longest);
-    return sizes;
-}
+#define GROUP 3 /* tiles; their rows are an even number, as those of a block are */
+_Static_assert(AAC_BLOCK_ROWS % 2 == 0, "a unit holds two rows of a tile");
 
 /* One (sequence, head) and the scratch of the thread that computes it. */
 typedef struct pairs_head {
     aac_simd_head place;
     const aac_op_args *args;
-    group_sizes sizes;
+    aac_simd_backward_sizes sizes;
     float *dk, *dv;                 // (sums, width)
-    float *scores, *dscores;        // (rows, keys)
+    float *scores, *dscores;        // (rows, scores)
     float *dq;                      // (rows, width)
     float *y_row, *dy_row;          // (head_size)
     uint32_t *keys_turned, *values; // panels (keys, head_size / 2), turned
     uint32_t *keys;                 // panels (pairs of keys, width), straight
     uint32_t *q, *dy;               // (rows, head_size / 2)
-    uint32_t *ds;                   // (rows, keys / 2)
-    uint32_t *p_pairs, *ds_pairs;   // of a group (pairs of rows, keys)
+    uint32_t *ds;                   // (rows, scores / 2)
+    uint32_t *p_pairs, *ds_pairs;   // of a group (pairs of rows, scores)
     uint32_t *q_panels, *dy_panels; // of a group, straight (pairs of rows, width)
 } pairs_head;
 
 /* Lays the parts out one after another, or only counts their units. */
 static int64_t lay_out(pairs_head *head, const aac_op_desc *desc, uint32_t *memory)
 {
-    const group_sizes *sizes = &head->sizes;
+    const aac_simd_backward_sizes *sizes = &head->sizes;
     int64_t size = desc->attention.head_size, total = 0;
     int64_t group = GROUP * sizes->rows / 2;
     const struct {
@@ -60,8 +41,8 @@ static int64_t lay_out(pairs_head *head, const aac_op_desc *desc, uint32_t *memo
     } parts[] = {
         {&head->dk, sizes->sums * sizes->width},
         {&head->dv, sizes->sums * sizes->width},
-        {&head->scores, sizes->rows * sizes->keys},
-        {&head->dscores, sizes->rows * sizes->keys},
+        {&head->scores, sizes->rows * sizes->scores},
+        {&head->dscores, sizes->rows * sizes->scores},
         {&head->dq, sizes->rows * sizes->width},
         {&head->y_row, size},
         {&head->dy_row, size},
@@ -70,9 +51,9 @@ static int64_t lay_out(pairs_head *head, const aac_op_desc *desc, uint32_t *memo
         {&head->keys, aac_simd_pairs(desc->attention.longest) * sizes->width},
         {&head->q, sizes->rows * (size / 2)},
         {&head->dy, sizes->rows * (size / 2)},
-        {&head->ds, sizes->rows * sizes->keys / 2},
-        {&head->p_pairs, group * sizes->keys},
-        {&head->ds_pairs, group * sizes->keys},
+        {&head->ds, sizes->rows * sizes->scores / 2},
+        {&head->p_pairs, group * sizes->scores},
+        {&head->ds_pairs, group * sizes->scores},
         {&head->q_panels, group * sizes->width},
         {&head->dy_panels, group * sizes->width},
     };
@@ -85,17 +66,8 @@ static int64_t lay_out(pairs_head *head, const aac_op_desc *desc, uint32_t *memo
 
 int64_t aac_simd_attention_backward_pairs_floats(const aac_op_desc *desc)
 {
-    pairs_head head = {.sizes = size_group(desc, aac_block_kernels_get())};
+    pairs_head head = {.sizes = aac_simd_size_backward(desc)};
     return lay_out(&head, desc, NULL);
-}
-
-/* Dense left sides, filled up to whole blocks. */
-static void load_tile(const pairs_head *head, aac_simd_rows rows, uint32_t *to)
-{
-    int64_t units = head->place.plan->base.desc.attention.head_size / 2;
-    int64_t whole = aac_simd_round_up(rows.count, head->place.plan->blocks->rows);
-    aac_simd_load_pairs(head->place.plan, rows, to);
-    memset(to + rows.count * units, 0, (size_t)((whole - rows.count) * units) * sizeof *to);
 }
 
 /* y . dy */
@@ -115,7 +87,7 @@ static float expected_of(const pairs_head *head, int64_t row)
 static void turn_pair(const pairs_head *head, int64_t i, bool both, int64_t row, int64_t pair)
 {
     const aac_simd_plan *plan = head->place.plan;
-    int64_t stride = head->sizes.keys, keys = head->place.length;
+    int64_t stride = head->sizes.scores, keys = head->place.length;
     float scale = 1.0f / sqrtf((float)plan->base.desc.attention.head_size);
     aac_softmax_pair rows = {.count = keys, .whole = stride, .scale = scale, .both = both};
     for (int second = 0; second <= both; second++) {
@@ -144,13 +116,13 @@ static void store(const pairs_head *head, const float *from, aac_simd_rows rows)
 static void backward_tile(const pairs_head *head, int64_t group, int64_t first, int64_t rows)
 {
     const aac_simd_plan *plan = head->place.plan;
-    int64_t keys = head->place.length, stride = head->sizes.keys;
+    int64_t keys = head->place.length, stride = head->sizes.scores;
     int64_t whole = aac_simd_round_up(rows, plan->blocks->rows);
     const aac_simd_head *place = &head->place;
-    load_tile(head, aac_simd_part_of(aac_simd_wide_rows(place, head->args->x, 0), first, rows),
-              head->q);
-    load_tile(head, aac_simd_part_of(aac_simd_narrow_rows(place, head->args->dy), first, rows),
-              head->dy);
+    aac_simd_load_pairs(
+        plan, aac_simd_part_of(aac_simd_wide_rows(place, head->args->x, 0), first, rows), head->q);
+    aac_simd_load_pairs(
+        plan, aac_simd_part_of(aac_simd_narrow_rows(place, head->args->dy), first, rows), head->dy);
     aac_simd_multiply_pairs_turned(plan, head->q, whole, head->keys_turned, keys, head->scores,
                                    stride);
     aac_simd_multiply_pairs_turned(plan, head->dy, whole, head->values, keys, head->dscores,
@@ -170,12 +142,12 @@ static void backward_tile(const pairs_head *head, int64_t group, int64_t first, 
 static void add_turned(const pairs_head *head, const uint32_t *left, const uint32_t *panels,
                        int64_t pairs, float *out)
 {
-    const aac_narrow_kernels *narrow = head->place.plan->narrow;
+    const aac_simd_plan *plan = head->place.plan;
     int64_t width = head->sizes.width;
-    for (int64_t j = 0; j < head->place.length; j += narrow->rows)
-        for (int64_t d = 0; d < width; d += narrow->columns)
-            narrow->add_turned_bf16(left + j, head->sizes.keys, panels + d * pairs, pairs,
-                                    out + j * width + d, width);
+    for (int64_t j = 0; j < head->place.length; j += plan->blocks->rows)
+        for (int64_t d = 0; d < width; d += plan->blocks->columns)
+            plan->narrow->add_turned_bf16(left + j, head->sizes.scores, panels + d * pairs, pairs,
+                                          out + j * width + d, width);
 }
 
 static void backward_group(const pairs_head *head, int64_t group, int64_t rows)
@@ -200,7 +172,7 @@ void aac_simd_attention_backward_pairs(const aac_simd_head *place, const aac_op_
 {
     const aac_simd_plan *plan = place->plan;
     pairs_head head = {
-        .place = *place, .args = args, .sizes = size_group(&plan->base.desc, plan->blocks)};
+        .place = *place, .args = args, .sizes = aac_simd_size_backward(&plan->base.desc)};
     lay_out(&head, &plan->base.desc, (uint32_t *)memory);
     const aac_simd_rows k = aac_simd_wide_rows(place, args->x, 1),
                         v = aac_simd_wide_rows(place, args->x, 2);

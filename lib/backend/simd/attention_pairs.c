@@ -17,6 +17,8 @@ void aac_simd_load_pairs(const aac_simd_plan *plan, aac_simd_rows rows, uint32_t
     const uint16_t *from = (const uint16_t *)rows.from + rows.at;
     for (int64_t i = 0; i < rows.count; i++, from += rows.stride, to += size / 2)
         memcpy(to, from, size * sizeof *from);
+    int64_t padding = aac_simd_round_up(rows.count, plan->blocks->rows) - rows.count;
+    memset(to, 0, (size_t)padding * size * sizeof *from);
 }
 
 void aac_simd_lay_out_pairs_turned(const aac_simd_plan *plan, aac_simd_rows rows, uint32_t *panels)
@@ -62,21 +64,21 @@ void aac_simd_multiply_pairs_turned(const aac_simd_plan *plan, const uint32_t *l
                                     const uint32_t *panels, int64_t count, float *out,
                                     int64_t stride)
 {
-    const aac_narrow_kernels *narrow = plan->narrow;
+    const aac_block_kernels *blocks = plan->blocks;
     int64_t units = plan->base.desc.attention.head_size / 2;
-    for (int64_t j = 0; j < count; j += narrow->columns)
-        for (int64_t i = 0; i < rows; i += narrow->rows)
-            narrow->multiply_bf16(left + i * units, units, panels + j * units, units,
-                                  out + i * stride + j, stride);
+    for (int64_t j = 0; j < count; j += blocks->columns)
+        for (int64_t i = 0; i < rows; i += blocks->rows)
+            plan->narrow->multiply_bf16(left + i * units, units, panels + j * units, units,
+                                        out + i * stride + j, stride);
 }
 
 void aac_simd_multiply_pairs_straight(const aac_simd_plan *plan, const uint32_t *left,
                                       int64_t stride, int64_t rows, const uint32_t *panels,
                                       int64_t units, float *out, int64_t width)
 {
-    const aac_narrow_kernels *narrow = plan->narrow;
-    for (int64_t d = 0; d < width; d += narrow->columns)
-        for (int64_t i = 0; i < rows; i += narrow->rows)
-            narrow->multiply_bf16(left + i * stride, stride, panels + d * units, units,
-                                  out + i * width + d, width);
+    const aac_block_kernels *blocks = plan->blocks;
+    for (int64_t d = 0; d < width; d += blocks->columns)
+        for (int64_t i = 0; i < rows; i += blocks->rows)
+            plan->narrow->multiply_bf16(left + i * stride, stride, panels + d * units, units,
+                                        out + i * width + d, width);
 }

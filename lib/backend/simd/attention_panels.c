@@ -13,6 +13,20 @@ int64_t aac_simd_tile_rows(const aac_block_kernels *blocks, int64_t columns, int
     return rows < blocks->rows ? blocks->rows : rows < most ? rows : most;
 }
 
+aac_simd_backward_sizes aac_simd_size_backward(const aac_op_desc *desc)
+{
+    const aac_block_kernels *blocks = aac_block_kernels_get();
+    int64_t longest = desc->attention.longest;
+    aac_simd_backward_sizes sizes = {
+        .keys = aac_simd_round_up(longest, blocks->columns),
+        .sums = aac_simd_round_up(longest, blocks->rows),
+        .width = aac_simd_round_up(desc->attention.head_size, blocks->columns)};
+    int64_t most = sizes.keys > sizes.sums ? sizes.keys : sizes.sums;
+    sizes.scores = aac_simd_round_up(most, blocks->columns);
+    sizes.rows = aac_simd_tile_rows(blocks, sizes.scores, longest);
+    return sizes;
+}
+
 void aac_simd_load_rows(const aac_simd_plan *plan, const void *from, int64_t at, int64_t stride,
                         int64_t rows, float *to)
 {

@@ -97,7 +97,9 @@ typedef struct aac_streamed_block {
     int64_t ahead;
 } aac_streamed_block;
 
-#define AAC_BLOCK_MOST (14 * 32) /* values of a block, of any kernels */
+/* Of a block with vectors of 64 bytes; values of a block of any kernels. */
+#define AAC_BLOCK_ROWS 14
+#define AAC_BLOCK_MOST (AAC_BLOCK_ROWS * 32)
 
 /* One block of a product of matrices, float32. */
 typedef struct aac_block_kernels {
@@ -114,11 +116,6 @@ typedef struct aac_block_kernels {
                            bool add, float *c, int64_t c_stride);
 } aac_block_kernels;
 
-/*
- * The same of narrow operands, which lie in units of 32 bits: two values of bfloat16, or four
- * bytes, that follow each other in depth. c (rows, columns) = a (rows, depth) panel (depth,
- * columns), of units; strides in units.
- */
 /* Two rows of softmax, of which e is not divided by the sum, and the gradients of the
  * probabilities. */
 typedef struct aac_softmax_pair {
@@ -131,8 +128,12 @@ typedef struct aac_softmax_pair {
     uint32_t *p_pairs, *ds_pairs; // (whole) both rows' values in a unit
 } aac_softmax_pair;
 
+/*
+ * Blocks of the block kernels' size from narrow operands, which lie in units of 32 bits: two values
+ * of bfloat16, or four bytes, that follow each other in depth. c (rows, columns) = a (rows, depth)
+ * panel (depth, columns), of units; strides in units.
+ */
 typedef struct aac_narrow_kernels {
-    int rows, columns; /* those of the block kernels of the same processor */
     void (*multiply_bf16)(const uint32_t *a, int64_t a_stride, const uint32_t *panel, int64_t depth,
                           float *c, int64_t c_stride);
     /* a: unsigned, panel: signed; the sums are exact. */

@@ -25,6 +25,9 @@ DECLARE(avx2)
 #ifdef AAC_HAVE_AVX512_KERNELS
 DECLARE(avx512)
 #endif
+#ifdef AAC_HAVE_NARROW_KERNELS
+extern const aac_narrow_kernels aac_narrow_kernels_avx512;
+#endif
 
 static kernel_variant choose(void)
 {
@@ -56,7 +59,6 @@ const aac_block_kernels *aac_block_kernels_get(void)
 const aac_narrow_kernels *aac_narrow_kernels_get(void)
 {
 #ifdef AAC_HAVE_NARROW_KERNELS
-    extern const aac_narrow_kernels aac_narrow_kernels_avx512;
     if (aac_processor_isa() == AAC_ISA_AVX512 && aac_processor_multiplies_narrow())
         return &aac_narrow_kernels_avx512;
 #endif

@@ -4,12 +4,11 @@
  */
 #include "backend/simd/kernels.h"
 
-#if defined(__AVX512BF16__) && defined(__AVX512VNNI__)
 #include <immintrin.h>
 
 extern const aac_narrow_kernels aac_narrow_kernels_avx512;
 
-#define ROWS  14 /* as those of the other block kernels */
+#define ROWS  AAC_BLOCK_ROWS
 #define LANES 16
 #ifdef __clang__
 #define UNROLLED _Pragma("unroll")
@@ -17,11 +16,11 @@ extern const aac_narrow_kernels aac_narrow_kernels_avx512;
 #define UNROLLED _Pragma("GCC unroll 16")
 #endif
 
-/* sums + left . right in each lane; `whole`: four products of integers, else two of bfloat16. */
+/* sums + left . right in each lane; `integers`: four products, else two of bfloat16. */
 static inline __attribute__((always_inline)) __m512i add_products(__m512i sums, __m512i left,
-                                                                  __m512i right, bool whole)
+                                                                  __m512i right, bool integers)
 {
-    if (whole)
+    if (integers)
         return _mm512_dpbusd_epi32(sums, left, right);
     return _mm512_castps_si512(
         _mm512_dpbf16_ps(_mm512_castsi512_ps(sums), (__m512bh)left, (__m512bh)right));
@@ -36,7 +35,7 @@ typedef struct block_product {
     int64_t c_stride;
 } block_product;
 
-static inline __attribute__((always_inline)) void multiply(block_product block, bool whole,
+static inline __attribute__((always_inline)) void multiply(block_product block, bool integers,
                                                            bool add)
 {
     __m512i sums[ROWS][2];
@@ -53,8 +52,8 @@ static inline __attribute__((always_inline)) void multiply(block_product block, 
         for (int i = 0; i < ROWS; i++) {
             uint32_t value = block.a[i * block.row_stride + k * block.depth_stride];
             __m512i unit = _mm512_set1_epi32((int32_t)value);
-            sums[i][0] = add_products(sums[i][0], unit, left, whole);
-            sums[i][1] = add_products(sums[i][1], unit, right, whole);
+            sums[i][0] = add_products(sums[i][0], unit, left, integers);
+            sums[i][1] = add_products(sums[i][1], unit, right, integers);
         }
     }
     UNROLLED
@@ -106,17 +105,17 @@ static inline float maximum(const float *row, int64_t count)
     return _mm512_reduce_max_ps(_mm512_max_ps(largest[0], largest[2]));
 }
 
-/* 2^x for x <= 0, to 4e-6 of it, of which bfloat16 keeps less; below -125 that of -125; NaN stays.
- */
+/* 2^x for x <= 0 within 3e-6 of it, a thousandth of what bfloat16 keeps; below -125 that of -125;
+ * NaN stays. The polynomial is 2^f for |f| <= 1/2 with the least relative error. */
 static inline __m512 power_of_two(__m512 x)
 {
     x = _mm512_max_ps(_mm512_set1_ps(-125.0f), x);
     __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    __m512 f = _mm512_sub_ps(x, whole), p = _mm512_set1_ps(0.0096183f);
-    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.055503f));
-    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.2402265f));
-    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.6931472f));
-    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(1.0f));
+    __m512 f = _mm512_sub_ps(x, whole), p = _mm512_set1_ps(0.0095701017f);
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.05591786f));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.24024745f));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.69312181f));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.99999926f));
     return _mm512_scalef_ps(p, whole);
 }
 
@@ -172,12 +171,9 @@ static void softmax_backward(const aac_softmax_pair *rows)
 }
 
 const aac_narrow_kernels aac_narrow_kernels_avx512 = {
-    .rows = ROWS,
-    .columns = 2 * LANES,
     .multiply_bf16 = multiply_bf16,
     .multiply_int8 = multiply_int8,
     .add_turned_bf16 = add_turned_bf16,
     .softmax_backward_bf16 = softmax_backward,
     .softmax_bf16 = softmax,
 };
-#endif

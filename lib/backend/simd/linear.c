@@ -11,9 +11,9 @@
 
 #define LINE 16 /* floats of a cache line */
 
-/* Several pieces for a thread, where they cost nothing, as threads are not equally fast. */
 const aac_simd_step aac_simd_short_step = {
     .panel_bytes = 16 * 1024, .task_rows = 192, .least_rows = 48, .pieces = 1};
+/* Several pieces for a thread, as they cost nothing here and threads are not equally fast. */
 static const aac_simd_step long_step = {
     .panel_bytes = 256 * 1024, .task_rows = 4096, .least_rows = 336, .pieces = 4};
 

@@ -36,12 +36,12 @@ static int64_t units_of(int64_t inputs)
 
 static size_t panel_bytes(const aac_weight *weight)
 {
-    return (size_t)(units_of(weight->inputs) * aac_narrow_kernels_get()->columns * UNIT);
+    return (size_t)(units_of(weight->inputs) * aac_block_kernels_get()->columns * UNIT);
 }
 
 static size_t panels_size(const aac_weight *weight)
 {
-    int64_t columns = aac_narrow_kernels_get()->columns;
+    int64_t columns = aac_block_kernels_get()->columns;
     return (size_t)aac_simd_divide_up(weight->outputs, columns) * panel_bytes(weight);
 }
 
@@ -57,7 +57,7 @@ void aac_simd_int8_free(aac_weight *base)
 
 static void fill_panels(const int8_weight *weight, const int8_t *values)
 {
-    int64_t columns = aac_narrow_kernels_get()->columns, inputs = weight->base.inputs;
+    int64_t columns = aac_block_kernels_get()->columns, inputs = weight->base.inputs;
     int64_t outputs = weight->base.outputs;
 #pragma omp parallel for schedule(static)
     for (int64_t first = 0; first < outputs; first += columns) {
@@ -77,12 +77,7 @@ aaclip_status aac_simd_pack_int8(aac_weight **out, const aac_tensor *parts,
     int8_weight *weight = aac_calloc(1, sizeof *weight);
     if (!weight)
         return aac_error_memory();
-    weight->base = (aac_weight){.backend = &aac_backend_simd,
-                                .inputs = parts[0].shape[1],
-                                .bias = bias_parts != NULL,
-                                .quantized = true};
-    for (int i = 0; i < part_count; i++)
-        weight->base.outputs += parts[i].shape[0];
+    weight->base = aac_quantized_packed(&aac_backend_simd, parts, bias_parts, part_count);
     int8_t *values;
     aaclip_status status = aac_quantize_matrix(&weight->channels, &values, parts, bias_parts,
                                                part_count, AAC_QUANTIZED_LIMIT);
@@ -103,7 +98,7 @@ void aac_simd_int8_image(const aac_weight *base, aac_weight_image *image)
 {
     const int8_weight *weight = (const int8_weight *)base;
     snprintf(image->layout, sizeof image->layout, "simd int8 %lldx%lld, panels of %d, limit %d",
-             (long long)base->outputs, (long long)base->inputs, aac_narrow_kernels_get()->columns,
+             (long long)base->outputs, (long long)base->inputs, aac_block_kernels_get()->columns,
              AAC_QUANTIZED_LIMIT);
     image->pieces[0].data = weight->panels;
     image->pieces[0].size = panels_size(base);
@@ -138,20 +133,20 @@ typedef struct int8_scratch {
 
 static int64_t group_panels(const aac_op_desc *desc)
 {
-    int64_t bytes = units_of(desc->linear.inputs) * aac_narrow_kernels_get()->columns * UNIT;
+    int64_t bytes = units_of(desc->linear.inputs) * aac_block_kernels_get()->columns * UNIT;
     int64_t panels = aac_simd_smaller(GROUP, GROUP_BYTES / bytes);
     return panels ? panels : 1;
 }
 
 static int8_scratch sizes_of(const aac_op_desc *desc)
 {
-    const aac_narrow_kernels *narrow = aac_narrow_kernels_get();
-    int64_t group = group_panels(desc) * narrow->columns, inputs = desc->linear.inputs;
-    int64_t rows = aac_simd_divide_up(desc->linear.rows, narrow->rows) * narrow->rows;
+    const aac_block_kernels *blocks = aac_block_kernels_get();
+    int64_t group = group_panels(desc) * blocks->columns, inputs = desc->linear.inputs;
+    int64_t rows = aac_simd_divide_up(desc->linear.rows, blocks->rows) * blocks->rows;
     int8_scratch sizes = {
         .values = aac_align((size_t)(rows * units_of(inputs) * UNIT)),
         .rows = aac_align((size_t)rows * sizeof(float)),
-        .sums = aac_align((size_t)(narrow->rows * group) * sizeof(int32_t)),
+        .sums = aac_align((size_t)(blocks->rows * group) * sizeof(int32_t)),
     };
     sizes.thread =
         sizes.sums + aac_align((size_t)(group > inputs ? group : inputs) * sizeof(float));
@@ -169,8 +164,8 @@ typedef struct int8_task {
     const aac_op_desc *desc;
     const int8_weight *weight;
     const aac_quantized_rows *rows;
-    int64_t output, outputs;
-    int32_t *sums; // (rows of a block, columns of a group)
+    int64_t output, outputs, group; /* of these panels; of a whole group */
+    int32_t *sums;                  // (rows of a block, group)
     float *buffer;
     char *y;
 } int8_task;
@@ -179,11 +174,10 @@ static void multiply_rows(const int8_task *task, int64_t row)
 {
     const aac_narrow_kernels *narrow = aac_narrow_kernels_get();
     const aac_op_desc *desc = task->desc;
-    int64_t units = task->rows->stride / UNIT, columns = narrow->columns;
-    int64_t group = group_panels(desc) * columns;
+    int64_t units = task->rows->stride / UNIT, columns = aac_block_kernels_get()->columns;
     const char *panel =
         task->weight->panels + (size_t)(task->output / columns) * panel_bytes(&task->weight->base);
-    int64_t count = aac_simd_smaller(narrow->rows, desc->linear.rows - row);
+    int64_t count = aac_simd_smaller(aac_block_kernels_get()->rows, desc->linear.rows - row);
     int64_t element = (int64_t)aac_dtype_size(desc->linear.y);
     char *y = task->y + (row * desc->linear.outputs + task->output) * element;
     int64_t stride = desc->linear.outputs * element;
@@ -192,9 +186,9 @@ static void multiply_rows(const int8_task *task, int64_t row)
             __builtin_prefetch(y + i * stride + at, 1);
     for (int64_t j = 0; j < task->outputs; j += columns, panel += units * columns * UNIT)
         narrow->multiply_int8((const uint32_t *)(task->rows->values + row * task->rows->stride),
-                              units, (const uint32_t *)panel, units, task->sums + j, group);
+                              units, (const uint32_t *)panel, units, task->sums + j, task->group);
     for (int64_t i = 0; i < count; i++) {
-        aac_quantized_sums sums = {.values = task->sums + i * group,
+        aac_quantized_sums sums = {.values = task->sums + i * task->group,
                                    .step = task->rows->steps[row + i],
                                    .zero = task->rows->zeros[row + i]};
         aac_quantized_finish(desc, &task->weight->channels, task->output, task->outputs, &sums,
@@ -213,8 +207,8 @@ aaclip_status aac_simd_linear_int8(const aac_plan *base, const aac_op_args *args
         .steps = (float *)(memory + sizes.values),
         .zeros = (int32_t *)(memory + sizes.values + sizes.rows),
     };
-    int64_t height = aac_narrow_kernels_get()->rows, count = desc->linear.rows;
-    int64_t group = group_panels(desc) * aac_narrow_kernels_get()->columns;
+    int64_t height = aac_block_kernels_get()->rows, count = desc->linear.rows;
+    int64_t group = group_panels(desc) * aac_block_kernels_get()->columns;
     int64_t blocks = aac_simd_divide_up(count, height), padding = blocks * height - count;
     int64_t parts = count >= base->threads * LEAST_ROWS ? base->threads : 1;
     aac_quantize_rows(desc, args->x, &rows, own, sizes.thread);
@@ -229,6 +223,7 @@ aaclip_status aac_simd_linear_int8(const aac_plan *base, const aac_op_args *args
                 .rows = &rows,
                 .output = output,
                 .outputs = aac_simd_smaller(group, desc->linear.outputs - output),
+                .group = group,
                 .sums = (int32_t *)thread,
                 .buffer = (float *)(thread + sizes.sums),
                 .y = args->y,

@@ -146,6 +146,18 @@ bool aac_quantized_channels_adopt(aac_quantized_channels *channels, const aac_we
     return sums_are_possible(channels->sum, weight->outputs, weight->inputs);
 }
 
+aac_weight aac_quantized_packed(const aac_backend *backend, const aac_tensor *parts,
+                                const aac_tensor *bias_parts, int part_count)
+{
+    aac_weight weight = {.backend = backend,
+                         .inputs = parts[0].shape[1],
+                         .bias = bias_parts != NULL,
+                         .quantized = true};
+    for (int i = 0; i < part_count; i++)
+        weight.outputs += parts[i].shape[0];
+    return weight;
+}
+
 aac_weight aac_quantized_adopted(const aac_backend *backend, const aac_op_desc *desc)
 {
     return (aac_weight){.backend = backend,

@@ -52,7 +52,9 @@ int aac_quantized_image(const aac_quantized_channels *channels, const aac_weight
 /* The way back, for pieces of the right sizes: false when a sum is none of so many integers. */
 bool aac_quantized_channels_adopt(aac_quantized_channels *channels, const aac_weight *weight,
                                   int first, const aac_weight_image *image);
-/* What all quantized weights upon others' memory have in common. */
+/* What all quantized weights have in common: of their own memory; upon others'. */
+aac_weight aac_quantized_packed(const aac_backend *backend, const aac_tensor *parts,
+                                const aac_tensor *bias_parts, int part_count);
 aac_weight aac_quantized_adopted(const aac_backend *backend, const aac_op_desc *desc);
 
 #endif
