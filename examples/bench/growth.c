@@ -138,15 +138,10 @@ static bool measure_sizes(session *own, const curve *list, const roofline *bare,
     return good;
 }
 
-/* The picture of the session, `at` times in one call. */
+/* The picture of the session, `at` times in one call; it has been decoded before. */
 static bool detect_batch(session *own, unsigned at)
 {
-    aaclip_image *image = NULL;
-    aaclip_image_view view = {own->generated, 1024, 768, 0, AACLIP_PIXEL_RGB8};
-    if (own->arguments->image && failed(aaclip_image_open(&image, own->arguments->image)))
-        return false;
-    if (image)
-        view = aaclip_image_get_view(image);
+    const aaclip_image_view view = session_view(own);
     aaclip_image_view *views = calloc(at, sizeof *views);
     const char **names = calloc(at, sizeof *names);
     aaclip_result *results = calloc(at, sizeof *results);
@@ -160,13 +155,15 @@ static bool detect_batch(session *own, unsigned at)
     free(views);
     free(names);
     free(results);
-    aaclip_image_close(&image);
     return good;
 }
 
 static bool measure_batches(session *own, const curve *list, const roofline *bare, report *run)
 {
+    const char *picture = own->arguments->image;
     bool good = !list->count || !failed(session_open_detector(own, own->arguments->image_size));
+    if (good && picture && list->count)
+        good = !failed(aaclip_image_open(&own->decoded, picture));
     for (unsigned i = 0; good && i < list->count; i++) {
         const point place = {"batch", list->points[i], list->points[i] * session_gflop(own),
                              detect_batch};

@@ -85,12 +85,20 @@ aaclip_status session_open_detector(session *own, uint32_t image_size)
 
 void session_close(session *own)
 {
+    aaclip_image_close(&own->decoded);
     aaclip_detector_close(&own->detector);
     aaclip_text_cache_close(&own->cache);
     aaclip_adapters_close(&own->adapters);
     aaclip_model_close(&own->model);
     free(own->generated);
     *own = (session){0};
+}
+
+aaclip_image_view session_view(const session *own)
+{
+    if (own->decoded)
+        return aaclip_image_get_view(own->decoded);
+    return (aaclip_image_view){own->generated, WIDTH, HEIGHT, 0, AACLIP_PIXEL_RGB8};
 }
 
 aaclip_status session_detect(session *own)

@@ -53,7 +53,8 @@ typedef struct session {
     aaclip_adapters *adapters;
     aaclip_text_cache *cache;
     aaclip_detector *detector;
-    uint8_t *generated; /* pixels, NULL when --image gives a file */
+    uint8_t *generated;    /* pixels, NULL when --image gives a file */
+    aaclip_image *decoded; /* of that file, where a mode opens it beforehand */
     const char *class_name;
 } session;
 
@@ -63,6 +64,8 @@ aaclip_status session_open_text(session *own);
 aaclip_status session_open_detector(session *own, uint32_t image_size);
 void session_close(session *own);
 
+/* The pixels that are there: generated, or decoded. */
+aaclip_image_view session_view(const session *own);
 /* From the file (or the generated pixels) to the map. */
 aaclip_status session_detect(session *own);
 /* Multiplications and additions that one image of the detector needs. */

@@ -108,7 +108,7 @@ typedef struct aac_op_desc {
             int64_t heads, head_size;
             aac_attention_kind kind;
             aac_dtype type;
-            int64_t rows; /* of a tree */
+            int64_t rows; /* of all sequences, or of the tree */
         } attention;
         /* y = weight * a * |y| / |a| + (1 - weight) * y over each row, float32; |a| = 0 leaves
          * (1 - weight) * y. Backward: x is the y that went in, y receives its gradient (y may be
@@ -244,6 +244,8 @@ typedef struct aac_op_args {
     const int32_t *index; /* gather (rows) */
     const void *dy;       /* backward operations, linear gradient, adam */
     const void *out;      /* attention backward: what the forward run wrote */
+    float *sums;          /* attention (heads, rows), where the plan keeps_sums: written by the
+                             forward run, read by the backward one; NULL: not wanted, not known */
     float *da;            /* blend, similarity backward */
     const uint8_t *mask;  /* segmentation loss */
     double *losses;       /* segmentation loss: 3 sums */
@@ -258,6 +260,8 @@ typedef struct aac_plan {
     size_t scratch; /* bytes that a run needs, 64-byte aligned */
     int threads;
     int device; /* set by the dispatch */
+    bool keeps_sums; /* attention: a forward run leaves in `sums`, if asked, what the backward run
+                        would else compute once more; what that is is the backend's affair */
     aaclip_status (*run)(const struct aac_plan *plan, const aac_op_args *args, void *scratch);
 } aac_plan;
 

@@ -261,14 +261,15 @@ static aaclip_status run_mlp(const aac_block_plan *plan, const aac_block *block,
 
 /* attended = attention(qkv(ln_1(x))) */
 static aaclip_status attend(const aac_block_plan *plan, const aac_block *block, const float *x,
-                            void *qkv, void *attended, const aac_sequences *sequences,
-                            const aac_block_memory *memory)
+                            void *qkv, void *attended, float *sums,
+                            const aac_sequences *sequences, const aac_block_memory *memory)
 {
     aaclip_status status = run_norm(plan, x, block->ln_1_gain, block->ln_1_bias, memory);
     if (!status)
         status = run_linear(plan->qkv, block->qkv, memory->narrow, qkv, memory->scratch);
     const aac_op_args args = {.x = qkv,
                               .y = attended,
+                              .sums = sums,
                               .offsets = sequences->offsets,
                               .sequences = sequences->count,
                               .parents = sequences->parents};
@@ -285,7 +286,7 @@ aaclip_status aac_block_run(const aac_block_plan *plan, const aac_block *block, 
     void *attended = wanted.attended ? wanted.attended : memory->narrow;
     aaclip_status status = keep(plan, x, wanted.x);
     if (!status)
-        status = attend(plan, block, x, qkv, attended, sequences, memory);
+        status = attend(plan, block, x, qkv, attended, wanted.sums, sequences, memory);
     if (!status)
         status = run_linear(plan->out, block->out, attended, x, memory->scratch);
     if (!status)
@@ -301,7 +302,8 @@ aaclip_status aac_block_run_last(const aac_block_plan *plan, const aac_block_pla
 {
     const aac_op_args rows = {.x = x, .y = some, .index = index};
     const aac_op_args attended = {.x = memory->narrow, .y = memory->wide, .index = index};
-    aaclip_status status = attend(plan, block, x, memory->wide, memory->narrow, sequences, memory);
+    aaclip_status status =
+        attend(plan, block, x, memory->wide, memory->narrow, NULL, sequences, memory);
     if (!status)
         status = aac_run(tail->gather_x, &rows, memory->scratch);
     if (!status)

@@ -91,6 +91,7 @@ typedef struct aac_block_tape {
     void *attended; // (rows, width), type
     float *middle;  // (rows, width): between attention and MLP
     void *hidden;   // (rows, mlp), type: what the activation got
+    float *sums;    // (heads, rows): of attention that keeps them
 } aac_block_tape;
 
 /* x (rows, width) float32 goes in and out, in device memory. `tape` may be NULL. */

@@ -124,6 +124,7 @@ static aaclip_status run_attention(const aac_block_backward_plan *plan, const aa
 {
     const aac_op_args args = {.x = tape->qkv,
                               .out = tape->attended,
+                              .sums = tape->sums,
                               .dy = memory->narrow,
                               .y = memory->wide,
                               .offsets = sequences->offsets,

@@ -75,6 +75,8 @@ static void take_block(const aac_vision_encoder *encoder, aac_workspace *workspa
     tape->attended = aac_take(workspace, rows * width, element);
     tape->middle = aac_take(workspace, rows * width, sizeof(float));
     tape->hidden = aac_take(workspace, rows * (size_t)shape->mlp, element);
+    if (encoder->block.attention->keeps_sums)
+        tape->sums = aac_take(workspace, rows * (size_t)shape->heads, sizeof(float));
 }
 
 static void take_adapter(const aac_vision_encoder *encoder, aac_workspace *workspace,

@@ -86,7 +86,7 @@ static int64_t lay_out_sequences(operands *op)
     for (int64_t i = 0; i < op->sequences; i++)
         op->offsets[i + 1] =
             op->offsets[i] + (int32_t)(op->desc.attention.uniform ? longest : ragged[i]);
-    return op->offsets[op->sequences];
+    return op->desc.attention.rows = op->offsets[op->sequences];
 }
 
 /* Sizes of x and y, in elements, and their types; dy has the type of x. */
@@ -452,6 +452,27 @@ static aac_op_args lend_args(const aac_backend *backend, const operands *op, con
     return args;
 }
 
+/* The forward run upon lent args leaves its sums, which the backward run need not find again. */
+static float *keep_sums(const operands *op, const aac_backend *backend, int threads,
+                        const aac_op_args *lent)
+{
+    aac_op_desc desc = op->desc;
+    aac_plan *plan = NULL;
+    desc.op = AAC_OP_ATTENTION;
+    size_t values = (size_t)(desc.attention.heads * desc.attention.rows);
+    float *sums = make(values * sizeof *sums), *kept = lend(backend, sums, values * sizeof *sums);
+    void *y = backend->memory->allocate(op->x_bytes / 3);
+    aac_op_args args = *lent;
+    args.y = y;
+    args.sums = kept;
+    if (backend->plan(&plan, &desc, threads) || plan->scratch || aac_run(plan, &args, NULL))
+        abort();
+    take_back(backend, y);
+    aac_plan_free(&plan);
+    aac_free(sums);
+    return kept;
+}
+
 /* Runs where the backend's memory is; what it wrote comes back to where `own` points. */
 static bool run_lent(const operands *op, const aac_plan *plan, const aac_op_args *own)
 {
@@ -466,13 +487,16 @@ static bool run_lent(const operands *op, const aac_plan *plan, const aac_op_args
     const aac_adam_step adam = {1e-2, 0.5, 0.999, 1e-8, 3, more, more + op->desc.adam.count};
     args.da = more;
     args.adam = &adam;
+    bool back = op->desc.op == AAC_OP_ATTENTION_BACKWARD;
+    if (back && plan->threads > 1 && plan->keeps_sums) /* with one thread they are new */
+        args.sums = keep_sums(op, backend, plan->threads, &args);
     bool done = aac_run(plan, &args, scratch + apart) == AACLIP_OK;
     if (done && backend->memory)
         done = !backend->memory->copy(own->y, args.y, op->y_bytes + GUARD) &&
                !backend->memory->copy(own->losses, args.losses, 3 * sizeof *own->losses);
     const void *const lent[] = {args.x,    args.y,       args.gain,    args.bias,  args.a,
                                 args.dy,   args.offsets, args.parents, args.index, args.out,
-                                args.mask, args.losses,  scratch};
+                                args.mask, args.losses,  args.sums,    scratch};
     for (size_t i = 0; i < sizeof lent / sizeof *lent; i++)
         take_back(backend, lent[i]);
     aac_free(filler);

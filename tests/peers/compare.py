@@ -30,15 +30,15 @@ PEERS = ("aaclip", "onnxruntime", "openvino", "torch", "torch-compile")
 CPU_ONLY = ("onnxruntime", "openvino")
 CONFIGS = ("vit-l-14-336", "vit-b-32", "nano")
 
-# Which peers have no such thing, and why; job, precision or device -> peer -> words.
+# Which peers have no such thing, and why; job, precision, device or "job on device" -> peer -> words.
 LACKS = {
     "cuda": dict.fromkeys(CPU_ONLY, "measured on the processor alone"),
     "batch": dict.fromkeys(CPU_ONLY, "exported for one image"),
     "train": {
         "onnxruntime": "its Python package for inference does not train",
         "openvino": "it does not train",
-        "torch-compile": "a step is compared with eager PyTorch",
     },
+    "train on cpu": {"torch-compile": "a step is compared with eager PyTorch"},
     "bf16": {"onnxruntime": "its CPU provider has no bf16 products"},
 }
 
@@ -160,8 +160,10 @@ class Comparison:
 
     def peers_of(self, job, precision):
         chosen = []
+        device = self.options.device
         for peer in self.options.peers:
-            lacks = (LACKS.get(what, {}).get(peer) for what in (self.options.device, job, precision))
+            whats = (device, job, precision, f"{job} on {device}")
+            lacks = (LACKS.get(what, {}).get(peer) for what in whats)
             reason = next(filter(None, lacks), None)
             if reason:
                 self.skip(f"{peer}, {job}, {precision}: {reason}")

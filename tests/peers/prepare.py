@@ -26,6 +26,7 @@ from test_full_size import make_vocabulary  # noqa: E402
 
 PHRASE = "metal nut"
 SEED = 11
+STEPS = 100  # of an epoch, which begins with nothing read
 
 
 def write_model(work, shape, convert):
@@ -57,7 +58,7 @@ def write_pictures(work, size):
     rows = [
         {"image_path": "picture.png", "label": 0, "class_name": "nut"},
         {"image_path": "picture.png", "label": 1, "class_name": "nut", "mask_path": "mask.png"},
-    ]
+    ] * STEPS
     (work / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 

@@ -128,10 +128,12 @@ class Torch:
                     parameter.data = parameter.data.bfloat16()
         return module
 
-    def prepared(self, module):
-        module = self.narrow(module.eval())
+    def compile(self, what):
         mode = "reduce-overhead" if self.device == "cuda" else None  # with CUDA graphs
-        return torch.compile(module, mode=mode) if self.compiled else module
+        return torch.compile(what, mode=mode) if self.compiled else what
+
+    def prepared(self, module):
+        return self.compile(self.narrow(module.eval()))
 
     def detector(self, pictures):
         pair = self.array("pair.npy").to(self.device)
@@ -174,19 +176,17 @@ class Torch:
         )
         stage.parameters.requires_grad_(True)
         optimizer = torch.optim.Adam(stage.parameters.parameters(), lr=5e-4, betas=(0.5, 0.999))
-        samples = aaclip_train.read_manifest(self.work / "train.jsonl", self.work)
+        samples = aaclip_train.read_manifest(self.work / "train.jsonl", self.work)[:2]
 
-        def load():
-            with torch.device("cpu"):
-                batch = aaclip_train.load_batch(model, samples, size)
-            moved = (x.to(self.device) for x in (batch.pixels, batch.mask, batch.label))
-            return aaclip_train.Batch(*moved, batch.class_names)
+        with torch.device("cpu"):  # once, as a loader in the background would have it ready
+            loaded = aaclip_train.load_batch(model, samples, size)
+        losses = self.compile(stage.losses)
 
         def step():
             optimizer.zero_grad()
-            batch = load()
+            moved = (x.to(self.device) for x in (loaded.pixels, loaded.mask, loaded.label))
             with self.autocast():
-                total = stage.losses(batch)[0]
+                total = losses(aaclip_train.Batch(*moved, loaded.class_names))[0]
             total.backward()
             optimizer.step()
             return numpy.array([total.item()])

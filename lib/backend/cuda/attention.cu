@@ -1,8 +1,8 @@
 /*
- * Attention and its gradient for all that flash_*.cu leave. A warp has a query row (backward also:
- * a key row) of one head and goes over the rows that it sees (that see it) 32 at a time, with the
- * running maximum and sum of its softmax: the scores are never written. Plain arithmetic in
- * float32, any head size up to AAC_CUDA_LARGEST_HEAD.
+ * Attention and its gradient for all that flash_*.cu and group_*.cu leave. A warp has a query row
+ * (backward also: a key row) of one head and goes over the rows that it sees (that see it) 32 at a
+ * time, with the running maximum and sum of its softmax: the scores are never written. Plain
+ * arithmetic in float32, any head size up to AAC_CUDA_LARGEST_HEAD.
  */
 #include "backend/cuda/heads.cuh"
 
@@ -116,6 +116,13 @@ static bool is_flash(const aac_op_desc *desc)
     return desc->attention.head_size == 64 && desc->attention.kind != AAC_ATTENTION_TREE;
 }
 
+/* What group_*.cu do on the devices that they are compiled for; back only with the sums. */
+extern "C" bool aac_cuda_keeps_sums(const aac_op_desc *desc)
+{
+    return is_flash(desc) && desc->attention.type == AAC_BF16 &&
+           desc->attention.kind != AAC_ATTENTION_CAUSAL && aac_cuda_has_groups();
+}
+
 static bool is_tree(const aac_op_desc *desc)
 {
     return desc->attention.kind == AAC_ATTENTION_TREE;
@@ -149,6 +156,8 @@ static dim3 grid_of(const aac_op_desc *desc, const aac_op_args *args)
 extern "C" int aac_cuda_attention(const aac_op_desc *desc, const aac_op_args *args, void *scratch)
 {
     (void)scratch;
+    if (aac_cuda_keeps_sums(desc))
+        return aac_cuda_group_attention(desc, args);
     if (is_flash(desc))
         return desc->attention.type == AAC_BF16 ? aac_cuda_flash_attention(desc, args)
                                                 : aac_cuda_flash_attention_f32(desc, args);
@@ -164,8 +173,7 @@ extern "C" int aac_cuda_attention(const aac_op_desc *desc, const aac_op_args *ar
 /* dq, and the state that the key rows need. */
 template <typename T>
 static __global__ void query_gradient(const T *x, const T *out, const T *dy, T *y,
-                                      row_groups groups, head_shape shape, row_state *states,
-                                      int longest)
+                                      row_groups groups, head_shape shape, row_state *states)
 {
     __shared__ float staged[2][WARPS][AAC_CUDA_LARGEST_HEAD];
     int first, end, row, key, count;
@@ -215,7 +223,7 @@ static __global__ void query_gradient(const T *x, const T *out, const T *dy, T *
             store(y + part * WARP + lane, sums[part]);
     if (lane == 0) {
         row_state state = {log_sum, along};
-        states_of(states, longest)[row - first] = state;
+        states[head * shape.rows + row] = state;
     }
 }
 
@@ -232,7 +240,7 @@ static __device__ bool sees(const row_groups &groups, int query, int row)
 /* dk and dv */
 template <typename T>
 static __global__ void key_gradient(const T *x, const T *dy, T *y, row_groups groups,
-                                    head_shape shape, row_state *states, int longest)
+                                    head_shape shape, row_state *states)
 {
     __shared__ float staged[2][WARPS][AAC_CUDA_LARGEST_HEAD];
     int first, end, row, lane = threadIdx.x % WARP, head = blockIdx.y, warp = threadIdx.x / WARP;
@@ -240,7 +248,7 @@ static __global__ void key_gradient(const T *x, const T *dy, T *y, row_groups gr
         return;
     float *key = staged[0][warp], *value = staged[1][warp], dk[PARTS] = {0}, dv[PARTS] = {0};
     int width = shape.heads * shape.size;
-    const row_state *own = states_of(states, longest);
+    const row_state *own = states + head * shape.rows;
     x += head * shape.size;
     dy += head * shape.size;
     stage(key, x + (int64_t)row * shape.stride + shape.k, shape.size);
@@ -250,7 +258,7 @@ static __global__ void key_gradient(const T *x, const T *dy, T *y, row_groups gr
         int query = tile + lane;
         bool seen = query < end && sees(groups, query, row);
         if (seen) {
-            row_state state = own[query - first];
+            row_state state = own[query];
             float score = shape.scale * dot(key, x + (int64_t)query * shape.stride, shape.size);
             weight = expf(score - state.log_sum);
             slope = weight * shape.scale *
@@ -284,32 +292,28 @@ static __global__ void key_gradient(const T *x, const T *dy, T *y, row_groups gr
 template <typename T>
 static int run_backward(const aac_op_desc *desc, const aac_op_args *args, row_state *states)
 {
-    int longest = (int)longest_of(desc);
     row_groups groups = groups_of(desc, args);
     query_gradient<<<grid_of(desc, args), WARPS * WARP, 0, STREAM>>>(
         (const T *)args->x, (const T *)args->out, (const T *)args->dy, (T *)args->y, groups,
-        shape_of(desc), states, longest);
+        shape_of(desc), states);
     key_gradient<<<grid_of(desc, args), WARPS * WARP, 0, STREAM>>>(
-        (const T *)args->x, (const T *)args->dy, (T *)args->y, groups, shape_of(desc), states,
-        longest);
+        (const T *)args->x, (const T *)args->dy, (T *)args->y, groups, shape_of(desc), states);
     return cudaGetLastError();
+}
+
+extern "C" size_t aac_cuda_attention_backward_scratch(const aac_op_desc *desc)
+{
+    return (size_t)(desc->attention.heads * desc->attention.rows) * sizeof(row_state);
 }
 
 extern "C" int aac_cuda_attention_backward(const aac_op_desc *desc, const aac_op_args *args,
                                            void *scratch)
 {
-    (void)scratch;
-    size_t count = (size_t)(count_of(desc, args) * desc->attention.heads * longest_of(desc));
-    row_state *states = NULL; /* how many sequences there are is known only now */
-    int error = cudaMallocAsync((void **)&states, count * sizeof *states, STREAM);
-    if (error)
-        return error;
+    row_state *states = (row_state *)scratch;
+    if (args->sums && aac_cuda_keeps_sums(desc))
+        return aac_cuda_group_attention_backward(desc, args, states);
     if (is_flash(desc) && desc->attention.type == AAC_BF16)
-        error = aac_cuda_flash_attention_backward(desc, args, states);
-    else if (desc->attention.type == AAC_BF16)
-        error = run_backward<bf16>(desc, args, states);
-    else
-        error = run_backward<float>(desc, args, states);
-    cudaError_t freed = cudaFreeAsync(states, STREAM);
-    return error ? error : freed;
+        return aac_cuda_flash_attention_backward(desc, args, states);
+    return desc->attention.type == AAC_BF16 ? run_backward<bf16>(desc, args, states)
+                                            : run_backward<float>(desc, args, states);
 }

@@ -128,6 +128,27 @@ static int enter_device(int device)
     return previous;
 }
 
+static int attribute(enum cudaDeviceAttr which)
+{
+    int device = 0, value = 0;
+    if (cudaGetDevice(&device) || cudaDeviceGetAttribute(&value, which, device)) {
+        cudaGetLastError();
+        return 0;
+    }
+    return value;
+}
+
+int aac_cuda_processors(void)
+{
+    return attribute(cudaDevAttrMultiProcessorCount);
+}
+
+bool aac_cuda_has_groups(void)
+{
+    return attribute(cudaDevAttrComputeCapabilityMajor) == 9 &&
+           attribute(cudaDevAttrComputeCapabilityMinor) == 0;
+}
+
 static const aac_backend_devices devices = {count_devices, enter_device};
 
 static void *mark(void)
@@ -284,6 +305,8 @@ static size_t scratch_of(const aac_op_desc *desc)
                sizeof(float);
     if (desc->op == AAC_OP_SEGMENTATION_LOSS)
         return aac_cuda_segmentation_scratch(desc);
+    if (desc->op == AAC_OP_ATTENTION_BACKWARD)
+        return aac_cuda_attention_backward_scratch(desc);
     return 0;
 }
 
@@ -301,6 +324,8 @@ static aaclip_status plan(aac_plan **out, const aac_op_desc *desc, int threads)
                        .scratch = scratch_of(desc),
                        .threads = threads,
                        .run = run};
+    if (desc->op == AAC_OP_ATTENTION || desc->op == AAC_OP_ATTENTION_BACKWARD)
+        made->keeps_sums = aac_cuda_keeps_sums(desc);
     return AACLIP_OK;
 }
 

@@ -42,6 +42,10 @@ int aac_cuda_adam(const aac_op_desc *desc, const aac_op_args *args, void *scratc
 
 /* Bytes of scratch that these need; the others need none. */
 size_t aac_cuda_segmentation_scratch(const aac_op_desc *desc);
+size_t aac_cuda_attention_backward_scratch(const aac_op_desc *desc);
+
+/* Of attention, on the thread's device: whether a plan keeps_sums. */
+bool aac_cuda_keeps_sums(const aac_op_desc *desc);
 
 /* y = activation(sums + bias), the sums (rows, outputs) float32; bias may be NULL. */
 int aac_cuda_epilogue(const aac_op_desc *desc, const float *sums, const float *bias, void *y);
@@ -85,7 +89,10 @@ aaclip_status aac_cuda_repack(aac_weight *weight, const aac_tensor *parts,
                               const aac_tensor *bias_parts, int part_count, aac_dtype type);
 void aac_cuda_weight_free(aac_weight *weight);
 
-/* cuda.c */
+/* cuda.c; of the thread's device: its multiprocessors, and whether it is what group_*.cu are
+ * compiled for (compute capability 9.0). */
+int aac_cuda_processors(void);
+bool aac_cuda_has_groups(void);
 aaclip_status aac_cuda_error(const char *what, int error); /* AACLIP_OK for 0 */
 void aac_cuda_release(void *memory); /* may be NULL; waits for what uses it */
 aaclip_status aac_cuda_upload(void **memory, const void *from, size_t bytes);

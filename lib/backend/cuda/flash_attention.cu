@@ -74,14 +74,6 @@ static __global__ void __launch_bounds__(TILE_THREADS)
                    queries, own + 16 * part);
 }
 
-static int processors(void)
-{
-    int device = 0, count = 1;
-    if (!cudaGetDevice(&device))
-        cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device);
-    return count;
-}
-
 template <int PARTS> static void launch(const aac_op_desc *desc, const aac_op_args *args)
 {
     dim3 grid(blocks_for(desc->attention.longest, PARTS * TILE_WARPS * 16),
@@ -95,7 +87,7 @@ int aac_cuda_flash_attention(const aac_op_desc *desc, const aac_op_args *args)
 {
     int64_t large = blocks_for(desc->attention.longest, 2 * TILE_WARPS * 16) *
                     desc->attention.heads * args->sequences;
-    if (large >= 3 * processors())
+    if (large >= 3 * aac_cuda_processors())
         launch<2>(desc, args);
     else
         launch<1>(desc, args);

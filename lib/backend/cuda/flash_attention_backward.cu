@@ -30,7 +30,7 @@ static __device__ __forceinline__ void find_along(float along[2], const bf16 *dy
 
 static __global__ void __launch_bounds__(TILE_THREADS)
     query_gradient(const bf16 *x, const bf16 *out, const bf16 *dy, bf16 *y, const int32_t *offsets,
-                   head_shape shape, row_state *states, int longest)
+                   head_shape shape, row_state *states)
 {
     __shared__ __align__(128) bf16 queries[QUERIES * AAC_TILE], gradients[QUERIES * AAC_TILE];
     __shared__ __align__(128) bf16 keys[2][AAC_TILE * AAC_TILE], values[2][AAC_TILE * AAC_TILE];
@@ -100,7 +100,7 @@ static __global__ void __launch_bounds__(TILE_THREADS)
     }
     write_sums(y + blockIdx.y * AAC_TILE, shape.stride, row, end, sums[0], shape.scale, shape.scale,
                queries, own);
-    row_state *to = states_of(states, longest) + row - first;
+    row_state *to = states + blockIdx.y * shape.rows + row;
     for (int half = 0; half < 2; half++)
         if (lane % 4 == 0 && row + lane / 4 + 8 * half < end)
             to[lane / 4 + 8 * half] = {log_sum[half], along[half]};
@@ -109,7 +109,7 @@ static __global__ void __launch_bounds__(TILE_THREADS)
 /* dk and dv: a warp has 16 keys and meets all queries that see them. */
 static __global__ void __launch_bounds__(TILE_THREADS)
     key_gradient(const bf16 *x, const bf16 *dy, bf16 *y, const int32_t *offsets, head_shape shape,
-                 row_state *states, int longest)
+                 row_state *states)
 {
     __shared__ __align__(128) bf16 keys[QUERIES * AAC_TILE], values[QUERIES * AAC_TILE];
     __shared__ __align__(128) bf16 queries[2][PASSING * AAC_TILE], gradients[2][PASSING * AAC_TILE];
@@ -121,7 +121,7 @@ static __global__ void __launch_bounds__(TILE_THREADS)
     unsigned stage = 0; /* bytes to the tiles in use */
     int64_t width = shape.heads * AAC_TILE;
     float scale = shape.scale * LOG2_E;
-    const row_state *own_states = states_of(states, longest) - first;
+    const row_state *own_states = states + blockIdx.y * shape.rows;
     x += blockIdx.y * AAC_TILE, dy += blockIdx.y * AAC_TILE, y += blockIdx.y * AAC_TILE;
     const fetcher by_query = fetcher_of(x, shape.stride), by_gradient = fetcher_of(dy, width);
     const fetcher by_key = fetcher_of(x + shape.k, shape.stride);
@@ -179,8 +179,8 @@ int aac_cuda_flash_attention_backward(const aac_op_desc *desc, const aac_op_args
     const bf16 *x = (const bf16 *)args->x, *dy = (const bf16 *)args->dy;
     query_gradient<<<grid, TILE_THREADS, 0, STREAM>>>(x, (const bf16 *)args->out, dy,
                                                       (bf16 *)args->y, args->offsets,
-                                                      shape_of(desc), states, longest);
+                                                      shape_of(desc), states);
     key_gradient<<<grid, TILE_THREADS, 0, STREAM>>>(x, dy, (bf16 *)args->y, args->offsets,
-                                                    shape_of(desc), states, longest);
+                                                    shape_of(desc), states);
     return cudaGetLastError();
 }

@@ -8,6 +8,7 @@ typedef struct head_shape {
     int heads, size;
     int stride; /* of a row of x, in elements */
     int k, v;   /* where they begin in a row of x */
+    int64_t rows; /* of all sequences, or of the tree */
     bool causal;
     float scale;
 } head_shape;
@@ -22,6 +23,7 @@ static inline head_shape shape_of(const aac_op_desc *desc)
                         value ? width : 3 * width,
                         value ? 0 : width,
                         value ? 0 : 2 * width,
+                        desc->attention.rows,
                         desc->attention.kind == AAC_ATTENTION_CAUSAL,
                         1.0f / sqrtf((float)size)};
     return shape;
@@ -29,22 +31,23 @@ static inline head_shape shape_of(const aac_op_desc *desc)
 
 #define LOG2_E 1.44269504088896341f
 
-/* Of a query and head, for the gradients: log of the softmax's sum (to base 2 in flash_*.cu), and
- * dy . out. Those of the rows of a sequence and head lie together, `longest` apart. */
+/* Of a query and head, for the gradients: log of the softmax's sum (to base 2 but in attention.cu),
+ * and dy . out. (heads, rows) */
 typedef struct row_state {
     float log_sum, along;
 } row_state;
-
-static __device__ __forceinline__ row_state *states_of(row_state *states, int longest)
-{
-    return states + ((int64_t)blockIdx.z * gridDim.y + blockIdx.y) * longest;
-}
 
 /* Heads of 64, sequences: bfloat16 in flash_attention.cu and flash_attention_backward.cu, float32
  * in flash_attention_f32.cu. */
 int aac_cuda_flash_attention(const aac_op_desc *desc, const aac_op_args *args);
 int aac_cuda_flash_attention_f32(const aac_op_desc *desc, const aac_op_args *args);
 int aac_cuda_flash_attention_backward(const aac_op_desc *desc, const aac_op_args *args,
+                                      row_state *states);
+
+/* Those in bfloat16 that are not causal, where aac_cuda_has_groups(), once more: group_attention.cu and
+ * group_attention_backward.cu, which wants args->sums. */
+int aac_cuda_group_attention(const aac_op_desc *desc, const aac_op_args *args);
+int aac_cuda_group_attention_backward(const aac_op_desc *desc, const aac_op_args *args,
                                       row_state *states);
 
 #endif
