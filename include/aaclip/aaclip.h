@@ -53,6 +53,7 @@
 #include <aaclip/detector.h>
 #include <aaclip/export.h>
 #include <aaclip/image.h>
+#include <aaclip/limits.h>
 #include <aaclip/metrics.h>
 #include <aaclip/model.h>
 #include <aaclip/profiler.h>

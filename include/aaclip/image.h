@@ -46,7 +46,7 @@ typedef struct aaclip_image aaclip_image;
  * the pixels are those of Pillow 13. A PNG without its end, a BMP without its last padding and a
  * JPEG with damaged but complete data are read, as there; a wrong PNG checksum is an error here.
  * Errors: NOT_FOUND, IO, FORMAT (damaged or truncated), UNSUPPORTED (CMYK or 12-bit JPEG, another
- * type of file, more than 178,956,970 pixels, a build without PNG or JPEG), OUT_OF_MEMORY. On
+ * type of file, more pixels than aaclip_limits has, a build without PNG or JPEG), OUT_OF_MEMORY. On
  * failure *image is NULL.
  */
 AACLIP_API aaclip_status aaclip_image_open(aaclip_image **image, const char *path);

@@ -51,8 +51,8 @@ AACLIP_API aaclip_status aaclip_model_options_init_sized(aaclip_model_options *o
  * folder), open_clip (file or folder), the library's own safetensors or bundle. The type is taken
  * from the content. Weights are mapped; each tower is prepared when it is first used.
  * `options` may be NULL. Errors: NOT_FOUND (file or packed_folder), IO, FORMAT, UNSUPPORTED (ResNet
- * CLIP, precision that the backend lacks), OUT_OF_MEMORY. On failure *model is NULL. Close with
- * aaclip_model_close.
+ * CLIP, precision that the backend lacks, beyond aaclip_limits), OUT_OF_MEMORY. On failure *model
+ * is NULL. Close with aaclip_model_close.
  */
 AACLIP_API aaclip_status aaclip_model_open(aaclip_model **model, const char *path,
                                            const aaclip_model_options *options);

@@ -4,12 +4,15 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/limits.h"
+#include "core/memory.h"
 #include "core/platform.h"
 
 #define ERROR_TEXT_SIZE 1024
 #define LOG_TEXT_SIZE   1024
 
 static AAC_THREAD_LOCAL char error_text[ERROR_TEXT_SIZE];
+static const char memory_text[] = "out of memory";
 
 static struct {
     aaclip_log_function function;
@@ -62,6 +65,8 @@ aaclip_status aac_error(aaclip_status status, const char *format, ...)
 
 aaclip_status aac_error_prefix(aaclip_status status, const char *format, ...)
 {
+    if (strcmp(error_text, memory_text) == 0)
+        return status;
     char prefix[ERROR_TEXT_SIZE], text[2 * ERROR_TEXT_SIZE + 2];
     va_list arguments;
     va_start(arguments, format);
@@ -75,7 +80,12 @@ aaclip_status aac_error_prefix(aaclip_status status, const char *format, ...)
 
 aaclip_status aac_error_memory(void)
 {
-    strcpy(error_text, "out of memory");
+    const aac_refusal refusal = aac_alloc_take_refusal();
+    if (refusal.limit)
+        return aac_error(AACLIP_ERROR_OUT_OF_MEMORY,
+                         "out of memory: expected at most %llu bytes, found %llu" AAC_LIMIT_HINT,
+                         (unsigned long long)refusal.limit, (unsigned long long)refusal.needed);
+    memcpy(error_text, memory_text, sizeof memory_text);
     return AACLIP_ERROR_OUT_OF_MEMORY;
 }
 

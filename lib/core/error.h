@@ -7,10 +7,11 @@
 /* Records the text and returns `status`, so that a failing line reads `return aac_error(...)`. */
 aaclip_status aac_error(aaclip_status status, const char *format, ...) AACLIP_PRINTF(2, 3);
 
-/* Puts "<prefix>: " before the recorded text (a path, say) and returns `status`. */
+/* Puts "<prefix>: " before the recorded text (a path, say) and returns `status`. Memory that is out
+ * is nobody's in particular: its text stays. */
 aaclip_status aac_error_prefix(aaclip_status status, const char *format, ...) AACLIP_PRINTF(2, 3);
 
-/* Out of memory: a static text, nothing is formatted. */
+/* Out of memory: a static text, or that of the limit that refused the allocation. */
 aaclip_status aac_error_memory(void);
 
 void aac_log(aaclip_log_level level, const char *format, ...) AACLIP_PRINTF(2, 3);

@@ -1,13 +1,14 @@
 #include "core/memory.h"
 
 #include <stdarg.h>
-#include <stdint.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <aaclip/status.h>
 
+#include "core/limits.h"
 #include "core/platform.h"
 
 #define LARGE ((size_t)4 << 20) /* worth asking for large pages */
@@ -32,6 +33,11 @@ struct allocation {
     size_t size;
 };
 
+#define OVERHEAD ((size_t)2 * AAC_ALIGNMENT) /* of an allocation */
+
+static _Atomic uint64_t held; /* of the allocator, bytes */
+static AAC_THREAD_LOCAL aac_refusal refusal;
+
 _Static_assert(sizeof(struct allocation) <= AAC_ALIGNMENT, "the header must fit its gap");
 
 void aaclip_set_allocator(const aaclip_allocator *replacement)
@@ -55,14 +61,53 @@ static struct allocation *header_of(void *pointer)
     return (struct allocation *)pointer - 1;
 }
 
+/* An allocation fails, but not by the limit. */
+static void *fail(void)
+{
+    refusal = (aac_refusal){0};
+    return NULL;
+}
+
+/* Counts the bytes, if they may be taken. */
+static bool take(uint64_t bytes)
+{
+    const uint64_t limit = aac_limit(AAC_LIMIT_MEMORY_BYTES);
+    uint64_t before = atomic_load_explicit(&held, memory_order_relaxed);
+    do {
+        if (before > limit || bytes > limit - before) {
+            const bool counts = bytes <= UINT64_MAX - before;
+            refusal = counts ? (aac_refusal){before + bytes, limit} : (aac_refusal){0};
+            return false;
+        }
+    } while (!atomic_compare_exchange_weak_explicit(&held, &before, before + bytes,
+                                                    memory_order_relaxed, memory_order_relaxed));
+    return true;
+}
+
+static void give_back(uint64_t bytes)
+{
+    atomic_fetch_sub_explicit(&held, bytes, memory_order_relaxed);
+}
+
+aac_refusal aac_alloc_take_refusal(void)
+{
+    const aac_refusal last = refusal;
+    refusal = (aac_refusal){0};
+    return last;
+}
+
 void *aac_alloc(size_t size)
 {
     size_t total;
-    if (!aac_size_add(&total, size, 2 * AAC_ALIGNMENT))
+    if (!aac_size_add(&total, size, OVERHEAD))
+        return fail();
+    if (!take(total))
         return NULL;
     void *base = allocator.allocate(total, allocator.user);
-    if (!base)
-        return NULL;
+    if (!base) {
+        give_back(total);
+        return fail();
+    }
     if (total >= LARGE)
         aac_prefer_large_pages(base, total);
     uintptr_t address = (uintptr_t)base + sizeof(struct allocation);
@@ -75,7 +120,7 @@ void *aac_alloc(size_t size)
 void *aac_alloc_array(size_t count, size_t size)
 {
     size_t total;
-    return aac_size_multiply(&total, count, size) ? aac_alloc(total) : NULL;
+    return aac_size_multiply(&total, count, size) ? aac_alloc(total) : fail();
 }
 
 void *aac_calloc(size_t count, size_t size)
@@ -101,8 +146,11 @@ void *aac_realloc(void *pointer, size_t size)
 
 void aac_free(void *pointer)
 {
-    if (pointer)
-        allocator.deallocate(header_of(pointer)->base, allocator.user);
+    if (!pointer)
+        return;
+    const struct allocation freed = *header_of(pointer);
+    allocator.deallocate(freed.base, allocator.user);
+    give_back(freed.size + OVERHEAD);
 }
 
 char *aac_strdup(const char *text)

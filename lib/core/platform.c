@@ -173,3 +173,12 @@ aac_isa aac_processor_isa(void)
 #endif
     return AAC_ISA_BASELINE;
 }
+
+bool aac_processor_multiplies_narrow(void)
+{
+#if defined(__x86_64__)
+    return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni");
+#else
+    return false;
+#endif
+}

@@ -101,5 +101,7 @@ unsigned aac_processor_count(void);
 /* Vector instructions that both the processor and the operating system allow. */
 typedef enum aac_isa { AAC_ISA_BASELINE, AAC_ISA_AVX2, AAC_ISA_AVX512 } aac_isa;
 aac_isa aac_processor_isa(void);
+/* Whether AVX-512 has products of bfloat16 and of 8-bit integers. */
+bool aac_processor_multiplies_narrow(void);
 
 #endif

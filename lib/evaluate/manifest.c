@@ -100,7 +100,7 @@ aaclip_status aac_dataset_read_manifest(aac_dataset_reader *reader, const char *
                                LONGEST_LINE, length);
         else if (!is_blank(next, length))
             status = read_line(reader, next, length);
-        if (status && status != AACLIP_ERROR_OUT_OF_MEMORY)
+        if (status)
             aac_error_prefix(status, "%s:%zu", path, number);
         next += length + (stop != NULL);
     }

@@ -117,7 +117,7 @@ aaclip_status aac_dataset_read_table(aac_dataset_reader *reader, const char *pat
             status = read_header(&columns, &row);
         else if (!status && !blank)
             status = read_row(reader, &columns, &row);
-        if (status && status != AACLIP_ERROR_OUT_OF_MEMORY)
+        if (status)
             aac_error_prefix(status, "%s:%zu", path, number);
         next += length + (stop != NULL);
     }

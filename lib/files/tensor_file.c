@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/error.h"
+#include "core/limits.h"
 #include "core/memory.h"
 #include "core/names.h"
 #include "files/arena.h"
@@ -75,6 +76,11 @@ static aaclip_status add_entry(aac_tensor_index *index, const char *name, entry_
 
 aaclip_status aac_index_tensor(aac_tensor_index *index, const char *name, const aac_tensor *tensor)
 {
+    const uint64_t most = aac_limit(AAC_LIMIT_TENSORS);
+    if (index->tensor_count >= most)
+        return aac_error(AACLIP_ERROR_UNSUPPORTED,
+                         "%s: expected at most %llu tensors, found %zu or more" AAC_LIMIT_HINT,
+                         name, (unsigned long long)most, index->tensor_count + 1);
     if (!grow_array((void **)&index->tensors, index->tensor_count, &index->tensor_capacity,
                     sizeof *index->tensors))
         return aac_error_memory();
@@ -115,6 +121,16 @@ static bool starts_with(const aac_mapping *mapping, const char *bytes, size_t le
     return mapping->size >= length && memcmp(mapping->data, bytes, length) == 0;
 }
 
+static aaclip_status check_size(const aac_mapping *mapping)
+{
+    const uint64_t most = aac_limit(AAC_LIMIT_CHECKPOINT_BYTES);
+    if (mapping->size <= most)
+        return AACLIP_OK;
+    return aac_error(AACLIP_ERROR_UNSUPPORTED,
+                     "expected at most %llu bytes, found %zu" AAC_LIMIT_HINT,
+                     (unsigned long long)most, mapping->size);
+}
+
 static aaclip_status read_content(aac_tensor_file *file)
 {
     const aac_mapping *mapping = &file->mapping;
@@ -137,12 +153,14 @@ aaclip_status aac_tensor_file_open(aac_tensor_file **out, const char *path)
     *out = NULL;
     aac_tensor_file *file = aac_calloc(1, sizeof *file);
     if (!file)
-        return aac_error_memory();
+        return aac_error_prefix(aac_error_memory(), "%s", path);
     file->path = aac_strdup(path);
     aaclip_status status = file->path ? aac_map_file(&file->mapping, path) : aac_error_memory();
     if (!status) {
-        status = read_content(file);
-        if (status && status != AACLIP_ERROR_OUT_OF_MEMORY)
+        status = check_size(&file->mapping);
+        if (!status)
+            status = read_content(file);
+        if (status)
             aac_error_prefix(status, "%s", path);
     }
     if (status)

@@ -13,7 +13,7 @@
 #define LARGEST_PICKLE  (UINT64_C(64) << 20)
 #define DEEPEST_NESTING 64
 #define LONGEST_NAME    1024
-#define MOST_VISITS     (UINT32_C(1) << 18)
+#define MOST_VISITS     (UINT32_C(1) << 18) /* of values that are no tensors */
 #define MOST_NAME_BYTES (UINT64_C(16) << 20)
 #define MOST_REPEATED   (INT64_C(1) << 24) /* elements of all tensors that repeat their storage */
 
@@ -147,18 +147,20 @@ static aaclip_status visit_container(struct walk *walk, const aac_pickle_value *
     return status;
 }
 
-/* Values may be shared, so that a small pickle can unfold to a large tree: both are counted. */
-static aaclip_status count_visit(struct walk *walk)
+/* Values may be shared, so that a small pickle can unfold to a large tree: names and values are
+ * counted, of which tensors have a limit of their own. */
+static aaclip_status count_visit(struct walk *walk, aac_pickle_kind kind)
 {
     walk->name_bytes += walk->name_length;
-    if (++walk->visits > MOST_VISITS || walk->name_bytes > MOST_NAME_BYTES)
+    walk->visits += kind != AAC_PICKLE_TENSOR;
+    if (walk->visits > MOST_VISITS || walk->name_bytes > MOST_NAME_BYTES)
         return aac_error(AACLIP_ERROR_UNSUPPORTED, "%s: too many values", walk->name);
     return AACLIP_OK;
 }
 
 static aaclip_status visit(struct walk *walk, const aac_pickle_value *value)
 {
-    aaclip_status status = count_visit(walk);
+    aaclip_status status = count_visit(walk, value->kind);
     if (status)
         return status;
     switch (value->kind) {
@@ -250,9 +252,7 @@ static aaclip_status read_tree(aac_tensor_index *index, const aac_zip *zip, aac_
         *kind = root->kind == AAC_PICKLE_OBJECT ? AAC_FILE_TORCHSCRIPT : AAC_FILE_TORCH_STATE;
         status = visit(walk, root);
     }
-    return status && status != AACLIP_ERROR_OUT_OF_MEMORY
-               ? aac_error_prefix(status, "%s", pickle->name)
-               : status;
+    return status ? aac_error_prefix(status, "%s", pickle->name) : status;
 }
 
 aaclip_status aac_torch_read(aac_tensor_index *index, const aac_mapping *file,

@@ -5,12 +5,10 @@
 #include <aaclip/image.h>
 
 #include "core/error.h"
+#include "core/limits.h"
 #include "core/memory.h"
 #include "core/platform.h"
 #include "images/decoders.h"
-
-/* Above it Pillow refuses as well (a "decompression bomb": twice its MAX_IMAGE_PIXELS). */
-#define MAX_PIXELS 178956970u
 
 struct aaclip_image {
     aac_pixels pixels;
@@ -30,10 +28,12 @@ aaclip_status aac_pixels_check(uint32_t width, uint32_t height)
 {
     if (!width || !height)
         return aac_error(AACLIP_ERROR_FORMAT, "an image of %ux%u pixels", width, height);
-    if ((uint64_t)width * height > MAX_PIXELS)
-        return aac_error(AACLIP_ERROR_UNSUPPORTED, "expected at most %u pixels, found %ux%u",
-                         MAX_PIXELS, width, height);
-    return AACLIP_OK;
+    const uint64_t most = aac_limit(AAC_LIMIT_IMAGE_PIXELS);
+    if ((uint64_t)width * height <= most)
+        return AACLIP_OK;
+    return aac_error(AACLIP_ERROR_UNSUPPORTED,
+                     "expected at most %llu pixels, found %ux%u" AAC_LIMIT_HINT,
+                     (unsigned long long)most, width, height);
 }
 
 aaclip_status aac_pixels_check_file(const char *type, uint32_t width, uint32_t height,
@@ -78,11 +78,11 @@ aaclip_status aaclip_image_decode(aaclip_image **image, const void *bytes, size_
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_image_decode: no bytes or no name");
     aaclip_image *decoded = aac_calloc(1, sizeof *decoded);
     if (!decoded)
-        return aac_error_memory();
+        return aac_error_prefix(aac_error_memory(), "%s", name);
     aaclip_status status = read_pixels(&decoded->pixels, bytes, size);
     if (status) {
         aaclip_image_close(&decoded);
-        return status == AACLIP_ERROR_OUT_OF_MEMORY ? status : aac_error_prefix(status, "%s", name);
+        return aac_error_prefix(status, "%s", name);
     }
     *image = decoded;
     return AACLIP_OK;

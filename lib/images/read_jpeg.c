@@ -13,10 +13,14 @@
 #include <jpeglib.h>
 #include <jerror.h>
 
+#include "core/limits.h"
+
 /* A progressive file may say many times the same thing; honest ones have a dozen scans. */
 #define MAX_SCANS 500
-/* Of all scans together: 32 scans of the largest image. */
+/* Of all scans together: 32 scans of the largest image that is usual; as many of one that a raised
+ * limit allows. */
 #define MOST_BLOCK_VISITS (UINT64_C(1) << 28)
+#define MOST_PIXELS       (UINT64_C(1) << 32) /* that a JPEG can have */
 
 struct decoder {
     struct jpeg_decompress_struct codec;
@@ -70,7 +74,11 @@ static void skip_bytes(j_decompress_ptr codec, long count)
 
 static uint64_t most_scans(const struct decoder *decoder)
 {
-    const uint64_t most = MOST_BLOCK_VISITS / (decoder->blocks + !decoder->blocks);
+    const uint64_t limit = aac_limit(AAC_LIMIT_IMAGE_PIXELS);
+    uint64_t visits = (limit < MOST_PIXELS ? limit : MOST_PIXELS) * 3 / 64 * 32;
+    if (visits < MOST_BLOCK_VISITS)
+        visits = MOST_BLOCK_VISITS;
+    const uint64_t most = visits / (decoder->blocks + !decoder->blocks);
     return most < MAX_SCANS ? most : MAX_SCANS;
 }
 

@@ -101,7 +101,7 @@ static void fingerprint_model(aaclip_model *model)
              (unsigned long long)model->text_fingerprint);
 }
 
-/* Whether the chosen backend itself multiplies such matrices. */
+/* Whether the chosen backend multiplies such matrices, or one behind it that is as fast. */
 static bool has_product(const aaclip_model *model, aac_dtype type, bool quantized)
 {
     const aac_op_desc product = {.op = AAC_OP_LINEAR,
@@ -112,7 +112,9 @@ static bool has_product(const aaclip_model *model, aac_dtype type, bool quantize
                                             .y = type,
                                             .bias = true,
                                             .quantized = quantized}};
-    return model->dispatch.chain[0]->supports(&product);
+    const aac_backend *chosen = model->dispatch.chain[0],
+                      *found = aac_dispatch_choose(&model->dispatch, &product);
+    return found->supports(&product) && (found != &aac_backend_reference || found == chosen);
 }
 
 static aaclip_status choose_precision(aaclip_model *model, aaclip_precision precision)

@@ -6,13 +6,14 @@
 #include <jansson.h>
 
 #include "core/error.h"
+#include "core/limits.h"
 #include "core/memory.h"
 #include "core/platform.h"
 #include "text/codepoints.h"
+#include "text/tokenizer.h"
 
 #define PLACEHOLDER   "{}"
 #define MAX_FILE_SIZE ((size_t)1 << 20)
-#define MOST_PROMPTS  16384 /* of one side of a class */
 #define LONGEST_TEXT  4096
 #define EXCERPT       40 /* bytes of a file's own words in an error text */
 
@@ -148,10 +149,12 @@ static aaclip_status read_set(aac_prompt_set *set, json_t *json, const char *pat
                            json_object_get(json, "templates"), path, "templates");
     size_t states =
         set->normal_count > set->abnormal_count ? set->normal_count : set->abnormal_count;
-    if (!status && states > MOST_PROMPTS / set->template_count)
+    const uint64_t most = aac_limit(AAC_LIMIT_PROMPTS);
+    if (!status && states > most / set->template_count)
         status = aac_error(AACLIP_ERROR_FORMAT,
-                           "%s: expected at most %d prompts, found %zu states in %zu templates",
-                           path, MOST_PROMPTS, states, set->template_count);
+                           "%s: expected at most %llu prompts, found %zu states in %zu "
+                           "templates" AAC_LIMIT_HINT,
+                           path, (unsigned long long)most, states, set->template_count);
     return status;
 }
 
@@ -188,13 +191,19 @@ void aac_prompt_set_clear(aac_prompt_set *set)
 }
 
 /* The phrase enters the state, the filled state the template; braces of the phrase stay. */
-static char *fill(const char *template, const char *state, const char *phrase)
+static aaclip_status fill(char **filled, const char *template, const char *state,
+                          const char *phrase)
 {
+    aaclip_status status = aac_text_check_size(strlen(template) + strlen(state) + strlen(phrase) -
+                                               2 * strlen(PLACEHOLDER));
+    if (status)
+        return status;
     const char *state_hole = strstr(state, PLACEHOLDER);
     const char *template_hole = strstr(template, PLACEHOLDER);
-    return aac_format("%.*s%.*s%s%s%s", (int)(template_hole - template), template,
-                      (int)(state_hole - state), state, phrase, state_hole + strlen(PLACEHOLDER),
-                      template_hole + strlen(PLACEHOLDER));
+    *filled = aac_format("%.*s%.*s%s%s%s", (int)(template_hole - template), template,
+                         (int)(state_hole - state), state, phrase, state_hole + strlen(PLACEHOLDER),
+                         template_hole + strlen(PLACEHOLDER));
+    return *filled ? AACLIP_OK : aac_error_memory();
 }
 
 static aaclip_status check_placeholders(char *const *texts, size_t count)
@@ -225,10 +234,11 @@ aaclip_status aac_prompts_fill(char ***prompts, size_t *count, char *const *stat
     if (!filled)
         return aac_error_memory();
     for (size_t i = 0; i < total; i++) {
-        filled[i] = fill(templates[i % template_count], states[i / template_count], phrase);
-        if (!filled[i]) {
+        status =
+            fill(&filled[i], templates[i % template_count], states[i / template_count], phrase);
+        if (status) {
             aac_list_free(filled, i);
-            return aac_error_memory();
+            return status;
         }
     }
     *prompts = filled;

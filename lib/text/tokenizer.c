@@ -5,6 +5,7 @@
 #include <utf8proc.h>
 
 #include "core/error.h"
+#include "core/limits.h"
 #include "core/memory.h"
 #include "text/clean.h"
 #include "text/vocabulary.h"
@@ -221,6 +222,16 @@ static aaclip_status encode_clean(const aac_vocabulary *vocabulary, id_list *lis
     return AACLIP_OK;
 }
 
+aaclip_status aac_text_check_size(size_t bytes)
+{
+    const uint64_t most = aac_limit(AAC_LIMIT_PROMPT_BYTES);
+    if (bytes <= most)
+        return AACLIP_OK;
+    return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
+                     "prompt: expected at most %llu bytes, found %zu" AAC_LIMIT_HINT,
+                     (unsigned long long)most, bytes);
+}
+
 aaclip_status aac_tokenizer_encode(const aac_tokenizer *tokenizer, const char *text, bool truncate,
                                    int32_t *ids, size_t context, size_t *count)
 {
@@ -228,12 +239,12 @@ aaclip_status aac_tokenizer_encode(const aac_tokenizer *tokenizer, const char *t
     if (context < 2)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
                          "context: expected at least 2 tokens, found %zu", context);
-    if (strnlen(text, AAC_MAX_TEXT + 1) > AAC_MAX_TEXT)
-        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
-                         "text: expected at most %d bytes, found more", AAC_MAX_TEXT);
+    aaclip_status status = aac_text_check_size(strlen(text));
+    if (status)
+        return status;
     id_list list = {ids, context, 0};
     aac_codepoints clean = {0};
-    aaclip_status status = aac_clean_text(&clean, text);
+    status = aac_clean_text(&clean, text);
     if (!status)
         status = encode_clean(&tokenizer->vocabulary, &list, &clean, truncate);
     aac_codepoints_free(&clean);

@@ -8,9 +8,6 @@
 
 #include <aaclip/status.h>
 
-/* Bytes of the longest text that is encoded: far beyond any context, and it bounds the time. */
-#define AAC_MAX_TEXT 16384
-
 /* Immutable after open; shared freely between threads. */
 typedef struct aac_tokenizer aac_tokenizer;
 
@@ -24,12 +21,17 @@ aaclip_status aac_tokenizer_open(aac_tokenizer **tokenizer, const char *path,
                                  int64_t vocabulary_size);
 void aac_tokenizer_close(aac_tokenizer **tokenizer);
 
+/* INVALID_ARGUMENT when a text has more bytes than the limit: far beyond any context, it bounds the
+ * time. */
+aaclip_status aac_text_check_size(size_t bytes);
+
 /*
  * Writes <|startoftext|> ids <|endoftext|> to `ids` (room for `context`) and their number to
  * `count`. Longer text: INVALID_ARGUMENT naming text, limit and length; with `truncate`, cut so
- * that the last token is <|endoftext|>. `text` must be UTF-8 of at most AAC_MAX_TEXT bytes (else
- * INVALID_ARGUMENT). One step of the reference is left out, ftfy's repair of text that was decoded
- * with the wrong table ("Ã©" for "é"), and characters newer than utf8proc's Unicode are no letters.
+ * that the last token is <|endoftext|>. `text` must be UTF-8 within the limit of bytes
+ * (else INVALID_ARGUMENT). One step of the reference is left out, ftfy's repair of text that was
+ * decoded with the wrong table ("Ã©" for "é"), and characters newer than utf8proc's Unicode are no
+ * letters.
  */
 aaclip_status aac_tokenizer_encode(const aac_tokenizer *tokenizer, const char *text, bool truncate,
                                    int32_t *ids, size_t context, size_t *count);

@@ -238,7 +238,7 @@ aaclip_status aac_loader_next(aac_loader *loader, const aac_sample **sample)
     aac_mutex_unlock(loader->mutex);
     if (!slot->status)
         *sample = &slot->sample;
-    else if (slot->status == AACLIP_ERROR_OUT_OF_MEMORY || !slot->error)
+    else if (!slot->error)
         return aac_error_memory();
     else
         return aac_error(slot->status, "%s", slot->error);

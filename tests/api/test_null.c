@@ -362,6 +362,9 @@ static void names_and_phrases(void **state)
     assert_false(aaclip_backend_available(NULL));
     assert_int_equal(aaclip_backend_memory(NULL), 0);
     refused(aaclip_backend_limit_memory(NULL, 1));
+    refused(aaclip_limits_init_sized(NULL, sizeof(aaclip_limits)));
+    refused(aaclip_limits_get(NULL));
+    must(aaclip_limits_set(NULL));
     assert_non_null(aaclip_precision_name((aaclip_precision)99));
     assert_non_null(aaclip_profile_name((aaclip_profile)-1));
     assert_non_null(aaclip_domain_name((aaclip_domain)99));

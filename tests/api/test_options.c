@@ -149,6 +149,18 @@ static aaclip_status use_metrics(void *options)
     return status;
 }
 
+static aaclip_status init_limits(void *limits, size_t size)
+{
+    return aaclip_limits_init_sized(limits, size);
+}
+
+static aaclip_status use_limits(void *limits)
+{
+    aaclip_status status = aaclip_limits_set(limits);
+    must(aaclip_limits_set(NULL));
+    return status;
+}
+
 static aaclip_status init_calibration(void *calibration, size_t size)
 {
     return aaclip_calibration_init_sized(calibration, size);
@@ -178,6 +190,7 @@ static const given_struct given[] = {
     {"aaclip_config", sizeof(aaclip_config), init_config, use_config_in_cache},
     {"aaclip_config", sizeof(aaclip_config), init_config, use_config_in_detector},
     {"aaclip_metrics_options", sizeof(aaclip_metrics_options), init_metrics, use_metrics},
+    {"aaclip_limits", sizeof(aaclip_limits), init_limits, use_limits},
     {"aaclip_calibration", sizeof(aaclip_calibration), init_calibration, use_calibration},
     {"aaclip_calibration", sizeof(aaclip_calibration), init_calibration,
      use_calibration_in_detector},
@@ -374,6 +387,11 @@ static aaclip_status get_values(void *out)
     return aaclip_metrics_compute(counted, 0, out);
 }
 
+static aaclip_status get_limits(void *out)
+{
+    return aaclip_limits_get(out);
+}
+
 static aaclip_status get_entry(void *out)
 {
     return aaclip_profiler_get(profiler, 0, out);
@@ -406,6 +424,7 @@ static const filled_struct filled[] = {
      get_calibration,
      {{AFTER(aaclip_calibration, method), offsetof(aaclip_calibration, images)}}},
     {"aaclip_metric_values", sizeof(aaclip_metric_values), get_values, {{0, 0}}},
+    {"aaclip_limits", sizeof(aaclip_limits), get_limits, {{0, 0}}},
     {"aaclip_profiler_entry",
      sizeof(aaclip_profiler_entry),
      get_entry,

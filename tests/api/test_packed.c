@@ -242,13 +242,15 @@ static void change_and_check(const char *folder, aaclip_precision precision)
                                 "\"U8\"",     "layout\"",  "data_offsets\"", "shape\":["};
     const char *const of_onednn[] = {"isa ", "onednn ", "strides ", "blocks "};
     const char *const of_simd[] = {"simd f32 ", "panels of "};
+    const char *const of_simd_int8[] = {"simd int8 ", "panels of ", "limit "};
     const struct {
         const char *const *keys;
         size_t count;
         bool all; /* else the first tells whether there are any */
     } groups[] = {{keys, COUNT(keys), true},
                   {of_onednn, COUNT(of_onednn), false},
-                  {of_simd, COUNT(of_simd), false}};
+                  {of_simd, COUNT(of_simd), false},
+                  {of_simd_int8, COUNT(of_simd_int8), false}};
     packed_scene scene = open_scene(folder, NANO_MODEL, precision);
     size_t layouts = 0;
     for (size_t g = 0; g < COUNT(groups); g++)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterator
 
 import numpy as np
 import pytest
@@ -116,6 +116,66 @@ def test_memory_of_a_device() -> None:
         aaclip.limit_device_memory("nothing", 0)
     with pytest.raises(ValueError, match="size"):
         aaclip.limit_device_memory("reference", -1)
+
+
+@pytest.fixture
+def usual_limits() -> Iterator[dict[str, int]]:
+    yield aaclip.limits()
+    aaclip.set_limits()
+
+
+def test_limits(usual_limits: dict[str, int]) -> None:
+    assert usual_limits == {
+        "image_pixels": 178_956_970,
+        "checkpoint_bytes": 2**64 - 1,
+        "tensors": 2**18,
+        "prompt_bytes": 16384,
+        "prompts": 16384,
+        "memory_bytes": 2**64 - 1,
+    }
+    pixels = aaclip.Image.open(PHOTO).array[:, :, 0].size
+    aaclip.set_limits(image_pixels=pixels)
+    assert aaclip.limits() == {**usual_limits, "image_pixels": pixels}
+    aaclip.Image.open(PHOTO)
+    aaclip.set_limits(image_pixels=pixels - 1)
+    with pytest.raises(aaclip.UnsupportedError, match="chelsea.png: expected at most .*limits_set"):
+        aaclip.Image.open(PHOTO)
+    size = (NANO / "clip.pt").stat().st_size
+    aaclip.set_limits(checkpoint_bytes=size - 1)
+    with pytest.raises(aaclip.UnsupportedError, match=f"expected at most {size - 1} bytes"):
+        aaclip.Model.open(NANO / "clip.pt")
+    aaclip.set_limits(checkpoint_bytes=size)
+    aaclip.Model.open(NANO / "clip.pt").close()
+    aaclip.set_limits(tensors=2)
+    with pytest.raises(aaclip.UnsupportedError, match="at most 2 tensors"):
+        aaclip.Model.open(NANO / "clip.pt")
+    aaclip.set_limits(memory_bytes=1)
+    with pytest.raises(aaclip.OutOfMemoryError, match="at most 1 bytes"):
+        aaclip.Image.open(PHOTO)
+    for wrong in (-1, 0, 2**64):
+        with pytest.raises(ValueError, match="prompts"):
+            aaclip.set_limits(prompts=wrong)
+    assert aaclip.limits()["memory_bytes"] == 1  # as it was
+    aaclip.set_limits()
+    assert aaclip.limits() == usual_limits
+
+
+def test_limits_of_prompts(
+    usual_limits: dict[str, int], model: aaclip.Model, tmp_path: Path
+) -> None:
+    file = tmp_path / "prompts.json"
+    file.write_text(
+        '{"normal": ["{}", "a {}"], "abnormal": ["bad {}"], "templates": ["{}", "my {}"]}'
+    )
+    aaclip.set_limits(prompts=4, prompt_bytes=10)
+    with aaclip.TextCache(model, prompts=file) as texts:
+        texts.build(["nut"])  # "my bad nut"
+        aaclip.set_limits(prompt_bytes=9)
+        with pytest.raises(aaclip.InvalidArgumentError, match="at most 9 bytes, found 10"):
+            texts.build(["nut"])
+    aaclip.set_limits(prompts=3)
+    with pytest.raises(aaclip.FormatError, match="prompts.json: expected at most 3 prompts"):
+        aaclip.TextCache(model, prompts=file)
 
 
 def test_known_datasets() -> None:

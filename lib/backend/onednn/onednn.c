@@ -17,18 +17,26 @@ static bool type_is_native(aac_dtype type)
     return type == AAC_F32 || (type == AAC_BF16 && aac_dnnl_has_bf16());
 }
 
-/* `simd` keeps a matrix as it is multiplied with AVX2, while oneDNN copies it in each product. */
+/* `simd` keeps a matrix as it is multiplied, while oneDNN copies parts of it in each product. */
 static bool multiplies_slower(const aac_op_desc *desc)
 {
+    if (desc->linear.quantized)
+        return aac_narrow_kernels_get() && !aac_dnnl_has_amx();
     return desc->linear.x == AAC_F32 && desc->linear.y == AAC_F32 &&
-           aac_kernels_isa() == AAC_ISA_AVX2;
+           aac_kernels_isa() != AAC_ISA_BASELINE;
 }
 
-/* `simd` attends faster than products of oneDNN do with AVX2, forward and backward; with AVX-512
- * that is not measured. */
+/* `simd` attends faster than products of oneDNN do, but for those of matrix units (AMX). */
+static bool attends_slower(const aac_op_desc *desc)
+{
+    if (desc->attention.type == AAC_F32)
+        return aac_kernels_isa() != AAC_ISA_BASELINE;
+    return desc->op == AAC_OP_ATTENTION && aac_narrow_kernels_get() && !aac_dnnl_has_amx();
+}
+
 static bool attends(const aac_op_desc *desc)
 {
-    bool slower = desc->attention.type == AAC_F32 && aac_kernels_isa() == AAC_ISA_AVX2;
+    bool slower = attends_slower(desc);
     return !slower && type_is_native(desc->attention.type) &&
            desc->attention.kind != AAC_ATTENTION_CAUSAL &&
            desc->attention.kind != AAC_ATTENTION_TREE && desc->attention.uniform &&
@@ -40,7 +48,7 @@ static bool supports(const aac_op_desc *desc)
     switch (desc->op) {
     case AAC_OP_LINEAR:
         if (desc->linear.quantized)
-            return desc->linear.inputs <= AAC_QUANTIZED_INPUTS;
+            return !multiplies_slower(desc) && desc->linear.inputs <= AAC_QUANTIZED_INPUTS;
         return !multiplies_slower(desc) && type_is_native(desc->linear.x) &&
                type_is_native(desc->linear.y);
     case AAC_OP_LINEAR_GRADIENT:

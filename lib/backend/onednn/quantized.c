@@ -31,8 +31,6 @@ typedef struct tile_product {
 
 typedef struct quantized_plan {
     aac_plan base;
-    const aac_kernels *kernels;
-    const aac_quantized_kernels *quantized;
     int64_t tile_rows;
     tile_product products[2][2]; /* [last tile's rows][last panel's outputs] */
     size_t values_bytes, rows_bytes, sums_bytes, buffer_bytes, thread_bytes;
@@ -189,26 +187,6 @@ aaclip_status aac_onednn_adopt_quantized(aac_weight **out, const aac_op_desc *de
     return AACLIP_OK;
 }
 
-static void quantize_rows(const quantized_plan *plan, const void *x, char *scratch)
-{
-    int64_t inputs = plan->base.desc.linear.inputs;
-    bool narrow = plan->base.desc.linear.x == AAC_BF16;
-    uint8_t *values = (uint8_t *)scratch;
-    float *steps = (float *)(scratch + plan->values_bytes);
-    int32_t *zeros = (int32_t *)(scratch + plan->values_bytes + plan->rows_bytes);
-    char *threads = (char *)zeros + plan->rows_bytes;
-#pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < plan->base.desc.linear.rows; i++) {
-        const float *row = (const float *)x + i * inputs;
-        float *wide = (float *)(threads + (size_t)aac_threads_index() * plan->thread_bytes);
-        if (narrow) {
-            plan->kernels->widen_bf16((const uint16_t *)x + i * inputs, inputs, wide);
-            row = wide;
-        }
-        plan->quantized->quantize_row(row, inputs, values + i * inputs, &steps[i], &zeros[i]);
-    }
-}
-
 /* Where a task reads and writes. */
 typedef struct output_tile {
     int64_t row, rows, output, outputs;
@@ -227,26 +205,6 @@ static output_tile find_tile(const quantized_plan *plan, const quantized_weight 
     found.product = &plan->products[found.rows < plan->tile_rows][found.outputs < PANEL];
     found.weights = weight->packed + (size_t)(task % panels) * weight->panel_bytes;
     return found;
-}
-
-/* One row of a tile: sums to floats, bias, activation, and to where the result belongs. */
-static void finish_row(const quantized_plan *plan, const quantized_weight *weight,
-                       const output_tile *tile, const int32_t *sums, float step, int32_t zero,
-                       void *y, float *buffer)
-{
-    const aac_op_desc *desc = &plan->base.desc;
-    bool narrow = desc->linear.y == AAC_BF16, direct = !narrow && !desc->linear.accumulate;
-    float *values = direct ? y : buffer;
-    plan->quantized->restore_sums(sums, tile->outputs, step, zero,
-                                  weight->channels.step + tile->output,
-                                  weight->channels.sum + tile->output, values);
-    if (desc->linear.bias)
-        plan->kernels->add(weight->channels.bias + tile->output, tile->outputs, values);
-    plan->kernels->activate(values, tile->outputs, desc->linear.activation, desc->linear.slope);
-    if (desc->linear.accumulate)
-        plan->kernels->add(values, tile->outputs, y);
-    else if (narrow)
-        plan->kernels->scale_bf16(values, tile->outputs, 1.0f, y);
 }
 
 static bool run_tile(const quantized_plan *plan, const quantized_weight *weight,
@@ -269,8 +227,11 @@ static bool run_tile(const quantized_plan *plan, const quantized_weight *weight,
     int64_t element = (int64_t)aac_dtype_size(desc->linear.y);
     for (int64_t i = 0; i < tile->rows; i++) {
         int64_t row = tile->row + i;
-        finish_row(plan, weight, tile, sums + i * tile->outputs, steps[row], zeros[row],
-                   (char *)y + (row * desc->linear.outputs + tile->output) * element, (float *)own);
+        aac_quantized_sums found = {
+            .values = sums + i * tile->outputs, .step = steps[row], .zero = zeros[row]};
+        aac_quantized_finish(desc, &weight->channels, tile->output, tile->outputs, &found,
+                             (char *)y + (row * desc->linear.outputs + tile->output) * element,
+                             (float *)own);
     }
     return true;
 }
@@ -282,7 +243,14 @@ static aaclip_status run_quantized(const aac_plan *base, const aac_op_args *args
     int64_t tiles = (base->desc.linear.rows + plan->tile_rows - 1) / plan->tile_rows;
     int64_t panels = (base->desc.linear.outputs + PANEL - 1) / PANEL;
     int failures = 0;
-    quantize_rows(plan, args->x, scratch);
+    char *zeros = (char *)scratch + plan->values_bytes + plan->rows_bytes;
+    const aac_quantized_rows rows = {
+        .values = scratch,
+        .stride = base->desc.linear.inputs,
+        .steps = (float *)((char *)scratch + plan->values_bytes),
+        .zeros = (int32_t *)zeros,
+    };
+    aac_quantize_rows(&base->desc, args->x, &rows, zeros + plan->rows_bytes, plan->thread_bytes);
 #pragma omp parallel for schedule(dynamic) reduction(+ : failures)
     for (int64_t task = 0; task < tiles * panels; task++) {
         const output_tile found = find_tile(plan, weight, task);
@@ -354,8 +322,6 @@ aaclip_status aac_onednn_plan_quantized(aac_plan **out, const aac_op_desc *desc,
         return aac_error_memory();
     plan->base = (aac_plan){
         .backend = &aac_backend_onednn, .desc = *desc, .threads = threads, .run = run_quantized};
-    plan->kernels = aac_kernels_get();
-    plan->quantized = aac_quantized_kernels_get();
     plan->tile_rows = height_of_tiles(desc->linear.rows);
     size_t scratch = 0;
     if (!make_products(plan, &scratch)) {

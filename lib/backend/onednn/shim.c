@@ -30,6 +30,12 @@ bool aac_dnnl_has_bf16(void)
     return ((unsigned)dnnl_get_effective_cpu_isa() & wanted) == wanted;
 }
 
+bool aac_dnnl_has_amx(void)
+{
+    const unsigned wanted = dnnl_cpu_isa_avx512_core_amx;
+    return ((unsigned)dnnl_get_effective_cpu_isa() & wanted) == wanted;
+}
+
 static dnnl_data_type_t native_type(aac_dtype type)
 {
     switch (type) {

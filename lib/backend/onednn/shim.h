@@ -39,6 +39,7 @@ void aac_dnnl_layout_free(aac_dnnl_layout *layout);
 dnnl_engine_t aac_dnnl_engine(void); /* the processor; NULL when oneDNN has none */
 /* Whether oneDNN multiplies bfloat16 here: the processor's answer, within ONEDNN_MAX_CPU_ISA. */
 bool aac_dnnl_has_bf16(void);
+bool aac_dnnl_has_amx(void); /* matrix units */
 
 /* Memory of the caller in the role DNNL_ARG_...; an argument without a layout is left out. */
 typedef struct aac_dnnl_argument {

@@ -8,21 +8,25 @@
 #include <math.h>
 #include <string.h>
 
-/* Of one thread's scratch, in floats. */
+/* Of one thread's scratch, in floats or units of as many bytes. */
 typedef struct tile_sizes {
+    bool pairs;            /* bfloat16 is multiplied as it is, else as float32 */
     int64_t rows;          /* of a tile, whole blocks */
     int64_t scores, sizes; /* columns of scores, of y: whole blocks */
-    int64_t keys_floats, values_floats;
+    int64_t keys, values;
+    int64_t weights; /* in pairs: a tile's probabilities; else they take the place of the scores */
 } tile_sizes;
 
 static tile_sizes size_tiles(const aac_op_desc *desc, const aac_block_kernels *blocks)
 {
     int64_t longest = desc->attention.longest, size = desc->attention.head_size;
-    tile_sizes sizes = {.scores = aac_simd_round_up(longest, blocks->columns),
+    tile_sizes sizes = {.pairs = aac_simd_attends_in_pairs(desc),
+                        .scores = aac_simd_round_up(longest, blocks->columns),
                         .sizes = aac_simd_round_up(size, blocks->columns)};
     sizes.rows = aac_simd_tile_rows(blocks, sizes.scores, longest);
-    sizes.keys_floats = sizes.scores * size;
-    sizes.values_floats = longest * sizes.sizes;
+    sizes.keys = sizes.scores * (sizes.pairs ? size / 2 : size);
+    sizes.values = (sizes.pairs ? aac_simd_pairs(longest) : longest) * sizes.sizes;
+    sizes.weights = sizes.pairs ? sizes.rows * sizes.scores / 2 : 0;
     return sizes;
 }
 
@@ -31,7 +35,7 @@ int64_t aac_simd_attention_floats(const aac_op_desc *desc)
     if (desc->attention.kind == AAC_ATTENTION_TREE)
         return aac_simd_tree_attention_floats(desc);
     tile_sizes sizes = size_tiles(desc, aac_block_kernels_get());
-    return sizes.keys_floats + sizes.values_floats +
+    return sizes.keys + sizes.values + sizes.weights +
            sizes.rows * (sizes.scores + sizes.sizes + desc->attention.head_size);
 }
 
@@ -44,6 +48,7 @@ typedef struct attention_head {
     int64_t length, first, index; /* rows; the first one's number; which head */
     float *keys, *values;         // (panels, head_size, columns), (panels, length, columns)
     float *q, *scores, *out;      // (rows, head_size), (rows, scores), (rows, sizes)
+    uint32_t *weights;            // (rows, scores / 2) pairs
 } attention_head;
 
 /* Rows `first` and on of part 0, 1, 2: q, k, v. */
@@ -73,32 +78,69 @@ static void store_tile(const attention_head *head, int64_t first, int64_t rows)
     }
 }
 
-static void attend_tile(const attention_head *head, int64_t first, int64_t rows)
+/* scores = q k^T; returns how many keys the rows see at most. */
+static int64_t score_tile(const attention_head *head, int64_t first, int64_t rows, int64_t whole)
 {
     const aac_op_desc *desc = &head->plan->base.desc;
-    const aac_kernels *kernels = head->plan->kernels;
-    const aac_block_kernels *blocks = head->plan->blocks;
     int64_t size = desc->attention.head_size;
-    bool causal = desc->attention.kind == AAC_ATTENTION_CAUSAL;
-    int64_t keys = causal ? first + rows : head->length;
-    int64_t whole = aac_simd_round_up(rows, blocks->rows);
-    float scale = 1.0f / sqrtf((float)size);
+    int64_t keys = desc->attention.kind == AAC_ATTENTION_CAUSAL ? first + rows : head->length;
     const aac_simd_rows q = part_rows(head, 0, first, rows);
-    aac_simd_load_rows(head->plan, q.from, q.at, q.stride, rows, head->q);
-    memset(head->q + rows * size, 0, (size_t)((whole - rows) * size) * sizeof *head->q);
-    aac_simd_multiply_turned(blocks, head->q, whole, head->keys, size, keys, head->scores,
-                             head->sizes.scores);
-    for (int64_t i = 0; i < rows; i++) {
-        float *row = head->scores + i * head->sizes.scores;
-        int64_t visible = causal ? first + i + 1 : keys;
-        float inverse = kernels->softmax_f32(row, visible, scale);
-        memset(row + visible, 0, (size_t)(keys - visible) * sizeof *row);
-        head->q[i] = inverse; /* q was multiplied, its memory is free */
+    memset(head->q, 0, (size_t)(whole * size) * sizeof *head->q);
+    if (head->sizes.pairs) {
+        aac_simd_load_pairs(head->plan, q, (uint32_t *)head->q);
+        aac_simd_multiply_pairs_turned(head->plan, (uint32_t *)head->q, whole,
+                                       (uint32_t *)head->keys, keys, head->scores,
+                                       head->sizes.scores);
+    } else {
+        aac_simd_load_rows(head->plan, q.from, q.at, q.stride, rows, head->q);
+        aac_simd_multiply_turned(head->plan->blocks, head->q, whole, head->keys, size, keys,
+                                 head->scores, head->sizes.scores);
     }
-    aac_simd_multiply_straight(blocks, head->scores, head->sizes.scores, whole,
-                               (aac_simd_panels){head->values, head->length}, keys, head->out,
-                               head->sizes.sizes);
+    return keys;
+}
+
+static void attend_tile(const attention_head *head, int64_t first, int64_t rows)
+{
+    const aac_kernels *kernels = head->plan->kernels;
+    int64_t whole = aac_simd_round_up(rows, head->plan->blocks->rows);
+    int64_t keys = score_tile(head, first, rows, whole), stride = head->sizes.scores;
+    bool causal = head->plan->base.desc.attention.kind == AAC_ATTENTION_CAUSAL;
+    float scale = 1.0f / sqrtf((float)head->plan->base.desc.attention.head_size);
+    for (int64_t i = 0; i < rows; i++) { /* q was multiplied, its memory is free */
+        float *row = head->scores + i * stride;
+        if (head->sizes.pairs) {
+            uint16_t *weights = (uint16_t *)head->weights + i * stride;
+            head->q[i] = head->plan->narrow->softmax_bf16(row, keys, scale, weights);
+            if (keys % 2)
+                weights[keys] = 0;
+            continue;
+        }
+        int64_t visible = causal ? first + i + 1 : keys;
+        head->q[i] = kernels->softmax_f32(row, visible, scale);
+        memset(row + visible, 0, (size_t)(keys - visible) * sizeof *row);
+    }
+    if (head->sizes.pairs)
+        aac_simd_multiply_pairs_straight(head->plan, head->weights, stride / 2, whole,
+                                         (uint32_t *)head->values, aac_simd_pairs(keys), head->out,
+                                         head->sizes.sizes);
+    else
+        aac_simd_multiply_straight(head->plan->blocks, head->scores, stride, whole,
+                                   (aac_simd_panels){head->values, head->length}, keys, head->out,
+                                   head->sizes.sizes);
     store_tile(head, first, rows);
+}
+
+static void lay_out_head(const attention_head *head)
+{
+    const aac_simd_rows keys = part_rows(head, 1, 0, head->length),
+                        values = part_rows(head, 2, 0, head->length);
+    if (head->sizes.pairs) {
+        aac_simd_lay_out_pairs_turned(head->plan, keys, (uint32_t *)head->keys);
+        aac_simd_lay_out_pairs_straight(head->plan, values, (uint32_t *)head->values);
+    } else {
+        aac_simd_lay_out_turned(head->plan, keys, head->keys, head->q);
+        aac_simd_lay_out_straight(head->plan, values, head->values, head->q);
+    }
 }
 
 static void attend_part(const aac_simd_plan *plan, const aac_op_args *args, int64_t sequence,
@@ -112,16 +154,16 @@ static void attend_part(const aac_simd_plan *plan, const aac_op_args *args, int6
     head.first = args->offsets[sequence];
     head.length = args->offsets[sequence + 1] - head.first;
     head.keys = memory;
-    head.values = head.keys + head.sizes.keys_floats;
-    head.scores = head.values + head.sizes.values_floats;
+    head.values = head.keys + head.sizes.keys;
+    head.scores = head.values + head.sizes.values;
     head.out = head.scores + rows * head.sizes.scores;
-    head.q = head.out + rows * head.sizes.sizes;
+    head.weights = (uint32_t *)(head.out + rows * head.sizes.sizes);
+    head.q = (float *)(head.weights + head.sizes.weights);
     int64_t tiles = (head.length + rows - 1) / rows;
     int64_t tile = tiles * part / parts, end = tiles * (part + 1) / parts;
     if (tile == end)
         return;
-    aac_simd_lay_out_turned(plan, part_rows(&head, 1, 0, head.length), head.keys, head.q);
-    aac_simd_lay_out_straight(plan, part_rows(&head, 2, 0, head.length), head.values, head.q);
+    lay_out_head(&head);
     for (; tile < end; tile++)
         attend_tile(&head, tile * rows,
                     head.length - tile * rows < rows ? head.length - tile * rows : rows);

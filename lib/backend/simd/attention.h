@@ -51,4 +51,28 @@ void aac_simd_multiply_straight(const aac_block_kernels *blocks, const float *le
                                 int64_t rows, aac_simd_panels panels, int64_t depth, float *out,
                                 int64_t width);
 
+/*
+ * The same of bfloat16 in units of two values, for the narrow kernels: where a processor has them,
+ * the head size is even and every row sees every other.
+ */
+bool aac_simd_attends_in_pairs(const aac_op_desc *desc);
+static inline int64_t aac_simd_pairs(int64_t count)
+{
+    return (count + 1) / 2;
+}
+/* Dense rows of head_size / 2 units. */
+void aac_simd_load_pairs(const aac_simd_plan *plan, aac_simd_rows rows, uint32_t *to);
+/* (panels, head_size / 2, columns) and (panels, pairs of rows, columns); zeros fill both up. */
+void aac_simd_lay_out_pairs_turned(const aac_simd_plan *plan, aac_simd_rows rows, uint32_t *panels);
+void aac_simd_lay_out_pairs_straight(const aac_simd_plan *plan, aac_simd_rows rows,
+                                     uint32_t *panels);
+/* out (rows, count) and out (rows, width), as above; `units` pairs are the straight panels' rows.
+ */
+void aac_simd_multiply_pairs_turned(const aac_simd_plan *plan, const uint32_t *left, int64_t rows,
+                                    const uint32_t *panels, int64_t count, float *out,
+                                    int64_t stride);
+void aac_simd_multiply_pairs_straight(const aac_simd_plan *plan, const uint32_t *left,
+                                      int64_t stride, int64_t rows, const uint32_t *panels,
+                                      int64_t units, float *out, int64_t width);
+
 #endif

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #define TILE_BYTES (192 * 1024)
-#define DEPTH      128 /* rows of a straight panel that stay in the first level cache */
 
 int64_t aac_simd_tile_rows(const aac_block_kernels *blocks, int64_t columns, int64_t longest)
 {
@@ -85,11 +84,14 @@ void aac_simd_multiply_straight(const aac_block_kernels *blocks, const float *le
                                 int64_t rows, aac_simd_panels panels, int64_t depth, float *out,
                                 int64_t width)
 {
-    for (int64_t k = 0; k < depth; k += DEPTH)
+    /* Rows of a panel that stay in the first level cache, or in the second of processors for which
+     * it is fast enough. */
+    int64_t most = aac_kernels_isa() == AAC_ISA_AVX512 ? 2048 : 128;
+    for (int64_t k = 0; k < depth; k += most)
         for (int64_t d = 0; d < width; d += blocks->columns)
             for (int64_t i = 0; i < rows; i += blocks->rows)
                 blocks->product(left + i * stride + k, stride,
                                 panels.data + d * panels.rows + k * blocks->columns,
-                                depth - k < DEPTH ? depth - k : DEPTH, k > 0, out + i * width + d,
+                                depth - k < most ? depth - k : most, k > 0, out + i * width + d,
                                 width);
 }

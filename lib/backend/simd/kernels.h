@@ -53,6 +53,16 @@ typedef struct aac_kernels {
     void (*adam)(float *y, const float *gradient, int64_t count, const aac_adam_step *step);
 } aac_kernels;
 
+/* Integer products of one row with some channels, and what makes floats of them. */
+typedef struct aac_quantized_sums {
+    const int32_t *values;
+    float step; /* of the row */
+    int32_t zero;
+    const float *channel_steps;
+    const int32_t *channel_sums;
+    const float *bias; /* NULL: none */
+} aac_quantized_sums;
+
 /*
  * Integers for products of 8 bits, and back. A row of x becomes step * (q - zero) with q in
  * 0 .. 255, a row of weights (a channel) step * q with q in -limit .. limit. A row that is not all
@@ -65,9 +75,8 @@ typedef struct aac_quantized_kernels {
                              int32_t *sum);
     void (*restore_row)(const uint8_t *q, int64_t count, float step, int32_t zero, float *x);
     void (*restore_channel)(const int8_t *q, int64_t count, float step, float *w);
-    /* From the integer products of one row with `count` channels. */
-    void (*restore_sums)(const int32_t *sums, int64_t count, float step, int32_t zero,
-                         const float *steps, const int32_t *channel_sums, float *y);
+    /* y (count) = what the sums stand for, added to y if `add`. */
+    void (*restore_sums)(const aac_quantized_sums *sums, int64_t count, bool add, float *y);
 } aac_quantized_kernels;
 
 /* c (rows, columns) = a (rows, depth) panel (depth, columns) + start + added; meanwhile lines are
@@ -88,7 +97,7 @@ typedef struct aac_streamed_block {
     int64_t ahead;
 } aac_streamed_block;
 
-#define AAC_BLOCK_MOST (12 * 32) /* values of a block, of any kernels */
+#define AAC_BLOCK_MOST (14 * 32) /* values of a block, of any kernels */
 
 /* One block of a product of matrices, float32. */
 typedef struct aac_block_kernels {
@@ -105,9 +114,27 @@ typedef struct aac_block_kernels {
                            bool add, float *c, int64_t c_stride);
 } aac_block_kernels;
 
+/*
+ * The same of narrow operands, which lie in units of 32 bits: two values of bfloat16, or four
+ * bytes, that follow each other in depth. c (rows, columns) = a (rows, depth) panel (depth,
+ * columns), of units; strides in units.
+ */
+typedef struct aac_narrow_kernels {
+    int rows, columns; /* those of the block kernels of the same processor */
+    void (*multiply_bf16)(const uint32_t *a, int64_t a_stride, const uint32_t *panel, int64_t depth,
+                          float *c, int64_t c_stride);
+    /* a: unsigned, panel: signed; the sums are exact. */
+    void (*multiply_int8)(const uint32_t *a, int64_t a_stride, const uint32_t *panel, int64_t depth,
+                          int32_t *c, int64_t c_stride);
+    /* As that of the row kernels. */
+    float (*softmax_bf16)(const float *row, int64_t count, float scale, uint16_t *out);
+} aac_narrow_kernels;
+
 /* The best that this processor runs. Any thread. */
 const aac_kernels *aac_kernels_get(void);
 const aac_block_kernels *aac_block_kernels_get(void);
+/* NULL where processor or build have none. */
+const aac_narrow_kernels *aac_narrow_kernels_get(void);
 /* Which one that is. */
 aac_isa aac_kernels_isa(void);
 const aac_quantized_kernels *aac_quantized_kernels_get(void);

@@ -9,7 +9,7 @@ extern const aac_block_kernels AAC_BLOCK_KERNELS;
 /* Bytes of a vector, and rows whose sums, two vectors each, fill most of the vector registers. */
 #if defined(__AVX512F__)
 #define BYTES 64
-#define ROWS  12
+#define ROWS  14
 #elif defined(__AVX2__)
 #define BYTES 32
 #define ROWS  6

@@ -53,6 +53,16 @@ const aac_block_kernels *aac_block_kernels_get(void)
     return choose().blocks;
 }
 
+const aac_narrow_kernels *aac_narrow_kernels_get(void)
+{
+#ifdef AAC_HAVE_NARROW_KERNELS
+    extern const aac_narrow_kernels aac_narrow_kernels_avx512;
+    if (aac_processor_isa() == AAC_ISA_AVX512 && aac_processor_multiplies_narrow())
+        return &aac_narrow_kernels_avx512;
+#endif
+    return NULL;
+}
+
 aac_isa aac_kernels_isa(void)
 {
     return choose().isa;

@@ -97,12 +97,31 @@ static void restore_channel(const int8_t *q, int64_t count, float step, float *w
         w[i] = step * (float)q[i];
 }
 
-static void restore_sums(const int32_t *sums, int64_t count, float step, int32_t zero,
-                         const float *steps, const int32_t *channel_sums, float *y)
+static inline float restored(const aac_quantized_sums *sums, int64_t i)
 {
+    return (float)(sums->values[i] - sums->zero * sums->channel_sums[i]) *
+           (sums->step * sums->channel_steps[i]);
+}
+
+static void restore_sums(const aac_quantized_sums *sums, int64_t count, bool add, float *y)
+{
+    if (add && sums->bias) {
 #pragma omp simd
-    for (int64_t i = 0; i < count; i++)
-        y[i] = (float)(sums[i] - zero * channel_sums[i]) * (step * steps[i]);
+        for (int64_t i = 0; i < count; i++)
+            y[i] += restored(sums, i) + sums->bias[i];
+    } else if (add) {
+#pragma omp simd
+        for (int64_t i = 0; i < count; i++)
+            y[i] += restored(sums, i);
+    } else if (sums->bias) {
+#pragma omp simd
+        for (int64_t i = 0; i < count; i++)
+            y[i] = restored(sums, i) + sums->bias[i];
+    } else {
+#pragma omp simd
+        for (int64_t i = 0; i < count; i++)
+            y[i] = restored(sums, i);
+    }
 }
 
 const aac_quantized_kernels AAC_QUANTIZED_KERNELS = {

@@ -1,37 +1,47 @@
 /*
- * Linear layers. A task is some rows times some panels; its rows are copied, dense, one step of
- * inputs at a time. While a block is multiplied, the panel that comes next and the lines of y are
- * fetched: in a network every matrix comes from memory.
+ * Linear layers. A task is some rows times some panels, one step of inputs at a time. In a network
+ * every matrix comes from memory. Where steps are short, the rows are copied, dense, and the panel
+ * that comes next is fetched while a block is multiplied. Where they are long, the processor
+ * fetches ahead by itself, the rows are read where they lie, and a task has so many of them that a
+ * panel is fetched rarely.
  */
 #include "backend/simd/linear.h"
 
 #include <string.h>
 
-#define PANEL_BYTES (16 * 1024) /* of one step */
-#define TASK_ROWS   192         /* at most */
-#define LEAST_ROWS  48          /* of one task, if there are as many */
-#define LINE        16          /* floats of a cache line */
+#define LINE 16 /* floats of a cache line */
+
+/* Several pieces for a thread, where they cost nothing, as threads are not equally fast. */
+const aac_simd_step aac_simd_short_step = {
+    .panel_bytes = 16 * 1024, .task_rows = 192, .least_rows = 48, .pieces = 1};
+static const aac_simd_step long_step = {
+    .panel_bytes = 256 * 1024, .task_rows = 4096, .least_rows = 336, .pieces = 4};
+
+bool aac_simd_has_long_steps(void)
+{
+    return aac_kernels_isa() == AAC_ISA_AVX512;
+}
 
 /* As many tasks for each thread; fewer rows than threads need share the outputs instead. */
-aac_simd_split aac_simd_split_linear(const aac_op_desc *desc, int threads, int64_t row_unit,
-                                     int64_t unit)
+aac_simd_split aac_simd_split_linear(const aac_op_desc *desc, int threads,
+                                     const aac_simd_step *step, int64_t row_unit, int64_t unit)
 {
     int64_t rows = desc->linear.rows;
     aac_simd_split split = {.blocks = aac_simd_divide_up(rows, row_unit),
                             .pieces = aac_simd_divide_up(desc->linear.outputs, unit),
-                            .row_tasks = aac_simd_divide_up(rows, TASK_ROWS),
-                            .piece_tasks = 1};
+                            .row_tasks = aac_simd_divide_up(rows, step->task_rows),
+                            .piece_tasks = step->pieces};
     int64_t even = aac_simd_divide_up(split.row_tasks, threads) * threads;
-    if (rows >= even * LEAST_ROWS)
+    if (rows >= even * step->least_rows)
         split.row_tasks = even;
     split.row_tasks = aac_simd_smaller(split.row_tasks, split.blocks);
     if (split.row_tasks < threads)
-        split.piece_tasks =
-            aac_simd_smaller(aac_simd_divide_up(threads, split.row_tasks), split.pieces);
+        split.piece_tasks *= aac_simd_divide_up(threads, split.row_tasks);
+    split.piece_tasks = aac_simd_smaller(split.piece_tasks, split.pieces);
     split.rows = aac_simd_divide_up(split.blocks, split.row_tasks) * row_unit;
     split.outputs = aac_simd_divide_up(split.pieces, split.piece_tasks) * unit;
     int64_t columns = aac_block_kernels_get()->columns, inputs = desc->linear.inputs;
-    int64_t most = PANEL_BYTES / (int64_t)sizeof(float) / columns;
+    int64_t most = step->panel_bytes / (int64_t)sizeof(float) / columns;
     int64_t steps = aac_simd_divide_up(inputs, most);
     split.depth = aac_simd_divide_up(aac_simd_divide_up(inputs, steps), columns) * columns;
     return split;
@@ -40,22 +50,27 @@ aac_simd_split aac_simd_split_linear(const aac_op_desc *desc, int threads, int64
 static aac_simd_split split_of(const aac_op_desc *desc, int threads)
 {
     const aac_block_kernels *blocks = aac_block_kernels_get();
-    return aac_simd_split_linear(desc, threads, blocks->rows, blocks->columns);
+    return aac_simd_split_linear(desc, threads,
+                                 aac_simd_has_long_steps() ? &long_step : &aac_simd_short_step,
+                                 blocks->rows, blocks->columns);
 }
 
 int64_t aac_simd_linear_floats(const aac_op_desc *desc, int threads)
 {
     aac_simd_split split = split_of(desc, threads);
-    return split.rows * split.depth;
+    return (aac_simd_has_long_steps() ? aac_block_kernels_get()->rows : split.rows) * split.depth;
 }
 
 /* One task at one step. */
 typedef struct linear_task {
     const aac_simd_plan *plan;
     const aac_simd_weight *weight;
-    const float *rows;  // (count in whole blocks, depth)
-    float *y;           // (count, outputs)
-    int64_t count, end; /* rows; the panels' last output */
+    const float *rows; // (whole, depth), the first values of each; `stride` values apart
+    int64_t stride;
+    const float *rest;    // (count - whole, filled up to a block, depth), dense
+    float *y;             // (count, outputs)
+    int64_t count, whole; /* rows; those in `rows`, whole blocks */
+    int64_t end;          /* the panels' last output */
     int64_t input, depth;
     bool last; /* step */
 } linear_task;
@@ -73,7 +88,10 @@ static void multiply_block(const linear_task *task, int64_t row, int64_t column,
     bool activated = task->last && desc->linear.activation != AAC_ACTIVATION_NONE;
     float *y = task->y + row * outputs + column, values[AAC_BLOCK_MOST];
     bool add = task->input > 0 || desc->linear.accumulate;
-    block->a = task->rows + row * task->depth;
+    bool rest = row >= task->whole;
+    block->a =
+        rest ? task->rest + (row - task->whole) * task->depth : task->rows + row * task->stride;
+    block->a_stride = rest ? task->depth : task->stride;
     block->fetched = block->added = y;
     block->fetched_stride = block->added_stride = block->c_stride = outputs;
     block->c = y;
@@ -103,26 +121,33 @@ static void multiply_panel(const linear_task *task, int64_t column)
     const aac_block_kernels *blocks = task->plan->blocks;
     int64_t width = blocks->columns;
     aac_streamed_block block = {
-        .a_stride = task->depth,
         .panel = task->weight->panels + column * desc->linear.inputs + task->input * width,
         .depth = task->depth,
-        .start = desc->linear.bias && task->input == 0 ? task->weight->bias + column : NULL,
+        .start = desc->linear.bias && !desc->linear.turned && task->input == 0
+                     ? task->weight->bias + column
+                     : NULL,
     };
-    int64_t lines = column + width < task->end ? task->depth * width / LINE : 0;
+    bool fetch = !aac_simd_has_long_steps() && column + width < task->end;
+    int64_t lines = fetch ? task->depth * width / LINE : 0;
     block.ahead = aac_simd_divide_up(lines, aac_simd_divide_up(task->count, blocks->rows));
     block.next = block.panel + desc->linear.inputs * width;
     for (int64_t row = 0; row < task->count; row += blocks->rows, block.next += block.ahead * LINE)
         multiply_block(task, row, column, &block);
 }
 
-static void copy_rows(const linear_task *task, const float *x, int64_t whole, float *to)
+/* The step's inputs of all rows, or where steps are long, of those that fill no block. */
+static void take_rows(linear_task *task, const float *x, float *memory)
 {
-    int64_t inputs = task->plan->base.desc.linear.inputs;
-    for (int64_t row = 0; row < task->count; row++)
-        memcpy(to + row * task->depth, x + row * inputs + task->input,
+    int64_t inputs = task->plan->base.desc.linear.inputs, height = task->plan->blocks->rows;
+    task->whole = aac_simd_has_long_steps() ? task->count / height * height : 0;
+    task->rows = x + task->input;
+    task->stride = inputs;
+    task->rest = memory;
+    int64_t rest = task->count - task->whole, filled = aac_simd_divide_up(rest, height) * height;
+    for (int64_t row = 0; row < rest; row++)
+        memcpy(memory + row * task->depth, x + (task->whole + row) * inputs + task->input,
                (size_t)task->depth * sizeof *x);
-    memset(to + task->count * task->depth, 0,
-           (size_t)((whole - task->count) * task->depth) * sizeof *to);
+    memset(memory + rest * task->depth, 0, (size_t)((filled - rest) * task->depth) * sizeof *x);
 }
 
 static void run_task(const aac_simd_plan *plan, const aac_op_args *args,
@@ -138,7 +163,6 @@ static void run_task(const aac_simd_plan *plan, const aac_op_args *args,
     linear_task task = {
         .plan = plan,
         .weight = (const aac_simd_weight *)args->weight,
-        .rows = memory,
         .y = (float *)args->y + first * desc->linear.outputs,
         .count = aac_simd_smaller(past, desc->linear.rows) - first,
         .end = aac_simd_smaller(end, desc->linear.outputs),
@@ -147,7 +171,7 @@ static void run_task(const aac_simd_plan *plan, const aac_op_args *args,
     for (; task.input < desc->linear.inputs; task.input += task.depth) {
         int64_t left = desc->linear.inputs - task.input;
         task.depth = aac_simd_smaller(left, split->depth);
-        copy_rows(&task, x, past - first, memory);
+        take_rows(&task, x, memory);
         task.last = task.depth == left;
         for (int64_t column = output; column < task.end; column += width)
             multiply_panel(&task, column);

@@ -1,4 +1,4 @@
-/* What the files of linear layers share. float32 only. */
+/* What the files of linear layers share: of float32, and at the end of 8-bit integers. */
 #ifndef AAC_BACKEND_SIMD_LINEAR_H
 #define AAC_BACKEND_SIMD_LINEAR_H
 
@@ -24,9 +24,19 @@ typedef struct aac_simd_split {
     int64_t rows, outputs;       /* of the largest task, in whole blocks */
 } aac_simd_split;
 
+/* What the caches allow. */
+typedef struct aac_simd_step {
+    int64_t panel_bytes;           /* of one step, at most */
+    int64_t task_rows, least_rows; /* of a task, at most; at least, if there are as many */
+    int64_t pieces;                /* into which a task's outputs are shared out, too */
+} aac_simd_step;
+extern const aac_simd_step aac_simd_short_step;
+/* With vectors of 64 bytes a block is so large that both sides may come from the second level. */
+bool aac_simd_has_long_steps(void);
+
 /* `row_unit` rows make a block, `unit` outputs a piece. */
-aac_simd_split aac_simd_split_linear(const aac_op_desc *desc, int threads, int64_t row_unit,
-                                     int64_t unit);
+aac_simd_split aac_simd_split_linear(const aac_op_desc *desc, int threads,
+                                     const aac_simd_step *step, int64_t row_unit, int64_t unit);
 
 static inline int64_t aac_simd_divide_up(int64_t count, int64_t unit)
 {
@@ -55,6 +65,20 @@ aaclip_status aac_simd_linear_gradient(const aac_plan *base, const aac_op_args *
 /* Floats of scratch for each thread. */
 int64_t aac_simd_linear_floats(const aac_op_desc *desc, int threads);
 int64_t aac_simd_turned_linear_floats(const aac_op_desc *desc, int threads);
+/* For all threads together. */
+int64_t aac_simd_turned_matrix_floats(const aac_op_desc *desc);
 int64_t aac_simd_linear_gradient_floats(const aac_op_desc *desc, int threads);
+
+/* The same of 8-bit integers, where the processor has narrow kernels for them. */
+bool aac_simd_multiplies_int8(const aac_op_desc *desc);
+aaclip_status aac_simd_pack_int8(aac_weight **weight, const aac_tensor *parts,
+                                 const aac_tensor *bias_parts, int part_count);
+void aac_simd_int8_free(aac_weight *weight);
+void aac_simd_int8_image(const aac_weight *weight, aac_weight_image *image);
+aaclip_status aac_simd_adopt_int8(aac_weight **weight, const aac_op_desc *desc,
+                                  const aac_weight_image *image);
+aaclip_status aac_simd_linear_int8(const aac_plan *base, const aac_op_args *args, void *scratch);
+/* Bytes of scratch for all threads. */
+size_t aac_simd_int8_scratch(const aac_op_desc *desc, int threads);
 
 #endif

@@ -1,7 +1,8 @@
 /*
  * Linear layers that go the other way through a packed matrix: y = x W, W (inputs, outputs) in the
- * panels of the layer whose outputs are these inputs. As y^T = W^T x^T, so that a block of the
- * matrix is the left side: dense again after a copy, while the rows of x are the panel.
+ * panels of the layer whose outputs are these inputs. Where steps are long, the matrix is turned
+ * first. Else y^T = W^T x^T, so that a block of the matrix is the left side: dense again after a
+ * copy, while the rows of x are the panel.
  */
 #include "backend/simd/linear.h"
 
@@ -12,11 +13,22 @@
 static aac_simd_split split_of(const aac_op_desc *desc, int threads)
 {
     const aac_block_kernels *blocks = aac_block_kernels_get();
-    return aac_simd_split_linear(desc, threads, blocks->columns, blocks->rows);
+    return aac_simd_split_linear(desc, threads, &aac_simd_short_step, blocks->columns,
+                                 blocks->rows);
+}
+
+int64_t aac_simd_turned_matrix_floats(const aac_op_desc *desc)
+{
+    int64_t columns = aac_block_kernels_get()->columns, outputs = desc->linear.outputs;
+    return aac_simd_has_long_steps()
+               ? aac_simd_divide_up(outputs, columns) * columns * desc->linear.inputs
+               : 0;
 }
 
 int64_t aac_simd_turned_linear_floats(const aac_op_desc *desc, int threads)
 {
+    if (aac_simd_has_long_steps())
+        return aac_simd_linear_floats(desc, threads);
     aac_simd_split split = split_of(desc, threads);
     int64_t block = aac_block_kernels_get()->rows * split.depth;
     return split.rows * split.depth + block + split.outputs * split.rows;
@@ -152,9 +164,47 @@ static void run_task(const aac_simd_plan *plan, const aac_op_args *args,
     store(&task);
 }
 
+/* Of W in panels (inputs / columns, outputs, columns): panel `output` of (outputs / columns,
+ * inputs, columns), in squares that are dense on both sides. */
+static void turn_panel(const aac_simd_plan *plan, const float *matrix, int64_t output, float *panel)
+{
+    const aac_op_desc *desc = &plan->base.desc;
+    int64_t inputs = desc->linear.inputs, outputs = desc->linear.outputs;
+    int64_t columns = plan->blocks->columns, width = aac_simd_smaller(columns, outputs - output);
+    for (int64_t input = 0; input < inputs; input += columns) {
+        int64_t height = aac_simd_smaller(columns, inputs - input);
+        const float *from = matrix + input * outputs + output * columns;
+        float *to = panel + input * columns;
+        for (int64_t i = 0; i < height; i++, to += columns) {
+            for (int64_t j = 0; j < width; j++)
+                to[j] = from[j * columns + i];
+            for (int64_t j = width; j < columns; j++)
+                to[j] = 0.0f;
+        }
+    }
+}
+
+static aaclip_status run_upon_turned(const aac_simd_plan *plan, const aac_op_args *args,
+                                     void *scratch)
+{
+    const aac_op_desc *desc = &plan->base.desc;
+    float *panels = (float *)((char *)scratch + plan->thread_scratch * (size_t)plan->base.threads);
+    const float *matrix = ((const aac_simd_weight *)args->weight)->panels;
+    int64_t columns = plan->blocks->columns;
+#pragma omp parallel for schedule(static)
+    for (int64_t output = 0; output < desc->linear.outputs; output += columns)
+        turn_panel(plan, matrix, output, panels + output * desc->linear.inputs);
+    const aac_simd_weight turned = {.panels = panels};
+    aac_op_args straight = *args;
+    straight.weight = &turned.base;
+    return aac_simd_linear(&plan->base, &straight, scratch);
+}
+
 aaclip_status aac_simd_turned_linear(const aac_plan *base, const aac_op_args *args, void *scratch)
 {
     const aac_simd_plan *plan = (const aac_simd_plan *)base;
+    if (aac_simd_has_long_steps())
+        return run_upon_turned(plan, args, scratch);
     const aac_simd_split split = split_of(&base->desc, base->threads);
 #pragma omp parallel for collapse(2) schedule(dynamic)
     for (int64_t row = 0; row < split.row_tasks; row++)

@@ -1,8 +1,11 @@
 #include "backend/simd/quantized.h"
 
+#include <string.h>
+
 #include "backend/simd/stack.h"
 #include "core/error.h"
 #include "core/memory.h"
+#include "core/threads.h"
 
 #define ROWS ((int64_t)256)
 
@@ -72,6 +75,42 @@ aaclip_status aac_quantize_matrix(aac_quantized_channels *channels, int8_t **val
     }
     aac_free(floats);
     return done ? AACLIP_OK : aac_error_memory();
+}
+
+void aac_quantize_rows(const aac_op_desc *desc, const void *x, const aac_quantized_rows *rows,
+                       char *buffers, size_t thread_bytes)
+{
+    const aac_kernels *kernels = aac_kernels_get();
+    const aac_quantized_kernels *quantized = aac_quantized_kernels_get();
+    int64_t inputs = desc->linear.inputs;
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < desc->linear.rows; i++) {
+        const float *row = (const float *)x + i * inputs;
+        float *wide = (float *)(buffers + (size_t)aac_threads_index() * thread_bytes);
+        uint8_t *values = rows->values + i * rows->stride;
+        if (desc->linear.x == AAC_BF16) {
+            kernels->widen_bf16((const uint16_t *)x + i * inputs, inputs, wide);
+            row = wide;
+        }
+        quantized->quantize_row(row, inputs, values, &rows->steps[i], &rows->zeros[i]);
+        memset(values + inputs, 0, (size_t)(rows->stride - inputs));
+    }
+}
+
+void aac_quantized_finish(const aac_op_desc *desc, const aac_quantized_channels *channels,
+                          int64_t output, int64_t count, aac_quantized_sums *sums, void *y,
+                          float *buffer)
+{
+    const aac_kernels *kernels = aac_kernels_get();
+    bool narrow = desc->linear.y == AAC_BF16;
+    float *values = narrow ? buffer : y;
+    sums->channel_steps = channels->step + output;
+    sums->channel_sums = channels->sum + output;
+    sums->bias = desc->linear.bias ? channels->bias + output : NULL;
+    aac_quantized_kernels_get()->restore_sums(sums, count, desc->linear.accumulate, values);
+    kernels->activate(values, count, desc->linear.activation, desc->linear.slope);
+    if (narrow)
+        kernels->scale_bf16(values, count, 1.0f, y);
 }
 
 int aac_quantized_image(const aac_quantized_channels *channels, const aac_weight *weight, int first,

@@ -26,6 +26,26 @@ aaclip_status aac_quantize_matrix(aac_quantized_channels *channels, int8_t **val
                                   int part_count, int32_t limit);
 void aac_quantized_channels_clear(aac_quantized_channels *channels);
 
+/* Rows of x as integers. */
+typedef struct aac_quantized_rows {
+    uint8_t *values; // (rows, stride)
+    int64_t stride;  /* the inputs, or more; what lies behind them is zero */
+    float *steps;    // (rows)
+    int32_t *zeros;  // (rows)
+} aac_quantized_rows;
+
+/* x (rows, inputs) of the operation's type; `buffers` has inputs floats for each thread, so many
+ * bytes apart. Uses all threads. */
+void aac_quantize_rows(const aac_op_desc *desc, const void *x, const aac_quantized_rows *rows,
+                       char *buffers, size_t thread_bytes);
+
+/* A row's integer products with channels [output, output + count), its step and zero in `sums`, the
+ * rest of which is filled in here, to floats with bias and activation: y, which is added to if the
+ * operation accumulates. `buffer` (count). */
+void aac_quantized_finish(const aac_op_desc *desc, const aac_quantized_channels *channels,
+                          int64_t output, int64_t count, aac_quantized_sums *sums, void *y,
+                          float *buffer);
+
 /* Step, sum and bias as the image's pieces from `first` on; returns how many these are. */
 int aac_quantized_image(const aac_quantized_channels *channels, const aac_weight *weight, int first,
                         aac_weight_image *image);

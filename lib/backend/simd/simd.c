@@ -37,7 +37,8 @@ static bool available(void)
 static bool supports(const aac_op_desc *desc)
 {
     if (desc->op == AAC_OP_LINEAR)
-        return desc->linear.x == AAC_F32 && desc->linear.y == AAC_F32 && !desc->linear.quantized;
+        return desc->linear.quantized ? aac_simd_multiplies_int8(desc)
+                                      : desc->linear.x == AAC_F32 && desc->linear.y == AAC_F32;
     if (desc->op == AAC_OP_LINEAR_GRADIENT)
         return desc->linear_gradient.type == AAC_F32;
     return desc->op < AAC_OP_COUNT && runs[desc->op];
@@ -52,6 +53,7 @@ static void scratch_sizes(const aac_op_desc *desc, int threads, int64_t *per_thr
     case AAC_OP_LINEAR:
         *per_thread = desc->linear.turned ? aac_simd_turned_linear_floats(desc, threads)
                                           : aac_simd_linear_floats(desc, threads);
+        *common = desc->linear.turned ? aac_simd_turned_matrix_floats(desc) : 0;
         break;
     case AAC_OP_LINEAR_GRADIENT:
         *per_thread = aac_simd_linear_gradient_floats(desc, threads);
@@ -98,6 +100,7 @@ static aaclip_status plan_op(aac_plan **out, const aac_op_desc *desc, int thread
     scratch_sizes(desc, threads, &per_thread, &common);
     plan->kernels = aac_kernels_get();
     plan->blocks = aac_block_kernels_get();
+    plan->narrow = aac_narrow_kernels_get();
     plan->thread_scratch = aac_align((size_t)per_thread * sizeof(float));
     plan->base = (aac_plan){
         .backend = &aac_backend_simd,
@@ -109,6 +112,10 @@ static aaclip_status plan_op(aac_plan **out, const aac_op_desc *desc, int thread
     };
     if (desc->op == AAC_OP_LINEAR && desc->linear.turned)
         plan->base.run = aac_simd_turned_linear;
+    if (desc->op == AAC_OP_LINEAR && desc->linear.quantized) {
+        plan->base.run = aac_simd_linear_int8;
+        plan->base.scratch = aac_simd_int8_scratch(desc, threads);
+    }
     *out = &plan->base;
     return AACLIP_OK;
 }
@@ -118,15 +125,38 @@ static void plan_free(aac_plan *plan)
     aac_free(plan);
 }
 
+static aaclip_status pack(aac_weight **weight, const aac_tensor *parts,
+                          const aac_tensor *bias_parts, int part_count, aac_dtype type, int threads)
+{
+    return type == AAC_I8 ? aac_simd_pack_int8(weight, parts, bias_parts, part_count)
+                          : aac_simd_pack(weight, parts, bias_parts, part_count, type, threads);
+}
+
+static void weight_free(aac_weight *weight)
+{
+    (weight->quantized ? aac_simd_int8_free : aac_simd_weight_free)(weight);
+}
+
+static void weight_image(const aac_weight *weight, aac_weight_image *image)
+{
+    (weight->quantized ? aac_simd_int8_image : aac_simd_weight_image)(weight, image);
+}
+
+static aaclip_status adopt(aac_weight **weight, const aac_op_desc *desc,
+                           const aac_weight_image *image)
+{
+    return (desc->linear.quantized ? aac_simd_adopt_int8 : aac_simd_adopt)(weight, desc, image);
+}
+
 const aac_backend aac_backend_simd = {
     .name = "simd",
     .available = available,
     .supports = supports,
     .plan = plan_op,
     .plan_free = plan_free,
-    .pack = aac_simd_pack,
+    .pack = pack,
     .repack = aac_simd_repack,
-    .weight_free = aac_simd_weight_free,
-    .weight_image = aac_simd_weight_image,
-    .adopt = aac_simd_adopt,
+    .weight_free = weight_free,
+    .weight_image = weight_image,
+    .adopt = adopt,
 };

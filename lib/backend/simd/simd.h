@@ -9,7 +9,8 @@ typedef struct aac_simd_plan {
     aac_plan base;
     const aac_kernels *kernels;
     const aac_block_kernels *blocks;
-    size_t thread_scratch; /* bytes of scratch for each thread */
+    const aac_narrow_kernels *narrow; /* NULL: this processor has none */
+    size_t thread_scratch;            /* bytes of scratch for each thread */
 } aac_simd_plan;
 
 /* The calling thread's part of the scratch memory. */

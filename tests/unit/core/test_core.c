@@ -9,6 +9,7 @@
 #include <math.h>
 #include <cmocka.h>
 
+#include <aaclip/limits.h>
 #include <aaclip/version.h>
 
 #include "core/error.h"
@@ -70,6 +71,59 @@ static void size_arithmetic_refuses_to_wrap(void **state)
     assert_string_equal(grown, "ab");
     assert_int_equal((uintptr_t)grown % AAC_ALIGNMENT, 0);
     aac_free(grown);
+}
+
+static void *refuse(size_t size, void *user)
+{
+    (void)size, (void)user;
+    return NULL;
+}
+
+static void release(void *pointer, void *user)
+{
+    (void)user;
+    free(pointer);
+}
+
+/* The text is that of the allocation that failed last, whichever succeeded in between. */
+static void a_limit_is_told_once_and_of_the_last_failure(void **state)
+{
+    (void)state;
+    const aaclip_limits limits = {.size = sizeof limits, .memory_bytes = 10000};
+    assert_int_equal(aaclip_limits_set(&limits), AACLIP_OK);
+    char *most = aac_alloc(9000);
+    assert_null(aac_alloc(1000));
+    char *fits = aac_alloc(100);
+    assert_non_null(most);
+    assert_non_null(fits);
+    assert_int_equal(aac_error_memory(), AACLIP_ERROR_OUT_OF_MEMORY);
+    assert_non_null(strstr(aaclip_last_error(), "expected at most 10000 bytes, found 10256;"));
+    aac_error_memory();
+    assert_string_equal(aaclip_last_error(), "out of memory");
+    aac_error_prefix(AACLIP_ERROR_OUT_OF_MEMORY, "file");
+    assert_string_equal(aaclip_last_error(), "out of memory");
+    aac_free(fits);
+    aac_free(most);
+
+    assert_null(aac_alloc(10000));
+    assert_null(aac_alloc_array(SIZE_MAX / 2, 3));
+    aac_error_memory();
+    assert_string_equal(aaclip_last_error(), "out of memory");
+
+    assert_null(aac_alloc(10000));
+    aaclip_set_allocator(&(aaclip_allocator){refuse, release, NULL});
+    for (int i = 0; i < 10; i++)
+        assert_null(aac_alloc(9000)); /* and counts nothing */
+    aaclip_set_allocator(NULL);
+    aac_error_memory();
+    assert_string_equal(aaclip_last_error(), "out of memory");
+    most = aac_alloc(10000 - 128);
+    assert_non_null(most);
+    assert_int_equal(aaclip_limits_set(NULL), AACLIP_OK);
+    assert_null(aac_alloc(SIZE_MAX - 200)); /* with the rest more than can be counted */
+    aac_error_memory();
+    assert_string_equal(aaclip_last_error(), "out of memory");
+    aac_free(most);
 }
 
 static void writer_is_all_or_nothing(void **state)
@@ -213,6 +267,7 @@ int main(void)
         cmocka_unit_test(error_text_gains_a_prefix),
         cmocka_unit_test(half_precision_round_trips),
         cmocka_unit_test(size_arithmetic_refuses_to_wrap),
+        cmocka_unit_test(a_limit_is_told_once_and_of_the_last_failure),
         cmocka_unit_test(writer_is_all_or_nothing),
         cmocka_unit_test(names_are_utf8),
         cmocka_unit_test(paths_are_cut_at_separators),

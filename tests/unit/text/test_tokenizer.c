@@ -132,13 +132,13 @@ static void unusable_arguments_are_named(void **state)
     }
     assert_int_equal(aac_tokenizer_encode(tokenizer, "a", false, ids, 1, &count),
                      AACLIP_ERROR_INVALID_ARGUMENT);
-    char *endless = aac_alloc(AAC_MAX_TEXT + 2);
-    memset(endless, ' ', AAC_MAX_TEXT + 1);
-    endless[AAC_MAX_TEXT + 1] = '\0';
+    char *endless = aac_alloc(16386);
+    memset(endless, ' ', 16385);
+    endless[16385] = '\0';
     assert_int_equal(aac_tokenizer_encode(tokenizer, endless, true, ids, 4, &count),
                      AACLIP_ERROR_INVALID_ARGUMENT);
     assert_non_null(strstr(aaclip_last_error(), "16384 bytes"));
-    endless[AAC_MAX_TEXT] = '\0';
+    endless[16384] = '\0';
     assert_int_equal(aac_tokenizer_encode(tokenizer, endless, false, ids, 4, &count), AACLIP_OK);
     assert_int_equal(count, 2);
     aac_free(endless);

@@ -46,6 +46,8 @@ from .config import (
     known_datasets,
     library_path,
     limit_device_memory,
+    limits,
+    set_limits,
     version,
 )
 from .datasets import Dataset, Sample
@@ -128,6 +130,7 @@ __all__ = [
     "known_datasets",
     "library_path",
     "limit_device_memory",
+    "limits",
     "log_to",
     "map_peak",
     "overlay",
@@ -136,6 +139,7 @@ __all__ = [
     "resize",
     "resize_map",
     "save_bundle",
+    "set_limits",
     "set_log",
     "threshold_map",
     "version",

@@ -51,6 +51,18 @@ class Config(Structure):
     ]
 
 
+class Limits(Structure):
+    _fields_ = [
+        ("size", c_size_t),
+        ("image_pixels", c_uint64),
+        ("checkpoint_bytes", c_uint64),
+        ("tensors", c_uint64),
+        ("prompt_bytes", c_uint64),
+        ("prompts", c_uint64),
+        ("memory_bytes", c_uint64),
+    ]
+
+
 class ModelOptions(Structure):
     _fields_ = [
         ("size", c_size_t),

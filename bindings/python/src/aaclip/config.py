@@ -42,6 +42,44 @@ def device_memory(backend: str) -> int:
     return int(lib.backend_memory(encode(backend, "backend")))
 
 
+def set_limits(
+    *,
+    image_pixels: Optional[int] = None,
+    checkpoint_bytes: Optional[int] = None,
+    tensors: Optional[int] = None,
+    prompt_bytes: Optional[int] = None,
+    prompts: Optional[int] = None,
+    memory_bytes: Optional[int] = None,
+) -> None:
+    """
+    What the library takes and holds at most, for the whole process and from now on: pixels of an
+    image, bytes and tensors of a model's file, bytes of a prompt, prompts of a class, bytes of
+    memory (NumPy's are not among them). None is the library's default; `set_limits()` restores all.
+    """
+    given = {
+        "image_pixels": image_pixels,
+        "checkpoint_bytes": checkpoint_bytes,
+        "tensors": tensors,
+        "prompt_bytes": prompt_bytes,
+        "prompts": prompts,
+        "memory_bytes": memory_bytes,
+    }
+    own = s.Limits()
+    lib.limits_init_sized(ctypes.byref(own), ctypes.sizeof(own))
+    for name, value in given.items():
+        if value is not None and unsigned(value, 64, name) == 0:
+            raise ValueError(f"{name}: expected 1 or more, found 0")
+    set_options(own, given)
+    lib.limits_set(ctypes.byref(own))
+
+
+def limits() -> dict[str, int]:
+    """The limits that hold, by the names that `set_limits` takes; 2^64 - 1 is none."""
+    own = s.sized(s.Limits)
+    lib.limits_get(ctypes.byref(own))
+    return {name: int(getattr(own, name)) for name in s.names(s.Limits)}
+
+
 @dataclass(frozen=True)
 class Config:
     """

@@ -1,0 +1,241 @@
+/*
+ * Linear layers of 8-bit integers on the narrow kernels. The rows of x are quantised first. A task
+ * is some rows times a group of panels that stays in the second level cache; the sums of a block of
+ * rows become floats while they are in the first.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "backend/simd/linear.h"
+#include "backend/simd/quantized.h"
+#include "core/error.h"
+#include "core/memory.h"
+
+#define GROUP_BYTES (256 * 1024)
+#define GROUP       8  /* panels, at most */
+#define LEAST_ROWS  48 /* of a task, if there are as many */
+#define UNIT        4  /* integers */
+#define LINE        64 /* bytes of a cache line */
+
+typedef struct int8_weight {
+    aac_weight base;
+    aac_quantized_channels channels;
+    char *panels; // (outputs / columns, units, columns) units, zeros fill up both
+} int8_weight;
+
+bool aac_simd_multiplies_int8(const aac_op_desc *desc)
+{
+    return aac_narrow_kernels_get() && desc->linear.quantized && !desc->linear.turned &&
+           desc->linear.inputs <= AAC_QUANTIZED_INPUTS;
+}
+
+static int64_t units_of(int64_t inputs)
+{
+    return aac_simd_divide_up(inputs, UNIT);
+}
+
+static size_t panel_bytes(const aac_weight *weight)
+{
+    return (size_t)(units_of(weight->inputs) * aac_narrow_kernels_get()->columns * UNIT);
+}
+
+static size_t panels_size(const aac_weight *weight)
+{
+    int64_t columns = aac_narrow_kernels_get()->columns;
+    return (size_t)aac_simd_divide_up(weight->outputs, columns) * panel_bytes(weight);
+}
+
+void aac_simd_int8_free(aac_weight *base)
+{
+    int8_weight *weight = (int8_weight *)base;
+    if (!base->adopted) {
+        aac_quantized_channels_clear(&weight->channels);
+        aac_free(weight->panels);
+    }
+    aac_free(weight);
+}
+
+static void fill_panels(const int8_weight *weight, const int8_t *values)
+{
+    int64_t columns = aac_narrow_kernels_get()->columns, inputs = weight->base.inputs;
+    int64_t outputs = weight->base.outputs;
+#pragma omp parallel for schedule(static)
+    for (int64_t first = 0; first < outputs; first += columns) {
+        char *panel = weight->panels + (size_t)(first / columns) * panel_bytes(&weight->base);
+        memset(panel, 0, panel_bytes(&weight->base));
+        for (int64_t j = 0; j < aac_simd_smaller(columns, outputs - first); j++)
+            for (int64_t k = 0; k < inputs; k += UNIT)
+                memcpy(panel + k * columns + j * UNIT, values + (first + j) * inputs + k,
+                       (size_t)aac_simd_smaller(UNIT, inputs - k));
+    }
+}
+
+aaclip_status aac_simd_pack_int8(aac_weight **out, const aac_tensor *parts,
+                                 const aac_tensor *bias_parts, int part_count)
+{
+    *out = NULL;
+    int8_weight *weight = aac_calloc(1, sizeof *weight);
+    if (!weight)
+        return aac_error_memory();
+    weight->base = (aac_weight){.backend = &aac_backend_simd,
+                                .inputs = parts[0].shape[1],
+                                .bias = bias_parts != NULL,
+                                .quantized = true};
+    for (int i = 0; i < part_count; i++)
+        weight->base.outputs += parts[i].shape[0];
+    int8_t *values;
+    aaclip_status status = aac_quantize_matrix(&weight->channels, &values, parts, bias_parts,
+                                               part_count, AAC_QUANTIZED_LIMIT);
+    weight->panels = status ? NULL : aac_alloc(panels_size(&weight->base));
+    if (weight->panels)
+        fill_panels(weight, values);
+    else if (!status)
+        status = aac_error_memory();
+    aac_free(values);
+    if (status)
+        aac_simd_int8_free(&weight->base);
+    else
+        *out = &weight->base;
+    return status;
+}
+
+void aac_simd_int8_image(const aac_weight *base, aac_weight_image *image)
+{
+    const int8_weight *weight = (const int8_weight *)base;
+    snprintf(image->layout, sizeof image->layout, "simd int8 %lldx%lld, panels of %d, limit %d",
+             (long long)base->outputs, (long long)base->inputs, aac_narrow_kernels_get()->columns,
+             AAC_QUANTIZED_LIMIT);
+    image->pieces[0].data = weight->panels;
+    image->pieces[0].size = panels_size(base);
+    image->count = 1 + aac_quantized_image(&weight->channels, base, 1, image);
+}
+
+aaclip_status aac_simd_adopt_int8(aac_weight **out, const aac_op_desc *desc,
+                                  const aac_weight_image *image)
+{
+    *out = NULL;
+    int8_weight *weight = aac_calloc(1, sizeof *weight);
+    if (!weight)
+        return aac_error_memory();
+    weight->base = aac_quantized_adopted(&aac_backend_simd, desc);
+    aac_weight_image own = {0};
+    aac_simd_int8_image(&weight->base, &own);
+    if (!aac_weight_image_fits(&own, image) ||
+        !aac_quantized_channels_adopt(&weight->channels, &weight->base, 1, image)) {
+        aac_simd_int8_free(&weight->base);
+        return AACLIP_OK;
+    }
+    weight->panels = (char *)image->pieces[0].data;
+    *out = &weight->base;
+    return AACLIP_OK;
+}
+
+/* Scratch: the rows as integers, their steps and zeros, then each thread's own. */
+typedef struct int8_scratch {
+    size_t values, rows;
+    size_t sums, thread; /* of one thread: sums of a block by a group; these and a row of floats */
+} int8_scratch;
+
+static int64_t group_panels(const aac_op_desc *desc)
+{
+    int64_t bytes = units_of(desc->linear.inputs) * aac_narrow_kernels_get()->columns * UNIT;
+    int64_t panels = aac_simd_smaller(GROUP, GROUP_BYTES / bytes);
+    return panels ? panels : 1;
+}
+
+static int8_scratch sizes_of(const aac_op_desc *desc)
+{
+    const aac_narrow_kernels *narrow = aac_narrow_kernels_get();
+    int64_t group = group_panels(desc) * narrow->columns, inputs = desc->linear.inputs;
+    int64_t rows = aac_simd_divide_up(desc->linear.rows, narrow->rows) * narrow->rows;
+    int8_scratch sizes = {
+        .values = aac_align((size_t)(rows * units_of(inputs) * UNIT)),
+        .rows = aac_align((size_t)rows * sizeof(float)),
+        .sums = aac_align((size_t)(narrow->rows * group) * sizeof(int32_t)),
+    };
+    sizes.thread =
+        sizes.sums + aac_align((size_t)(group > inputs ? group : inputs) * sizeof(float));
+    return sizes;
+}
+
+size_t aac_simd_int8_scratch(const aac_op_desc *desc, int threads)
+{
+    int8_scratch sizes = sizes_of(desc);
+    return sizes.values + 2 * sizes.rows + (size_t)threads * sizes.thread;
+}
+
+/* A group of panels. */
+typedef struct int8_task {
+    const aac_op_desc *desc;
+    const int8_weight *weight;
+    const aac_quantized_rows *rows;
+    int64_t output, outputs;
+    int32_t *sums; // (rows of a block, columns of a group)
+    float *buffer;
+    char *y;
+} int8_task;
+
+static void multiply_rows(const int8_task *task, int64_t row)
+{
+    const aac_narrow_kernels *narrow = aac_narrow_kernels_get();
+    const aac_op_desc *desc = task->desc;
+    int64_t units = task->rows->stride / UNIT, columns = narrow->columns;
+    int64_t group = group_panels(desc) * columns;
+    const char *panel =
+        task->weight->panels + (size_t)(task->output / columns) * panel_bytes(&task->weight->base);
+    int64_t count = aac_simd_smaller(narrow->rows, desc->linear.rows - row);
+    int64_t element = (int64_t)aac_dtype_size(desc->linear.y);
+    char *y = task->y + (row * desc->linear.outputs + task->output) * element;
+    int64_t stride = desc->linear.outputs * element;
+    for (int64_t i = 0; i < count; i++)
+        for (int64_t at = 0; at < task->outputs * element; at += LINE)
+            __builtin_prefetch(y + i * stride + at, 1);
+    for (int64_t j = 0; j < task->outputs; j += columns, panel += units * columns * UNIT)
+        narrow->multiply_int8((const uint32_t *)(task->rows->values + row * task->rows->stride),
+                              units, (const uint32_t *)panel, units, task->sums + j, group);
+    for (int64_t i = 0; i < count; i++) {
+        aac_quantized_sums sums = {.values = task->sums + i * group,
+                                   .step = task->rows->steps[row + i],
+                                   .zero = task->rows->zeros[row + i]};
+        aac_quantized_finish(desc, &task->weight->channels, task->output, task->outputs, &sums,
+                             y + i * stride, task->buffer);
+    }
+}
+
+aaclip_status aac_simd_linear_int8(const aac_plan *base, const aac_op_args *args, void *scratch)
+{
+    const aac_op_desc *desc = &base->desc;
+    const int8_scratch sizes = sizes_of(desc);
+    char *memory = scratch, *own = memory + sizes.values + 2 * sizes.rows;
+    const aac_quantized_rows rows = {
+        .values = scratch,
+        .stride = units_of(desc->linear.inputs) * UNIT,
+        .steps = (float *)(memory + sizes.values),
+        .zeros = (int32_t *)(memory + sizes.values + sizes.rows),
+    };
+    int64_t height = aac_narrow_kernels_get()->rows, count = desc->linear.rows;
+    int64_t group = group_panels(desc) * aac_narrow_kernels_get()->columns;
+    int64_t blocks = aac_simd_divide_up(count, height), padding = blocks * height - count;
+    int64_t parts = count >= base->threads * LEAST_ROWS ? base->threads : 1;
+    aac_quantize_rows(desc, args->x, &rows, own, sizes.thread);
+    memset(rows.values + count * rows.stride, 0, (size_t)(padding * rows.stride));
+#pragma omp parallel for collapse(2) schedule(dynamic)
+    for (int64_t part = 0; part < parts; part++)
+        for (int64_t output = 0; output < desc->linear.outputs; output += group) {
+            char *thread = own + (size_t)aac_threads_index() * sizes.thread;
+            const int8_task task = {
+                .desc = desc,
+                .weight = (const int8_weight *)args->weight,
+                .rows = &rows,
+                .output = output,
+                .outputs = aac_simd_smaller(group, desc->linear.outputs - output),
+                .sums = (int32_t *)thread,
+                .buffer = (float *)(thread + sizes.sums),
+                .y = args->y,
+            };
+            int64_t end = blocks * (part + 1) / parts;
+            for (int64_t block = blocks * part / parts; block < end; block++)
+                multiply_rows(&task, block * height);
+        }
+    return AACLIP_OK;
+}

@@ -1,0 +1,22 @@
+/* The process's limits (aaclip/limits.h), asked for wherever something is measured. Any thread. */
+#ifndef AAC_CORE_LIMITS_H
+#define AAC_CORE_LIMITS_H
+
+#include <stdint.h>
+
+typedef enum aac_limit_kind {
+    AAC_LIMIT_IMAGE_PIXELS,
+    AAC_LIMIT_CHECKPOINT_BYTES,
+    AAC_LIMIT_TENSORS,
+    AAC_LIMIT_PROMPT_BYTES,
+    AAC_LIMIT_PROMPTS,
+    AAC_LIMIT_MEMORY_BYTES,
+    AAC_LIMIT_COUNT
+} aac_limit_kind;
+
+/* Ends the text of an error that a limit makes. */
+#define AAC_LIMIT_HINT "; aaclip_limits_set changes that"
+
+uint64_t aac_limit(aac_limit_kind kind);
+
+#endif
