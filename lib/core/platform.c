@@ -2,6 +2,7 @@
 #include "core/platform.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,6 +17,30 @@ const char *aac_path_name(const char *path)
         if (aac_is_separator(*path))
             name = path + 1;
     return name;
+}
+
+/* Whether nothing stands at a path that was looked at, or the system cannot tell. */
+static bool is_missing(void)
+{
+    return errno == ENOENT || errno == ENOTDIR || errno == ENAMETOOLONG;
+}
+
+aac_path_kind aac_path_kind_of(const char *path)
+{
+    aac_path_kind kind = aac_path_look(path);
+    return kind == AAC_PATH_MISSING && !is_missing() ? AAC_PATH_FILE : kind;
+}
+
+aaclip_status aac_path_is_folder(bool *is_folder, const char *path)
+{
+    aac_path_kind kind = aac_path_look(path);
+    *is_folder = kind == AAC_PATH_DIRECTORY;
+    if (kind != AAC_PATH_MISSING || is_missing())
+        return AACLIP_OK;
+    int failure = errno;
+    aac_error(AACLIP_ERROR_IO, "%s: %s", path, strerror(failure));
+    errno = failure;
+    return AACLIP_ERROR_IO;
 }
 
 static int compare_names(const void *a, const void *b)
@@ -82,12 +107,36 @@ void aac_list_free(char **names, size_t count)
     aac_free(names);
 }
 
+#define MOST_AT_ONCE ((size_t)1 << 30)
+#define BUFFER_SIZE  ((size_t)1 << 16)
+#define SUFFIX_SIZE  16
+#define MOST_TRIES   1000
+
 struct aac_writer {
-    FILE *file;
+    int file;
     char *path;
     char *temporary;
     bool failed;
+    size_t filled;
+    unsigned char buffer[BUFFER_SIZE];
 };
+
+/* Goes on where the system stopped in the middle. */
+static bool write_all(int file, const void *data, size_t size)
+{
+    for (const unsigned char *next = data; size;) {
+        long written = aac_file_write(file, next, size < MOST_AT_ONCE ? size : MOST_AT_ONCE);
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written == 0)
+            errno = EIO; /* would not end */
+        if (written <= 0)
+            return false;
+        next += written;
+        size -= (size_t)written;
+    }
+    return true;
+}
 
 static aaclip_status writer_failure(aac_writer *writer, const char *action)
 {
@@ -103,6 +152,21 @@ static void writer_free(aac_writer **writer)
     *writer = NULL;
 }
 
+/* Under the path with a suffix that no other file there has; names differ by time and try. */
+static bool create_temporary(aac_writer *writer)
+{
+    uint64_t now = (uint64_t)(aac_seconds_now() * 1e9);
+    writer->file = -1;
+    for (uint64_t try = 0; writer->file < 0 && try < MOST_TRIES; try++) {
+        uint64_t mix = (now + try) * UINT64_C(0x9e3779b97f4a7c15);
+        sprintf(writer->temporary, "%s.%06x", writer->path, (unsigned)(mix >> 40));
+        writer->file = aac_file_create(writer->temporary);
+        if (writer->file < 0 && errno != EEXIST && errno != EINTR)
+            return false;
+    }
+    return writer->file >= 0;
+}
+
 aaclip_status aac_writer_open(aac_writer **out, const char *path)
 {
     *out = NULL;
@@ -113,13 +177,12 @@ aaclip_status aac_writer_open(aac_writer **out, const char *path)
     if (!writer)
         return aac_error_memory();
     writer->path = aac_strdup(path);
-    writer->temporary = aac_alloc(strlen(path) + AAC_SUFFIX_SIZE);
+    writer->temporary = aac_alloc(strlen(path) + SUFFIX_SIZE);
     if (!writer->path || !writer->temporary) {
         writer_free(&writer);
         return aac_error_memory();
     }
-    writer->file = aac_file_create_beside(writer->temporary, path);
-    if (!writer->file) {
+    if (!create_temporary(writer)) {
         aaclip_status status = writer_failure(writer, "write");
         writer_free(&writer);
         return status;
@@ -128,10 +191,22 @@ aaclip_status aac_writer_open(aac_writer **out, const char *path)
     return AACLIP_OK;
 }
 
+static bool empty_buffer(aac_writer *writer)
+{
+    size_t size = writer->filled;
+    writer->filled = 0;
+    return write_all(writer->file, writer->buffer, size);
+}
+
 aaclip_status aac_writer_write(aac_writer *writer, const void *data, size_t size)
 {
-    if (size && fwrite(data, 1, size, writer->file) != size)
+    if (size > BUFFER_SIZE - writer->filled && !empty_buffer(writer))
         return writer_failure(writer, "write");
+    if (size > BUFFER_SIZE)
+        return write_all(writer->file, data, size) ? AACLIP_OK : writer_failure(writer, "write");
+    if (size)
+        memcpy(writer->buffer + writer->filled, data, size);
+    writer->filled += size;
     return AACLIP_OK;
 }
 
@@ -141,9 +216,9 @@ aaclip_status aac_writer_commit(aac_writer **out)
     aaclip_status status = AACLIP_OK;
     if (writer->failed)
         status = AACLIP_ERROR_IO; /* the text was recorded by the write that failed */
-    else if (!aac_file_flush(writer->file))
+    else if (!empty_buffer(writer) || !aac_file_flush(writer->file))
         status = writer_failure(writer, "write");
-    if (fclose(writer->file) != 0 && !status)
+    if (!aac_file_close(writer->file) && !status)
         status = writer_failure(writer, "close");
     if (!status && !aac_file_replace(writer->temporary, writer->path))
         status = writer_failure(writer, "rename the finished file");
@@ -157,9 +232,58 @@ void aac_writer_discard(aac_writer **writer)
 {
     if (!*writer)
         return;
-    fclose((*writer)->file);
+    aac_file_close((*writer)->file);
     aac_file_remove((*writer)->temporary);
     writer_free(writer);
+}
+
+struct aac_appender {
+    int file;
+    char *path;
+};
+
+aaclip_status aac_appender_open(aac_appender **out, const char *path)
+{
+    *out = NULL;
+    aac_appender *appender = aac_calloc(1, sizeof *appender);
+    char *copy = aac_strdup(path);
+    if (!appender || !copy) {
+        aac_free(appender);
+        aac_free(copy);
+        return aac_error_memory();
+    }
+    *appender = (aac_appender){aac_file_open_end(path), copy};
+    if (appender->file < 0) {
+        aaclip_status status =
+            aac_error(AACLIP_ERROR_IO, "%s: cannot write: %s", path, strerror(errno));
+        aac_free(copy);
+        aac_free(appender);
+        return status;
+    }
+    *out = appender;
+    return AACLIP_OK;
+}
+
+aaclip_status aac_appender_write(aac_appender *appender, const void *data, size_t size)
+{
+    int64_t end = aac_file_end(appender->file);
+    if (write_all(appender->file, data, size))
+        return AACLIP_OK;
+    aaclip_status status =
+        aac_error(AACLIP_ERROR_IO, "%s: cannot write: %s", appender->path, strerror(errno));
+    if (end >= 0)
+        aac_file_cut(appender->file, end);
+    return status;
+}
+
+void aac_appender_close(aac_appender **appender)
+{
+    if (!*appender)
+        return;
+    aac_file_close((*appender)->file);
+    aac_free((*appender)->path);
+    aac_free(*appender);
+    *appender = NULL;
 }
 
 aac_isa aac_processor_isa(void)

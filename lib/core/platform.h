@@ -9,21 +9,27 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 
 #include <aaclip/status.h>
 
 #define AAC_THREAD_LOCAL _Thread_local
 
-/* A whole file, mapped read-only. An empty file has size 0 and a data pointer that is not NULL. */
+/* A whole file, read-only. An empty file has size 0 and a data pointer that is not NULL. */
 typedef struct aac_mapping {
     const unsigned char *data;
     size_t size;
     int64_t changed; /* when the file was written last, in the system's own count */
+    void *copy;      /* what holds the data when it was read, else NULL */
 } aac_mapping;
 
-/* Errors name the path: NOT_FOUND, IO; a directory is an IO error. */
+/*
+ * Mapped: its pages come when they are touched, and a disk that fails then, or a file that somebody
+ * cuts short, ends the process. For weights. Errors name the path: NOT_FOUND, IO; a directory is an
+ * IO error.
+ */
 aaclip_status aac_map_file(aac_mapping *mapping, const char *path);
+/* For what is used at once: read, so that those are errors, too; files above 64 MB are mapped. */
+aaclip_status aac_read_file(aac_mapping *mapping, const char *path);
 void aac_unmap_file(aac_mapping *mapping);
 /* Part of a mapped file that may leave memory; it comes back when read. Never for other memory. */
 void aac_mapping_release(const void *start, size_t size);
@@ -33,8 +39,11 @@ void aac_mapping_prefetch(const aac_mapping *mapping);
 /* Asks for large pages where whole ones fit: much cheaper to touch for the first time. */
 void aac_prefer_large_pages(void *start, size_t size);
 
+/* What the system cannot look at counts as a file: opening it tells why. */
 typedef enum aac_path_kind { AAC_PATH_MISSING, AAC_PATH_FILE, AAC_PATH_DIRECTORY } aac_path_kind;
 aac_path_kind aac_path_kind_of(const char *path);
+/* An IO error, and errno, where the system cannot tell. */
+aaclip_status aac_path_is_folder(bool *is_folder, const char *path);
 
 /* '/', on Windows '\\' too. */
 bool aac_is_separator(char c);
@@ -49,9 +58,6 @@ const char *aac_path_name(const char *path);
 aaclip_status aac_list_folder(char ***names, size_t *count, const char *path);
 void aac_list_free(char **names, size_t count);
 
-/* Opens to write at the end; NULL with errno. */
-FILE *aac_file_append(const char *path);
-
 /*
  * A file that appears whole or not at all: written under a temporary name beside `path`, flushed
  * to disk and renamed by commit; removed by discard. After a failed write, commit fails too and
@@ -62,6 +68,13 @@ aaclip_status aac_writer_open(aac_writer **writer, const char *path);
 aaclip_status aac_writer_write(aac_writer *writer, const void *data, size_t size);
 aaclip_status aac_writer_commit(aac_writer **writer);
 void aac_writer_discard(aac_writer **writer);
+
+/* A file that grows at its end: each write is there whole, or as far as the system allows not at
+ * all. Accepts NULL to close. */
+typedef struct aac_appender aac_appender;
+aaclip_status aac_appender_open(aac_appender **appender, const char *path);
+aaclip_status aac_appender_write(aac_appender *appender, const void *data, size_t size);
+void aac_appender_close(aac_appender **appender);
 
 typedef struct aac_mutex aac_mutex;
 aac_mutex *aac_mutex_new(void); /* NULL when out of memory */

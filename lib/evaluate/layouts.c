@@ -1,4 +1,5 @@
 /* Data sets that are trees of folders: recognised by their content, read folder by folder. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -35,11 +36,12 @@ static bool is_image(const char *name)
 }
 
 /* A path that is too long is no folder. */
-static bool has_folder(const char *folder, const char *name)
+static aaclip_status has_folder(bool *has, const char *folder, const char *name)
 {
     char path[AAC_PATH_SIZE];
     int length = snprintf(path, sizeof path, "%s/%s", folder, name);
-    return length > 0 && length < AAC_PATH_SIZE && aac_path_kind_of(path) == AAC_PATH_DIRECTORY;
+    *has = false;
+    return length > 0 && length < AAC_PATH_SIZE ? aac_path_is_folder(has, path) : AACLIP_OK;
 }
 
 /* What comes before the ending. */
@@ -99,7 +101,11 @@ static aaclip_status list_masks(const aac_dataset_reader *reader, image_folder *
 {
     if (folder->label != 1 || reader->options.masks == AACLIP_MASKS_IGNORED)
         return AACLIP_OK;
-    if (aac_path_kind_of(folder->masks) == AAC_PATH_DIRECTORY)
+    bool there;
+    aaclip_status status = aac_path_is_folder(&there, folder->masks);
+    if (status)
+        return status;
+    if (there)
         return aac_list_folder(&folder->mask_names, &folder->mask_count, folder->masks);
     if (reader->options.masks == AACLIP_MASKS_REQUIRED)
         return aac_error(AACLIP_ERROR_NOT_FOUND, "%s: expected masks in %s, found no such folder",
@@ -129,8 +135,11 @@ static aaclip_status add_images(aac_dataset_reader *reader, image_folder *folder
 static aaclip_status locate(image_folder *folder, const class_folder *category, const char *path)
 {
     char truth[AAC_PATH_SIZE];
-    aaclip_status status;
-    if (has_folder(path, "img")) {
+    bool parted;
+    aaclip_status status = has_folder(&parted, path, "img");
+    if (status)
+        return status;
+    if (parted) {
         status = aac_path_join(folder->images, path, "img");
         return status ? status : aac_path_join(folder->masks, path, "label");
     }
@@ -156,18 +165,24 @@ static aaclip_status read_split(aac_dataset_reader *reader, const class_folder *
                                 const char *name)
 {
     char path[AAC_PATH_SIZE];
-    if (!has_folder(category->path, name))
-        return AACLIP_OK;
+    bool there;
+    aaclip_status status = has_folder(&there, category->path, name);
+    if (status || !there)
+        return status;
     char **kinds;
     size_t count;
-    aaclip_status status = aac_path_join(path, category->path, name);
+    status = aac_path_join(path, category->path, name);
     if (!status)
         status = aac_list_folder(&kinds, &count, path);
     if (status)
         return status;
-    for (size_t i = 0; !status && i < count; i++)
-        if (kinds[i][0] != '.' && has_folder(path, kinds[i]))
+    for (size_t i = 0; !status && i < count; i++) {
+        if (kinds[i][0] == '.')
+            continue;
+        status = has_folder(&there, path, kinds[i]);
+        if (!status && there)
             status = read_kind(reader, category, path, kinds[i]);
+    }
     aac_list_free(kinds, count);
     return status;
 }
@@ -232,13 +247,31 @@ static const folder_layout layouts[] = {
     {AACLIP_LAYOUT_MASKED_FOLDER, {"images", "masks"}, true, NULL, read_masked_folder},
 };
 
-static bool matches(const folder_layout *layout, const char *folder)
+static aaclip_status match(bool *matches, const folder_layout *layout, const char *folder)
 {
     size_t found = 0, count = 0;
+    aaclip_status status = AACLIP_OK;
     for (size_t limit = sizeof layout->marks / sizeof *layout->marks;
-         count < limit && layout->marks[count]; count++)
-        found += has_folder(folder, layout->marks[count]);
-    return layout->all_marks ? found == count : found > 0;
+         !status && count < limit && layout->marks[count]; count++) {
+        bool has;
+        status = has_folder(&has, folder, layout->marks[count]);
+        found += has;
+    }
+    *matches = !status && (layout->all_marks ? found == count : found > 0);
+    return status;
+}
+
+/* A folder that may not be entered ("lost+found") is no class. */
+static aaclip_status match_class(bool *matches, const folder_layout *layout, const char *folder)
+{
+    bool enters;
+    *matches = false;
+    aaclip_status status = has_folder(&enters, folder, ".");
+    if (status && errno == EACCES) {
+        aac_log(AACLIP_LOG_WARNING, "passed over: %s", aaclip_last_error());
+        return AACLIP_OK;
+    }
+    return status || !enters ? status : match(matches, layout, folder);
 }
 
 /* The class of a root that is itself the folder of a category. */
@@ -256,18 +289,23 @@ static aaclip_status read_classes(aac_dataset_reader *reader, const folder_layou
                                   bool *found)
 {
     class_folder category = {layout, reader->root, root_class(reader)};
-    *found = matches(layout, reader->root);
+    aaclip_status status = match(found, layout, reader->root);
+    if (status)
+        return status;
     if (*found)
         return layout->read(reader, &category);
     char **names;
     size_t count;
-    aaclip_status status = aac_list_folder(&names, &count, reader->root);
+    status = aac_list_folder(&names, &count, reader->root);
     if (status)
         return status;
     for (size_t i = 0; !status && i < count; i++) {
         char path[AAC_PATH_SIZE];
+        bool matches = false;
         status = aac_path_join(path, reader->root, names[i]);
-        if (status || !matches(layout, path))
+        if (!status)
+            status = match_class(&matches, layout, path);
+        if (status || !matches)
             continue;
         *found = true;
         category.path = path;

@@ -88,7 +88,7 @@ static aaclip_status read_line(aac_dataset_reader *reader, const char *text, siz
 aaclip_status aac_dataset_read_manifest(aac_dataset_reader *reader, const char *path)
 {
     aac_mapping file;
-    aaclip_status status = aac_map_file(&file, path);
+    aaclip_status status = aac_read_file(&file, path);
     if (status)
         return status;
     const char *next = (const char *)file.data, *end = next + file.size;

@@ -102,7 +102,7 @@ static aaclip_status read_row(aac_dataset_reader *reader, const table_columns *c
 aaclip_status aac_dataset_read_table(aac_dataset_reader *reader, const char *path)
 {
     aac_mapping file;
-    aaclip_status status = aac_map_file(&file, path);
+    aaclip_status status = aac_read_file(&file, path);
     if (status)
         return status;
     table_columns columns;

@@ -13,7 +13,7 @@ aaclip_status aac_json_read(json_t **root, const char *path)
 {
     *root = NULL;
     aac_mapping file;
-    aaclip_status status = aac_map_file(&file, path);
+    aaclip_status status = aac_read_file(&file, path);
     if (status)
         return status;
     json_error_t error = {0};

@@ -96,7 +96,7 @@ aaclip_status aaclip_image_open(aaclip_image **image, const char *path)
     if (!path)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_image_open: no path");
     aac_mapping file;
-    aaclip_status status = aac_map_file(&file, path);
+    aaclip_status status = aac_read_file(&file, path);
     if (status)
         return status;
     status = aaclip_image_decode(image, file.data, file.size, path);

@@ -162,7 +162,7 @@ aaclip_status aac_prompt_set_read(aac_prompt_set *set, const char *path)
 {
     *set = (aac_prompt_set){0};
     aac_mapping file;
-    aaclip_status status = aac_map_file(&file, path);
+    aaclip_status status = aac_read_file(&file, path);
     if (status)
         return status;
     json_t *json = NULL;

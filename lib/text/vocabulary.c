@@ -99,9 +99,9 @@ static aaclip_status copy_text(vocabulary_reader *reader, const aac_mapping *fil
     return AACLIP_OK;
 }
 
-static aaclip_status map_bounded(aac_mapping *file, const char *path)
+static aaclip_status read_bounded(aac_mapping *file, const char *path)
 {
-    aaclip_status status = aac_map_file(file, path);
+    aaclip_status status = aac_read_file(file, path);
     if (status || file->size <= MAX_FILE_SIZE)
         return status;
     status = aac_error(AACLIP_ERROR_FORMAT, "%s: expected at most %zu bytes, found %zu", path,
@@ -113,7 +113,7 @@ static aaclip_status map_bounded(aac_mapping *file, const char *path)
 static aaclip_status read_text(vocabulary_reader *reader)
 {
     aac_mapping file;
-    aaclip_status status = map_bounded(&file, reader->path);
+    aaclip_status status = read_bounded(&file, reader->path);
     if (status)
         return status;
     bool gzip = file.size >= 2 && file.data[0] == 0x1f && file.data[1] == 0x8b;
@@ -295,7 +295,7 @@ static aaclip_status take_ids(aac_vocabulary *vocabulary, const vocabulary_reade
 static aaclip_status parse_json(json_t **json, const char *path)
 {
     aac_mapping file;
-    aaclip_status status = map_bounded(&file, path);
+    aaclip_status status = read_bounded(&file, path);
     if (status)
         return status;
     json_error_t error;

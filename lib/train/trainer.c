@@ -146,7 +146,7 @@ static aaclip_status prepare(aaclip_trainer *trainer, const aaclip_trainer_optio
     if (!status)
         status = make_stage(trainer);
     if (!status && trainer->options.log)
-        status = aac_training_log_open(&trainer->log, trainer->options.log);
+        status = aac_appender_open(&trainer->log, trainer->options.log);
     return status;
 }
 
@@ -189,7 +189,7 @@ void aaclip_trainer_close(aaclip_trainer **handle)
     aac_optimizer_clear(&trainer->optimizer);
     aac_parameters_clear(&trainer->parameters);
     aac_training_state_clear(&trainer->state);
-    aac_training_log_close(&trainer->log);
+    aac_appender_close(&trainer->log);
     aac_free(trainer->order);
     for (size_t i = 0; i < sizeof trainer->texts / sizeof *trainer->texts; i++)
         aac_free(trainer->texts[i]);
@@ -314,8 +314,7 @@ static aaclip_status report(aaclip_trainer *trainer, const aaclip_losses *losses
     progress.losses = losses;
     progress.images_per_second = seconds > 0 ? (double)losses->images / seconds : 0;
     aaclip_status status =
-        trainer->log ? aac_training_log_write(trainer->log, trainer->options.log, &progress)
-                     : AACLIP_OK;
+        trainer->log ? aac_training_log_write(trainer->log, &progress) : AACLIP_OK;
     if (status || !trainer->options.callback ||
         trainer->options.callback(&progress, trainer->options.callback_user))
         return status;

@@ -2,8 +2,7 @@
 #ifndef AAC_TRAIN_TRAINER_PARTS_H
 #define AAC_TRAIN_TRAINER_PARTS_H
 
-#include <stdio.h>
-
+#include "core/platform.h"
 #include "train/stage.h"
 
 struct aaclip_trainer {
@@ -22,7 +21,7 @@ struct aaclip_trainer {
     bool stale;         /* values changed and the stage has not seen them */
     size_t *order;      // (samples): of the running epoch
     aac_loader *loader; /* NULL: opens at the state's position when needed */
-    FILE *log;
+    aac_appender *log;
 };
 
 /* Checks the caller's options and copies them, strings included. */

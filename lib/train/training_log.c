@@ -1,23 +1,13 @@
 #include "train/training_log.h"
 
-#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <jansson.h>
 
 #include "core/error.h"
-#include "core/platform.h"
 
-aaclip_status aac_training_log_open(FILE **log, const char *path)
-{
-    *log = aac_file_append(path);
-    if (!*log)
-        return aac_error(AACLIP_ERROR_IO, "%s: cannot write: %s", path, strerror(errno));
-    return AACLIP_OK;
-}
-
-aaclip_status aac_training_log_write(FILE *log, const char *path,
-                                     const aaclip_training_progress *progress)
+aaclip_status aac_training_log_write(aac_appender *log, const aaclip_training_progress *progress)
 {
     const aaclip_losses *losses = progress->losses;
     bool text = progress->stage == AACLIP_STAGE_TEXT;
@@ -29,18 +19,13 @@ aaclip_status aac_training_log_write(FILE *log, const char *path,
                   losses->dice_abnormal, text ? "loss_orthogonal" : "loss_classification",
                   text ? losses->orthogonal : losses->classification, "learning_rate",
                   progress->learning_rate, "images_per_second", progress->images_per_second);
-    if (!line)
-        return aac_error_memory();
-    int failed = json_dumpf(line, log, JSON_COMPACT);
+    char *dumped = line ? json_dumps(line, JSON_COMPACT) : NULL;
     json_decref(line);
-    if (failed || fputc('\n', log) == EOF || fflush(log) != 0)
-        return aac_error(AACLIP_ERROR_IO, "%s: cannot write: %s", path, strerror(errno));
-    return AACLIP_OK;
-}
-
-void aac_training_log_close(FILE **log)
-{
-    if (*log)
-        fclose(*log);
-    *log = NULL;
+    if (!dumped)
+        return aac_error_memory();
+    size_t length = strlen(dumped);
+    dumped[length] = '\n'; /* in the place of the end */
+    aaclip_status status = aac_appender_write(log, dumped, length + 1);
+    free(dumped);
+    return status;
 }

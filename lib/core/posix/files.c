@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -15,6 +16,8 @@
 #include "core/error.h"
 #include "core/memory.h"
 #include "core/platform_parts.h"
+
+#define MOST_READ ((off_t)64 << 20)
 
 static const unsigned char empty_file[1];
 
@@ -29,37 +32,102 @@ static int64_t changed_at(const struct stat *info)
     return (int64_t)time->tv_sec * 1000000000 + time->tv_nsec;
 }
 
-aaclip_status aac_map_file(aac_mapping *mapping, const char *path)
+/* For as long as a signal comes in between. */
+static int open_file(const char *path, int flags)
 {
-    *mapping = (aac_mapping){0};
-    int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not hang here */
-    if (file < 0)
+    int file;
+    do
+        file = open(path, flags | O_CLOEXEC, 0666);
+    while (file < 0 && errno == EINTR);
+    return file;
+}
+
+/* A regular file to read; *file is -1 on failure. */
+static aaclip_status open_regular(int *file, struct stat *info, const char *path)
+{
+    *file = open_file(path, O_RDONLY | O_NONBLOCK); /* a pipe must not hang here */
+    if (*file < 0)
         return aac_error(errno == ENOENT ? AACLIP_ERROR_NOT_FOUND : AACLIP_ERROR_IO, "%s: %s", path,
                          strerror(errno));
-    struct stat info;
-    if (fstat(file, &info) != 0 || !S_ISREG(info.st_mode)) {
-        close(file);
-        return aac_error(AACLIP_ERROR_IO, "%s: expected a regular file", path);
+    aaclip_status status = AACLIP_OK;
+    if (fstat(*file, info) != 0)
+        status = aac_error(AACLIP_ERROR_IO, "%s: %s", path, strerror(errno));
+    else if (!S_ISREG(info->st_mode))
+        status = aac_error(AACLIP_ERROR_IO, "%s: expected a regular file", path);
+    if (status) {
+        close(*file);
+        *file = -1;
     }
-    mapping->changed = changed_at(&info);
-    if (info.st_size == 0) {
-        close(file);
-        mapping->data = empty_file;
-        return AACLIP_OK;
-    }
-    void *data = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, file, 0);
-    int failure = errno;
-    close(file);
+    return status;
+}
+
+static aaclip_status map(aac_mapping *mapping, int file, const char *path)
+{
+    void *data = mmap(NULL, mapping->size, PROT_READ, MAP_PRIVATE, file, 0);
     if (data == MAP_FAILED)
-        return aac_error(AACLIP_ERROR_IO, "%s: cannot map: %s", path, strerror(failure));
+        return aac_error(AACLIP_ERROR_IO, "%s: cannot map: %s", path, strerror(errno));
     mapping->data = data;
-    mapping->size = (size_t)info.st_size;
     return AACLIP_OK;
+}
+
+static aaclip_status read_whole(aac_mapping *mapping, int file, const char *path)
+{
+    unsigned char *copy = aac_alloc(mapping->size);
+    if (!copy)
+        return aac_error_prefix(aac_error_memory(), "%s", path);
+    size_t done = 0;
+    ssize_t more = 1;
+    while (done < mapping->size && more) {
+        more = read(file, copy + done, mapping->size - done);
+        if (more > 0)
+            done += (size_t)more;
+        else if (more < 0 && errno != EINTR)
+            break;
+    }
+    mapping->data = mapping->copy = copy;
+    if (done == mapping->size)
+        return AACLIP_OK;
+    return more < 0 ? aac_error(AACLIP_ERROR_IO, "%s: cannot read: %s", path, strerror(errno))
+                    : aac_error(AACLIP_ERROR_IO, "%s: expected %zu bytes, found %zu", path,
+                                mapping->size, done);
+}
+
+static aaclip_status take_file(aac_mapping *mapping, const char *path, off_t most_read)
+{
+    struct stat info;
+    int file;
+    *mapping = (aac_mapping){0};
+    aaclip_status status = open_regular(&file, &info, path);
+    if (status)
+        return status;
+    aac_mapping whole = {.data = empty_file, .changed = changed_at(&info)};
+    whole.size = (size_t)info.st_size;
+    if (whole.size)
+        status =
+            info.st_size <= most_read ? read_whole(&whole, file, path) : map(&whole, file, path);
+    close(file);
+    if (status)
+        aac_free(whole.copy);
+    else
+        *mapping = whole;
+    return status;
+}
+
+aaclip_status aac_map_file(aac_mapping *mapping, const char *path)
+{
+    return take_file(mapping, path, 0);
+}
+
+aaclip_status aac_read_file(aac_mapping *mapping, const char *path)
+{
+    return take_file(mapping, path, MOST_READ);
 }
 
 void aac_unmap_file(aac_mapping *mapping)
 {
-    if (mapping->size)
+    if (mapping->copy)
+        aac_free(mapping->copy);
+    else if (mapping->size)
         munmap((void *)mapping->data, mapping->size);
     *mapping = (aac_mapping){0};
 }
@@ -92,11 +160,12 @@ void aac_prefer_large_pages(void *start, size_t size)
 #endif
 }
 
-aac_path_kind aac_path_kind_of(const char *path)
+aac_path_kind aac_path_look(const char *path)
 {
     struct stat info;
     if (stat(path, &info) != 0)
         return AAC_PATH_MISSING;
+    errno = 0;
     return S_ISDIR(info.st_mode) ? AAC_PATH_DIRECTORY : AAC_PATH_FILE;
 }
 
@@ -135,11 +204,6 @@ void aac_folder_close(aac_folder *folder)
     closedir((DIR *)folder);
 }
 
-FILE *aac_file_append(const char *path)
-{
-    return fopen(path, "a");
-}
-
 /* The rename at the end would put a file in the place of a device or a pipe. */
 const char *aac_path_obstacle(const char *path)
 {
@@ -149,35 +213,46 @@ const char *aac_path_obstacle(const char *path)
     return S_ISDIR(info.st_mode) ? strerror(EISDIR) : "not a regular file";
 }
 
-/* mkstemp makes private files; a result gets the mode that open() would have given it. */
-static void apply_umask(int file)
+int aac_file_create(const char *name)
 {
-    mode_t mask = umask(0);
-    umask(mask);
-    fchmod(file, 0666 & ~mask);
+    return open_file(name, O_WRONLY | O_CREAT | O_EXCL);
 }
 
-FILE *aac_file_create_beside(char *name, const char *path)
+int aac_file_open_end(const char *path)
 {
-    strcpy(name, path);
-    strcat(name, ".XXXXXX");
-    int file = mkstemp(name);
-    if (file < 0)
-        return NULL;
-    apply_umask(file);
-    FILE *stream = fdopen(file, "wb");
-    if (!stream) {
-        int failure = errno;
-        close(file);
-        remove(name);
-        errno = failure;
-    }
-    return stream;
+    return open_file(path, O_WRONLY | O_CREAT | O_APPEND);
 }
 
-bool aac_file_flush(FILE *file)
+long aac_file_write(int file, const void *data, size_t size)
 {
-    return fflush(file) == 0 && fsync(fileno(file)) == 0;
+    return (long)write(file, data, size);
+}
+
+bool aac_file_flush(int file)
+{
+    int result;
+    do
+        result = fsync(file);
+    while (result != 0 && errno == EINTR);
+    return result == 0;
+}
+
+/* A signal in between leaves nothing to be done: it was flushed, and closing twice may hit another
+ * thread's file. */
+bool aac_file_close(int file)
+{
+    return close(file) == 0 || errno == EINTR;
+}
+
+int64_t aac_file_end(int file)
+{
+    struct stat info;
+    return fstat(file, &info) == 0 && S_ISREG(info.st_mode) ? (int64_t)info.st_size : -1;
+}
+
+bool aac_file_cut(int file, int64_t end)
+{
+    return ftruncate(file, (off_t)end) == 0;
 }
 
 bool aac_file_replace(const char *from, const char *to)

@@ -43,6 +43,7 @@ static int errno_of(DWORD error)
         {ERROR_OUTOFMEMORY, ENOMEM},
         {ERROR_NO_UNICODE_TRANSLATION, EILSEQ},
         {ERROR_DIRECTORY, ENOTDIR},
+        {ERROR_FILENAME_EXCED_RANGE, ENAMETOOLONG},
         {ERROR_WRITE_PROTECT, EROFS},
         {ERROR_TOO_MANY_OPEN_FILES, EMFILE},
     };
@@ -141,6 +142,12 @@ aaclip_status aac_map_file(aac_mapping *mapping, const char *path)
     return status;
 }
 
+/* The system lets nobody cut short what is mapped. */
+aaclip_status aac_read_file(aac_mapping *mapping, const char *path)
+{
+    return aac_map_file(mapping, path);
+}
+
 void aac_unmap_file(aac_mapping *mapping)
 {
     if (mapping->size)
@@ -172,13 +179,18 @@ void aac_prefer_large_pages(void *start, size_t size)
     (void)start, (void)size;
 }
 
-aac_path_kind aac_path_kind_of(const char *path)
+aac_path_kind aac_path_look(const char *path)
 {
     wchar_t *wide = widen(path, L"");
-    DWORD attributes = wide ? GetFileAttributesW(wide) : INVALID_FILE_ATTRIBUTES;
+    if (!wide)
+        return AAC_PATH_MISSING;
+    DWORD attributes = GetFileAttributesW(wide);
+    if (attributes == INVALID_FILE_ATTRIBUTES)
+        take_error();
     free(wide);
     if (attributes == INVALID_FILE_ATTRIBUTES)
         return AAC_PATH_MISSING;
+    errno = 0;
     return attributes & FILE_ATTRIBUTE_DIRECTORY ? AAC_PATH_DIRECTORY : AAC_PATH_FILE;
 }
 
@@ -263,14 +275,6 @@ void aac_folder_close(aac_folder *folder)
     free(folder);
 }
 
-FILE *aac_file_append(const char *path)
-{
-    wchar_t *wide = widen(path, L"");
-    FILE *file = wide ? _wfopen(wide, L"ab") : NULL; /* lines end as elsewhere */
-    free(wide);
-    return file;
-}
-
 const char *aac_path_obstacle(const char *path)
 {
     HANDLE file = open_existing(path, 0);
@@ -283,37 +287,52 @@ const char *aac_path_obstacle(const char *path)
     return obstacle;
 }
 
-/* mkstemp knows no UTF-16. Names differ by process, thread, time and try. */
-FILE *aac_file_create_beside(char *name, const char *path)
+/* Lines end as elsewhere. */
+static int open_to_write(const char *path, int flags)
 {
-    for (unsigned try = 0; try < 1000; try++) {
-        LARGE_INTEGER now;
-        QueryPerformanceCounter(&now);
-        uint32_t mix =
-            (uint32_t)now.QuadPart ^ (GetCurrentProcessId() << 16) ^ GetCurrentThreadId();
-        mix = (mix + try) * 2654435761u;
-        sprintf(name, "%s.%06x", path, (unsigned)(mix >> 8));
-        wchar_t *wide = widen(name, L"");
-        if (!wide)
-            return NULL;
-        int file = _wopen(wide, _O_CREAT | _O_EXCL | _O_WRONLY | _O_BINARY | _O_NOINHERIT,
-                          _S_IREAD | _S_IWRITE);
-        free(wide);
-        FILE *stream = file >= 0 ? _fdopen(file, "wb") : NULL;
-        if (file >= 0 && !stream) {
-            _close(file);
-            aac_file_remove(name);
-            errno = ENOMEM;
-        }
-        if (stream || errno != EEXIST)
-            return stream;
-    }
-    return NULL;
+    wchar_t *wide = widen(path, L"");
+    if (!wide)
+        return -1;
+    int file = _wopen(wide, flags | _O_WRONLY | _O_BINARY | _O_NOINHERIT, _S_IREAD | _S_IWRITE);
+    free(wide);
+    return file;
 }
 
-bool aac_file_flush(FILE *file)
+int aac_file_create(const char *name)
 {
-    return fflush(file) == 0 && _commit(_fileno(file)) == 0; /* FlushFileBuffers */
+    return open_to_write(name, _O_CREAT | _O_EXCL);
+}
+
+int aac_file_open_end(const char *path)
+{
+    return open_to_write(path, _O_CREAT | _O_APPEND);
+}
+
+long aac_file_write(int file, const void *data, size_t size)
+{
+    return _write(file, data, (unsigned)size);
+}
+
+bool aac_file_flush(int file)
+{
+    return _commit(file) == 0; /* FlushFileBuffers */
+}
+
+bool aac_file_close(int file)
+{
+    return _close(file) == 0;
+}
+
+int64_t aac_file_end(int file)
+{
+    HANDLE handle = (HANDLE)_get_osfhandle(file);
+    LARGE_INTEGER size;
+    return is_regular(handle) && GetFileSizeEx(handle, &size) ? size.QuadPart : -1;
+}
+
+bool aac_file_cut(int file, int64_t end)
+{
+    return _chsize_s(file, end) == 0;
 }
 
 /* rename() refuses a file that stands there. So does this one while a program has it mapped. */

@@ -158,6 +158,44 @@ static void writer_is_all_or_nothing(void **state)
     free(folder);
 }
 
+/* Pieces below, at and above the writer's buffer come out in order, read and mapped. */
+static void pieces_of_any_size_are_written(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {1, 65534, 1, 0, 65536, 3, 65537, 70, 200000, 65535, 2};
+    enum { TOTAL = 462219 };
+    char *folder = system_temporary_folder("aaclip-core");
+    assert_non_null(folder);
+    char *path = aac_format("%s/file", folder);
+    unsigned char *bytes = malloc(TOTAL);
+    assert_true(path && bytes);
+    for (size_t i = 0; i < TOTAL; i++)
+        bytes[i] = (unsigned char)(i * 7 + i / 251);
+    aac_writer *writer;
+    assert_int_equal(aac_writer_open(&writer, path), AACLIP_OK);
+    size_t written = 0;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        assert_int_equal(aac_writer_write(writer, bytes + written, sizes[i]), AACLIP_OK);
+        written += sizes[i];
+    }
+    assert_int_equal(written, TOTAL);
+    assert_int_equal(aac_writer_commit(&writer), AACLIP_OK);
+    aaclip_status (*const takes[])(aac_mapping *, const char *) = {aac_map_file, aac_read_file};
+    for (int i = 0; i < 2; i++) {
+        aac_mapping whole;
+        assert_int_equal(takes[i](&whole, path), AACLIP_OK);
+        assert_int_equal(whole.size, TOTAL);
+        assert_memory_equal(whole.data, bytes, TOTAL);
+        aac_unmap_file(&whole);
+        assert_int_equal(takes[i](&whole, folder), AACLIP_ERROR_IO);
+        assert_int_equal(takes[i](&whole, "no/such/file"), AACLIP_ERROR_NOT_FOUND);
+    }
+    free(bytes);
+    aac_free(path);
+    assert_int_equal(system_remove(folder), 0);
+    free(folder);
+}
+
 /* Characters of two, three and four bytes, in names that are written, read, listed and removed. */
 static void names_are_utf8(void **state)
 {
@@ -178,9 +216,11 @@ static void names_are_utf8(void **state)
         assert_int_equal(mapping.data[0], text);
         aac_unmap_file(&mapping);
     }
-    FILE *log = aac_file_append(path);
-    assert_non_null(log);
-    assert_true(fputs("c\n", log) >= 0 && fclose(log) == 0);
+    aac_appender *log;
+    assert_int_equal(aac_appender_open(&log, path), AACLIP_OK);
+    assert_int_equal(aac_appender_write(log, "c\n", 2), AACLIP_OK);
+    aac_appender_close(&log);
+    assert_null(log);
     assert_int_equal(aac_map_file(&mapping, path), AACLIP_OK);
     assert_int_equal(mapping.size, 3); /* a line ends in one byte */
     assert_memory_equal(mapping.data, "bc\n", 3);
@@ -269,6 +309,7 @@ int main(void)
         cmocka_unit_test(size_arithmetic_refuses_to_wrap),
         cmocka_unit_test(a_limit_is_told_once_and_of_the_last_failure),
         cmocka_unit_test(writer_is_all_or_nothing),
+        cmocka_unit_test(pieces_of_any_size_are_written),
         cmocka_unit_test(names_are_utf8),
         cmocka_unit_test(paths_are_cut_at_separators),
         cmocka_unit_test(strided_tensors_become_rows),
