@@ -52,7 +52,7 @@ static aaclip_status measure_child(session *own, const session_arguments *argume
 {
     cold_start start = {0};
     aaclip_status status = session_cold_start(own, arguments, &start);
-    figures->first_at = seconds_now();
+    figures->first_at = seconds_now() - start.drawing_s;
     figures->threads = own->info.threads;
     figures->image_size = aaclip_detector_image_size(own->detector);
     figures->first_s = start.first_s;

@@ -71,9 +71,10 @@ aaclip_status session_detect(session *own);
 /* Multiplications and additions that one image of the detector needs. */
 double session_gflop(const session *own);
 
-/* Seconds of each part of opening and of the first detection. */
+/* Seconds of each part of opening and of the first detection. Before them a picture is drawn where
+ * no file gives one, which users have at hand. */
 typedef struct cold_start {
-    double open_s, text_s, plan_s, first_s;
+    double drawing_s, open_s, text_s, plan_s, first_s;
     double peak_memory_mb;
 } cold_start;
 

@@ -259,7 +259,7 @@ typedef struct aac_plan {
     aac_op_desc desc;
     size_t scratch; /* bytes that a run needs, 64-byte aligned */
     int threads;
-    int device; /* set by the dispatch */
+    int device;      /* set by the dispatch */
     bool keeps_sums; /* attention: a forward run leaves in `sums`, if asked, what the backward run
                         would else compute once more; what that is is the backend's affair */
     aaclip_status (*run)(const struct aac_plan *plan, const aac_op_args *args, void *scratch);

@@ -261,8 +261,8 @@ static aaclip_status run_mlp(const aac_block_plan *plan, const aac_block *block,
 
 /* attended = attention(qkv(ln_1(x))) */
 static aaclip_status attend(const aac_block_plan *plan, const aac_block *block, const float *x,
-                            void *qkv, void *attended, float *sums,
-                            const aac_sequences *sequences, const aac_block_memory *memory)
+                            void *qkv, void *attended, float *sums, const aac_sequences *sequences,
+                            const aac_block_memory *memory)
 {
     aaclip_status status = run_norm(plan, x, block->ln_1_gain, block->ln_1_bias, memory);
     if (!status)

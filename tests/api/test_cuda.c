@@ -1,4 +1,5 @@
-/* What only a real device shows: its memory running out, limits on it, and what it does not have. */
+/* What only a real device shows: its memory running out, limits on it, and what it does not have.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -22,8 +23,8 @@ static hoard take_all(void)
     hoard all = {calloc(MOST_PIECES, sizeof(void *)), 0};
     assert_non_null(all.pieces);
     for (size_t bytes = (size_t)1 << 36; bytes >= SMALLEST; bytes /= 2)
-        for (void *piece; all.count < MOST_PIECES &&
-                          (piece = aac_backend_cuda.memory->allocate(bytes)) != NULL;)
+        for (void *piece;
+             all.count < MOST_PIECES && (piece = aac_backend_cuda.memory->allocate(bytes)) != NULL;)
             all.pieces[all.count++] = piece;
     assert_true(all.count > 0 && all.count < MOST_PIECES);
     return all;

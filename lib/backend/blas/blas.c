@@ -10,9 +10,9 @@
 #include "core/error.h"
 #include "core/memory.h"
 
-static bool available(void)
+static const char *missing(void)
 {
-    return true;
+    return "libopenblas.so.0 was not found";
 }
 
 static bool supports(const aac_op_desc *desc)
@@ -90,7 +90,8 @@ static aaclip_status adopt(aac_weight **weight, const aac_op_desc *desc,
 
 const aac_backend aac_backend_blas = {
     .name = "blas",
-    .available = available,
+    .available = aac_blas_load,
+    .missing = missing,
     .supports = supports,
     .plan = plan,
     .plan_free = plan_free,

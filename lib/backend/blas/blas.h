@@ -2,6 +2,8 @@
 #ifndef AAC_BACKEND_BLAS_BLAS_H
 #define AAC_BACKEND_BLAS_BLAS_H
 
+#include <cblas.h>
+
 #include "backend/backend.h"
 #include "backend/simd/kernels.h"
 
@@ -9,6 +11,11 @@ typedef struct aac_blas_plan {
     aac_plan base;
     const aac_kernels *kernels;
 } aac_blas_plan;
+
+/* Looks OpenBLAS up, once; false where there is none. */
+bool aac_blas_load(void);
+/* Of a plan's run, which only a loaded OpenBLAS has. */
+extern __typeof__(&cblas_sgemm) aac_blas_sgemm;
 
 aaclip_status aac_blas_linear(const aac_plan *plan, const aac_op_args *args, void *scratch);
 aaclip_status aac_blas_pack(aac_weight **weight, const aac_tensor *parts,

@@ -1,5 +1,4 @@
 /* Linear layers: one sgemm, then bias and activation over the rows; gradients of matrices. */
-#include <cblas.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -127,10 +126,10 @@ aaclip_status aac_blas_linear(const aac_plan *base, const aac_op_args *args, voi
     const blas_weight *weight = (const blas_weight *)args->weight;
     int64_t rows = desc->linear.rows, inputs = desc->linear.inputs, outputs = desc->linear.outputs;
     bool turned = desc->linear.turned;
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, turned ? CblasNoTrans : CblasTrans, (int)rows,
-                (int)outputs, (int)inputs, 1.0f, args->x, (int)inputs, weight->matrix,
-                (int)(turned ? outputs : inputs), desc->linear.accumulate ? 1.0f : 0.0f, args->y,
-                (int)outputs);
+    aac_blas_sgemm(CblasRowMajor, CblasNoTrans, turned ? CblasNoTrans : CblasTrans, (int)rows,
+                   (int)outputs, (int)inputs, 1.0f, args->x, (int)inputs, weight->matrix,
+                   (int)(turned ? outputs : inputs), desc->linear.accumulate ? 1.0f : 0.0f, args->y,
+                   (int)outputs);
     aac_blas_finish_linear(base, weight->bias, args->y);
     return AACLIP_OK;
 }
@@ -141,7 +140,7 @@ aaclip_status aac_blas_linear_gradient(const aac_plan *base, const aac_op_args *
     int rows = (int)base->desc.linear_gradient.rows;
     int inputs = (int)base->desc.linear_gradient.inputs;
     int outputs = (int)base->desc.linear_gradient.outputs;
-    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, outputs, inputs, rows, 1.0f, args->dy,
-                outputs, args->x, inputs, 1.0f, args->y, inputs);
+    aac_blas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, outputs, inputs, rows, 1.0f, args->dy,
+                   outputs, args->x, inputs, 1.0f, args->y, inputs);
     return AACLIP_OK;
 }

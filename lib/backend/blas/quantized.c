@@ -3,7 +3,6 @@
  * no product of integers, so rows and panels of weights become floats again, each the integer times
  * its step, and sgemm multiplies those.
  */
-#include <cblas.h>
 #include <stdio.h>
 
 #include "backend/blas/blas.h"
@@ -130,9 +129,10 @@ aaclip_status aac_blas_quantized(const aac_plan *base, const aac_op_args *args, 
     for (int64_t first = 0; first < outputs; first += width) {
         int64_t count = outputs - first < width ? outputs - first : width;
         restore_panel(weight, first, count, panel);
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, (int)count, (int)inputs,
-                    1.0f, rounded, (int)inputs, panel, (int)inputs,
-                    desc->linear.accumulate ? 1.0f : 0.0f, (float *)args->y + first, (int)outputs);
+        aac_blas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, (int)count, (int)inputs,
+                       1.0f, rounded, (int)inputs, panel, (int)inputs,
+                       desc->linear.accumulate ? 1.0f : 0.0f, (float *)args->y + first,
+                       (int)outputs);
     }
     aac_blas_finish_linear(base, weight->channels.bias, args->y);
     return AACLIP_OK;

@@ -177,9 +177,8 @@ int aac_cuda_flash_attention_backward(const aac_op_desc *desc, const aac_op_args
     dim3 grid(blocks_for(longest, QUERIES), (unsigned)desc->attention.heads,
               (unsigned)args->sequences);
     const bf16 *x = (const bf16 *)args->x, *dy = (const bf16 *)args->dy;
-    query_gradient<<<grid, TILE_THREADS, 0, STREAM>>>(x, (const bf16 *)args->out, dy,
-                                                      (bf16 *)args->y, args->offsets,
-                                                      shape_of(desc), states);
+    query_gradient<<<grid, TILE_THREADS, 0, STREAM>>>(
+        x, (const bf16 *)args->out, dy, (bf16 *)args->y, args->offsets, shape_of(desc), states);
     key_gradient<<<grid, TILE_THREADS, 0, STREAM>>>(x, dy, (bf16 *)args->y, args->offsets,
                                                     shape_of(desc), states);
     return cudaGetLastError();

@@ -57,21 +57,21 @@ static __device__ __forceinline__ void wait_for_copies(void)
 }
 
 #define SUMS(c) "+f"(sums[c][0]), "+f"(sums[c][1]), "+f"(sums[c][2]), "+f"(sums[c][3])
-#define SUMS_64 \
-    SUMS(0), SUMS(1), SUMS(2), SUMS(3), SUMS(4), SUMS(5), SUMS(6), SUMS(7)
-#define NAMES_64                                                              \
-    "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
+#define SUMS_64 SUMS(0), SUMS(1), SUMS(2), SUMS(3), SUMS(4), SUMS(5), SUMS(6), SUMS(7)
+#define NAMES_64                                                                                   \
+    "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                      \
     "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
 
 /* sums (64, 64) = left (64, 16) right^T (64, 16), added where accumulate is not 0. */
 static __device__ __forceinline__ void multiply_group(float sums[8][4], uint64_t left,
                                                       uint64_t right, int accumulate)
 {
-    asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %34, 0;\n"
-                 "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 " NAMES_64
-                 "%32, %33, p, 1, 1, 0, 0;\n}"
-                 : SUMS_64
-                 : "l"(left), "l"(right), "r"(accumulate));
+    asm volatile(
+        "{\n.reg .pred p;\nsetp.ne.b32 p, %34, 0;\n"
+        "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 " NAMES_64
+        "%32, %33, p, 1, 1, 0, 0;\n}"
+        : SUMS_64
+        : "l"(left), "l"(right), "r"(accumulate));
 }
 
 /* sums (64, 64) += left (64, 16) right (16, 64); left: each warp's fragment. */

@@ -1,8 +1,8 @@
 /*
  * The gradient of attention of bfloat16 heads of 64 over whole sequences, as in
- * flash_attention_backward.cu, with the warp groups of Hopper: a block is one group and has 64 query
- * rows (makes dq) or 64 key rows (makes dk and dv). The logs of the softmax's sums are those that
- * the forward run left.
+ * flash_attention_backward.cu, with the warp groups of Hopper: a block is one group and has 64
+ * query rows (makes dq) or 64 key rows (makes dk and dv). The logs of the softmax's sums are those
+ * that the forward run left.
  */
 #include "backend/cuda/group.cuh"
 #include "backend/cuda/heads.cuh"
@@ -61,8 +61,7 @@ static __global__ void __launch_bounds__(GROUP_THREADS, 4)
     unsigned stage = 0; /* bytes to the tile in use */
 #pragma unroll
     for (int half = 0; half < 2; half++)
-        log_sum[half] =
-            log_sums[blockIdx.y * shape.rows + min(row + lane / 4 + 8 * half, end - 1)];
+        log_sum[half] = log_sums[blockIdx.y * shape.rows + min(row + lane / 4 + 8 * half, end - 1)];
     for (int key = first; key < end; key += AAC_TILE, stage ^= TILE_BYTES) {
         wait_for_copies(); /* all warps have done with the other stage, too */
         if (key + AAC_TILE < end) {
@@ -113,9 +112,9 @@ static __device__ __forceinline__ void fetch_states(unsigned to, const row_state
 {
     int i = threadIdx.x;
     if (i < AAC_TILE)
-        asm volatile("cp.async.ca.shared.global [%0], [%1], 8, %2;" ::"r"(
-                         to + i * (unsigned)sizeof *states),
-                     "l"(states + first + i), "r"(first + i < end ? 8 : 0));
+        asm volatile(
+            "cp.async.ca.shared.global [%0], [%1], 8, %2;" ::"r"(to + i * (unsigned)sizeof *states),
+            "l"(states + first + i), "r"(first + i < end ? 8 : 0));
 }
 
 static __global__ void __launch_bounds__(GROUP_THREADS, 3)
@@ -172,8 +171,8 @@ static __global__ void __launch_bounds__(GROUP_THREADS, 3)
             int at = 8 * column + 2 * (lane % 4);
             float states[4]; /* of two queries */
             asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
-                : "=f"(states[0]), "=f"(states[1]), "=f"(states[2]), "=f"(states[3])
-                : "r"(state + at * (unsigned)sizeof(row_state)));
+                         : "=f"(states[0]), "=f"(states[1]), "=f"(states[2]), "=f"(states[3])
+                         : "r"(state + at * (unsigned)sizeof(row_state)));
 #pragma unroll
             for (int i = 0; i < 4; i++) {
                 /* of what lies behind the end all is 0 but this, which meets nothing else */
@@ -195,7 +194,8 @@ static __global__ void __launch_bounds__(GROUP_THREADS, 3)
         hold<COLUMNS>(dk);
     }
     __syncthreads(); /* the keys' and values' memory is free */
-    write_sums(y + shape.k, shape.stride, begin + own, end, dk, shape.scale, shape.scale, keys, own);
+    write_sums(y + shape.k, shape.stride, begin + own, end, dk, shape.scale, shape.scale, keys,
+               own);
     write_sums(y + shape.v, shape.stride, begin + own, end, dv, 1, 1, values, own);
 }
 
@@ -205,12 +205,13 @@ int aac_cuda_group_attention_backward(const aac_op_desc *desc, const aac_op_args
     const bf16 *x = (const bf16 *)args->x, *dy = (const bf16 *)args->dy;
     dim3 grid(blocks_for(desc->attention.longest, GROUP_ROWS), (unsigned)desc->attention.heads,
               (unsigned)args->sequences);
-    int error = cudaFuncSetAttribute(
-        key_gradient, cudaFuncAttributeMaxDynamicSharedMemorySize, KEY_GRADIENT_BYTES);
+    int error = cudaFuncSetAttribute(key_gradient, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                     KEY_GRADIENT_BYTES);
     if (error)
         return error;
-    query_gradient<<<grid, GROUP_THREADS, 0, STREAM>>>(x, (const bf16 *)args->out, dy, (bf16 *)args->y,
-                                                args->sums, args->offsets, shape_of(desc), states);
+    query_gradient<<<grid, GROUP_THREADS, 0, STREAM>>>(x, (const bf16 *)args->out, dy,
+                                                       (bf16 *)args->y, args->sums, args->offsets,
+                                                       shape_of(desc), states);
     key_gradient<<<grid, GROUP_THREADS, KEY_GRADIENT_BYTES, STREAM>>>(
         x, dy, (bf16 *)args->y, args->offsets, shape_of(desc), states);
     return cudaGetLastError();

@@ -1,0 +1,28 @@
+/*
+ * OpenBLAS behind dlopen. If this library were linked with it, its threads would start with every
+ * program, used or not, and keep a processor busy for the first twentieth of a second.
+ */
+#include <dlfcn.h>
+#include <pthread.h>
+
+#include "backend/blas/blas.h"
+
+__typeof__(&cblas_sgemm) aac_blas_sgemm;
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void load(void)
+{
+    static const char *const names[] = {"libopenblas.so.0", "libopenblas.so"};
+    void *library = NULL;
+    for (size_t i = 0; !library && i < sizeof names / sizeof *names; i++)
+        library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
+    if (library)
+        *(void **)&aac_blas_sgemm = dlsym(library, "cblas_sgemm");
+}
+
+bool aac_blas_load(void)
+{
+    pthread_once(&once, load);
+    return aac_blas_sgemm != NULL;
+}
