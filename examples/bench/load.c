@@ -41,7 +41,8 @@ static parse_result parse(command_line *arguments, int argc, char **argv)
     return session_arguments_fit(&arguments->session, &rest, PROGRAM) ? PARSE_RUN : PARSE_WRONG;
 }
 
-/* Seconds of the system's clock, and of the parts. */
+/* When the first result was there, by the system's clock, less the drawing; seconds of the parts.
+ */
 typedef struct child_figures {
     double first_at, first_s, open_s, text_s, plan_s, forward_s, peak_memory_mb;
     double threads, image_size;

@@ -110,10 +110,10 @@ aaclip_image_view session_view(const session *own)
 
 aaclip_status session_detect(session *own)
 {
-    const aaclip_image_view generated = {own->generated, WIDTH, HEIGHT, 0, AACLIP_PIXEL_RGB8};
+    const aaclip_image_view drawn = session_view(own);
     aaclip_result result = {.size = sizeof result};
     if (!own->arguments->image)
-        return aaclip_detector_detect(own->detector, &generated, own->class_name, &result);
+        return aaclip_detector_detect(own->detector, &drawn, own->class_name, &result);
     aaclip_image *image = NULL;
     aaclip_status status = aaclip_image_open(&image, own->arguments->image);
     if (!status) {

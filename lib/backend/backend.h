@@ -101,7 +101,7 @@ typedef struct aac_op_desc {
          * head_size) holds q, k, v side by side; y (rows, heads * head_size); one type for both.
          * Backward: y (rows, 3 * heads * head_size) is the gradient of x, from x, the forward
          * result `out` and dy. AAC_ATTENTION_VALUE: x (rows, heads * head_size); no backward, for
-         * no gradient passes it. AAC_ATTENTION_TREE has `rows` and args.parents for sequences. */
+         * no gradient passes it. AAC_ATTENTION_TREE has args.parents for sequences. */
         struct {
             int64_t longest; /* rows of the longest sequence; of a tree: that a row sees */
             bool uniform;    /* every sequence has that many rows */

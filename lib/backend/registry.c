@@ -166,8 +166,10 @@ aaclip_status aac_backend_find(const aac_backend **found, int *device, const cha
     *device = 0;
     if (!name || strcmp(name, "auto") == 0) {
         size_t i = 0;
-        while (!row_at(i).automatic || !row_at(i).backend->available())
-            i++; /* `reference` always is */
+        for (; !row_at(i).automatic || !row_at(i).backend->available(); i++) /* `reference` is */
+            if (row_at(i).automatic && row_at(i).backend->missing)
+                aac_log(AACLIP_LOG_WARNING, "backend '%s' is passed over: %s",
+                        row_at(i).backend->name, row_at(i).backend->missing());
         *found = row_at(i).backend;
         return AACLIP_OK;
     }

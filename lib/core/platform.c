@@ -19,10 +19,10 @@ const char *aac_path_name(const char *path)
     return name;
 }
 
-/* Whether nothing stands at a path that was looked at, or the system cannot tell. */
+/* Of a path that was looked at and not seen: nothing stands there. Else the system cannot tell. */
 static bool is_missing(void)
 {
-    return errno == ENOENT || errno == ENOTDIR || errno == ENAMETOOLONG;
+    return errno == ENOENT || errno == ENOTDIR || errno == ENAMETOOLONG || errno == ELOOP;
 }
 
 aac_path_kind aac_path_kind_of(const char *path)
@@ -121,19 +121,21 @@ struct aac_writer {
     unsigned char buffer[BUFFER_SIZE];
 };
 
-/* Goes on where the system stopped in the middle. */
-static bool write_all(int file, const void *data, size_t size)
+/* Goes on where the system stopped in the middle. Also on failure, `done` are the bytes that are
+ * written. */
+static bool write_all(int file, const void *data, size_t size, size_t *done)
 {
-    for (const unsigned char *next = data; size;) {
-        long written = aac_file_write(file, next, size < MOST_AT_ONCE ? size : MOST_AT_ONCE);
+    for (*done = 0; *done < size;) {
+        size_t left = size - *done;
+        long written = aac_file_write(file, (const unsigned char *)data + *done,
+                                      left < MOST_AT_ONCE ? left : MOST_AT_ONCE);
         if (written < 0 && errno == EINTR)
             continue;
         if (written == 0)
             errno = EIO; /* would not end */
         if (written <= 0)
             return false;
-        next += written;
-        size -= (size_t)written;
+        *done += (size_t)written;
     }
     return true;
 }
@@ -193,17 +195,19 @@ aaclip_status aac_writer_open(aac_writer **out, const char *path)
 
 static bool empty_buffer(aac_writer *writer)
 {
-    size_t size = writer->filled;
+    size_t size = writer->filled, done;
     writer->filled = 0;
-    return write_all(writer->file, writer->buffer, size);
+    return write_all(writer->file, writer->buffer, size, &done);
 }
 
 aaclip_status aac_writer_write(aac_writer *writer, const void *data, size_t size)
 {
     if (size > BUFFER_SIZE - writer->filled && !empty_buffer(writer))
         return writer_failure(writer, "write");
+    size_t done;
     if (size > BUFFER_SIZE)
-        return write_all(writer->file, data, size) ? AACLIP_OK : writer_failure(writer, "write");
+        return write_all(writer->file, data, size, &done) ? AACLIP_OK
+                                                          : writer_failure(writer, "write");
     if (size)
         memcpy(writer->buffer + writer->filled, data, size);
     writer->filled += size;
@@ -267,11 +271,12 @@ aaclip_status aac_appender_open(aac_appender **out, const char *path)
 aaclip_status aac_appender_write(aac_appender *appender, const void *data, size_t size)
 {
     int64_t end = aac_file_end(appender->file);
-    if (write_all(appender->file, data, size))
+    size_t written;
+    if (write_all(appender->file, data, size, &written))
         return AACLIP_OK;
     aaclip_status status =
         aac_error(AACLIP_ERROR_IO, "%s: cannot write: %s", appender->path, strerror(errno));
-    if (end >= 0)
+    if (end >= 0 && written)
         aac_file_cut(appender->file, end);
     return status;
 }

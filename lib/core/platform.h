@@ -28,7 +28,7 @@ typedef struct aac_mapping {
  * IO error.
  */
 aaclip_status aac_map_file(aac_mapping *mapping, const char *path);
-/* For what is used at once: read, so that those are errors, too; files above 64 MB are mapped. */
+/* For what is used at once: read, so that both are errors; above 64 MB, and on Windows, mapped. */
 aaclip_status aac_read_file(aac_mapping *mapping, const char *path);
 void aac_unmap_file(aac_mapping *mapping);
 /* Part of a mapped file that may leave memory; it comes back when read. Never for other memory. */

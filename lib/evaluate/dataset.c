@@ -182,8 +182,10 @@ static aaclip_status require_inside(const aac_dataset_reader *reader, const char
 
 static aaclip_status require_file(const char *path, const char *what)
 {
-    if (aac_path_kind_of(path) == AAC_PATH_FILE)
-        return AACLIP_OK;
+    bool is_folder;
+    aaclip_status status = aac_path_is_folder(&is_folder, path); /* an error where none can tell */
+    if (status || aac_path_kind_of(path) == AAC_PATH_FILE)
+        return status;
     return aac_error(AACLIP_ERROR_NOT_FOUND, "%s %s: no such file", what, path);
 }
 

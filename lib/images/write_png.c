@@ -45,7 +45,7 @@ static void flush_nothing(png_structp png)
 
 /*
  * Everything that libpng may jump out of; false when it did. Of what repeats only runs are looked
- * for: filtered photographs have little else, and of a detection's time the rest took a tenth.
+ * for: filtered photographs have little else, and looking for more took a tenth of a detection.
  */
 static bool emit(png_structp png, png_infop info, struct png_job *job, uint8_t *row)
 {

@@ -18,7 +18,8 @@ typedef int (*heap_run)(int fail_at, bool fail_after, const void *user);
 
 /*
  * Runs with no allocation failing, then with each of the first ones and evenly chosen later ones
- * failing, alone and with all behind it.
+ * (all, where the environment has AACLIP_TEST_EVERY_ALLOCATION) failing, alone and with all behind
+ * it.
  */
 void fail_each_allocation(const char *name, heap_run run, const void *user);
 

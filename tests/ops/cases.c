@@ -37,9 +37,18 @@ static void visit_linear(void (*visit)(const aac_op_desc *, void *), void *user)
             }
 }
 
-/* `reference` is slow: long sequences come with small heads only. */
+/* `reference` is slow: long sequences come with small heads only, and once with two. */
 static void visit_attention(void (*visit)(const aac_op_desc *, void *), void *user)
 {
+    for (int kind = AAC_ATTENTION_FULL; kind <= AAC_ATTENTION_CAUSAL; kind++) {
+        const aac_op_desc several = {.op = AAC_OP_ATTENTION_BACKWARD,
+                                     .attention = {.longest = 130,
+                                                   .heads = 2,
+                                                   .head_size = 64,
+                                                   .kind = (aac_attention_kind)kind,
+                                                   .type = AAC_BF16}};
+        visit(&several, user);
+    }
     static const int64_t lengths[] = {1, 2, 5, 77, 127, 128, 129, 256, 257, 300, 512, 600};
     static const int64_t heads[][2] = {{1, 8}, {2, 16}, {1, 64}, {3, 64}, {3, 24}, {2, 80}};
     static const aac_attention_kind kinds[] = {AAC_ATTENTION_FULL, AAC_ATTENTION_CAUSAL,

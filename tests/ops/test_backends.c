@@ -460,7 +460,9 @@ static float *keep_sums(const operands *op, const aac_backend *backend, int thre
     aac_plan *plan = NULL;
     desc.op = AAC_OP_ATTENTION;
     size_t values = (size_t)(desc.attention.heads * desc.attention.rows);
-    float *sums = make(values * sizeof *sums), *kept = lend(backend, sums, values * sizeof *sums);
+    float *sums = make(values * sizeof *sums);
+    memset(sums, 0xff, values * sizeof *sums); /* NaN, should one be left out */
+    float *kept = lend(backend, sums, values * sizeof *sums);
     void *y = backend->memory->allocate(op->x_bytes / 3);
     aac_op_args args = *lent;
     args.y = y;
@@ -488,7 +490,7 @@ static bool run_lent(const operands *op, const aac_plan *plan, const aac_op_args
     args.da = more;
     args.adam = &adam;
     bool back = op->desc.op == AAC_OP_ATTENTION_BACKWARD;
-    if (back && plan->threads > 1 && plan->keeps_sums) /* with one thread they are new */
+    if (back && plan->threads > 1 && plan->keeps_sums) /* with one thread it finds them itself */
         args.sums = keep_sums(op, backend, plan->threads, &args);
     bool done = aac_run(plan, &args, scratch + apart) == AACLIP_OK;
     if (done && backend->memory)

@@ -26,7 +26,7 @@ from test_full_size import make_vocabulary  # noqa: E402
 
 PHRASE = "metal nut"
 SEED = 11
-STEPS = 100  # of an epoch, which begins with nothing read
+STEPS = 100  # of an epoch; its first step waits for its pictures
 
 
 def write_model(work, shape, convert):

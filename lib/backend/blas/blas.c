@@ -1,6 +1,5 @@
 /*
- * OpenBLAS, float32: linear layers, gradients of matrices and of attention; the rest falls to
- * `simd`.
+ * OpenBLAS, float32: linear layers and gradients of matrices; the rest falls to `simd`.
  * OpenBLAS has one number of threads for the whole process, which belongs to the program: it is not
  * touched here.
  */
@@ -12,7 +11,7 @@
 
 static const char *missing(void)
 {
-    return "libopenblas.so.0 was not found";
+    return "OpenBLAS (libopenblas.so.0) cannot be loaded";
 }
 
 static bool supports(const aac_op_desc *desc)

@@ -14,7 +14,7 @@ typedef struct aac_blas_plan {
 
 /* Looks OpenBLAS up, once; false where there is none. */
 bool aac_blas_load(void);
-/* Of a plan's run, which only a loaded OpenBLAS has. */
+/* NULL before. */
 extern __typeof__(&cblas_sgemm) aac_blas_sgemm;
 
 aaclip_status aac_blas_linear(const aac_plan *plan, const aac_op_args *args, void *scratch);

@@ -1,6 +1,6 @@
 /*
  * OpenBLAS behind dlopen. If this library were linked with it, its threads would start with every
- * program, used or not, and keep a processor busy for the first twentieth of a second.
+ * program, used or not, and keep a processor busy while the program starts.
  */
 #include <dlfcn.h>
 #include <pthread.h>
@@ -13,12 +13,15 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void load(void)
 {
-    static const char *const names[] = {"libopenblas.so.0", "libopenblas.so"};
-    void *library = NULL;
-    for (size_t i = 0; !library && i < sizeof names / sizeof *names; i++)
-        library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
-    if (library)
-        *(void **)&aac_blas_sgemm = dlsym(library, "cblas_sgemm");
+    /* where the system looks, then where it was when this library was built */
+    static const char *const names[] = {"libopenblas.so.0", "libopenblas.so",
+                                        AAC_OPENBLAS_FOLDER "/libopenblas.so.0",
+                                        AAC_OPENBLAS_FOLDER "/libopenblas.so"};
+    for (size_t i = 0; !aac_blas_sgemm && i < sizeof names / sizeof *names; i++) {
+        void *library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
+        if (library)
+            *(void **)&aac_blas_sgemm = dlsym(library, "cblas_sgemm");
+    }
 }
 
 bool aac_blas_load(void)

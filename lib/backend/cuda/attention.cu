@@ -110,22 +110,27 @@ static __global__ void attend(const T *x, T *y, row_groups groups, head_shape sh
             store(y + part * WARP + lane, sums[part] / total);
 }
 
+static bool is_tree(const aac_op_desc *desc)
+{
+    return desc->attention.kind == AAC_ATTENTION_TREE;
+}
+
 /* What flash_*.cu do. */
 static bool is_flash(const aac_op_desc *desc)
 {
-    return desc->attention.head_size == 64 && desc->attention.kind != AAC_ATTENTION_TREE;
+    return desc->attention.head_size == 64 && !is_tree(desc);
 }
 
 /* What group_*.cu do on the devices that they are compiled for; back only with the sums. */
-extern "C" bool aac_cuda_keeps_sums(const aac_op_desc *desc)
+static bool is_group(const aac_op_desc *desc)
 {
     return is_flash(desc) && desc->attention.type == AAC_BF16 &&
            desc->attention.kind != AAC_ATTENTION_CAUSAL && aac_cuda_has_groups();
 }
 
-static bool is_tree(const aac_op_desc *desc)
+extern "C" bool aac_cuda_keeps_sums(const aac_op_desc *desc)
 {
-    return desc->attention.kind == AAC_ATTENTION_TREE;
+    return is_group(desc);
 }
 
 static row_groups groups_of(const aac_op_desc *desc, const aac_op_args *args)
@@ -136,27 +141,18 @@ static row_groups groups_of(const aac_op_desc *desc, const aac_op_args *args)
     return groups;
 }
 
-/* Rows of the longest group, and groups. */
-static int64_t longest_of(const aac_op_desc *desc)
-{
-    return is_tree(desc) ? desc->attention.rows : desc->attention.longest;
-}
-
-static int64_t count_of(const aac_op_desc *desc, const aac_op_args *args)
-{
-    return is_tree(desc) ? 1 : args->sequences;
-}
-
+/* A warp for each row of the longest group, head and group. */
 static dim3 grid_of(const aac_op_desc *desc, const aac_op_args *args)
 {
-    return dim3(blocks_for(longest_of(desc), WARPS), (unsigned)desc->attention.heads,
-                (unsigned)count_of(desc, args));
+    bool tree = is_tree(desc);
+    return dim3(blocks_for(tree ? desc->attention.rows : desc->attention.longest, WARPS),
+                (unsigned)desc->attention.heads, tree ? 1u : (unsigned)args->sequences);
 }
 
 extern "C" int aac_cuda_attention(const aac_op_desc *desc, const aac_op_args *args, void *scratch)
 {
     (void)scratch;
-    if (aac_cuda_keeps_sums(desc))
+    if (is_group(desc))
         return aac_cuda_group_attention(desc, args);
     if (is_flash(desc))
         return desc->attention.type == AAC_BF16 ? aac_cuda_flash_attention(desc, args)
@@ -310,7 +306,7 @@ extern "C" int aac_cuda_attention_backward(const aac_op_desc *desc, const aac_op
                                            void *scratch)
 {
     row_state *states = (row_state *)scratch;
-    if (args->sums && aac_cuda_keeps_sums(desc))
+    if (args->sums && is_group(desc))
         return aac_cuda_group_attention_backward(desc, args, states);
     if (is_flash(desc) && desc->attention.type == AAC_BF16)
         return aac_cuda_flash_attention_backward(desc, args, states);

@@ -12,7 +12,7 @@ aaclip_status aac_cuda_error(const char *what, int error)
         return AACLIP_OK;
     cudaGetLastError(); /* clears what is not fatal */
     if (error == cudaErrorMemoryAllocation)
-        return aac_error(AACLIP_ERROR_OUT_OF_MEMORY, "CUDA: %s: out of device memory", what);
+        return aac_error(AACLIP_ERROR_OUT_OF_MEMORY, "CUDA: %s: out of memory of the device", what);
     return aac_error(AACLIP_ERROR_BACKEND, "CUDA: %s: %s", what,
                      cudaGetErrorString((cudaError_t)error));
 }
@@ -316,6 +316,9 @@ static aaclip_status plan(aac_plan **out, const aac_op_desc *desc, int threads)
         return aac_cuda_plan_linear(out, desc, threads);
     if (desc->op == AAC_OP_LINEAR_GRADIENT)
         return aac_cuda_plan_linear_gradient(out, desc, threads);
+    *out = NULL;
+    if (desc->op == AAC_OP_ATTENTION_BACKWARD && desc->attention.rows < 1)
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "CUDA: attention, back: no rows");
     aac_plan *made = *out = aac_calloc(1, sizeof *made);
     if (!made)
         return aac_error_memory();

@@ -10,24 +10,6 @@
 #define QUERIES (TILE_WARPS * 16) /* of a block; as many keys in the other kernel */
 #define PASSING 32                /* queries that a block of keys takes at a time */
 
-/* dy . out of the rows first .. first + 15 before `end`; each lane gets those of its two. */
-static __device__ __forceinline__ void find_along(float along[2], const bf16 *dy, const bf16 *out,
-                                                  int64_t stride, int first, int end)
-{
-    int lane = threadIdx.x % WARP;
-#pragma unroll
-    for (int row = 0; row < 16; row++) {
-        float sum = 0;
-        if (first + row < end) {
-            int64_t at = (first + row) * stride + 2 * lane;
-            sum = load(dy + at) * load(out + at) + load(dy + at + 1) * load(out + at + 1);
-        }
-        sum = warp_sum(sum);
-        if (lane / 4 == row % 8)
-            along[row / 8] = sum;
-    }
-}
-
 static __global__ void __launch_bounds__(TILE_THREADS)
     query_gradient(const bf16 *x, const bf16 *out, const bf16 *dy, bf16 *y, const int32_t *offsets,
                    head_shape shape, row_state *states)

@@ -15,6 +15,9 @@
 #define GROUP_ROWS    64
 #define ATOM_BYTES    1024 /* eight rows, in which pieces are exchanged */
 
+static_assert(GROUP_THREADS == TILE_THREADS && GROUP_ROWS == AAC_TILE && COLUMNS == 8,
+              "tiles are copied by all threads of a group, and have its rows");
+
 /* Steps of 16 from one fragment to the next, in the units of a tile's description: along its rows,
  * and from 16 rows to the next 16. */
 #define ALONG (32 >> 4)
@@ -28,7 +31,7 @@ static __device__ __forceinline__ uint64_t describe(unsigned address)
     return exchanged | atom << 32 | atom << 16 | (address & 0x3ffff) >> 4;
 }
 
-/* Before the first product that uses registers or what the block has written. */
+/* What products will use of registers is to be held first; this comes before them. */
 static __device__ __forceinline__ void begin_products(void)
 {
     asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
@@ -40,12 +43,19 @@ static __device__ __forceinline__ void end_products(void)
     asm volatile("wgmma.commit_group.sync.aligned;\nwgmma.wait_group.sync.aligned 0;" ::: "memory");
 }
 
-/* The compiler may not use sums before here. */
-template <int COUNT> static __device__ __forceinline__ void hold(float sums[COUNT][4])
+/* What is computed of these before here is, and what after it is not yet, for the compiler. */
+static __device__ __forceinline__ void hold(float sums[COLUMNS][4])
 {
 #pragma unroll
-    for (int i = 0; i < COUNT; i++)
+    for (int i = 0; i < COLUMNS; i++)
         asm volatile("" : "+f"(sums[i][0]), "+f"(sums[i][1]), "+f"(sums[i][2]), "+f"(sums[i][3]));
+}
+
+static __device__ __forceinline__ void hold(unsigned left[STEPS][4])
+{
+#pragma unroll
+    for (int i = 0; i < STEPS; i++)
+        asm volatile("" : "+r"(left[i][0]), "+r"(left[i][1]), "+r"(left[i][2]), "+r"(left[i][3]));
 }
 
 /* Copies of this thread's that have arrived are seen by the tensor cores, after a barrier those of
@@ -63,7 +73,7 @@ static __device__ __forceinline__ void wait_for_copies(void)
     "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
 
 /* sums (64, 64) = left (64, 16) right^T (64, 16), added where accumulate is not 0. */
-static __device__ __forceinline__ void multiply_group(float sums[8][4], uint64_t left,
+static __device__ __forceinline__ void multiply_group(float sums[COLUMNS][4], uint64_t left,
                                                       uint64_t right, int accumulate)
 {
     asm volatile(
@@ -75,8 +85,8 @@ static __device__ __forceinline__ void multiply_group(float sums[8][4], uint64_t
 }
 
 /* sums (64, 64) += left (64, 16) right (16, 64); left: each warp's fragment. */
-static __device__ __forceinline__ void multiply_group_down(float sums[8][4], const unsigned left[4],
-                                                           uint64_t right)
+static __device__ __forceinline__ void multiply_group_down(float sums[COLUMNS][4],
+                                                           const unsigned left[4], uint64_t right)
 {
     asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 " NAMES_64
                  "{%32, %33, %34, %35}, %36, 1, 1, 1, 1;"

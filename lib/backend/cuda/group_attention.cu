@@ -7,8 +7,8 @@
 #include "backend/cuda/heads.cuh"
 
 /* From scores to weights, as the left side of a product; `sums` are brought to the same scale.
- * What was the largest score stays it until it is far behind, as long as weights cannot overflow:
- * sums seldom change, and in the end they are divided by the sum of the same weights. */
+ * Weights are relative to a score of before until a later one exceeds it by 2^8, which is far from
+ * overflow: sums seldom change, and in the end they are divided by the sum of the same weights. */
 static __device__ __forceinline__ void weigh_group(unsigned weights[STEPS][4],
                                                    float scores[COLUMNS][4], float sums[COLUMNS][4],
                                                    softmax_state *state, float scale)
@@ -80,14 +80,16 @@ static __global__ void __launch_bounds__(GROUP_THREADS, 5)
         begin_products();
         multiply_tiles(scores, query, describe(key_tile + stage));
         end_products();
-        hold<COLUMNS>(scores);
+        hold(scores);
         if (key + AAC_TILE > end)
             hide(scores, key, end, 0, false);
         weigh_group(weights, scores, sums, &state, scale);
+        hold(weights);
+        hold(sums);
         begin_products();
         add_tile(sums, weights, describe(value_tile + stage));
         end_products();
-        hold<COLUMNS>(sums);
+        hold(sums);
     }
     __syncthreads(); /* the queries' memory is free */
     int own = threadIdx.x / WARP * 16, lane = threadIdx.x % WARP, row = begin + own + lane / 4;

@@ -7,29 +7,6 @@
 #include "backend/cuda/group.cuh"
 #include "backend/cuda/heads.cuh"
 
-/* dy . out of a lane's two rows, of 16 from `row` on. */
-static __device__ __forceinline__ void find_along(float along[2], const bf16 *dy, const bf16 *out,
-                                                  int64_t stride, int row, int end)
-{
-    int lane = threadIdx.x % WARP;
-#pragma unroll
-    for (int half = 0; half < 2; half++) {
-        int at = row + lane / 4 + 8 * half;
-        float sum = 0;
-        if (at < end)
-#pragma unroll
-            for (int piece = lane % 4; piece < PIECES; piece += 4) {
-                float a[EACH], b[EACH];
-                load_each(a, dy + at * stride + piece * EACH);
-                load_each(b, out + at * stride + piece * EACH);
-#pragma unroll
-                for (int i = 0; i < EACH; i++)
-                    sum += a[i] * b[i];
-            }
-        along[half] = row_sum(sum);
-    }
-}
-
 static __global__ void __launch_bounds__(GROUP_THREADS, 4)
     query_gradient(const bf16 *x, const bf16 *out, const bf16 *dy, bf16 *y, const float *log_sums,
                    const int32_t *offsets, head_shape shape, row_state *states)
@@ -73,8 +50,8 @@ static __global__ void __launch_bounds__(GROUP_THREADS, 4)
         multiply_tiles(scores, query, describe(key_tile + stage));
         multiply_tiles(slopes, gradient, describe(value_tile + stage));
         end_products();
-        hold<COLUMNS>(scores);
-        hold<COLUMNS>(slopes);
+        hold(scores);
+        hold(slopes);
         if (key + AAC_TILE > end)
             hide(scores, key, end, 0, false);
         unsigned weights[STEPS][4];
@@ -87,10 +64,12 @@ static __global__ void __launch_bounds__(GROUP_THREADS, 4)
 #pragma unroll
         for (int step = 0; step < STEPS; step++)
             turn_to_left(weights[step], slopes[2 * step], slopes[2 * step + 1]);
+        hold(weights);
+        hold(sums);
         begin_products();
         add_tile(sums, weights, describe(key_tile + stage));
         end_products();
-        hold<COLUMNS>(sums);
+        hold(sums);
     }
     __syncthreads(); /* the queries' memory is free */
     write_sums(y + blockIdx.y * AAC_TILE, shape.stride, row, end, sums, shape.scale, shape.scale,
@@ -163,8 +142,8 @@ static __global__ void __launch_bounds__(GROUP_THREADS, 3)
         multiply_tiles(scores, key, describe(query_tile + stage));
         multiply_tiles(slopes, value, describe(gradient_tile + stage));
         end_products();
-        hold<COLUMNS>(scores);
-        hold<COLUMNS>(slopes);
+        hold(scores);
+        hold(slopes);
         unsigned weights[STEPS][4], sloped[STEPS][4];
 #pragma unroll
         for (int column = 0; column < COLUMNS; column++) {
@@ -175,7 +154,7 @@ static __global__ void __launch_bounds__(GROUP_THREADS, 3)
                          : "r"(state + at * (unsigned)sizeof(row_state)));
 #pragma unroll
             for (int i = 0; i < 4; i++) {
-                /* of what lies behind the end all is 0 but this, which meets nothing else */
+                /* 1 behind the end, times rows of zeros */
                 float weight = power_of_two(scores[column][i] * scale - states[2 * (i % 2)]);
                 scores[column][i] = weight;
                 slopes[column][i] = weight * (slopes[column][i] - states[2 * (i % 2) + 1]);
@@ -186,12 +165,16 @@ static __global__ void __launch_bounds__(GROUP_THREADS, 3)
             turn_to_left(weights[step], scores[2 * step], scores[2 * step + 1]);
             turn_to_left(sloped[step], slopes[2 * step], slopes[2 * step + 1]);
         }
+        hold(weights);
+        hold(sloped);
+        hold(dv);
+        hold(dk);
         begin_products();
         add_tile(dv, weights, describe(gradient_tile + stage));
         add_tile(dk, sloped, describe(query_tile + stage));
         end_products();
-        hold<COLUMNS>(dv);
-        hold<COLUMNS>(dk);
+        hold(dv);
+        hold(dk);
     }
     __syncthreads(); /* the keys' and values' memory is free */
     write_sums(y + shape.k, shape.stride, begin + own, end, dk, shape.scale, shape.scale, keys,

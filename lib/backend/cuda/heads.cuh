@@ -44,8 +44,8 @@ int aac_cuda_flash_attention_f32(const aac_op_desc *desc, const aac_op_args *arg
 int aac_cuda_flash_attention_backward(const aac_op_desc *desc, const aac_op_args *args,
                                       row_state *states);
 
-/* Those in bfloat16 that are not causal, where aac_cuda_has_groups(), once more: group_attention.cu
- * and group_attention_backward.cu, which wants args->sums. */
+/* Those in bfloat16 that are not causal, where aac_cuda_has_groups(), for Hopper:
+ * group_attention.cu and group_attention_backward.cu, which wants args->sums. */
 int aac_cuda_group_attention(const aac_op_desc *desc, const aac_op_args *args);
 int aac_cuda_group_attention_backward(const aac_op_desc *desc, const aac_op_args *args,
                                       row_state *states);

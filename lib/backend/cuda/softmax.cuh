@@ -1,4 +1,5 @@
-/* The softmax of scores that a warp has in tiles, over tiles that come one after another. */
+/* The softmax of scores that a warp has in tiles, over tiles that come one after another, and what
+ * its gradient needs of each row. */
 #ifndef AAC_BACKEND_CUDA_SOFTMAX_CUH
 #define AAC_BACKEND_CUDA_SOFTMAX_CUH
 
@@ -59,6 +60,29 @@ static __device__ __forceinline__ void weigh(float scores[COLUMNS][4], softmax_s
                 sum += scores[column][i];
             }
         state->sum[half] = state->sum[half] * kept[half] + sum;
+    }
+}
+
+/* dy . out of a lane's two rows, of 16 from `row` on. */
+static __device__ __forceinline__ void find_along(float along[2], const bf16 *dy, const bf16 *out,
+                                                  int64_t stride, int row, int end)
+{
+    int lane = threadIdx.x % WARP;
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+        int at = row + lane / 4 + 8 * half;
+        float sum = 0;
+        if (at < end)
+#pragma unroll
+            for (int piece = lane % 4; piece < PIECES; piece += 4) {
+                float a[EACH], b[EACH];
+                load_each(a, dy + at * stride + piece * EACH);
+                load_each(b, out + at * stride + piece * EACH);
+#pragma unroll
+                for (int i = 0; i < EACH; i++)
+                    sum += a[i] * b[i];
+            }
+        along[half] = row_sum(sum);
     }
 }
 

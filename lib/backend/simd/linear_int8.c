@@ -125,6 +125,14 @@ aaclip_status aac_simd_adopt_int8(aac_weight **out, const aac_op_desc *desc,
     return AACLIP_OK;
 }
 
+/* Of a row as integers. Rows of a block a multiple of 1 KB apart would crowd in few sets of the
+ * first cache. */
+static int64_t row_bytes(int64_t inputs)
+{
+    int64_t bytes = units_of(inputs) * UNIT;
+    return bytes % 1024 ? bytes : bytes + LINE;
+}
+
 /* Scratch: the rows as integers, their steps and zeros, then each thread's own. */
 typedef struct int8_scratch {
     size_t values, rows;
@@ -144,7 +152,7 @@ static int8_scratch sizes_of(const aac_op_desc *desc)
     int64_t group = group_panels(desc) * blocks->columns, inputs = desc->linear.inputs;
     int64_t rows = aac_simd_divide_up(desc->linear.rows, blocks->rows) * blocks->rows;
     int8_scratch sizes = {
-        .values = aac_align((size_t)(rows * units_of(inputs) * UNIT)),
+        .values = aac_align((size_t)(rows * row_bytes(inputs))),
         .rows = aac_align((size_t)rows * sizeof(float)),
         .sums = aac_align((size_t)(blocks->rows * group) * sizeof(int32_t)),
     };
@@ -174,7 +182,7 @@ static void multiply_rows(const int8_task *task, int64_t row)
 {
     const aac_narrow_kernels *narrow = aac_narrow_kernels_get();
     const aac_op_desc *desc = task->desc;
-    int64_t units = task->rows->stride / UNIT, columns = aac_block_kernels_get()->columns;
+    int64_t units = units_of(desc->linear.inputs), columns = aac_block_kernels_get()->columns;
     const char *panel =
         task->weight->panels + (size_t)(task->output / columns) * panel_bytes(&task->weight->base);
     int64_t count = aac_simd_smaller(aac_block_kernels_get()->rows, desc->linear.rows - row);
@@ -186,7 +194,8 @@ static void multiply_rows(const int8_task *task, int64_t row)
             __builtin_prefetch(y + i * stride + at, 1);
     for (int64_t j = 0; j < task->outputs; j += columns, panel += units * columns * UNIT)
         narrow->multiply_int8((const uint32_t *)(task->rows->values + row * task->rows->stride),
-                              units, (const uint32_t *)panel, units, task->sums + j, task->group);
+                              task->rows->stride / UNIT, (const uint32_t *)panel, units,
+                              task->sums + j, task->group);
     for (int64_t i = 0; i < count; i++) {
         aac_quantized_sums sums = {.values = task->sums + i * task->group,
                                    .step = task->rows->steps[row + i],
@@ -203,7 +212,7 @@ aaclip_status aac_simd_linear_int8(const aac_plan *base, const aac_op_args *args
     char *memory = scratch, *own = memory + sizes.values + 2 * sizes.rows;
     const aac_quantized_rows rows = {
         .values = scratch,
-        .stride = units_of(desc->linear.inputs) * UNIT,
+        .stride = row_bytes(desc->linear.inputs),
         .steps = (float *)(memory + sizes.values),
         .zeros = (int32_t *)(memory + sizes.values + sizes.rows),
     };

@@ -252,7 +252,11 @@ int64_t aac_file_end(int file)
 
 bool aac_file_cut(int file, int64_t end)
 {
-    return ftruncate(file, (off_t)end) == 0;
+    int result;
+    do
+        result = ftruncate(file, (off_t)end);
+    while (result != 0 && errno == EINTR);
+    return result == 0;
 }
 
 bool aac_file_replace(const char *from, const char *to)
