@@ -54,8 +54,9 @@ static void fingerprint_parts(aac_fingerprint *fingerprint, const aac_parts *par
     }
 }
 
-static void fingerprint_blocks(aac_fingerprint *fingerprint, const aac_block_tensors *blocks,
-                               int64_t count)
+/* Its samples bring in most of a file's pages, which are given back block by block. */
+static void fingerprint_blocks(aac_fingerprint *fingerprint, const aac_tensor_file *file,
+                               const aac_block_tensors *blocks, int64_t count)
 {
     const int64_t samples = 32;
     for (int64_t i = 0; i < count; i++) {
@@ -68,16 +69,18 @@ static void fingerprint_blocks(aac_fingerprint *fingerprint, const aac_block_ten
         fingerprint_parts(fingerprint, &blocks[i].qkv_bias);
         for (size_t j = 0; j < sizeof tensors / sizeof *tensors; j++)
             aac_fingerprint_tensor(fingerprint, tensors[j], samples, false);
+        aac_tensor_file_release(file);
     }
 }
 
 static uint64_t fingerprint_tower(const aac_tensor *const *tensors, size_t count,
-                                  const aac_block_tensors *blocks, int64_t layers)
+                                  const aac_tensor_file *file, const aac_block_tensors *blocks,
+                                  int64_t layers)
 {
     aac_fingerprint fingerprint = aac_fingerprint_start();
     for (size_t i = 0; i < count; i++)
         aac_fingerprint_tensor(&fingerprint, tensors[i], 256, false);
-    fingerprint_blocks(&fingerprint, blocks, layers);
+    fingerprint_blocks(&fingerprint, file, blocks, layers);
     return fingerprint.value;
 }
 
@@ -89,11 +92,11 @@ static void fingerprint_model(aaclip_model *model)
         &c->ln_pre_bias,  &c->ln_post_weight,  &c->ln_post_bias,    &c->vision_projection};
     const aac_tensor *const text[] = {&c->token_embedding, &c->text_position, &c->ln_final_weight,
                                       &c->ln_final_bias, &c->text_projection};
-    model->vision_fingerprint = fingerprint_tower(vision, sizeof vision / sizeof *vision,
+    model->vision_fingerprint = fingerprint_tower(vision, sizeof vision / sizeof *vision, c->file,
                                                   c->vision_blocks, c->vision.layers);
     if (c->has_text)
-        model->text_fingerprint =
-            fingerprint_tower(text, sizeof text / sizeof *text, c->text_blocks, c->text.layers);
+        model->text_fingerprint = fingerprint_tower(text, sizeof text / sizeof *text, c->file,
+                                                    c->text_blocks, c->text.layers);
     else
         aac_load_key(c->file, "aaclip.text_fingerprint", &model->text_fingerprint);
     snprintf(model->fingerprint, sizeof model->fingerprint, "%016llx-%016llx",
@@ -205,7 +208,6 @@ aaclip_status aaclip_model_open(aaclip_model **out, const char *path,
         return status;
     }
     fingerprint_model(model);
-    aac_tensor_file_release(model->checkpoint->file); /* its samples brought in 100 MB of a ViT-L */
     log_backends(model);
     *out = model;
     return AACLIP_OK;

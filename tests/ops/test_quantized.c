@@ -51,8 +51,23 @@ static bool multiplies(const aac_backend *backend, const aac_op_desc *desc)
     return backend->available() && backend->supports(desc);
 }
 
-/* y of the layer that `desc` describes; for aac_free. */
-static float *product(const aac_backend *backend, const aac_op_desc *desc, const float *x,
+/* x as bfloat16, which keeps the upper half of its bits, in x, too; for aac_free. */
+static uint16_t *narrowed(float *x, int64_t count)
+{
+    uint16_t *values = aac_alloc_array((size_t)count, sizeof *values);
+    assert_non_null(values);
+    for (int64_t i = 0; i < count; i++) {
+        uint32_t bits;
+        memcpy(&bits, &x[i], sizeof bits);
+        bits &= 0xFFFF0000u;
+        values[i] = (uint16_t)(bits >> 16);
+        memcpy(&x[i], &bits, sizeof bits);
+    }
+    return values;
+}
+
+/* y, in float32, of the layer that `desc` describes; for aac_free. */
+static float *product(const aac_backend *backend, const aac_op_desc *desc, const void *x,
                       const aac_tensor *matrix)
 {
     aac_plan *plan = NULL;
@@ -142,20 +157,55 @@ static void sums_are_exact(void **state)
 static void not_finite_stays(void **state)
 {
     (void)state;
-    const aac_op_desc desc = layer(5, 33, 9);
     static const float bad[] = {NAN, INFINITY, -INFINITY};
-    for (size_t i = 0; i < 3 * aac_backend_count(); i++) {
-        const aac_backend *backend = aac_backend_at(i / 3);
+    for (size_t i = 0; i < 6 * aac_backend_count(); i++) {
+        const aac_backend *backend = aac_backend_at(i / 6);
+        aac_op_desc desc = layer(5, 33, 9);
+        desc.linear.x = i / 3 % 2 ? AAC_BF16 : AAC_F32;
         if (!multiplies(backend, &desc))
             continue;
         float *x = made(5 * 33, random_value), *w = made(9 * 33, random_value);
         x[2 * 33 + 32] = w[4 * 33] = bad[i % 3];
+        uint16_t *narrow = narrowed(x, 5 * 33);
         const aac_tensor matrix = matrix_of(w, 9, 33);
-        float *y = product(backend, &desc, x, &matrix);
+        float *y = product(backend, &desc, desc.linear.x == AAC_BF16 ? (void *)narrow : x, &matrix);
         for (int64_t j = 0; j < 5 * 9; j++)
             assert_int_equal(isnan(y[j]) != 0, j / 9 == 2 || j % 9 == 4);
+        aac_free(narrow);
         aac_free(x);
         aac_free(w);
+        aac_free(y);
+    }
+}
+
+/* Rows of bfloat16 become the integers that the same values in float32 become. */
+static void types_are_alike(void **state)
+{
+    (void)state;
+    const int64_t inputs[] = {1, 15, 33, 64, 1000};
+    for (size_t i = 0; i < 5 * aac_backend_count(); i++) {
+        const aac_backend *backend = aac_backend_at(i / 5);
+        const aac_op_desc wide = layer(23, inputs[i % 5], 9);
+        aac_op_desc desc = wide;
+        desc.linear.x = AAC_BF16;
+        if (!multiplies(backend, &wide) || !multiplies(backend, &desc))
+            continue;
+        int64_t count = 23 * inputs[i % 5];
+        float *x = made(count, random_normal), *w = made(9 * inputs[i % 5], random_normal);
+        for (int64_t j = 0; j < count; j++) /* rows of one sign, and one of zeros */
+            x[j] = j / inputs[i % 5] == 3   ? fabsf(x[j])
+                   : j / inputs[i % 5] == 4 ? -fabsf(x[j]) * 1e-30f
+                   : j / inputs[i % 5] == 5 ? 0
+                                            : x[j];
+        uint16_t *narrow = narrowed(x, count);
+        const aac_tensor matrix = matrix_of(w, 9, inputs[i % 5]);
+        float *expected = product(backend, &wide, x, &matrix);
+        float *y = product(backend, &desc, narrow, &matrix);
+        assert_memory_equal(y, expected, 23 * 9 * sizeof *y);
+        aac_free(narrow);
+        aac_free(x);
+        aac_free(w);
+        aac_free(expected);
         aac_free(y);
     }
 }
@@ -188,9 +238,8 @@ static void any_layout(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(strays_little),
-        cmocka_unit_test(sums_are_exact),
-        cmocka_unit_test(not_finite_stays),
+        cmocka_unit_test(strays_little),    cmocka_unit_test(sums_are_exact),
+        cmocka_unit_test(not_finite_stays), cmocka_unit_test(types_are_alike),
         cmocka_unit_test(any_layout),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

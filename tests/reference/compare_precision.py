@@ -4,10 +4,14 @@
         --model clip.safetensors --adapters text_adapter.pth ... --class nut photos/
     python3 compare_precision.py evaluate --program build/examples/aaclip-evaluate -- \
         --model clip.safetensors --adapters text_adapter.pth ... --data-root data
+    python3 compare_precision.py train --precision bf16 --program build/examples/aaclip-train -- \
+        --model clip.safetensors --manifest train.jsonl --data-root data ...
 
-`detect` correlates the anomaly maps and compares the scores, `evaluate` compares AUROC. What stands
-behind -- goes to the program. Ends with 1 when a map correlates less than --correlation, or when a
-mean AUROC moves by more than --points hundredths.
+`detect` correlates the anomaly maps and compares the scores, `evaluate` compares AUROC, `train` the
+losses. What stands behind -- goes to the program. Ends with 1 when a map correlates less than
+--correlation, when a mean AUROC moves by more than --points hundredths, or when a stage's mean loss
+differs by more than --loss percent. `--precision f32 --second=--threads --second=1` has one thread in
+the second run: what rounding alone changes.
 """
 
 import argparse
@@ -23,8 +27,8 @@ import numpy as np
 AUROC = ("pixel_auroc", "image_auroc", "raw_image_auroc")
 
 
-def run(program, precision, arguments, *more):
-    command = [program, "--precision", precision, *arguments, *map(str, more)]
+def run(program, arguments, *more):
+    command = [program, *arguments, *map(str, more)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:
         sys.exit(f"FAILED: {' '.join(command)}: {result.returncode}: {result.stderr}")
@@ -34,9 +38,9 @@ def read_json(path):
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def detect(program, precision, arguments, folder):
+def detect(program, arguments, folder):
     """{name: (map, score)}"""
-    run(program, precision, arguments, "--out", folder, "--raw", "--json", folder / "result.json")
+    run(program, arguments, "--out", folder, "--raw", "--json", folder / "result.json")
     results, times = {}, Counter()
     for image in read_json(folder / "result.json")["images"]:
         stem = Path(image["path"]).stem
@@ -46,11 +50,7 @@ def detect(program, precision, arguments, folder):
     return results
 
 
-def compare_maps(options, folders):
-    exact, other = (
-        detect(options.program, precision, options.arguments, folder)
-        for precision, folder in folders.items()
-    )
+def compare_maps(options, exact, other):
     correlations, differences = [], []
     for name, (values, score) in exact.items():
         found, found_score = other[name]
@@ -64,18 +64,14 @@ def compare_maps(options, folders):
     return min(correlations) >= options.correlation
 
 
-def evaluate(program, precision, arguments, folder):
+def evaluate(program, arguments, folder):
     """The rows of all classes and their mean."""
-    run(program, precision, arguments, "--json", folder / "metrics.json")
+    run(program, arguments, "--json", folder / "metrics.json")
     result = read_json(folder / "metrics.json")["checkpoints"][0]
     return [*result["classes"], result["mean"]]
 
 
-def compare_auroc(options, folders):
-    exact, other = (
-        evaluate(options.program, precision, options.arguments, folder)
-        for precision, folder in folders.items()
-    )
+def compare_auroc(options, exact, other):
     for row, found in zip(exact, other):
         for name in AUROC:
             moved = 100 * (found[name] - row[name])
@@ -86,23 +82,64 @@ def compare_auroc(options, folders):
     return max(moves) <= options.points
 
 
+def train(program, arguments, folder):
+    """{stage: losses of its steps}"""
+    run(program, arguments, "--save-path", folder, "--log", folder / "log.jsonl")
+    losses = {}
+    for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines():
+        step = json.loads(line)
+        losses.setdefault(step["stage"], []).append(step["loss"])
+    return losses
+
+
+def compare_losses(options, exact, other):
+    largest = 0
+    for stage, losses in exact.items():
+        losses, found = np.array(losses), np.array(other[stage])
+        parts = zip(*(np.array_split(values, min(10, len(values))) for values in (losses, found)))
+        for first, second in parts:
+            print(f"stage {stage}: mean loss {first.mean():.5f} {second.mean():.5f} "
+                  f"{100 * (second.mean() / first.mean() - 1):+.3f} %")  # fmt: skip
+        each = 100 * np.abs(found - losses) / losses
+        moved = 100 * (found.mean() / losses.mean() - 1)
+        print(f"stage {stage}, {len(losses)} steps: mean loss {losses.mean():.5f} {found.mean():.5f} "
+              f"{moved:+.3f} %, a step {np.median(each):.3f} % in the median")  # fmt: skip
+        largest = max(largest, abs(moved))
+    return largest <= options.loss
+
+
+KINDS = {
+    "detect": (detect, compare_maps),
+    "evaluate": (evaluate, compare_auroc),
+    "train": (train, compare_losses),
+}
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("detect", "evaluate"))
+    parser.add_argument("what", choices=KINDS)
     parser.add_argument("--program", required=True)
     parser.add_argument("--precision", default="int8")
     parser.add_argument("--correlation", type=float, default=0.999)
     parser.add_argument("--points", type=float, default=0.2)
+    parser.add_argument("--loss", type=float, default=1)
+    parser.add_argument(
+        "--second", action="append", default=[], help="argument of the second run alone; repeatable"
+    )
     parser.add_argument("arguments", nargs="+", metavar="ARGUMENT", help="of the program")
     options = parser.parse_args()
+    measure, compare = KINDS[options.what]
+    runs = {"first": ["--precision", "f32"], "second": ["--precision", options.precision]}
+    runs["second"] += options.second
+    results = []
     with tempfile.TemporaryDirectory() as made:
-        folders = {name: Path(made) / name for name in ("f32", options.precision)}
-        for folder in folders.values():
+        for name, own in runs.items():
+            folder = Path(made) / name
             folder.mkdir()
-        compare = compare_maps if options.what == "detect" else compare_auroc
-        return 0 if compare(options, folders) else 1
+            results.append(measure(options.program, [*own, *options.arguments], folder))
+    return 0 if compare(options, *results) else 1
 
 
 if __name__ == "__main__":

@@ -136,15 +136,20 @@ typedef struct aac_softmax_pair {
 typedef struct aac_narrow_kernels {
     void (*multiply_bf16)(const uint32_t *a, int64_t a_stride, const uint32_t *panel, int64_t depth,
                           float *c, int64_t c_stride);
-    /* a: unsigned, panel: signed; the sums are exact. */
+    /* a: unsigned, panel: signed; the sums are exact. With each unit of depth another `step` bytes
+     * of `next` are fetched into the second level cache. */
     void (*multiply_int8)(const uint32_t *a, int64_t a_stride, const uint32_t *panel, int64_t depth,
-                          int32_t *c, int64_t c_stride);
+                          int32_t *c, int64_t c_stride, const void *next, int64_t step);
     /* c += a^T panel, a being (depth, rows). */
     void (*add_turned_bf16)(const uint32_t *a, int64_t a_stride, const uint32_t *panel,
                             int64_t depth, float *c, int64_t c_stride);
     void (*softmax_backward_bf16)(const aac_softmax_pair *rows);
     /* As that of the row kernels. */
     float (*softmax_bf16)(const float *row, int64_t count, float scale, uint16_t *out);
+    /* As quantize_row of the quantized kernels, to the bit. */
+    void (*quantize_bf16)(const uint16_t *x, int64_t count, uint8_t *q, float *step, int32_t *zero);
+    /* y (count) = what the sums stand for, through QuickGELU if `gelu`. */
+    void (*restore_bf16)(const aac_quantized_sums *sums, int64_t count, bool gelu, uint16_t *y);
 } aac_narrow_kernels;
 
 /* The best that this processor runs. Any thread. */

@@ -5,6 +5,7 @@
 #include "backend/simd/kernels.h"
 
 #include <immintrin.h>
+#include <math.h>
 
 extern const aac_narrow_kernels aac_narrow_kernels_avx512;
 
@@ -33,6 +34,8 @@ typedef struct block_product {
     int64_t depth;
     uint32_t *c;
     int64_t c_stride;
+    const char *next; /* of integers: fetched, `step` bytes with each unit */
+    int64_t step;
 } block_product;
 
 static inline __attribute__((always_inline)) void multiply(block_product block, bool integers,
@@ -46,6 +49,8 @@ static inline __attribute__((always_inline)) void multiply(block_product block, 
         sums[i][1] = add ? _mm512_loadu_si512(c + LANES) : _mm512_setzero_si512();
     }
     for (int64_t k = 0; k < block.depth; k++, block.panel += 2 * LANES) {
+        if (integers)
+            __builtin_prefetch(block.next + k * block.step, 0, 2);
         __m512i left = _mm512_loadu_si512(block.panel),
                 right = _mm512_loadu_si512(block.panel + LANES);
         UNROLLED
@@ -66,19 +71,22 @@ static inline __attribute__((always_inline)) void multiply(block_product block, 
 static void multiply_bf16(const uint32_t *a, int64_t a_stride, const uint32_t *panel, int64_t depth,
                           float *c, int64_t c_stride)
 {
-    multiply((block_product){a, a_stride, 1, panel, depth, (uint32_t *)c, c_stride}, false, false);
+    multiply((block_product){a, a_stride, 1, panel, depth, (uint32_t *)c, c_stride, NULL, 0}, false,
+             false);
 }
 
 static void add_turned_bf16(const uint32_t *a, int64_t a_stride, const uint32_t *panel,
                             int64_t depth, float *c, int64_t c_stride)
 {
-    multiply((block_product){a, 1, a_stride, panel, depth, (uint32_t *)c, c_stride}, false, true);
+    multiply((block_product){a, 1, a_stride, panel, depth, (uint32_t *)c, c_stride, NULL, 0}, false,
+             true);
 }
 
 static void multiply_int8(const uint32_t *a, int64_t a_stride, const uint32_t *panel, int64_t depth,
-                          int32_t *c, int64_t c_stride)
+                          int32_t *c, int64_t c_stride, const void *next, int64_t step)
 {
-    multiply((block_product){a, a_stride, 1, panel, depth, (uint32_t *)c, c_stride}, true, false);
+    multiply((block_product){a, a_stride, 1, panel, depth, (uint32_t *)c, c_stride, next, step},
+             true, false);
 }
 
 /* Lanes of a row's last values: 0 .. count - 1. */
@@ -105,8 +113,8 @@ static inline float maximum(const float *row, int64_t count)
     return _mm512_reduce_max_ps(_mm512_max_ps(largest[0], largest[2]));
 }
 
-/* 2^x for x <= 0 within 3e-6 of it, a thousandth of what bfloat16 keeps; below -125 that of -125;
- * NaN stays. The polynomial is 2^f for |f| <= 1/2 with the least relative error. */
+/* 2^x for x <= 125 within 3e-6 of it, a thousandth of what bfloat16 keeps; below -125 that of
+ * -125; NaN stays. The polynomial is 2^f for |f| <= 1/2 with the least relative error. */
 static inline __m512 power_of_two(__m512 x)
 {
     x = _mm512_max_ps(_mm512_set1_ps(-125.0f), x);
@@ -138,6 +146,93 @@ static float softmax(const float *row, int64_t count, float scale, uint16_t *out
                                  (__m512i)rounded);
     }
     return 1.0f / _mm512_reduce_add_ps(sum);
+}
+
+/* 16 values of bfloat16 as float32; 0 for lanes that are not there. */
+static inline __m512 widen(const uint16_t *x, __mmask16 lanes)
+{
+    __m512i bits = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(lanes, x));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(bits, 16));
+}
+
+typedef struct row_range {
+    __m512 low, high;
+    __m512 taint; /* 0, or NaN where a value was not finite */
+} row_range;
+
+static inline void reach(row_range *range, __m512 x)
+{
+    range->low = _mm512_min_ps(x, range->low);
+    range->high = _mm512_max_ps(x, range->high);
+    range->taint = _mm512_fmadd_ps(x, _mm512_setzero_ps(), range->taint);
+}
+
+/* Two vectors at a time, so that a step does not wait for the one before. */
+static row_range range_of(const uint16_t *x, int64_t count)
+{
+    row_range even = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps()}, odd = even;
+    for (int64_t i = 0; i < count; i += 2 * LANES) {
+        __mmask16 left = lanes_of(count - i), right = lanes_of(count - i - LANES);
+        reach(&even, widen(x + i, left));
+        reach(&odd, widen(x + i + LANES, right));
+    }
+    even.low = _mm512_min_ps(even.low, odd.low);
+    even.high = _mm512_max_ps(even.high, odd.high);
+    even.taint = _mm512_add_ps(even.taint, odd.taint);
+    return even;
+}
+
+/* The integers of the row kernels' quantize_row, to the bit. */
+static void quantize_bf16(const uint16_t *x, int64_t count, uint8_t *q, float *step, int32_t *zero)
+{
+    row_range range = range_of(x, count);
+    float low = _mm512_reduce_min_ps(range.low), span = _mm512_reduce_max_ps(range.high) - low;
+    float inverse = span > 0 ? 255.0f / span : 0.0f, offset = rintf(-low * inverse);
+    offset = offset > 0.0f ? offset : 0.0f; /* NaN or infinite of a row that is so */
+    offset = offset < 255.0f ? offset : 255.0f;
+    *step = span / 255.0f + _mm512_reduce_add_ps(range.taint);
+    *zero = (int32_t)offset;
+    const __m512 factor = _mm512_set1_ps(inverse);
+    const __m512i shift = _mm512_set1_epi32(*zero), least = _mm512_setzero_si512();
+    for (int64_t i = 0; i < count; i += LANES) {
+        __mmask16 lanes = lanes_of(count - i);
+        __m512i value = _mm512_cvtps_epi32(_mm512_mul_ps(widen(x + i, lanes), factor));
+        value = _mm512_max_epi32(_mm512_add_epi32(value, shift), least); /* NaN becomes 0 */
+        _mm512_mask_cvtusepi32_storeu_epi8(q + i, lanes, value);
+    }
+}
+
+/* x / (1 + exp(-1.702 x)), in which exp is at most 2^125. */
+static inline __m512 quick_gelu(__m512 x)
+{
+    __m512 exponent = _mm512_mul_ps(x, _mm512_set1_ps(-1.702f * 1.442695041f));
+    exponent = _mm512_min_ps(_mm512_set1_ps(125.0f), exponent); /* NaN stays */
+    return _mm512_div_ps(x, _mm512_add_ps(_mm512_set1_ps(1.0f), power_of_two(exponent)));
+}
+
+static inline __m512 restore(const aac_quantized_sums *sums, int64_t i, __mmask16 lanes)
+{
+    __m512i zeros = _mm512_mullo_epi32(_mm512_set1_epi32(sums->zero),
+                                       _mm512_maskz_loadu_epi32(lanes, sums->channel_sums + i));
+    __m512i apart = _mm512_sub_epi32(_mm512_maskz_loadu_epi32(lanes, sums->values + i), zeros);
+    __m512 step = _mm512_mul_ps(_mm512_set1_ps(sums->step),
+                                _mm512_maskz_loadu_ps(lanes, sums->channel_steps + i));
+    __m512 bias = sums->bias ? _mm512_maskz_loadu_ps(lanes, sums->bias + i) : _mm512_setzero_ps();
+    return _mm512_fmadd_ps(_mm512_cvtepi32_ps(apart), step, bias);
+}
+
+static void restore_bf16(const aac_quantized_sums *sums, int64_t count, bool gelu, uint16_t *y)
+{
+    for (int64_t i = 0; i < count; i += 2 * LANES) {
+        __mmask16 left = lanes_of(count - i), right = lanes_of(count - i - LANES);
+        __m512 low = restore(sums, i, left), high = restore(sums, i + LANES, right);
+        if (gelu) {
+            low = quick_gelu(low);
+            high = quick_gelu(high);
+        }
+        _mm512_mask_storeu_epi16(y + i, (__mmask32)left | (__mmask32)right << LANES,
+                                 (__m512i)_mm512_cvtne2ps_pbh(high, low));
+    }
 }
 
 /* p of one row, and its gradient. */
@@ -176,4 +271,6 @@ const aac_narrow_kernels aac_narrow_kernels_avx512 = {
     .add_turned_bf16 = add_turned_bf16,
     .softmax_backward_bf16 = softmax_backward,
     .softmax_bf16 = softmax,
+    .quantize_bf16 = quantize_bf16,
+    .restore_bf16 = restore_bf16,
 };

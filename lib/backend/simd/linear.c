@@ -150,10 +150,19 @@ static void take_rows(linear_task *task, const float *x, float *memory)
     memset(memory + rest * task->depth, 0, (size_t)((filled - rest) * task->depth) * sizeof *x);
 }
 
-static void run_task(const aac_simd_plan *plan, const aac_op_args *args,
-                     const aac_simd_split *split, int64_t row_task, int64_t piece_task,
-                     float *memory)
+typedef struct linear_run {
+    const aac_simd_plan *plan;
+    const aac_op_args *args;
+    void *scratch;
+    aac_simd_split split;
+} linear_run;
+
+static void run_task(const void *context, int64_t row_task, int64_t piece_task)
 {
+    const linear_run *run = context;
+    const aac_simd_plan *plan = run->plan;
+    const aac_op_args *args = run->args;
+    const aac_simd_split *split = &run->split;
     const aac_op_desc *desc = &plan->base.desc;
     int64_t height = plan->blocks->rows, width = plan->blocks->columns;
     int64_t first = split->blocks * row_task / split->row_tasks * height;
@@ -171,7 +180,7 @@ static void run_task(const aac_simd_plan *plan, const aac_op_args *args,
     for (; task.input < desc->linear.inputs; task.input += task.depth) {
         int64_t left = desc->linear.inputs - task.input;
         task.depth = aac_simd_smaller(left, split->depth);
-        take_rows(&task, x, memory);
+        take_rows(&task, x, aac_simd_buffer(plan, run->scratch));
         task.last = task.depth == left;
         for (int64_t column = output; column < task.end; column += width)
             multiply_panel(&task, column);
@@ -180,11 +189,12 @@ static void run_task(const aac_simd_plan *plan, const aac_op_args *args,
 
 aaclip_status aac_simd_linear(const aac_plan *base, const aac_op_args *args, void *scratch)
 {
-    const aac_simd_plan *plan = (const aac_simd_plan *)base;
-    const aac_simd_split split = split_of(&base->desc, base->threads);
-#pragma omp parallel for collapse(2) schedule(dynamic)
-    for (int64_t row = 0; row < split.row_tasks; row++)
-        for (int64_t piece = 0; piece < split.piece_tasks; piece++)
-            run_task(plan, args, &split, row, piece, aac_simd_buffer(plan, scratch));
+    const linear_run run = {
+        .plan = (const aac_simd_plan *)base,
+        .args = args,
+        .scratch = scratch,
+        .split = split_of(&base->desc, base->threads),
+    };
+    aac_simd_share_out(base->threads, run.split.row_tasks, run.split.piece_tasks, run_task, &run);
     return AACLIP_OK;
 }

@@ -167,6 +167,15 @@ size_t aac_simd_int8_scratch(const aac_op_desc *desc, int threads)
     return sizes.values + 2 * sizes.rows + (size_t)threads * sizes.thread;
 }
 
+typedef struct int8_run {
+    const aac_op_desc *desc;
+    const aac_op_args *args;
+    aac_quantized_rows rows;
+    int8_scratch sizes;
+    char *own;                    /* of the threads */
+    int64_t blocks, parts, group; /* of rows; shares of them; outputs of a group of panels */
+} int8_run;
+
 /* A group of panels. */
 typedef struct int8_task {
     const aac_op_desc *desc;
@@ -189,13 +198,20 @@ static void multiply_rows(const int8_task *task, int64_t row)
     int64_t element = (int64_t)aac_dtype_size(desc->linear.y);
     char *y = task->y + (row * desc->linear.outputs + task->output) * element;
     int64_t stride = desc->linear.outputs * element;
-    for (int64_t i = 0; i < count; i++)
-        for (int64_t at = 0; at < task->outputs * element; at += LINE)
-            __builtin_prefetch(y + i * stride + at, 1);
-    for (int64_t j = 0; j < task->outputs; j += columns, panel += units * columns * UNIT)
-        narrow->multiply_int8((const uint32_t *)(task->rows->values + row * task->rows->stride),
-                              task->rows->stride / UNIT, (const uint32_t *)panel, units,
-                              task->sums + j, task->group);
+    const uint8_t *rows = task->rows->values + row * task->rows->stride;
+    int64_t bytes = aac_block_kernels_get()->rows * task->rows->stride;
+    int64_t step = aac_simd_divide_up(bytes, units * aac_simd_divide_up(task->outputs, columns));
+    const uint8_t *next = rows + bytes; /* the next block's rows, which come meanwhile */
+    for (int64_t j = 0; j < task->outputs; j += columns, panel += units * columns * UNIT) {
+        int64_t width = aac_simd_smaller(columns, task->outputs - j) * element;
+        for (int64_t i = 0; i < count; i++)
+            for (int64_t at = 0; at < width; at += LINE)
+                __builtin_prefetch(y + i * stride + j * element + at, 1);
+        narrow->multiply_int8((const uint32_t *)rows, task->rows->stride / UNIT,
+                              (const uint32_t *)panel, units, task->sums + j, task->group, next,
+                              step);
+        next += units * step;
+    }
     for (int64_t i = 0; i < count; i++) {
         aac_quantized_sums sums = {.values = task->sums + i * task->group,
                                    .step = task->rows->steps[row + i],
@@ -205,41 +221,49 @@ static void multiply_rows(const int8_task *task, int64_t row)
     }
 }
 
+static void run_task(const void *context, int64_t part, int64_t group)
+{
+    const int8_run *run = context;
+    char *memory = run->own + (size_t)aac_threads_index() * run->sizes.thread;
+    int64_t output = group * run->group, end = run->blocks * (part + 1) / run->parts;
+    const int8_task task = {
+        .desc = run->desc,
+        .weight = (const int8_weight *)run->args->weight,
+        .rows = &run->rows,
+        .output = output,
+        .outputs = aac_simd_smaller(run->group, run->desc->linear.outputs - output),
+        .group = run->group,
+        .sums = (int32_t *)memory,
+        .buffer = (float *)(memory + run->sizes.sums),
+        .y = run->args->y,
+    };
+    for (int64_t block = run->blocks * part / run->parts; block < end; block++)
+        multiply_rows(&task, block * aac_block_kernels_get()->rows);
+}
+
 aaclip_status aac_simd_linear_int8(const aac_plan *base, const aac_op_args *args, void *scratch)
 {
     const aac_op_desc *desc = &base->desc;
     const int8_scratch sizes = sizes_of(desc);
-    char *memory = scratch, *own = memory + sizes.values + 2 * sizes.rows;
-    const aac_quantized_rows rows = {
-        .values = scratch,
-        .stride = row_bytes(desc->linear.inputs),
-        .steps = (float *)(memory + sizes.values),
-        .zeros = (int32_t *)(memory + sizes.values + sizes.rows),
-    };
+    char *memory = scratch;
     int64_t height = aac_block_kernels_get()->rows, count = desc->linear.rows;
-    int64_t group = group_panels(desc) * aac_block_kernels_get()->columns;
-    int64_t blocks = aac_simd_divide_up(count, height), padding = blocks * height - count;
-    int64_t parts = count >= base->threads * LEAST_ROWS ? base->threads : 1;
-    aac_quantize_rows(desc, args->x, &rows, own, sizes.thread);
-    memset(rows.values + count * rows.stride, 0, (size_t)(padding * rows.stride));
-#pragma omp parallel for collapse(2) schedule(dynamic)
-    for (int64_t part = 0; part < parts; part++)
-        for (int64_t output = 0; output < desc->linear.outputs; output += group) {
-            char *thread = own + (size_t)aac_threads_index() * sizes.thread;
-            const int8_task task = {
-                .desc = desc,
-                .weight = (const int8_weight *)args->weight,
-                .rows = &rows,
-                .output = output,
-                .outputs = aac_simd_smaller(group, desc->linear.outputs - output),
-                .group = group,
-                .sums = (int32_t *)thread,
-                .buffer = (float *)(thread + sizes.sums),
-                .y = args->y,
-            };
-            int64_t end = blocks * (part + 1) / parts;
-            for (int64_t block = blocks * part / parts; block < end; block++)
-                multiply_rows(&task, block * height);
-        }
+    const int8_run run = {
+        .desc = desc,
+        .args = args,
+        .rows = {.values = scratch,
+                 .stride = row_bytes(desc->linear.inputs),
+                 .steps = (float *)(memory + sizes.values),
+                 .zeros = (int32_t *)(memory + sizes.values + sizes.rows)},
+        .sizes = sizes,
+        .own = memory + sizes.values + 2 * sizes.rows,
+        .blocks = aac_simd_divide_up(count, height),
+        .parts = count >= base->threads * LEAST_ROWS ? base->threads : 1,
+        .group = group_panels(desc) * aac_block_kernels_get()->columns,
+    };
+    int64_t padding = run.blocks * height - count;
+    aac_quantize_rows(desc, args->x, &run.rows, run.own, sizes.thread);
+    memset(run.rows.values + count * run.rows.stride, 0, (size_t)(padding * run.rows.stride));
+    aac_simd_share_out(base->threads, run.parts,
+                       aac_simd_divide_up(desc->linear.outputs, run.group), run_task, &run);
     return AACLIP_OK;
 }

@@ -82,17 +82,22 @@ void aac_quantize_rows(const aac_op_desc *desc, const void *x, const aac_quantiz
 {
     const aac_kernels *kernels = aac_kernels_get();
     const aac_quantized_kernels *quantized = aac_quantized_kernels_get();
+    const aac_narrow_kernels *narrow = aac_narrow_kernels_get();
     int64_t inputs = desc->linear.inputs;
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < desc->linear.rows; i++) {
         const float *row = (const float *)x + i * inputs;
+        const uint16_t *narrow_row = (const uint16_t *)x + i * inputs;
         float *wide = (float *)(buffers + (size_t)aac_threads_index() * thread_bytes);
         uint8_t *values = rows->values + i * rows->stride;
-        if (desc->linear.x == AAC_BF16) {
-            kernels->widen_bf16((const uint16_t *)x + i * inputs, inputs, wide);
-            row = wide;
+        if (desc->linear.x == AAC_BF16 && narrow) {
+            narrow->quantize_bf16(narrow_row, inputs, values, &rows->steps[i], &rows->zeros[i]);
+        } else if (desc->linear.x == AAC_BF16) {
+            kernels->widen_bf16(narrow_row, inputs, wide);
+            quantized->quantize_row(wide, inputs, values, &rows->steps[i], &rows->zeros[i]);
+        } else {
+            quantized->quantize_row(row, inputs, values, &rows->steps[i], &rows->zeros[i]);
         }
-        quantized->quantize_row(row, inputs, values, &rows->steps[i], &rows->zeros[i]);
         memset(values + inputs, 0, (size_t)(rows->stride - inputs));
     }
 }
@@ -102,13 +107,20 @@ void aac_quantized_finish(const aac_op_desc *desc, const aac_quantized_channels 
                           float *buffer)
 {
     const aac_kernels *kernels = aac_kernels_get();
+    const aac_narrow_kernels *narrow_kernels = aac_narrow_kernels_get();
+    aac_activation activation = desc->linear.activation;
     bool narrow = desc->linear.y == AAC_BF16;
     float *values = narrow ? buffer : y;
     sums->channel_steps = channels->step + output;
     sums->channel_sums = channels->sum + output;
     sums->bias = desc->linear.bias ? channels->bias + output : NULL;
+    if (narrow_kernels && narrow &&
+        (activation == AAC_ACTIVATION_NONE || activation == AAC_ACTIVATION_QUICK_GELU)) {
+        narrow_kernels->restore_bf16(sums, count, activation == AAC_ACTIVATION_QUICK_GELU, y);
+        return;
+    }
     aac_quantized_kernels_get()->restore_sums(sums, count, desc->linear.accumulate, values);
-    kernels->activate(values, count, desc->linear.activation, desc->linear.slope);
+    kernels->activate(values, count, activation, desc->linear.slope);
     if (narrow)
         kernels->scale_bf16(values, count, 1.0f, y);
 }

@@ -19,6 +19,15 @@ static inline float *aac_simd_buffer(const aac_simd_plan *plan, void *scratch)
     return (float *)((char *)scratch + (size_t)aac_threads_index() * plan->thread_scratch);
 }
 
+/*
+ * run(context, group, index) for `count` tasks of each of `groups`, in parallel. A thread begins
+ * with the groups of its own share, the same in every operation, so that the rows that it met in
+ * the last one are in its caches; then it helps with the others'.
+ */
+typedef void aac_simd_task(const void *context, int64_t group, int64_t index);
+void aac_simd_share_out(int threads, int64_t groups, int64_t count, aac_simd_task *run,
+                        const void *context);
+
 aaclip_status aac_simd_layer_norm(const aac_plan *base, const aac_op_args *args, void *scratch);
 aaclip_status aac_simd_attention(const aac_plan *base, const aac_op_args *args, void *scratch);
 aaclip_status aac_simd_blend(const aac_plan *base, const aac_op_args *args, void *scratch);
