@@ -10,8 +10,8 @@
 `detect` correlates the anomaly maps and compares the scores, `evaluate` compares AUROC, `train` the
 losses. What stands behind -- goes to the program. Ends with 1 when a map correlates less than
 --correlation, when a mean AUROC moves by more than --points hundredths, or when a stage's mean loss
-differs by more than --loss percent. `--precision f32 --second=--threads --second=1` has one thread in
-the second run: what rounding alone changes.
+differs by more than --loss percent. `--precision f32 --second=--backend --second=blas` has another
+backend in the second run: what rounding alone changes.
 """
 
 import argparse
