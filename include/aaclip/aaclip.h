@@ -35,6 +35,8 @@
  *   pointer belongs to its handle and lives as long.
  * - Threads: functions without a handle may be called from any thread; each handle says who may use
  *   it. A handle is closed once, when no call with that variable is running.
+ * - Ending: a call that runs long can be ended within a tenth of a second; aaclip/cancel.h says
+ * how.
  * - Text is UTF-8, except for paths, which go to the operating system as they are.
  * - Maps and masks are width x height values, row-major, without padding.
  */
@@ -48,6 +50,7 @@
 #include <aaclip/adapters.h>
 #include <aaclip/backend.h>
 #include <aaclip/calibration.h>
+#include <aaclip/cancel.h>
 #include <aaclip/config.h>
 #include <aaclip/dataset.h>
 #include <aaclip/detector.h>

@@ -21,7 +21,7 @@ typedef enum aaclip_status {
     AACLIP_ERROR_UNSUPPORTED = 5,      /**< valid, but outside what the library or backend does */
     AACLIP_ERROR_MISMATCH = 6,  /**< two inputs do not belong together (shapes, fingerprints) */
     AACLIP_ERROR_NOT_FOUND = 7, /**< no such file, tensor, class or backend */
-    AACLIP_ERROR_CANCELLED = 8, /**< a callback asked to stop */
+    AACLIP_ERROR_CANCELLED = 8, /**< a callback or a flag asked to stop */
     AACLIP_ERROR_BACKEND = 9    /**< a compute library failed */
 } aaclip_status;
 

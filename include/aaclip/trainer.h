@@ -159,7 +159,8 @@ AACLIP_API void aaclip_trainer_close(aaclip_trainer **trainer);
 /**
  * One optimizer step. `losses` may be NULL; else set losses->size first.
  * Errors: IO, FORMAT, ... of a sample, naming its file; BACKEND when the loss is no number:
- * nothing was changed by that step; CANCELLED by the callback, after the step.
+ * nothing was changed by that step; CANCELLED by the callback, after the step, whose losses are
+ * then filled in, or by a flag (aaclip/cancel.h), before it.
  */
 AACLIP_API aaclip_status aaclip_trainer_step(aaclip_trainer *trainer, aaclip_losses *losses);
 

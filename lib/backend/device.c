@@ -4,6 +4,7 @@
 
 #include "backend/account.h"
 #include "backend/profiler.h"
+#include "core/cancel.h"
 #include "core/error.h"
 #include "core/memory.h"
 
@@ -171,7 +172,9 @@ static void record(const aac_backend_recorder *recorder, aac_device_routine *rou
 {
     if (recorder->begin())
         return;
+    aac_cancel_hold(); /* nothing runs, so that it is short */
     aaclip_status asked = operations(user);
+    aac_cancel_release();
     aaclip_status ended = recorder->end(&routine->recording);
     if (!asked && !ended)
         return;
@@ -184,14 +187,19 @@ aaclip_status aac_device_repeat(const aac_dispatch *dispatch, aac_device_routine
 {
     const aac_backend_recorder *recorder = dispatch->chain[0]->recorder;
     bool first = !routine->ran; /* loads and chooses what recording must not wait for */
-    routine->ran = true;
-    if (!recorder || first || routine->plain || aac_profiler_is_running())
-        return operations(user);
+    if (!recorder || first || routine->plain || aac_profiler_is_running()) {
+        aaclip_status status = operations(user);
+        routine->ran = !status;
+        return status;
+    }
+    aaclip_status status = aac_cancel_look();
+    if (status)
+        return status;
     int previous = aac_dispatch_enter(dispatch);
     if (!routine->recording)
         record(recorder, routine, operations, user);
     routine->plain = !routine->recording;
-    aaclip_status status = routine->plain ? operations(user) : recorder->play(routine->recording);
+    status = routine->plain ? operations(user) : recorder->play(routine->recording);
     aac_dispatch_leave(dispatch, previous);
     return status;
 }

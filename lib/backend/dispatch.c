@@ -7,6 +7,7 @@
 #include "backend/profiler.h"
 #include "backend/registry.h"
 #include "backend/work.h"
+#include "core/cancel.h"
 #include "core/error.h"
 #include "core/memory.h"
 #include "core/threads.h"
@@ -83,7 +84,9 @@ aaclip_status aac_dispatch_plan(const aac_dispatch *dispatch, aac_plan **plan,
     const aac_backend *backend;
     bool alone = !is_attention(desc) && aac_op_is_small(desc, 1);
     int threads = alone ? 1 : dispatch->threads;
-    aaclip_status status = find(dispatch, desc, &backend);
+    aaclip_status status = aac_cancel_look();
+    if (!status)
+        status = find(dispatch, desc, &backend);
     if (status)
         return status;
     aac_team previous = aac_threads_set(threads);
@@ -137,7 +140,9 @@ aaclip_status aac_dispatch_repack(const aac_dispatch *dispatch, aac_weight **wei
     const aac_op_desc desc = aac_dispatch_describe(parts, bias_parts, part_count, type);
     const aac_backend *backend;
     int threads = aac_op_is_small(&desc, 1) ? 1 : dispatch->threads;
-    aaclip_status status = find(dispatch, &desc, &backend);
+    aaclip_status status = aac_cancel_look();
+    if (!status)
+        status = find(dispatch, &desc, &backend);
     if (status)
         return status;
     aac_team previous = aac_threads_set(threads);
@@ -206,11 +211,14 @@ size_t aac_largest_scratch(const aac_plan *const *plans, size_t count)
 
 aaclip_status aac_run(const aac_plan *plan, const aac_op_args *args, void *scratch)
 {
+    aaclip_status status = aac_cancel_look();
+    if (status)
+        return status;
     bool alone = is_attention(&plan->desc) && aac_op_is_small(&plan->desc, args->sequences);
     const aac_backend_devices *devices = plan->backend->devices;
     aac_team previous = aac_threads_set(alone ? 1 : plan->threads);
     int device = devices ? devices->enter(plan->device) : 0;
-    aaclip_status status = aac_profiler_run(plan, args, scratch);
+    status = aac_profiler_run(plan, args, scratch);
     if (devices)
         devices->enter(device);
     aac_threads_restore(previous);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/cancel.h"
 #include "core/error.h"
 #include "core/memory.h"
 #include "core/platform_parts.h"
@@ -71,7 +72,9 @@ static aaclip_status read_names(char ***names, size_t *count, aac_folder *folder
     for (const char *name; (name = aac_folder_next(folder));) {
         if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
             continue;
-        aaclip_status status = append_name(names, count, &capacity, name);
+        aaclip_status status = aac_cancel_look();
+        if (!status)
+            status = append_name(names, count, &capacity, name);
         if (status)
             return status;
     }
@@ -107,7 +110,7 @@ void aac_list_free(char **names, size_t count)
     aac_free(names);
 }
 
-#define MOST_AT_ONCE ((size_t)1 << 30)
+#define MOST_AT_ONCE ((size_t)1 << 24) /* between looks at the flag that cancels */
 #define BUFFER_SIZE  ((size_t)1 << 16)
 #define SUFFIX_SIZE  16
 #define MOST_TRIES   1000
@@ -116,7 +119,7 @@ struct aac_writer {
     int file;
     char *path;
     char *temporary;
-    bool failed;
+    aaclip_status failure;
     size_t filled;
     unsigned char buffer[BUFFER_SIZE];
 };
@@ -142,7 +145,7 @@ static bool write_all(int file, const void *data, size_t size, size_t *done)
 
 static aaclip_status writer_failure(aac_writer *writer, const char *action)
 {
-    writer->failed = true;
+    writer->failure = AACLIP_ERROR_IO;
     return aac_error(AACLIP_ERROR_IO, "%s: cannot %s: %s", writer->path, action, strerror(errno));
 }
 
@@ -200,14 +203,30 @@ static bool empty_buffer(aac_writer *writer)
     return write_all(writer->file, writer->buffer, size, &done);
 }
 
+static aaclip_status write_pieces(aac_writer *writer, const unsigned char *data, size_t size)
+{
+    aaclip_status status = AACLIP_OK;
+    for (size_t some; !status && size; data += some, size -= some) {
+        size_t done;
+        some = size < MOST_AT_ONCE ? size : MOST_AT_ONCE;
+        if (!write_all(writer->file, data, some, &done))
+            return writer_failure(writer, "write");
+        status = writer->failure = aac_cancel_look();
+    }
+    return status;
+}
+
 aaclip_status aac_writer_write(aac_writer *writer, const void *data, size_t size)
 {
-    if (size > BUFFER_SIZE - writer->filled && !empty_buffer(writer))
-        return writer_failure(writer, "write");
-    size_t done;
+    if (size > BUFFER_SIZE - writer->filled) {
+        if (!empty_buffer(writer))
+            return writer_failure(writer, "write");
+        writer->failure = aac_cancel_look();
+        if (writer->failure)
+            return writer->failure;
+    }
     if (size > BUFFER_SIZE)
-        return write_all(writer->file, data, size, &done) ? AACLIP_OK
-                                                          : writer_failure(writer, "write");
+        return write_pieces(writer, data, size);
     if (size)
         memcpy(writer->buffer + writer->filled, data, size);
     writer->filled += size;
@@ -217,10 +236,10 @@ aaclip_status aac_writer_write(aac_writer *writer, const void *data, size_t size
 aaclip_status aac_writer_commit(aac_writer **out)
 {
     aac_writer *writer = *out;
-    aaclip_status status = AACLIP_OK;
-    if (writer->failed)
-        status = AACLIP_ERROR_IO; /* the text was recorded by the write that failed */
-    else if (!empty_buffer(writer) || !aac_file_flush(writer->file))
+    aaclip_status status = writer->failure; /* its text was recorded by the write that failed */
+    if (!status)
+        status = aac_cancel_look();
+    if (!status && (!empty_buffer(writer) || !aac_file_flush(writer->file)))
         status = writer_failure(writer, "write");
     if (!aac_file_close(writer->file) && !status)
         status = writer_failure(writer, "close");

@@ -80,20 +80,32 @@ typedef struct aac_mutex aac_mutex;
 aac_mutex *aac_mutex_new(void); /* NULL when out of memory */
 void aac_mutex_free(aac_mutex *mutex);
 void aac_mutex_lock(aac_mutex *mutex);
+bool aac_mutex_try(aac_mutex *mutex); /* false: another thread has it */
 void aac_mutex_unlock(aac_mutex *mutex);
+/* Held by a thread that is not in this process, as it was forked meanwhile: never to be had. */
+bool aac_mutex_is_orphan(const aac_mutex *mutex);
 
 /* Waiting gives the mutex up and takes it back; it may end without a wake. */
 typedef struct aac_condition aac_condition;
 aac_condition *aac_condition_new(void); /* NULL when out of memory */
 void aac_condition_free(aac_condition *condition);
 void aac_condition_wait(aac_condition *condition, aac_mutex *mutex);
+void aac_condition_wait_for(aac_condition *condition, aac_mutex *mutex, double seconds);
 void aac_condition_wake_all(aac_condition *condition);
 
 typedef struct aac_thread aac_thread;
 /* Runs work(user) in a new thread; NULL when the system gives none. */
 aac_thread *aac_thread_start(void (*work)(void *user), void *user);
-/* Waits for its end and frees it; accepts NULL. */
+/* Waits for its end and frees it; accepts NULL. Of a thread before a fork only the memory is left.
+ */
 void aac_thread_join(aac_thread *thread);
+
+/*
+ * Lets a process that was forked work: before a fork `prepare` runs in the thread that forks. How
+ * many forks lie between this process and the one that called it first; 0 where there are none.
+ */
+void aac_forks_watch(void (*prepare)(void));
+unsigned aac_forks(void);
 
 /*
  * Blocks for the calling thread, and for those that it starts, the signals that come from outside;
@@ -107,6 +119,7 @@ void aac_signals_restore(const aac_signals *previous);
 
 /* Of a clock that only goes forward. */
 double aac_seconds_now(void);
+void aac_sleep(double seconds);
 
 /* Processors that this process may run on. */
 unsigned aac_processor_count(void);

@@ -2,8 +2,20 @@
 
 #include <omp.h>
 
+/*
+ * GCC's runtime keeps a team for each thread that computes, and a forked process would wait for
+ * that of the thread that it continues. LLVM's looks after forks itself.
+ */
+static void end_idle_team(void)
+{
+#ifndef KMP_VERSION_MAJOR
+    omp_pause_resource_all(omp_pause_hard);
+#endif
+}
+
 aac_team aac_threads_set(int threads)
 {
+    aac_forks_watch(end_idle_team);
     aac_team previous = {.threads = omp_get_max_threads(), .dynamic = omp_get_dynamic()};
     aac_signals_block(&previous.signals);
     omp_set_num_threads(threads);

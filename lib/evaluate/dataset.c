@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/cancel.h"
 #include "core/error.h"
 #include "core/memory.h"
 #include "core/options.h"
@@ -123,8 +124,9 @@ static bool copy_text(aac_arena *texts, const char **text)
 
 aaclip_status aac_dataset_add(aac_dataset_reader *reader, const aaclip_sample *sample)
 {
-    if (!aac_dataset_wants_class(reader, sample->class_name))
-        return AACLIP_OK;
+    aaclip_status status = aac_cancel_look();
+    if (status || !aac_dataset_wants_class(reader, sample->class_name))
+        return status;
     aac_arena *texts = &reader->dataset->texts;
     aaclip_sample copy = *sample;
     if (!copy_text(texts, &copy.image_path) || !copy_text(texts, &copy.class_name) ||

@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "core/cancel.h"
 #include "core/error.h"
 #include "core/memory.h"
 #include "evaluate/metrics_types.h"
@@ -10,6 +11,8 @@
  */
 #define SIGN      0x80000000u
 #define EXHAUSTED UINT32_MAX
+
+#define BETWEEN_LOOKS 65536 /* at the flag that cancels: scores */
 
 static uint32_t key_of(float value)
 {
@@ -165,10 +168,11 @@ static void take(aac_tie *tie, run *from, uint32_t key)
     *(from->regions ? &tie->abnormal : &tie->normal) += from->next - start;
 }
 
-static void merge_runs(const tournament *merge, aac_tie_visitor visit, void *user)
+static aaclip_status merge_runs(const tournament *merge, aac_tie_visitor visit, void *user)
 {
-    uint32_t key = (uint32_t)(merge->tree[0] >> 32);
-    while (key != EXHAUSTED) {
+    uint32_t key = (uint32_t)(merge->tree[0] >> 32), ties = 0;
+    aaclip_status status = AACLIP_OK;
+    while (!status && key != EXHAUSTED) {
         aac_tie tie = {.score = (double)value_of(key)};
         while ((uint32_t)(merge->tree[0] >> 32) == key) {
             const size_t number = (uint32_t)merge->tree[0];
@@ -177,7 +181,10 @@ static void merge_runs(const tournament *merge, aac_tie_visitor visit, void *use
         }
         visit(user, &tie);
         key = (uint32_t)(merge->tree[0] >> 32);
+        if (++ties % BETWEEN_LOOKS == 0)
+            status = aac_cancel_look();
     }
+    return status;
 }
 
 aaclip_status aac_pixels_walk(const aac_pixels *pixels, size_t count, aac_tie_visitor visit,
@@ -200,7 +207,7 @@ aaclip_status aac_pixels_walk(const aac_pixels *pixels, size_t count, aac_tie_vi
                                   image->abnormal, 0});
         }
         play_all(&merge, merge.tree + merge.leaves, runs);
-        merge_runs(&merge, visit, user);
+        status = merge_runs(&merge, visit, user);
     }
     aac_free(merge.tree);
     aac_free(merge.runs);

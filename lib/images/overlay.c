@@ -1,6 +1,7 @@
 /* Maps made visible: colours, the blend over an image, the way up to the image's size. */
 #include <aaclip/image.h>
 
+#include "core/cancel.h"
 #include "core/error.h"
 #include "core/memory.h"
 #include "images/view.h"
@@ -41,7 +42,7 @@ aaclip_status aaclip_overlay(const aaclip_image_view *image, const float *values
     if (!(opacity >= 0 && opacity <= 1))
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
                          "aaclip_overlay: opacity: expected 0 to 1, found %g", (double)opacity);
-    for (uint32_t y = 0; y < image->height; y++) {
+    for (uint32_t y = 0; !status && y < image->height; y++) {
         uint8_t *row = rgb + (size_t)y * image->width * 3;
         const float *row_values = values + (size_t)y * image->width;
         aac_view_row_rgb(image, y, row);
@@ -53,8 +54,9 @@ aaclip_status aaclip_overlay(const aaclip_image_view *image, const float *values
                 row[3 * x + c] = (uint8_t)(mixed + 0.5f);
             }
         }
+        status = aac_cancel_look();
     }
-    return AACLIP_OK;
+    return status;
 }
 
 /* Between which two inputs an output lies, and how far from the first. */
@@ -100,11 +102,12 @@ aaclip_status aaclip_map_resize(const float *map, uint32_t width, uint32_t heigh
         return aac_error_memory();
     for (uint32_t x = 0; x < new_width; x++)
         columns[x] = locate(x, width, new_width);
-    for (uint32_t y = 0; y < new_height; y++) {
+    for (uint32_t y = 0; !status && y < new_height; y++) {
         const struct between row = locate(y, height, new_height);
         interpolate_row(map + row.first * width, map + row.second * width, row.fraction, columns,
                         new_width, resized + (size_t)y * new_width);
+        status = aac_cancel_look();
     }
     aac_free(columns);
-    return AACLIP_OK;
+    return status;
 }

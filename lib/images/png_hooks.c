@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "core/cancel.h"
 #include "core/error.h"
 #include "core/memory.h"
 
@@ -16,6 +17,14 @@ void aac_png_warning(png_structp png, png_const_charp text)
 {
     (void)png;
     aac_log(AACLIP_LOG_DEBUG, "PNG: %s", text);
+}
+
+void aac_png_look(png_structp png)
+{
+    aac_png_failure *failure = png_get_error_ptr(png);
+    failure->status = aac_cancel_look();
+    if (failure->status)
+        png_longjmp(png, 1);
 }
 
 void *aac_png_allocate(png_structp png, png_alloc_size_t size)

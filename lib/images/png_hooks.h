@@ -17,6 +17,9 @@ void aac_png_warning(png_structp png, png_const_charp text);
 void *aac_png_allocate(png_structp png, png_alloc_size_t size);
 void aac_png_free(png_structp png, void *pointer);
 
+/* Between rows: jumps when the call is cancelled. */
+void aac_png_look(png_structp png);
+
 /* Records the failure; `otherwise` is the status of errors that libpng found itself. */
 aaclip_status aac_png_report(const aac_png_failure *failure, aaclip_status otherwise);
 

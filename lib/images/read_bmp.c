@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "core/cancel.h"
 #include "core/error.h"
 #include "core/memory.h"
 #include "images/decoders.h"
@@ -226,7 +227,7 @@ static aaclip_status read_raw(const struct bmp *bmp, aac_pixels *pixels)
     aaclip_status status = aac_pixels_new(pixels, bmp->width, bmp->height);
     if (status)
         return status;
-    for (uint32_t y = 0; y < bmp->height; y++) {
+    for (uint32_t y = 0; !status && y < bmp->height; y++) {
         const uint8_t *row = bmp->data + bmp->pixels + y * stride;
         uint8_t *rgb = output_row(bmp, pixels, y);
         if (bmp->bits <= 8)
@@ -235,8 +236,9 @@ static aaclip_status read_raw(const struct bmp *bmp, aac_pixels *pixels)
             unpack_words(bmp, row, rgb);
         else
             unpack_bytes(bmp, row, rgb);
+        status = aac_cancel_look();
     }
-    return AACLIP_OK;
+    return status;
 }
 
 /* Run lengths fill the pixels in order, row after row, from `filled` on. */
@@ -344,6 +346,8 @@ static aaclip_status read_runs(const struct bmp *bmp, aac_pixels *pixels)
         } else {
             status = put_literals(&runs, value);
         }
+        if (!status)
+            status = aac_cancel_look();
     }
     return status;
 }

@@ -1,6 +1,7 @@
 /* JPEG files, grey or colour, as RGB8. */
 #include "images/decoders.h"
 
+#include "core/cancel.h"
 #include "core/error.h"
 
 #ifdef AAC_HAVE_JPEG
@@ -29,7 +30,7 @@ struct decoder {
     struct jpeg_progress_mgr progress;
     jmp_buf escape;
     uint64_t blocks; /* of 8x8 samples, of all components */
-    bool too_many_scans;
+    bool too_many_scans, cancelled;
     char text[JMSG_LENGTH_MAX];
 };
 
@@ -82,17 +83,22 @@ static uint64_t most_scans(const struct decoder *decoder)
     return most < MAX_SCANS ? most : MAX_SCANS;
 }
 
-static void count_scans(j_common_ptr codec)
+/* With every row of blocks that is read or written. */
+static void monitor(j_common_ptr codec)
 {
     struct decoder *decoder = codec->client_data;
-    if ((uint64_t)((j_decompress_ptr)codec)->input_scan_number <= most_scans(decoder))
+    uint64_t scans = (uint64_t)((j_decompress_ptr)codec)->input_scan_number;
+    decoder->too_many_scans = scans > most_scans(decoder);
+    decoder->cancelled = aac_cancel_look() != AACLIP_OK;
+    if (!decoder->too_many_scans && !decoder->cancelled)
         return;
-    decoder->too_many_scans = true;
     longjmp(decoder->escape, 1);
 }
 
 static aaclip_status report(const struct decoder *decoder)
 {
+    if (decoder->cancelled)
+        return AACLIP_ERROR_CANCELLED; /* the look recorded its text */
     if (decoder->too_many_scans)
         return aac_error(AACLIP_ERROR_FORMAT, "JPEG: too many scans: expected at most %llu",
                          (unsigned long long)most_scans(decoder));
@@ -131,7 +137,7 @@ static bool read_header(struct decoder *decoder, const uint8_t *data, size_t siz
         .term_source = start_source,
     };
     codec->src = &decoder->source;
-    decoder->progress.progress_monitor = count_scans;
+    decoder->progress.progress_monitor = monitor;
     codec->progress = &decoder->progress;
     jpeg_read_header(codec, TRUE);
     return true;

@@ -70,8 +70,10 @@ static bool read_rows(png_structp png, png_infop info, int passes, uint8_t *rows
     if (setjmp(png_jmpbuf(png)))
         return false;
     for (int pass = 0; pass < passes; pass++)
-        for (uint32_t y = 0; y < height; y++)
+        for (uint32_t y = 0; y < height; y++) {
             png_read_row(png, rows + y * stride, NULL);
+            aac_png_look(png);
+        }
     return true;
 }
 

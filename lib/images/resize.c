@@ -10,6 +10,7 @@
 
 #include <omp.h>
 
+#include "core/cancel.h"
 #include "core/error.h"
 #include "core/memory.h"
 #include "core/threads.h"
@@ -24,6 +25,8 @@
 #define COLUMN_GROUP 512
 /* Below this many pixels threads cost more than they save. */
 #define PARALLEL_PIXELS 65536
+/* Between looks at the flag that cancels. */
+#define PIXELS_TOGETHER (1u << 21)
 
 /* The filter along one axis: output i is a weighted sum of `taps` inputs from first[i] on. */
 struct axis {
@@ -140,6 +143,12 @@ static void filter_row(const struct axis *axis, const int16_t *planes, size_t le
     }
 }
 
+/* Rows of the image between looks at the flag that cancels. */
+static uint32_t rows_together(uint32_t width)
+{
+    return width < PIXELS_TOGETHER ? PIXELS_TOGETHER / width : 1;
+}
+
 /* Every row of the image at the new width. */
 static aaclip_status filter_columns(const aaclip_image_view *image, uint32_t width, uint8_t *rgb)
 {
@@ -153,15 +162,20 @@ static aaclip_status filter_columns(const aaclip_image_view *image, uint32_t wid
         axis_free(&axis);
         return aac_error_memory();
     }
+    const uint32_t together = rows_together(image->width);
+    for (uint32_t done = 0, end; !status && done < image->height; done = end) {
+        end = image->height - done > together ? done + together : image->height;
 #pragma omp parallel for schedule(static) num_threads(threads)
-    for (uint32_t y = 0; y < image->height; y++) {
-        int16_t *planes = scratch + (size_t)omp_get_thread_num() * 3 * length;
-        split_row(image, y, planes, length);
-        filter_row(&axis, planes, length, width, rgb + (size_t)y * width * 3);
+        for (uint32_t y = done; y < end; y++) {
+            int16_t *planes = scratch + (size_t)omp_get_thread_num() * 3 * length;
+            split_row(image, y, planes, length);
+            filter_row(&axis, planes, length, width, rgb + (size_t)y * width * 3);
+        }
+        status = aac_cancel_look();
     }
     aac_free(scratch);
     axis_free(&axis);
-    return AACLIP_OK;
+    return status;
 }
 
 /* Up to COLUMN_GROUP samples of output row y; `samples` is the length of a row. */
@@ -190,9 +204,12 @@ static aaclip_status filter_rows(const uint8_t *rows, uint32_t width, uint32_t i
     aaclip_status status = axis_init(&axis, in, out, 1);
     const size_t samples = (size_t)width * 3;
     const bool parallel = (uint64_t)width * out >= PARALLEL_PIXELS;
-    if (!status) {
+    /* an output row reads as many times more rows as the image is shrunk */
+    const uint32_t scale = in / out + 1, together = rows_together(width) / scale + 1;
+    for (uint32_t done = 0, end; !status && done < out; done = end) {
+        end = out - done > together ? done + together : out;
 #pragma omp parallel for schedule(static) if (parallel)
-        for (uint32_t y = 0; y < out; y++) {
+        for (uint32_t y = done; y < end; y++) {
             size_t first = axis.first[y];
             size_t taps = axis.taps < in - first ? axis.taps : in - first;
             for (size_t x = 0; x < samples; x += COLUMN_GROUP)
@@ -200,6 +217,7 @@ static aaclip_status filter_rows(const uint8_t *rows, uint32_t width, uint32_t i
                                samples - x < COLUMN_GROUP ? samples - x : COLUMN_GROUP,
                                rgb + y * samples + x);
         }
+        status = aac_cancel_look();
     }
     axis_free(&axis);
     return status;
@@ -209,9 +227,12 @@ static aaclip_status set_width(const aaclip_image_view *image, uint32_t width, u
 {
     if (width != image->width)
         return filter_columns(image, width, rgb);
-    for (uint32_t y = 0; y < image->height; y++)
+    aaclip_status status = AACLIP_OK;
+    for (uint32_t y = 0; !status && y < image->height; y++) {
         aac_view_row_rgb(image, y, rgb + (size_t)y * width * 3);
-    return AACLIP_OK;
+        status = aac_cancel_look();
+    }
+    return status;
 }
 
 static aaclip_status resize(const aaclip_image_view *image, uint32_t width, uint32_t height,

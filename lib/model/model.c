@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/cancel.h"
 #include "core/error.h"
 #include "core/memory.h"
 #include "core/options.h"
@@ -313,8 +314,10 @@ aaclip_status aac_model_acquire_vision(const aaclip_model *model, bool blocks,
                                        const aac_vision_tower **tower)
 {
     aaclip_model *own = writable(model);
-    aac_mutex_lock(own->mutex);
-    aaclip_status status = AACLIP_OK;
+    *tower = NULL;
+    aaclip_status status = aac_mutex_take(own->mutex);
+    if (status)
+        return status;
     if (!own->vision)
         status = aac_vision_tower_new(&own->vision, own->checkpoint, &own->dispatch, own->type);
     if (!status && blocks)
@@ -331,6 +334,8 @@ aaclip_status aac_model_acquire_vision(const aaclip_model *model, bool blocks,
 void aac_model_release_vision(const aaclip_model *model, bool blocks)
 {
     aaclip_model *own = writable(model);
+    if (aac_mutex_is_orphan(own->mutex)) /* see aac_mutex_take */
+        return;
     aac_mutex_lock(own->mutex);
     own->block_users -= blocks;
     aac_mutex_unlock(own->mutex);
@@ -344,8 +349,9 @@ aaclip_status aac_model_acquire_text(const aaclip_model *model, const aac_text_t
         return aac_error(AACLIP_ERROR_UNSUPPORTED,
                          "%s: a deployment bundle has no text tower, so no class can be added",
                          aac_tensor_file_path(own->checkpoint->file));
-    aac_mutex_lock(own->mutex);
-    aaclip_status status = AACLIP_OK;
+    aaclip_status status = aac_mutex_take(own->mutex);
+    if (status)
+        return status;
     if (!own->text)
         status = pack_text(own);
     if (!status)
@@ -358,6 +364,8 @@ aaclip_status aac_model_acquire_text(const aaclip_model *model, const aac_text_t
 void aac_model_release_text(const aaclip_model *model)
 {
     aaclip_model *own = writable(model);
+    if (aac_mutex_is_orphan(own->mutex)) /* see aac_mutex_take */
+        return;
     aac_mutex_lock(own->mutex);
     if (--own->text_users == 0)
         aac_text_tower_free(&own->text, own->checkpoint, &own->dispatch);

@@ -247,7 +247,7 @@ static aaclip_status complete(aac_packer *packer)
     if (status || moved)
         return status;
     status = write_file(packer);
-    if (status && status != AACLIP_ERROR_OUT_OF_MEMORY) {
+    if (status && status != AACLIP_ERROR_OUT_OF_MEMORY && status != AACLIP_ERROR_CANCELLED) {
         aac_log(AACLIP_LOG_WARNING, "packed weights are not kept: %s", aaclip_last_error());
         return AACLIP_OK;
     }

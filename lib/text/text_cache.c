@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/cancel.h"
 #include "core/config.h"
 #include "core/error.h"
 #include "core/memory.h"
@@ -175,6 +176,8 @@ void aaclip_text_cache_close(aaclip_text_cache **handle)
 void aac_text_cache_rest(const aaclip_text_cache *cache)
 {
     aaclip_text_cache *own = (aaclip_text_cache *)cache;
+    if (aac_mutex_is_orphan(own->mutex)) /* see aac_mutex_take */
+        return;
     aac_mutex_lock(own->mutex);
     if (own->tower)
         aac_model_release_text(own->model);
@@ -261,7 +264,9 @@ static aaclip_status add_prompts(const aaclip_text_cache *cache, const char *con
     aaclip_status status = ids ? AACLIP_OK : aac_error_memory();
     for (size_t i = 0; !status && i < count; i++) {
         size_t length = 0;
-        status = tokenize(cache, prompts[i], ids, &length);
+        status = aac_cancel_look();
+        if (!status)
+            status = tokenize(cache, prompts[i], ids, &length);
         if (!status)
             status = aac_prompt_list_add(list, ids, length);
     }
@@ -369,7 +374,9 @@ static aaclip_status append_side(aaclip_text_cache *cache, char *const *states, 
     for (size_t i = 0; !status && i < count; i++) {
         int32_t *offset = &tokens->offsets[filled + i];
         size_t length = 0;
-        status = tokenize(cache, prompts[i], tokens->ids + *offset, &length);
+        status = aac_cancel_look();
+        if (!status)
+            status = tokenize(cache, prompts[i], tokens->ids + *offset, &length);
         offset[1] = *offset + (int32_t)length;
     }
     aac_list_free(prompts, count);
@@ -404,8 +411,10 @@ aaclip_status aac_text_cache_tokens(aaclip_text_cache *cache, const char *phrase
                                     aac_class_tokens *tokens, const aac_text_tower **tower)
 {
     *tokens = (aac_class_tokens){0};
-    aac_mutex_lock(cache->mutex);
-    aaclip_status status = prepare(cache);
+    aaclip_status status = aac_mutex_take(cache->mutex);
+    if (status)
+        return status;
+    status = prepare(cache);
     if (!status)
         status = tokenize_class(cache, phrase, tokens);
     *tower = cache->tower;
@@ -515,13 +524,15 @@ aaclip_status aaclip_text_cache_build(aaclip_text_cache *cache, const char *cons
     float *pairs = aac_alloc_array(count, 2 * (size_t)cache->embedding * sizeof(float));
     if (!pairs)
         return aac_error_memory();
-    aac_mutex_lock(cache->mutex);
-    status = prepare(cache);
-    if (!status)
-        status = build_pairs(cache, phrases, count, pairs);
-    if (!status)
-        status = store_pairs(cache, names, count, pairs);
-    aac_mutex_unlock(cache->mutex);
+    status = aac_mutex_take(cache->mutex);
+    if (!status) {
+        status = prepare(cache);
+        if (!status)
+            status = build_pairs(cache, phrases, count, pairs);
+        if (!status)
+            status = store_pairs(cache, names, count, pairs);
+        aac_mutex_unlock(cache->mutex);
+    }
     aac_free(pairs);
     return status;
 }
@@ -540,9 +551,11 @@ aaclip_status aaclip_text_cache_add(aaclip_text_cache *cache, const char *name, 
         return aac_error_memory();
     memcpy(pair, normal, size * sizeof *pair);
     memcpy(pair + size, abnormal, size * sizeof *pair);
-    aac_mutex_lock(cache->mutex);
-    status = store_pairs(cache, &name, 1, pair);
-    aac_mutex_unlock(cache->mutex);
+    status = aac_mutex_take(cache->mutex);
+    if (!status) {
+        status = store_pairs(cache, &name, 1, pair);
+        aac_mutex_unlock(cache->mutex);
+    }
     aac_free(pair);
     return status;
 }
@@ -564,9 +577,11 @@ aaclip_status aaclip_text_cache_get(const aaclip_text_cache *cache, const char *
     if (!cache || !name)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_text_cache_get: NULL argument");
     size_t size = (size_t)cache->embedding;
-    aac_mutex_lock(cache->mutex);
+    aaclip_status status = aac_mutex_take(cache->mutex);
+    if (status)
+        return status;
     const class_pair *pair = find_pair(cache, name);
-    aaclip_status status = pair ? AACLIP_OK : unknown_class(cache, name);
+    status = pair ? AACLIP_OK : unknown_class(cache, name);
     if (pair && normal)
         memcpy(normal, pair->vectors, size * sizeof *normal);
     if (pair && abnormal)
@@ -577,7 +592,7 @@ aaclip_status aaclip_text_cache_get(const aaclip_text_cache *cache, const char *
 
 size_t aaclip_text_cache_count(const aaclip_text_cache *cache)
 {
-    if (!cache)
+    if (!cache || aac_mutex_is_orphan(cache->mutex))
         return 0;
     aac_mutex_lock(cache->mutex);
     size_t count = cache->count;
@@ -587,7 +602,7 @@ size_t aaclip_text_cache_count(const aaclip_text_cache *cache)
 
 const char *aaclip_text_cache_name(const aaclip_text_cache *cache, size_t index)
 {
-    if (!cache)
+    if (!cache || aac_mutex_is_orphan(cache->mutex))
         return NULL;
     aac_mutex_lock(cache->mutex);
     const char *name = index < cache->count ? cache->pairs[index].name : NULL;
@@ -603,7 +618,9 @@ aaclip_status aaclip_text_cache_encode(aaclip_text_cache *cache, const char *con
     aaclip_status status = check_strings(prompts, count, "prompt");
     if (status)
         return status;
-    aac_mutex_lock(cache->mutex);
+    status = aac_mutex_take(cache->mutex);
+    if (status)
+        return status;
     status = prepare(cache);
     if (!status)
         status = encode_prompts(cache, prompts, count, vectors);
@@ -617,8 +634,10 @@ aaclip_status aaclip_text_cache_tokenize(aaclip_text_cache *cache, const char *p
     if (!cache || !prompt || !ids || !count)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
                          "aaclip_text_cache_tokenize: NULL argument");
-    aac_mutex_lock(cache->mutex);
-    aaclip_status status = cache->tokenizer ? AACLIP_OK : open_tokenizer(cache);
+    aaclip_status status = aac_mutex_take(cache->mutex);
+    if (status)
+        return status;
+    status = cache->tokenizer ? AACLIP_OK : open_tokenizer(cache);
     if (!status)
         status =
             aac_tokenizer_encode(cache->tokenizer, prompt, cache->truncate, ids, capacity, count);
@@ -677,9 +696,11 @@ aaclip_status aac_text_cache_save_entries(const aaclip_text_cache *cache, aac_sa
                               aac_adapters_text_fingerprint(cache->adapters));
     if (!status)
         status = aac_save_key(list, "aaclip.prompt_fingerprint", cache->prompt_fingerprint);
-    aac_mutex_lock(cache->mutex);
     if (!status)
-        status = save_pairs(cache, list);
+        status = aac_mutex_take(cache->mutex);
+    if (status)
+        return status;
+    status = save_pairs(cache, list);
     aac_mutex_unlock(cache->mutex);
     return status;
 }

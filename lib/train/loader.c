@@ -1,7 +1,9 @@
 #include "train/loader.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
+#include "core/cancel.h"
 #include "core/error.h"
 #include "core/memory.h"
 #include "core/platform.h"
@@ -25,13 +27,14 @@ struct aac_loader {
     size_t count;
     aac_thread **threads;
     unsigned thread_count;
+    unsigned forks;   /* of the process that has the threads */
     aac_mutex *mutex; /* guards what follows, and of a slot `ready` */
     aac_condition *changed;
     loader_slot *slots;
-    size_t started; /* next position that a thread takes */
-    size_t given;   /* next position that aac_loader_next hands out */
-    bool lent;      /* the sample before `given` is still in use */
-    bool closing;
+    size_t started;     /* next position that a thread takes */
+    size_t given;       /* next position that aac_loader_next hands out */
+    bool lent;          /* the sample before `given` is still in use */
+    atomic_int closing; /* ends what its threads are at, too */
 };
 
 static aaclip_status open_mask(aaclip_image **mask, const aaclip_sample *sample,
@@ -115,6 +118,7 @@ static void work(void *user)
 {
     aac_loader *loader = user;
     aac_threads_set(1); /* samples are parallel, not what is done with one */
+    aaclip_watch_cancel((const volatile int *)&loader->closing);
     aac_mutex_lock(loader->mutex);
     while (!loader->closing && loader->started < loader->count) {
         if (!may_start(loader)) {
@@ -201,25 +205,29 @@ aaclip_status aac_loader_open(aac_loader **out, const aaclip_dataset *dataset, c
         aac_loader_close(&loader);
         return status;
     }
+    loader->forks = aac_forks();
     start_threads(loader, options->threads);
     *out = loader;
     return AACLIP_OK;
 }
 
 /* The filled slot of position `given`. */
-static loader_slot *wait_for_slot(aac_loader *loader)
+static aaclip_status wait_for_slot(aac_loader *loader, loader_slot **found)
 {
-    loader_slot *slot = slot_of(loader, loader->given);
+    loader_slot *slot = *found = slot_of(loader, loader->given);
     if (!loader->thread_count) {
         fill_slot(loader, loader->given, slot);
-        return slot;
+        return AACLIP_OK;
     }
+    aaclip_status status = AACLIP_OK;
     aac_mutex_lock(loader->mutex);
-    while (!slot->ready)
-        aac_condition_wait(loader->changed, loader->mutex);
-    slot->ready = false;
+    while (!slot->ready && !status) {
+        aac_condition_wait_watching(loader->changed, loader->mutex);
+        status = aac_cancel_look();
+    }
+    slot->ready = slot->ready && status;
     aac_mutex_unlock(loader->mutex);
-    return slot;
+    return status;
 }
 
 aaclip_status aac_loader_next(aac_loader *loader, const aac_sample **sample)
@@ -231,7 +239,10 @@ aaclip_status aac_loader_next(aac_loader *loader, const aac_sample **sample)
     aac_mutex_unlock(loader->mutex);
     if (loader->given == loader->count)
         return AACLIP_OK;
-    loader_slot *slot = wait_for_slot(loader);
+    loader_slot *slot;
+    aaclip_status status = wait_for_slot(loader, &slot);
+    if (status)
+        return status;
     aac_mutex_lock(loader->mutex);
     loader->given++;
     loader->lent = true;
@@ -245,22 +256,29 @@ aaclip_status aac_loader_next(aac_loader *loader, const aac_sample **sample)
     return AACLIP_OK;
 }
 
+bool aac_loader_was_left(const aac_loader *loader)
+{
+    return loader->thread_count && loader->forks != aac_forks();
+}
+
 void aac_loader_close(aac_loader **handle)
 {
     if (!*handle)
         return;
     aac_loader *loader = *handle;
     *handle = NULL;
-    if (loader->thread_count) {
+    bool left = aac_loader_was_left(loader);
+    if (loader->thread_count && !left) {
         aac_mutex_lock(loader->mutex);
-        loader->closing = true;
+        atomic_store(&loader->closing, 1);
         aac_condition_wake_all(loader->changed);
         aac_mutex_unlock(loader->mutex);
     }
     for (unsigned i = 0; i < loader->thread_count; i++)
         aac_thread_join(loader->threads[i]);
     for (size_t i = 0; loader->slots && i < loader->options.ahead; i++) {
-        aac_free(loader->slots[i].error);
+        if (!left) /* else a thread may just have freed it */
+            aac_free(loader->slots[i].error);
         aac_free(loader->slots[i].rgb);
         aac_free(loader->slots[i].mask);
     }

@@ -44,13 +44,17 @@ aaclip_status aac_loader_open(aac_loader **loader, const aaclip_dataset *dataset
 
 /*
  * Waits for the next sample; NULL after the last. It lives until the next call. A sample that
- * cannot be read gives its error in its turn; the call after it goes on with the next one.
+ * cannot be read gives its error in its turn; the call after it goes on with the next one. After
+ * CANCELLED it can only be closed.
  * Errors: those of aaclip_image_open; MISMATCH (image and mask of different sizes), NOT_FOUND (no
  * mask). One thread at a time.
  */
 aaclip_status aac_loader_next(aac_loader *loader, const aac_sample **sample);
 
-/* Waits for the threads' current samples, drops all and nulls the pointer; accepts NULL in it. */
+/* Whether the process was forked since, which left its threads behind: it can only be closed. */
+bool aac_loader_was_left(const aac_loader *loader);
+
+/* Ends the threads' current samples, drops all and nulls the pointer; accepts NULL in it. */
 void aac_loader_close(aac_loader **loader);
 
 #endif

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/cancel.h"
 #include "core/config.h"
 #include "core/error.h"
 #include "core/memory.h"
@@ -271,12 +272,15 @@ static aaclip_status refresh(const aaclip_trainer *trainer)
     return trainer->stage->refresh(trainer->stage, aac_optimizer_values(&trainer->optimizer));
 }
 
+/* Once begun it is not cancelled. */
 static aaclip_status update(aaclip_trainer *trainer)
 {
     trainer->stale = true;
+    aac_cancel_hold();
     aaclip_status status = aac_optimizer_step(&trainer->optimizer, &trainer->state);
     if (!status)
         status = refresh(trainer);
+    aac_cancel_release();
     trainer->stale = status != AACLIP_OK;
     return status;
 }
@@ -322,11 +326,15 @@ static aaclip_status report(aaclip_trainer *trainer, const aaclip_losses *losses
                      (unsigned long long)trainer->state.step);
 }
 
-static aaclip_status run_step(aaclip_trainer *trainer, aaclip_losses *losses)
+/* *taken: also when the callback then cancels. */
+static aaclip_status run_step(aaclip_trainer *trainer, aaclip_losses *losses, bool *taken)
 {
     double started = aac_seconds_now();
-    aaclip_status status = AACLIP_OK;
-    if (trainer->stale)
+    aaclip_status status = aac_cancel_look();
+    *taken = false;
+    if (trainer->loader && aac_loader_was_left(trainer->loader))
+        aac_trainer_drop_loader(trainer);
+    if (!status && trainer->stale)
         status = refresh(trainer);
     if (!status && !trainer->loader)
         status = resume_epoch(trainer);
@@ -349,6 +357,7 @@ static aaclip_status run_step(aaclip_trainer *trainer, aaclip_losses *losses)
         return status;
     }
     status = update(trainer);
+    *taken = !status;
     advance(trainer, step.count);
     return status ? status : report(trainer, losses, aac_seconds_now() - started);
 }
@@ -371,12 +380,13 @@ static aaclip_status check_handle(const aaclip_trainer *trainer, const aaclip_lo
 
 aaclip_status aaclip_trainer_step(aaclip_trainer *trainer, aaclip_losses *losses)
 {
+    bool taken;
     aaclip_losses own = {.size = sizeof own};
     aaclip_status status = check_handle(trainer, losses, "aaclip_trainer_step");
     if (status)
         return status;
-    status = run_step(trainer, &own);
-    if (!status || status == AACLIP_ERROR_CANCELLED)
+    status = run_step(trainer, &own, &taken);
+    if (taken)
         give_losses(losses, &own);
     return status;
 }
@@ -406,13 +416,14 @@ static void average(aaclip_losses *sum)
 
 aaclip_status aaclip_trainer_epoch(aaclip_trainer *trainer, aaclip_losses *losses)
 {
+    bool taken;
     aaclip_losses sum = {.size = sizeof sum}, part;
     aaclip_status status = check_handle(trainer, losses, "aaclip_trainer_epoch");
     if (status)
         return status;
     uint64_t epoch = trainer->state.epoch;
     while (!status && trainer->state.epoch == epoch) {
-        status = run_step(trainer, &part);
+        status = run_step(trainer, &part, &taken);
         if (!status)
             add_weighted(&sum, &part, (double)part.images);
     }

@@ -304,15 +304,22 @@ static aaclip_status load_text_state(session *all)
 }
 
 /* From a known state one epoch on, which must lead to the same state whatever went wrong before. */
+static aaclip_status resume(aaclip_trainer *trainer, const char *state, const char *out)
+{
+    aaclip_status status = aaclip_trainer_load(trainer, state);
+    if (!status)
+        status = aaclip_trainer_epoch(trainer, NULL);
+    return status ? status : aaclip_trainer_save(trainer, out);
+}
+
+static aaclip_status resume_text(session *all)
+{
+    return resume(all->text, all->text_state.path, all->torch_out.path);
+}
+
 static aaclip_status resume_image(session *all)
 {
-    aaclip_training_progress progress = {.size = sizeof progress};
-    aaclip_status status = aaclip_trainer_load(all->image, all->image_state.path);
-    if (!status)
-        status = aaclip_trainer_get_progress(all->image, &progress);
-    if (!status)
-        status = aaclip_trainer_epoch(all->image, NULL);
-    return status ? status : aaclip_trainer_save(all->image, all->out.path);
+    return resume(all->image, all->image_state.path, all->out.path);
 }
 
 const session_call session_calls[] = {
@@ -348,6 +355,7 @@ const session_call session_calls[] = {
     {"evaluate stage 1", evaluate_text, false},
     {"save stage 1", save_text_state, false},
     {"load stage 1", load_text_state, false},
+    {"resume stage 1", resume_text, false},
     {"start stage 2", start_image, false},
     {"train stage 2", train_image, false},
     {"evaluate stage 2", evaluate_image, false},

@@ -6,15 +6,57 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "core/memory.h"
 
+static pthread_once_t forks_once = PTHREAD_ONCE_INIT;
+static void (*_Atomic before_fork)(void);
+static unsigned forks; /* changes only in a child, which has one thread then */
+
+static void count_fork(void)
+{
+    forks++;
+}
+
+static void prepare_fork(void)
+{
+    atomic_load (&before_fork)();
+}
+
+static void watch_forks(void)
+{
+    pthread_atfork(prepare_fork, NULL, count_fork);
+}
+
+void aac_forks_watch(void (*prepare)(void))
+{
+    atomic_store(&before_fork, prepare);
+    pthread_once(&forks_once, watch_forks);
+}
+
+unsigned aac_forks(void)
+{
+    return forks;
+}
+
 struct aac_mutex {
     pthread_mutex_t native;
+    atomic_uint holder; /* 0: none; else the process's number of forks and 1 */
 };
+
+static void hold(aac_mutex *mutex)
+{
+    atomic_store_explicit(&mutex->holder, forks + 1, memory_order_relaxed);
+}
+
+static void release(aac_mutex *mutex)
+{
+    atomic_store_explicit(&mutex->holder, 0, memory_order_relaxed);
+}
 
 aac_mutex *aac_mutex_new(void)
 {
@@ -23,6 +65,8 @@ aac_mutex *aac_mutex_new(void)
         aac_free(mutex);
         return NULL;
     }
+    if (mutex)
+        atomic_init(&mutex->holder, 0);
     return mutex;
 }
 
@@ -37,15 +81,32 @@ void aac_mutex_free(aac_mutex *mutex)
 void aac_mutex_lock(aac_mutex *mutex)
 {
     pthread_mutex_lock(&mutex->native);
+    hold(mutex);
+}
+
+bool aac_mutex_try(aac_mutex *mutex)
+{
+    if (pthread_mutex_trylock(&mutex->native) != 0)
+        return false;
+    hold(mutex);
+    return true;
+}
+
+bool aac_mutex_is_orphan(const aac_mutex *mutex)
+{
+    unsigned holder = atomic_load_explicit(&mutex->holder, memory_order_relaxed);
+    return holder && holder != forks + 1;
 }
 
 void aac_mutex_unlock(aac_mutex *mutex)
 {
+    release(mutex);
     pthread_mutex_unlock(&mutex->native);
 }
 
 struct aac_condition {
     pthread_cond_t native;
+    unsigned forks; /* of its process */
 };
 
 aac_condition *aac_condition_new(void)
@@ -55,6 +116,8 @@ aac_condition *aac_condition_new(void)
         aac_free(condition);
         return NULL;
     }
+    if (condition)
+        condition->forks = forks;
     return condition;
 }
 
@@ -62,53 +125,33 @@ void aac_condition_free(aac_condition *condition)
 {
     if (!condition)
         return;
-    pthread_cond_destroy(&condition->native);
+    if (condition->forks == forks) /* else it may await threads that are not there */
+        pthread_cond_destroy(&condition->native);
     aac_free(condition);
 }
 
 void aac_condition_wait(aac_condition *condition, aac_mutex *mutex)
 {
+    release(mutex);
     pthread_cond_wait(&condition->native, &mutex->native);
+    hold(mutex);
+}
+
+void aac_condition_wait_for(aac_condition *condition, aac_mutex *mutex, double seconds)
+{
+    struct timespec end;
+    clock_gettime(CLOCK_REALTIME, &end); /* what conditions wait by everywhere */
+    int64_t nanoseconds = end.tv_nsec + (int64_t)(1e9 * seconds);
+    end.tv_sec += (time_t)(nanoseconds / 1000000000);
+    end.tv_nsec = (long)(nanoseconds % 1000000000);
+    release(mutex);
+    pthread_cond_timedwait(&condition->native, &mutex->native, &end);
+    hold(mutex);
 }
 
 void aac_condition_wake_all(aac_condition *condition)
 {
     pthread_cond_broadcast(&condition->native);
-}
-
-struct aac_thread {
-    pthread_t native;
-    void (*work)(void *user);
-    void *user;
-};
-
-static void *run_thread(void *argument)
-{
-    aac_thread *thread = argument;
-    thread->work(thread->user);
-    return NULL;
-}
-
-aac_thread *aac_thread_start(void (*work)(void *user), void *user)
-{
-    aac_thread *thread = aac_alloc(sizeof *thread);
-    if (!thread)
-        return NULL;
-    thread->work = work;
-    thread->user = user;
-    if (pthread_create(&thread->native, NULL, run_thread, thread) != 0) {
-        aac_free(thread);
-        return NULL;
-    }
-    return thread;
-}
-
-void aac_thread_join(aac_thread *thread)
-{
-    if (!thread)
-        return;
-    pthread_join(thread->native, NULL);
-    aac_free(thread);
 }
 
 _Static_assert(sizeof(sigset_t) <= sizeof(aac_signals), "a set of signals must fit");
@@ -131,11 +174,60 @@ void aac_signals_restore(const aac_signals *previous)
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
+struct aac_thread {
+    pthread_t native;
+    unsigned forks; /* of its process */
+    void (*work)(void *user);
+    void *user;
+};
+
+static void *run_thread(void *argument)
+{
+    aac_thread *thread = argument;
+    thread->work(thread->user);
+    return NULL;
+}
+
+aac_thread *aac_thread_start(void (*work)(void *user), void *user)
+{
+    aac_thread *thread = aac_alloc(sizeof *thread);
+    if (!thread)
+        return NULL;
+    thread->forks = forks;
+    thread->work = work;
+    thread->user = user;
+    aac_signals signals; /* they are for threads of the program */
+    aac_signals_block(&signals);
+    int failure = pthread_create(&thread->native, NULL, run_thread, thread);
+    aac_signals_restore(&signals);
+    if (failure) {
+        aac_free(thread);
+        return NULL;
+    }
+    return thread;
+}
+
+void aac_thread_join(aac_thread *thread)
+{
+    if (!thread)
+        return;
+    if (thread->forks == forks)
+        pthread_join(thread->native, NULL);
+    aac_free(thread);
+}
+
 double aac_seconds_now(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+void aac_sleep(double seconds)
+{
+    struct timespec time = {.tv_sec = (time_t)seconds};
+    time.tv_nsec = (long)(1e9 * (seconds - (double)time.tv_sec));
+    nanosleep(&time, NULL);
 }
 
 unsigned aac_processor_count(void)

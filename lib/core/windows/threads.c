@@ -31,9 +31,31 @@ void aac_mutex_lock(aac_mutex *mutex)
     AcquireSRWLockExclusive(&mutex->native);
 }
 
+bool aac_mutex_try(aac_mutex *mutex)
+{
+    return TryAcquireSRWLockExclusive(&mutex->native);
+}
+
 void aac_mutex_unlock(aac_mutex *mutex)
 {
     ReleaseSRWLockExclusive(&mutex->native);
+}
+
+/* No process is forked. */
+bool aac_mutex_is_orphan(const aac_mutex *mutex)
+{
+    (void)mutex;
+    return false;
+}
+
+void aac_forks_watch(void (*prepare)(void))
+{
+    (void)prepare;
+}
+
+unsigned aac_forks(void)
+{
+    return 0;
 }
 
 struct aac_condition {
@@ -56,6 +78,11 @@ void aac_condition_free(aac_condition *condition)
 void aac_condition_wait(aac_condition *condition, aac_mutex *mutex)
 {
     SleepConditionVariableSRW(&condition->native, &mutex->native, INFINITE, 0);
+}
+
+void aac_condition_wait_for(aac_condition *condition, aac_mutex *mutex, double seconds)
+{
+    SleepConditionVariableSRW(&condition->native, &mutex->native, (DWORD)(1000 * seconds), 0);
 }
 
 void aac_condition_wake_all(aac_condition *condition)
@@ -117,6 +144,11 @@ double aac_seconds_now(void)
     QueryPerformanceCounter(&now);
     QueryPerformanceFrequency(&frequency);
     return (double)now.QuadPart / (double)frequency.QuadPart;
+}
+
+void aac_sleep(double seconds)
+{
+    Sleep((DWORD)(1000 * seconds));
 }
 
 unsigned aac_processor_count(void)

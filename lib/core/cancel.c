@@ -1,0 +1,66 @@
+#include "core/cancel.h"
+
+#include "core/error.h"
+
+#define NAP 0.01 /* seconds between looks while waiting */
+
+static AAC_THREAD_LOCAL const volatile int *watched;
+static AAC_THREAD_LOCAL int holds;
+
+const volatile int *aaclip_watch_cancel(const volatile int *flag)
+{
+    const volatile int *before = watched;
+    watched = flag;
+    return before;
+}
+
+static bool is_raised(void)
+{
+    return watched && !holds && __atomic_load_n(watched, __ATOMIC_RELAXED) != 0;
+}
+
+aaclip_status aac_cancel_look(void)
+{
+    return is_raised() ? aac_error(AACLIP_ERROR_CANCELLED, "cancelled") : AACLIP_OK;
+}
+
+bool aac_cancel_is_watched(void)
+{
+    return watched && !holds;
+}
+
+void aac_cancel_hold(void)
+{
+    holds++;
+}
+
+void aac_cancel_release(void)
+{
+    holds--;
+}
+
+aaclip_status aac_mutex_take(aac_mutex *mutex)
+{
+    if (aac_mutex_is_orphan(mutex))
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
+                         "this process was forked while another thread used the handle; open it "
+                         "in this process");
+    if (!aac_cancel_is_watched()) {
+        aac_mutex_lock(mutex);
+        return AACLIP_OK;
+    }
+    aaclip_status status = AACLIP_OK;
+    while (!status && !aac_mutex_try(mutex)) {
+        aac_sleep(NAP);
+        status = aac_cancel_look();
+    }
+    return status;
+}
+
+void aac_condition_wait_watching(aac_condition *condition, aac_mutex *mutex)
+{
+    if (aac_cancel_is_watched())
+        aac_condition_wait_for(condition, mutex, NAP);
+    else
+        aac_condition_wait(condition, mutex);
+}

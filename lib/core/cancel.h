@@ -1,0 +1,31 @@
+/* Whether calls of this thread shall end: looked at wherever they run long. */
+#ifndef AAC_CORE_CANCEL_H
+#define AAC_CORE_CANCEL_H
+
+#include <stdbool.h>
+
+#include <aaclip/cancel.h>
+#include <aaclip/status.h>
+
+#include "core/platform.h"
+
+/* CANCELLED, with a text, when the flag that this thread watches is raised. */
+aaclip_status aac_cancel_look(void);
+
+/* Whether this thread watches a flag, so that it must not sleep for long. */
+bool aac_cancel_is_watched(void);
+
+/* Between them the thread sees no flag: for what must not be left half done. They nest. */
+void aac_cancel_hold(void);
+void aac_cancel_release(void);
+
+/*
+ * The mutex, locked; or CANCELLED, where another thread keeps it meanwhile. INVALID_ARGUMENT when a
+ * fork left behind the thread that had it: nobody knows in what state.
+ */
+aaclip_status aac_mutex_take(aac_mutex *mutex);
+
+/* aac_condition_wait for a thread that may watch a flag: it ends every now and then. */
+void aac_condition_wait_watching(aac_condition *condition, aac_mutex *mutex);
+
+#endif

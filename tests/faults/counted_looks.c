@@ -1,0 +1,30 @@
+/*
+ * What the library has for cancelling once more, with each look at the flag counted. A program that
+ * has this object does not take the one of the library.
+ */
+#include "counted_looks.h"
+
+static int raised, looks, raising;
+
+static int look_at(const volatile int *watched)
+{
+    if (watched == &raised && looks++ == raising)
+        raised = 1;
+    return __atomic_load_n(watched, __ATOMIC_RELAXED);
+}
+
+#define __atomic_load_n(pointer, order) look_at(pointer)
+#include "core/cancel.c"
+
+void looks_arm(int raised_at)
+{
+    raised = looks = 0;
+    raising = raised_at;
+    aaclip_watch_cancel(&raised);
+}
+
+int looks_disarm(void)
+{
+    aaclip_watch_cancel(NULL);
+    return looks;
+}
