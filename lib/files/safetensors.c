@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/error.h"
+#include "core/json_text.h"
 #include "core/memory.h"
 #include "core/platform.h"
 #include "files/bytes.h"
@@ -252,7 +253,7 @@ static char *make_header(const aac_tensor_source *tensors, size_t tensor_count,
                                    describe_tensor(&tensors[i], begin)) == 0;
         begin += stored_bytes(&tensors[i]);
     }
-    char *text = done ? json_dumps(root, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
+    char *text = done ? aac_json_text(root, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
     json_decref(root);
     return text;
 }
@@ -342,7 +343,7 @@ aaclip_status aac_safetensors_write(const char *path, const aac_tensor_source *t
         status = write_header(writer, header);
     for (size_t i = 0; !status && i < tensor_count; i++)
         status = write_tensor(writer, &tensors[i]);
-    free(header);
+    aac_free(header);
     if (!writer)
         return status;
     if (!status)

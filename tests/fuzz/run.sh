@@ -48,7 +48,11 @@ fuzz() { # target, folders of seeds
     mkdir -p "$keep/$name" "$keep/$name.found"
     dictionary=$source/tests/fuzz/dictionaries/$name.dict
     [ -f "$dictionary" ] && set -- "-dict=$dictionary" "$@"
-    [ "$name" != fuzz_image ] || set -- -max_len=4096 "$@" # photographs take long
+    case $name in
+    fuzz_image) set -- -max_len=4096 "$@" ;;    # photographs take long
+    fuzz_tokenizer) set -- -max_len=1024 "$@" ;; # as do long texts
+    fuzz_training) set -- -entropic=0 "$@" ;;   # keeping account of its features would be half
+    esac
     nice "$build/tests/fuzz/$name" "$limit" -timeout=300 -report_slow_units=2 -rss_limit_mb=1000 \
         -malloc_limit_mb=500 -print_final_stats=1 "-artifact_prefix=$keep/$name.found/" \
         "$keep/$name" "$@" >"$scratch/log" 2>&1 && result= || result=" FAILED"
