@@ -1,19 +1,22 @@
 #!/bin/sh
 # Fuzzes every target from its corpus, with AddressSanitizer and UndefinedBehaviorSanitizer:
-#   run.sh [--seconds N | --runs N] [--keep FOLDER] [TARGET...]
-# N seconds (10) or executions a target. What libFuzzer finds worth keeping goes to FOLDER/TARGET and
-# is gone through first the next time; inputs that fail go to FOLDER/TARGET.found. Needs clang.
+#   run.sh [--seconds N | --runs N] [--jobs N] [--keep FOLDER] [TARGET...]
+# N seconds (10) or executions a target, N targets (1) at a time. What libFuzzer finds worth keeping
+# goes to FOLDER/TARGET and is gone through first the next time; inputs that fail go to
+# FOLDER/TARGET.found. Needs clang.
 set -eu
 source=$(cd "$(dirname "$0")/../.." && pwd)
 build=${FUZZ_BUILD:-$source/build-fuzz}
 limit=-max_total_time=10
+jobs=1
 keep=
 while [ $# -gt 0 ]; do
     case $1 in
     --seconds) limit=-max_total_time=$2; shift 2 ;;
     --runs) limit=-runs=$2; shift 2 ;;
+    --jobs) jobs=$2; shift 2 ;;
     --keep) keep=$2; shift 2 ;;
-    -*) sed -n '2,5s/^# //p' "$0"; exit 2 ;;
+    -*) sed -n '2,6s/^# //p' "$0"; exit 2 ;;
     *) break ;;
     esac
 done
@@ -56,7 +59,7 @@ fuzz() { # target, folders of seeds
     esac
     nice "$build/tests/fuzz/$name" "$limit" -timeout=300 -report_slow_units=2 -rss_limit_mb=1000 \
         -malloc_limit_mb=500 -print_final_stats=1 "-artifact_prefix=$keep/$name.found/" \
-        "$keep/$name" "$@" >"$scratch/log" 2>&1 && result= || result=" FAILED"
+        "$keep/$name" "$@" >"$scratch/$name.log" 2>&1 && result= || result=" FAILED"
     forget_quick
     [ -z "$(ls "$keep/$name.found")" ] || result=" FAILED"
     awk -v name="$name" -v result="$result" '
@@ -65,19 +68,29 @@ fuzz() { # target, folders of seeds
         /number_of_executed_units/ { executions = $2 }
         /average_exec_per_sec/ { speed = $2 }
         END { printf "%-20s %12s %10s %8s %8s%s\n", name, executions, speed, corpus, cov, result }
-    ' "$scratch/log"
+    ' "$scratch/$name.log"
     if [ -n "$result" ]; then
-        grep -v "^#" "$scratch/log" | head -60
+        grep -v "^#" "$scratch/$name.log" | head -60
         ls -l "$keep/$name.found"
-        failed=1
+        touch "$scratch/failed"
     fi
 }
 
-failed=0
+report() { # of those that run, in their order
+    wait
+    for name in $running; do cat "$scratch/$name.table"; done
+    running=
+}
+
 printf '%-20s %12s %10s %8s %8s\n' target executions per-second corpus cov
+running=
 while read -r name folders; do
     case " $* " in "  " | *" $name "*) ;; *) continue ;; esac
     # shellcheck disable=SC2086 # a list of folders
-    fuzz "$name" $folders
+    fuzz "$name" $folders >"$scratch/$name.table" 2>&1 </dev/null &
+    running="$running $name"
+    # shellcheck disable=SC2086 # a list of words
+    [ "$(echo $running | wc -w)" -lt "$jobs" ] || report
 done <"$build/tests/fuzz/targets"
-exit $failed
+report
+[ ! -e "$scratch/failed" ]
