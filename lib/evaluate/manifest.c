@@ -137,11 +137,13 @@ static aaclip_status write_sample(aac_writer *writer, const aaclip_dataset *data
                                   const aaclip_sample *sample)
 {
     json_t *object = object_of(dataset, sample);
+    if (!object)
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
+                         "%s: expected a path and a class name in UTF-8", sample->image_path);
     char *line = aac_json_text(object, 0);
     json_decref(object);
     if (!line)
-        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
-                         "%s: expected a path and a class name in UTF-8", sample->image_path);
+        return aac_error_memory();
     aaclip_status status = aac_writer_write(writer, line, strlen(line));
     aac_free(line);
     return status ? status : aac_writer_write(writer, "\n", 1);
