@@ -1,9 +1,9 @@
 #!/bin/sh
 # Fuzzes every target from its corpus, with AddressSanitizer and UndefinedBehaviorSanitizer:
 #   run.sh [--seconds N | --runs N] [--jobs N] [--keep FOLDER] [TARGET...]
-# N seconds (10) or executions a target, N targets (1) at a time. What libFuzzer finds worth keeping
-# goes to FOLDER/TARGET and is gone through first the next time; inputs that fail go to
-# FOLDER/TARGET.found. Needs clang.
+# N seconds (10) or executions a target, N targets (1) at a time; the table has executions in a second
+# of the processor's time. What libFuzzer finds worth keeping goes to FOLDER/TARGET and is gone
+# through first the next time; inputs that fail go to FOLDER/TARGET.found. Needs clang.
 set -eu
 source=$(cd "$(dirname "$0")/../.." && pwd)
 build=${FUZZ_BUILD:-$source/build-fuzz}
@@ -40,6 +40,7 @@ export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 OMP_NUM_THREADS=1
 forget_quick() {
     for input in "$keep/$name.found"/slow-unit-*; do
         [ -f "$input" ] || continue
+        # shellcheck disable=SC3045 # dash and bash have -t
         (ulimit -t 1 && exec "$build/tests/fuzz/$name" "$input") >"$scratch/$name.slow" 2>&1 &&
             rm "$input"
     done
@@ -61,15 +62,21 @@ fuzz() { # target, folders of seeds
     nice "$build/tests/fuzz/$name" "$limit" -timeout=300 -report_slow_units=2 -rss_limit_mb=1000 \
         -malloc_limit_mb=500 -print_final_stats=1 "-artifact_prefix=$keep/$name.found/" \
         "$keep/$name" "$@" >"$scratch/$name.log" 2>&1 && result= || result=" FAILED"
+    times >"$scratch/$name.times" # the second line is that of the programs run here
     forget_quick
     [ -z "$(ls "$keep/$name.found")" ] || result=" FAILED"
     awk -v name="$name" -v result="$result" '
         match($0, /cov: [0-9]+/) { cov = substr($0, RSTART + 5, RLENGTH - 5) }
         match($0, /corp: [0-9]+/) { corpus = substr($0, RSTART + 6, RLENGTH - 6) }
         /number_of_executed_units/ { executions = $2 }
-        /average_exec_per_sec/ { speed = $2 }
-        END { printf "%-20s %12s %10s %8s %8s%s\n", name, executions, speed, corpus, cov, result }
-    ' "$scratch/$name.log"
+        FILENAME ~ /times$/ && split($0, used, /[ms ]+/) {
+            seconds = used[1] * 60 + used[2] + used[3] * 60 + used[4]
+        }
+        END {
+            printf "%-20s %12s %10.0f %8s %8s%s\n", name, executions, executions / (seconds + 0.01),
+                corpus, cov, result
+        }
+    ' "$scratch/$name.log" "$scratch/$name.times"
     if [ -n "$result" ]; then
         grep -v "^#" "$scratch/$name.log" | head -60
         ls -l "$keep/$name.found"
