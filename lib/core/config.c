@@ -2,10 +2,10 @@
 
 #include <jansson.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/error.h"
+#include "core/json_text.h"
 #include "core/memory.h"
 #include "core/options.h"
 
@@ -213,10 +213,8 @@ char *aac_config_to_json(const aaclip_config *config)
         (json_int_t)config->image_adapter_layers, "text_adapter_layers",
         (json_int_t)config->text_adapter_layers, "levels", levels, "normalize_class_vector",
         config->normalize_class_vector);
-    char *dumped = root ? json_dumps(root, JSON_COMPACT) : NULL;
+    char *text = aac_json_text(root, JSON_COMPACT);
     json_decref(root);
-    char *text = dumped ? aac_strdup(dumped) : NULL;
-    free(dumped);
     return text;
 }
 

@@ -10,6 +10,7 @@
 #include <jansson.h>
 
 #include "core/error.h"
+#include "core/json_text.h"
 #include "core/memory.h"
 #include "core/options.h"
 #include "core/platform.h"
@@ -193,9 +194,7 @@ static char *to_json(const aaclip_calibration *calibration, size_t layout)
         "map_threshold", (double)calibration->map_threshold, "false_alarm_rate",
         calibration->false_alarm_rate, "method", method_names[calibration->method], "images",
         (json_int_t)calibration->images);
-    char *dumped = root ? json_dumps(root, layout | JSON_REAL_PRECISION(17)) : NULL;
-    char *text = dumped ? aac_strdup(dumped) : NULL;
-    free(dumped);
+    char *text = aac_json_text(root, layout | JSON_REAL_PRECISION(17));
     json_decref(root);
     return text;
 }

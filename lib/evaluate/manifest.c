@@ -1,10 +1,10 @@
 /* Manifests: one JSON object a line, as the published release lists its samples. */
-#include <stdlib.h>
 #include <string.h>
 
 #include <jansson.h>
 
 #include "core/error.h"
+#include "core/json_text.h"
 #include "core/memory.h"
 #include "core/platform.h"
 #include "evaluate/dataset.h"
@@ -48,10 +48,10 @@ static aaclip_status read_label(int *label, const json_t *line)
     *label = number == 1;
     if (number == 0 || number == 1)
         return AACLIP_OK;
-    char *found = json_dumps(value, JSON_ENCODE_ANY);
+    char *found = aac_json_text(value, JSON_ENCODE_ANY);
     aaclip_status status = aac_error(AACLIP_ERROR_FORMAT, "\"label\": expected 0 or 1, found %.40s",
                                      found ? found : "something else");
-    free(found);
+    aac_free(found);
     return status;
 }
 
@@ -137,13 +137,15 @@ static aaclip_status write_sample(aac_writer *writer, const aaclip_dataset *data
                                   const aaclip_sample *sample)
 {
     json_t *object = object_of(dataset, sample);
-    char *line = object ? json_dumps(object, 0) : NULL;
-    json_decref(object);
-    if (!line)
+    if (!object)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
                          "%s: expected a path and a class name in UTF-8", sample->image_path);
+    char *line = aac_json_text(object, 0);
+    json_decref(object);
+    if (!line)
+        return aac_error_memory();
     aaclip_status status = aac_writer_write(writer, line, strlen(line));
-    free(line);
+    aac_free(line);
     return status ? status : aac_writer_write(writer, "\n", 1);
 }
 

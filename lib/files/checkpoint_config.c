@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/error.h"
+#include "core/json_text.h"
 #include "core/memory.h"
 #include "core/platform.h"
 #include "files/checkpoint_parts.h"
@@ -29,13 +30,12 @@ static aaclip_status set_activation(aac_checkpoint_config *config, const char *n
 static aaclip_status unexpected(const config_section *section, const char *key,
                                 const char *expected, const json_t *value)
 {
-    char *found =
-        value ? json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
+    char *found = aac_json_text(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_ENSURE_ASCII);
     aaclip_status status =
         aac_error(AACLIP_ERROR_FORMAT, "%s: %s%s%s: expected %s, found %.40s", section->path,
                   section->name ? section->name : "", section->name ? "." : "", key, expected,
                   found ? found : "nothing");
-    free(found);
+    aac_free(found);
     return status;
 }
 

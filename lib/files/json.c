@@ -1,8 +1,7 @@
 #include "files/json.h"
 
-#include <stdlib.h>
-
 #include "core/error.h"
+#include "core/json_text.h"
 #include "core/memory.h"
 #include "core/platform.h"
 
@@ -38,9 +37,7 @@ aaclip_status aac_json_read(json_t **root, const char *path)
 char *aac_json_number(double value)
 {
     json_t *number = json_real(value);
-    char *dumped = number ? json_dumps(number, JSON_ENCODE_ANY | JSON_REAL_PRECISION(9)) : NULL;
-    char *text = dumped ? aac_strdup(dumped) : NULL;
-    free(dumped);
+    char *text = aac_json_text(number, JSON_ENCODE_ANY | JSON_REAL_PRECISION(9));
     json_decref(number);
     return text;
 }

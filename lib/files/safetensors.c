@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/error.h"
+#include "core/json_text.h"
 #include "core/memory.h"
 #include "core/platform.h"
 #include "files/bytes.h"
@@ -237,9 +238,9 @@ static json_t *describe_metadata(const aac_metadata *metadata, size_t count)
     return object;
 }
 
-/* NULL when out of memory or when a name is not UTF-8. */
-static char *make_header(const aac_tensor_source *tensors, size_t tensor_count,
-                         const aac_metadata *metadata, size_t metadata_count)
+static aaclip_status make_header(char **header, const char *path, const aac_tensor_source *tensors,
+                                 size_t tensor_count, const aac_metadata *metadata,
+                                 size_t metadata_count)
 {
     json_t *root = json_object();
     bool done = true;
@@ -252,9 +253,12 @@ static char *make_header(const aac_tensor_source *tensors, size_t tensor_count,
                                    describe_tensor(&tensors[i], begin)) == 0;
         begin += stored_bytes(&tensors[i]);
     }
-    char *text = done ? json_dumps(root, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
+    *header = done ? aac_json_text(root, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
     json_decref(root);
-    return text;
+    if (!done)
+        return aac_error(AACLIP_ERROR_OUT_OF_MEMORY,
+                         "%s: out of memory, or a name that is not UTF-8", path);
+    return *header ? AACLIP_OK : aac_error_memory();
 }
 
 /* Spaces after the header let the data begin at a multiple of 64. */
@@ -334,15 +338,15 @@ aaclip_status aac_safetensors_write(const char *path, const aac_tensor_source *t
     aaclip_status status = check_sources(tensors, tensor_count);
     if (status)
         return status;
-    char *header = make_header(tensors, tensor_count, metadata, metadata_count);
-    status = header ? aac_writer_open(&writer, path)
-                    : aac_error(AACLIP_ERROR_OUT_OF_MEMORY,
-                                "%s: out of memory, or a name that is not UTF-8", path);
+    char *header = NULL;
+    status = make_header(&header, path, tensors, tensor_count, metadata, metadata_count);
+    if (!status)
+        status = aac_writer_open(&writer, path);
     if (!status)
         status = write_header(writer, header);
     for (size_t i = 0; !status && i < tensor_count; i++)
         status = write_tensor(writer, &tensors[i]);
-    free(header);
+    aac_free(header);
     if (!writer)
         return status;
     if (!status)

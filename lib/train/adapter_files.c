@@ -3,10 +3,10 @@
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "core/config.h"
 #include "core/error.h"
+#include "core/json_text.h"
 #include "core/memory.h"
 #include "files/json.h"
 #include "files/torch_writer.h"
@@ -292,9 +292,7 @@ static void list_text(struct listing *listing, const char *key, char *value)
 static void list_number(struct listing *listing, const char *key, double value)
 {
     json_t *number = json_real(value);
-    char *digits = json_dumps(number, JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
-    list_text(listing, key, digits ? aac_strdup(digits) : NULL);
-    free(digits);
+    list_text(listing, key, aac_json_text(number, JSON_ENCODE_ANY | JSON_REAL_PRECISION(17)));
     json_decref(number);
 }
 

@@ -1,10 +1,10 @@
-#include <stdlib.h>
 #include <string.h>
 
 #include <jansson.h>
 
 #include "core/config.h"
 #include "core/error.h"
+#include "core/json_text.h"
 #include "core/memory.h"
 #include "core/options.h"
 #include "core/platform.h"
@@ -181,9 +181,7 @@ char *aac_trainer_settings(const aaclip_trainer *trainer)
         text ? (int)o->surgery_blocks : 0, "balanced_focal", o->balanced_focal, "augmentation",
         !o->no_augmentation, "shuffle", !o->no_shuffle, "samples", samples, "prompts", prompts,
         "phrases", text && o->phrases ? o->phrases : "", "text_tower", tower);
-    char *dumped = root ? json_dumps(root, JSON_COMPACT) : NULL;
+    char *settings = aac_json_text(root, JSON_COMPACT);
     json_decref(root);
-    char *copy = dumped ? aac_strdup(dumped) : NULL;
-    free(dumped);
-    return copy;
+    return settings;
 }

@@ -1,11 +1,11 @@
 /* Saving a trainer's state and going on from one. */
 #include <string.h>
-#include <stdlib.h>
 
 #include <jansson.h>
 
 #include "core/config.h"
 #include "core/error.h"
+#include "core/json_text.h"
 #include "core/memory.h"
 #include "model/adapters.h"
 #include "model/model.h"
@@ -106,12 +106,12 @@ static aaclip_status compare_members(char *now, const char *saved, const char *p
         const json_t *found = json_object_get(other, key);
         if (status || json_equal(value, found))
             continue;
-        char *expected_text = json_dumps(value, JSON_ENCODE_ANY);
-        char *found_text = found ? json_dumps(found, JSON_ENCODE_ANY) : NULL;
+        char *expected_text = aac_json_text(value, JSON_ENCODE_ANY);
+        char *found_text = aac_json_text(found, JSON_ENCODE_ANY);
         status = aac_error(AACLIP_ERROR_MISMATCH, "%s: %s: expected %s, found %s", path, key,
                            expected_text ? expected_text : "?", found_text ? found_text : "none");
-        free(expected_text);
-        free(found_text);
+        aac_free(expected_text);
+        aac_free(found_text);
     }
     json_decref(mine);
     json_decref(other);

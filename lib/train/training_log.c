@@ -1,11 +1,12 @@
 #include "train/training_log.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include <jansson.h>
 
 #include "core/error.h"
+#include "core/json_text.h"
+#include "core/memory.h"
 
 aaclip_status aac_training_log_write(aac_appender *log, const aaclip_training_progress *progress)
 {
@@ -19,13 +20,13 @@ aaclip_status aac_training_log_write(aac_appender *log, const aaclip_training_pr
                   losses->dice_abnormal, text ? "loss_orthogonal" : "loss_classification",
                   text ? losses->orthogonal : losses->classification, "learning_rate",
                   progress->learning_rate, "images_per_second", progress->images_per_second);
-    char *dumped = line ? json_dumps(line, JSON_COMPACT) : NULL;
+    char *dumped = aac_json_text(line, JSON_COMPACT);
     json_decref(line);
     if (!dumped)
         return aac_error_memory();
     size_t length = strlen(dumped);
     dumped[length] = '\n'; /* in the place of the end */
     aaclip_status status = aac_appender_write(log, dumped, length + 1);
-    free(dumped);
+    aac_free(dumped);
     return status;
 }

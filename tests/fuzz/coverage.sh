@@ -48,8 +48,8 @@ cover fuzz_training corpus/training -- train/adapter_files_read.c train/adapter_
 cover fuzz_settings corpus/settings -- core/config.c detect/calibration.c
 cover fuzz_prompts corpus/prompts -- text/prompts.c
 cover fuzz_dataset corpus/dataset -- evaluate/manifest.c evaluate/table.c evaluate/dataset.c
-cover fuzz_tokenizer text/corpus -- text/vocabulary.c text/tokenizer.c text/clean.c \
-    text/entities.c text/symbols.c
+cover fuzz_vocabulary text/vocabularies -- text/vocabulary.c
+cover fuzz_tokenizer text/texts -- text/tokenizer.c text/clean.c text/entities.c text/symbols.c
 cover fuzz_image images/corpus ../golden/images -- images/read_png.c images/read_jpeg.c \
     images/read_bmp.c
 cover fuzz_packed corpus/packed -- model/packed.c

@@ -1,11 +1,12 @@
-/* The entry point that every fuzz target defines: libFuzzer's, or that of the replay. */
+/* What every fuzz target defines. libfuzzer.c calls it, or replay.c. */
 #ifndef AAC_TESTS_FUZZ_H
 #define AAC_TESTS_FUZZ_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+/* One input. What the target makes once, it makes at the first call, whose input is empty. */
+void fuzz_one(const uint8_t *data, size_t size);
 
 /* What a target with mutate_tensors.c has in front of its file of tensors, in bytes. */
 size_t fuzz_prefix(const uint8_t *data, size_t size);

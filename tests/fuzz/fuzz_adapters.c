@@ -37,7 +37,7 @@ static void open_again(const aaclip_adapters *adapters)
     aac_free(path);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+void fuzz_one(const uint8_t *data, size_t size)
 {
     char *path = fuzz_write("input", data, size);
     const char *const paths[] = {path};
@@ -51,7 +51,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     aaclip_adapters_close(&adapters);
     aac_free(path);
-    return 0;
 }
 
 size_t fuzz_prefix(const uint8_t *data, size_t size)

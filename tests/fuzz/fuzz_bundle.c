@@ -73,7 +73,7 @@ static void open_again(const bundle *opened, bool float16)
     aac_free(path);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+void fuzz_one(const uint8_t *data, size_t size)
 {
     char *path = fuzz_write("input", data, size);
     bundle opened;
@@ -84,7 +84,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     close_bundle(&opened);
     aac_free(path);
-    return 0;
 }
 
 size_t fuzz_prefix(const uint8_t *data, size_t size)

@@ -39,11 +39,11 @@ static void check(const aac_checkpoint *checkpoint)
 }
 
 /* Input: a little-endian 16-bit number, so many bytes of configuration, then the weights. */
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+void fuzz_one(const uint8_t *data, size_t size)
 {
     static const char *const configs[] = {"config.json", "open_clip_config.json"};
     if (size < 2)
-        return 0;
+        return;
     size_t config_size = (size_t)data[0] | (size_t)data[1] << 8;
     data += 2;
     size -= 2;
@@ -62,7 +62,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (checkpoint)
         check(checkpoint);
     aac_checkpoint_close(&checkpoint);
-    return 0;
 }
 
 size_t fuzz_prefix(const uint8_t *data, size_t size)

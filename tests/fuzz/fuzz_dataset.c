@@ -51,13 +51,13 @@ static void make_images(void)
 }
 
 /* Input: a byte of options, then the file; it is a table where the lowest bit is set. */
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+void fuzz_one(const uint8_t *data, size_t size)
 {
     static const char *const classes[] = {"bolt"};
     aaclip_dataset_options options;
     aaclip_dataset *dataset;
     if (!size)
-        return 0;
+        return;
     make_images();
     aaclip_dataset_options_init(&options);
     options.classes = classes;
@@ -74,5 +74,4 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         read_again(dataset);
     aaclip_dataset_close(&dataset);
     aac_free(path);
-    return 0;
 }

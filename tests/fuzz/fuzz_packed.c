@@ -1,7 +1,8 @@
 /*
- * Changes a file of packed weights and opens the model with it. Such a file belongs to this build,
+ * Changes a file of packed weights and gives it to the model. Such a file belongs to this build,
  * this processor and a source's time, so the target packs one itself and an input tells what to
- * change in it. Whatever it is then, the model must open and detect.
+ * change in it. Whatever it is then, the model must have its weights, and detect with them unless
+ * they are surely those of the first time: all was packed anew.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 #include "core/memory.h"
 #include "core/platform.h"
 #include "fuzz.h"
+#include "model/model.h"
 #include "scratch.h"
 #include "system.h"
 #include "tiny_model.h"
@@ -21,6 +23,8 @@
 typedef struct packed_case {
     const char *backend;
     aaclip_precision precision;
+    aaclip_model *model;
+    aaclip_text_cache *cache;
     char *folder, *path; /* of the packed file */
     uint8_t *bytes;      /* as the library wrote it */
     size_t size;
@@ -64,28 +68,40 @@ static void write_source(void)
     source = tensor_list_write(&clip, fuzz_folder(), "split.safetensors", NULL, 0);
 }
 
-static void run_model(const packed_case *packed)
+static void open_model(packed_case *packed)
 {
     static const float normal[TINY_EMBEDDING] = {1, 0, 0}, abnormal[TINY_EMBEDDING] = {0, .6f, .8f};
-    aaclip_model *model = NULL;
-    aaclip_text_cache *cache = NULL;
     aaclip_model_options options;
     aaclip_model_options_init(&options);
     options.backend = packed->backend;
     options.precision = packed->precision;
     options.packed_folder = packed->folder;
     options.threads = 1;
-    must(aaclip_model_open(&model, source, &options));
-    must(aaclip_text_cache_new(&cache, model, NULL, NULL));
-    must(aaclip_text_cache_add(cache, "class", normal, abnormal));
-    must(tiny_detect(model, NULL, cache, "class"));
-    aaclip_text_cache_close(&cache);
-    aaclip_model_close(&model);
+    must(aaclip_model_open(&packed->model, source, &options));
+    must(aaclip_text_cache_new(&packed->cache, packed->model, NULL, NULL));
+    must(aaclip_text_cache_add(packed->cache, "class", normal, abnormal));
+}
+
+/* From the file, or anew. */
+static void take_weights(const packed_case *packed)
+{
+    const aac_vision_tower *tower;
+    must(aac_model_acquire_vision(packed->model, true, &tower));
+}
+
+static void forget_weights(const packed_case *packed)
+{
+    const aac_vision_tower *tower;
+    aac_model_release_vision(packed->model, true);
+    must(aac_model_acquire_vision(packed->model, false, &tower)); /* frees the blocks */
+    aac_model_release_vision(packed->model, false);
 }
 
 static void forget_cases(void)
 {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        aaclip_text_cache_close(&cases[i].cache);
+        aaclip_model_close(&cases[i].model);
         aac_free(cases[i].folder);
         aac_free(cases[i].path);
         free(cases[i].bytes);
@@ -102,7 +118,10 @@ static void make_case(packed_case *packed)
     packed->folder = aac_format("%s/packed-%zu", fuzz_folder(), (size_t)(packed - cases));
     if (system_make_folder(packed->folder))
         abort();
-    run_model(packed);
+    open_model(packed);
+    take_weights(packed);
+    must(tiny_detect(packed->model, NULL, packed->cache, "class"));
+    forget_weights(packed);
     must(aac_list_folder(&names, &count, packed->folder));
     if (count != 1)
         abort();
@@ -190,24 +209,52 @@ static ino_t number_of(const char *path)
     return info.st_ino;
 }
 
+static void write_file(const char *path, const changed_file *file)
+{
+    FILE *stream = fopen(path, "wb");
+    if (!stream || fwrite(file->bytes, 1, file->size, stream) != file->size || fclose(stream) != 0)
+        abort();
+}
+
+static bool is_as_packed(const packed_case *packed, const uint8_t *bytes, size_t size)
+{
+    return size == packed->size && memcmp(bytes, packed->bytes, size) == 0;
+}
+
+/* Packed anew, with the bytes of the first time. */
+static bool is_replaced(const packed_case *packed, ino_t before)
+{
+    if (number_of(packed->path) == before)
+        return false;
+    size_t size;
+    uint8_t *bytes = fuzz_read(packed->path, &size);
+    bool same = is_as_packed(packed, bytes, size);
+    free(bytes);
+    return same;
+}
+
+static void try_file(const packed_case *packed, const changed_file *file)
+{
+    write_file(packed->path, file);
+    ino_t before = number_of(packed->path);
+    take_weights(packed);
+    if (is_as_packed(packed, file->bytes, file->size) && number_of(packed->path) != before) {
+        fprintf(stderr, "%s: a file without a change was packed again\n", packed->path);
+        abort();
+    }
+    if (!is_replaced(packed, before))
+        must(tiny_detect(packed->model, NULL, packed->cache, "class"));
+    forget_weights(packed);
+}
+
 /* Input: a byte for backend and precision, then changes: kind, place (2 bytes), count, bytes. */
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+void fuzz_one(const uint8_t *data, size_t size)
 {
     make_cases();
     const packed_case *packed = size ? &cases[*data % (sizeof cases / sizeof *cases)] : cases;
     if (!packed->path)
-        return 0;
+        return;
     changed_file file = change_all(packed, data + !!size, size - !!size);
-    FILE *stream = fopen(packed->path, "wb");
-    if (!stream || fwrite(file.bytes, 1, file.size, stream) != file.size || fclose(stream) != 0)
-        abort();
-    bool whole = file.size == packed->size && memcmp(file.bytes, packed->bytes, packed->size) == 0;
-    ino_t before = number_of(packed->path);
-    run_model(packed);
-    if (whole && number_of(packed->path) != before) {
-        fprintf(stderr, "%s: a file without a change was packed again\n", packed->path);
-        abort();
-    }
+    try_file(packed, &file);
     free(file.bytes);
-    return 0;
 }

@@ -7,14 +7,14 @@
 
 #define RECORDS 4
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+void fuzz_one(const uint8_t *data, size_t size)
 {
     static const unsigned char record[96];
     static const char *const names[RECORDS] = {"r/data/0", "r/data/1", "r/data/2", "r/data/3"};
     zip_builder *zip = calloc(1, sizeof *zip);
     if (!zip || size > sizeof zip->bytes / 2) {
         free(zip);
-        return 0;
+        return;
     }
     zip_builder_add(zip, "r/data.pkl", data, size);
     for (int i = 0; i < RECORDS; i++)
@@ -25,5 +25,4 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const aac_mapping file = {.data = zip->bytes, .size = zip->size};
     aac_torch_read(&index, &file, &kind);
     free(zip);
-    return 0;
 }

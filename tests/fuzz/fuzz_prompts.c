@@ -22,7 +22,7 @@ static void fill(char *const *states, size_t count, const aac_prompt_set *set)
     aac_list_free(prompts, filled);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+void fuzz_one(const uint8_t *data, size_t size)
 {
     char *path = fuzz_write("prompts.json", data, size);
     aac_prompt_set set;
@@ -34,5 +34,4 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     aac_prompt_set_clear(&set);
     aac_free(path);
-    return 0;
 }

@@ -2,12 +2,11 @@
 #include "fuzz.h"
 #include "touching_index.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+void fuzz_one(const uint8_t *data, size_t size)
 {
     aac_tensor_index index = {0};
     const aac_mapping file = {.data = data, .size = size};
     aac_safetensors_read(&index, &file);
-    return 0;
 }
 
 size_t fuzz_prefix(const uint8_t *data, size_t size)

@@ -59,11 +59,10 @@ static void read_config(const uint8_t *data, size_t size)
 }
 
 /* Input: 'c' for a calibration, else a configuration; then the JSON. */
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+void fuzz_one(const uint8_t *data, size_t size)
 {
     if (size && *data == 'c')
         read_calibration(data + 1, size - 1);
     else if (size)
         read_config(data + 1, size - 1);
-    return 0;
 }

@@ -70,11 +70,11 @@ static void write_both(const checkpoint *read, uint8_t kind)
 }
 
 /* Input: a byte that chooses side and kind of adapters, then the file. */
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+void fuzz_one(const uint8_t *data, size_t size)
 {
     checkpoint read;
     if (!size)
-        return 0;
+        return;
     char *path = fuzz_write("input", data + 1, size - 1);
     make(&read, *data);
     aaclip_status status = aac_training_read(&read.set, &read.state, &read.found, path);
@@ -84,7 +84,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         write_both(&read, *data);
     clear(&read);
     aac_free(path);
-    return 0;
 }
 
 size_t fuzz_prefix(const uint8_t *data, size_t size)

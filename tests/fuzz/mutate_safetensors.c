@@ -6,6 +6,8 @@
 
 #include <jansson.h>
 
+#include "core/json_text.h"
+#include "core/memory.h"
 #include "files/bytes.h"
 #include "mutate.h"
 
@@ -72,12 +74,12 @@ static size_t write_file(uint8_t *data, size_t capacity, const char *text, size_
 {
     json_t *header = placed ? json_loadb(text, length, 0, NULL) : NULL;
     size_t end = json_is_object(header) ? place_tensors(header) : MOST_BYTES, written = 0;
-    char *anew = end < MOST_BYTES ? json_dumps(header, JSON_COMPACT) : NULL;
+    char *anew = end < MOST_BYTES ? aac_json_text(header, JSON_COMPACT) : NULL;
     if (anew && end > size)
         memset(tensors + size, 1, end - size);
     if (anew)
         written = join(data, capacity, anew, strlen(anew), tensors, end);
-    free(anew);
+    aac_free(anew);
     json_decref(header);
     return written ? written : join(data, capacity, text, length, tensors, size);
 }

@@ -13,7 +13,7 @@ static int replay_file(const char *path)
 {
     size_t size;
     uint8_t *data = fuzz_read(path, &size);
-    LLVMFuzzerTestOneInput(data, size);
+    fuzz_one(data, size);
     free(data);
     return 1;
 }

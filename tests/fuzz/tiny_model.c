@@ -6,6 +6,7 @@
 
 #include "../unit/files/tensor_list.h"
 #include "core/memory.h"
+#include "model/model.h"
 #include "scratch.h"
 
 static const clip_sizes tiny = {
@@ -45,8 +46,10 @@ const aaclip_model *tiny_model(void)
     aaclip_model_options_init(&options);
     options.backend = "reference";
     options.threads = 1;
-    if (aaclip_model_open(&model, path, &options))
+    const aac_vision_tower *tower; /* packed here, and not while the first input is looked at */
+    if (aaclip_model_open(&model, path, &options) || aac_model_acquire_vision(model, true, &tower))
         abort();
+    aac_model_release_vision(model, true);
     aac_free(path);
     atexit(close_model);
     return model;

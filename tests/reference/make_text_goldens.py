@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """
 Makes tests/golden/text, a cut vocabulary and the ids that CLIP's own tokenizer gives, and the
-first inputs of the fuzzer, tests/fuzz/text/corpus.
+first inputs of the fuzzer, tests/fuzz/text/vocabularies and texts.
 """
 import argparse
 import gzip
@@ -45,7 +45,7 @@ def write_cases(path, judge, texts):
 
 
 def write_fuzz_input(path, merges, merge_count, text, ids=b""):
-    """The form that fuzz_tokenizer.c reads."""
+    """The form that fuzz_vocabulary.c reads."""
     header = struct.pack("<HHH", merge_count, len(text), len(ids))
     path.write_bytes(header + text + ids + merges)
 
@@ -57,12 +57,22 @@ def write_fuzz_corpus(folder, lines, judge):
             for token, index in judge.encoder.items() if not 512 + few <= index < 512 + SMALL_MERGES}
     names = {"<start_of_text>": "<|startoftext|>", "<end_of_text>": "<|endoftext|>"}
     ids = json.dumps({names.get(token, token): index for index, token in kept.items()})
-    fragments = " ".join(clip_tokenizer.FRAGMENTS).encode()
     folder.mkdir(parents=True, exist_ok=True)
     write_fuzz_input(folder / "plain", plain, few, b"the other thing &amp;lt; x")
     write_fuzz_input(folder / "gzip", gzip.compress(plain, mtime=0), few, b"the inner", b"")
     write_fuzz_input(folder / "ids", plain, few, b"there in the end", ids.encode())
-    write_fuzz_input(folder / "fragments", b"#version", 0, fragments)
+
+
+def write_fuzz_texts(folder, longest=150):
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = [b""]
+    for word in " ".join(clip_tokenizer.FRAGMENTS).encode().split(b" "):
+        if len(parts[-1]) + len(word) >= longest:
+            parts.append(word)
+        else:
+            parts[-1] = parts[-1] + b" " + word if parts[-1] else word
+    for number, part in enumerate(parts, 1):
+        (folder / f"fragments-{number}").write_bytes(part)
 
 
 def main():
@@ -70,14 +80,15 @@ def main():
     parser.add_argument("judge", help="clip/simple_tokenizer.py or open_clip/tokenizer.py")
     parser.add_argument("vocabulary", help="bpe_simple_vocab_16e6.txt.gz")
     parser.add_argument("output", type=pathlib.Path, help="tests/golden/text")
-    parser.add_argument("corpus", type=pathlib.Path, help="tests/fuzz/text/corpus")
+    parser.add_argument("fuzz", type=pathlib.Path, help="tests/fuzz/text")
     arguments = parser.parse_args()
     lines = cut_merges(arguments.vocabulary)
     write_small_vocabulary(arguments.output, lines)
     small = clip_tokenizer.load_judge(arguments.judge, arguments.output / "small.txt.gz")
     write_hugging_face_form(arguments.output / "hugging_face", lines, small)
     full = clip_tokenizer.load_judge(arguments.judge, arguments.vocabulary)
-    write_fuzz_corpus(arguments.corpus, lines, small)
+    write_fuzz_corpus(arguments.fuzz / "vocabularies", lines, small)
+    write_fuzz_texts(arguments.fuzz / "texts")
     write_cases(arguments.output / "small_cases.json", small,
                 clip_tokenizer.FRAGMENTS + clip_tokenizer.random_texts(400, seed=10, longest=8))
     write_cases(arguments.output / "full_cases.json", full,
