@@ -217,8 +217,8 @@ static aaclip_status read_line(struct machine *machine, const char **line)
 
 static aaclip_status read_global(struct machine *machine)
 {
-    const char *module, *name;
-    aac_pickle_value *value;
+    const char *module = NULL, *name = NULL;
+    aac_pickle_value *value = NULL;
     aaclip_status status = read_line(machine, &module);
     if (!status)
         status = read_line(machine, &name);
