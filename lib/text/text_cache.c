@@ -432,7 +432,7 @@ static aaclip_status reserve(aaclip_text_cache *cache, size_t more)
 {
     if (!aac_names_reserve(&cache->names, more))
         return aac_error_memory();
-    if (cache->count + more <= cache->capacity)
+    if (cache->pairs && cache->count + more <= cache->capacity)
         return AACLIP_OK;
     size_t capacity = 2 * cache->capacity + more;
     class_pair *moved = aac_realloc(cache->pairs, capacity * sizeof *moved);
@@ -477,7 +477,8 @@ static aaclip_status store_pairs(aaclip_text_cache *cache, const char *const *na
         return status;
     }
     for (size_t i = 0; i < count; i++)
-        memcpy(find_pair(cache, names[i])->vectors, pairs + i * size, size * sizeof *pairs);
+        memcpy(cache->pairs[aac_names_find(&cache->names, names[i])].vectors, pairs + i * size,
+               size * sizeof *pairs);
     return AACLIP_OK;
 }
 

@@ -16,15 +16,11 @@
 
 #include "failing_heap.h"
 #include "faulty_calls.h"
+#include "footprint.h"
 #include "session.h"
 #include "system.h"
 
 #define EVERY_SECOND (-2)
-
-typedef struct content {
-    unsigned char *bytes;
-    size_t size;
-} content;
 
 static session all;
 static char last_warning[2048];
@@ -35,99 +31,6 @@ static void keep_warning(aaclip_log_level level, const char *message, void *user
     (void)level;
     (void)user;
     snprintf(last_warning, sizeof last_warning, "%s", message);
-}
-
-static content read_content(const char *path)
-{
-    content read = {.size = 0};
-    FILE *file = fopen(path, "rb");
-    assert_non_null(file);
-    assert_int_equal(fseek(file, 0, SEEK_END), 0);
-    read.size = (size_t)ftell(file);
-    read.bytes = malloc(read.size + 1);
-    assert_non_null(read.bytes);
-    rewind(file);
-    assert_int_equal(fread(read.bytes, 1, read.size, file), read.size);
-    read.bytes[read.size] = '\0';
-    fclose(file);
-    return read;
-}
-
-static bool holds(const char *path, const content *expected)
-{
-    content found = read_content(path);
-    bool same =
-        found.size == expected->size && memcmp(found.bytes, expected->bytes, found.size) == 0;
-    free(found.bytes);
-    return same;
-}
-
-/* Each line of the log is a whole object. */
-static bool log_is_whole(void)
-{
-    content log = read_content(all.log.path);
-    bool whole = true;
-    for (char *line = (char *)log.bytes, *end; *line; line = end + 1) {
-        end = strchr(line, '\n');
-        whole = whole && end && *line == '{' && end[-1] == '}';
-        if (!end)
-            break;
-    }
-    free(log.bytes);
-    return whole;
-}
-
-/* Files there are whole: none has a temporary name. */
-static bool has_whole_files(const char *folder)
-{
-    bool whole = true;
-    DIR *listing = opendir(folder);
-    assert_non_null(listing);
-    for (struct dirent *entry; (entry = readdir(listing));) {
-        const char *end = strrchr(entry->d_name, '.');
-        whole = whole && (!end[1] || strcmp(end, ".packed") == 0);
-    }
-    closedir(listing);
-    return whole;
-}
-
-/* What a call leaves on disk, and what the library holds. */
-typedef struct footprint {
-    content out, torch_out;
-    size_t files;
-    int heap, open;
-} footprint;
-
-static void write_old(void)
-{
-    scratch_write(all.out.path, "old");
-    scratch_write(all.torch_out.path, "old");
-}
-
-static footprint look(void)
-{
-    return (footprint){read_content(all.out.path), read_content(all.torch_out.path),
-                       scratch_count(all.folder), heap_open_count(), faults_open_count()};
-}
-
-static void forget(footprint *seen)
-{
-    free(seen->out.bytes);
-    free(seen->torch_out.bytes);
-}
-
-/* NULL when everything is as it was. */
-static const char *difference(const footprint *expected)
-{
-    return !holds(all.out.path, &expected->out) || !holds(all.torch_out.path, &expected->torch_out)
-               ? "other bytes in what it writes"
-           : scratch_count(all.folder) != expected->files ? "a file more or less in the folder"
-           : heap_open_count() != expected->heap          ? "memory is kept"
-           : faults_open_count() != expected->open        ? "a file is kept open"
-           : !has_whole_files(all.packed.path) || !has_whole_files(all.kept_packed.path)
-               ? "a half file of packed weights"
-           : !log_is_whole() ? "half a line in the log"
-                             : NULL;
 }
 
 static void explain(const session_call *call, const file_fault *fault, const fault_victim *victim,
@@ -189,31 +92,31 @@ static void fail_once(const session_call *call, const file_fault *fault, const f
 {
     const char *problem = NULL;
     last_warning[0] = '\0';
-    write_old();
+    footprint_write_old(&all);
     faults_arm(fault);
     aaclip_status status = call->call(&all);
     fault_victim victim = faults_disarm(NULL);
     if (!victim.hit)
         explain(call, fault, &victim, status, "the call was not made again");
-    problem = difference(status ? before : after);
+    problem = footprint_difference(&all, status ? before : after);
     if (!problem)
         problem =
             status ? check_failure(status, fault, &victim) : check_success(call, fault, &victim);
     if (problem)
         explain(call, fault, &victim, status, problem);
     status = call->call(&all);
-    if (status || difference(after))
+    if (status || footprint_difference(&all, after))
         explain(call, fault, &victim, status, "the same call does not succeed afterwards");
 }
 
 static void disturb(const session_call *call, const file_fault *fault, const footprint *after)
 {
-    write_old();
+    footprint_write_old(&all);
     faults_arm(fault);
     aaclip_status status = call->call(&all);
     fault_victim victim = faults_disarm(NULL);
     transients++;
-    if (status || difference(after))
+    if (status || footprint_difference(&all, after))
         explain(call, fault, &victim, status, "it should make no difference");
 }
 
@@ -243,13 +146,13 @@ static const struct {
 static void run_call(const session_call *call)
 {
     int counts[CALL_COUNT];
-    write_old();
-    footprint before = look();
+    footprint_write_old(&all);
+    footprint before = footprint_look(&all);
     faults_arm(&(file_fault){.at = -1});
     must(call->call(&all));
     faults_disarm(counts);
     assert_int_equal(counts[CALL_FLUSH], counts[CALL_RENAME]); /* on disk before it is in place */
-    footprint after = look();
+    footprint after = footprint_look(&all);
     for (size_t i = 0; i < sizeof lasting / sizeof *lasting; i++)
         for (int at = 0; at < counts[lasting[i].call]; at++)
             fail_once(call, &(file_fault){lasting[i].call, lasting[i].kind, at, lasting[i].error},
@@ -258,8 +161,8 @@ static void run_call(const session_call *call)
         for (int at = EVERY_SECOND; at < counts[passing[i].call]; at += at < 0 ? -at : 1)
             disturb(call, &(file_fault){passing[i].call, passing[i].kind, at, passing[i].error},
                     &after);
-    forget(&before);
-    forget(&after);
+    footprint_forget(&before);
+    footprint_forget(&after);
 }
 
 static void every_call(void **state)
