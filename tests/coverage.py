@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Lines and branches of lib/ that a build with -Db_coverage=true has run, by folder, from gcov's JSON.
+"""Lines and branches of lib/ that builds with -Db_coverage=true have run, by folder, from gcov's JSON.
 
-coverage.py BUILD [--files] [--missing NAME...] [--least LINES BRANCHES]. tests/coverage.sh makes the build
-and runs the tests. A source that is compiled several times (instruction sets, the faulty file layer)
+coverage.py BUILD... [--files] [--missing NAME...] [--least LINES BRANCHES]. tests/coverage.sh makes the
+builds and runs the tests. A source that is compiled several times (instruction sets, the faulty file layer)
 counts once: a branch was taken where any of them took it. docs/reliability.md#coverage has what is
 left out.
 """
@@ -70,9 +70,8 @@ class Coverage:
                 yield f"{file}:{number}: {pattern} {text[number - 1].strip()}"
 
 
-def collect(build):
-    coverage = Coverage()
-    notes = [note for part in ("lib", "tests/faults") for note in (build / part).rglob("*.gcno")]
+def collect(coverage, build):
+    notes = [*build.glob("lib/**/*.gcno"), *build.glob("tests/faults/**/faulty_posix.c.gcno")]
     with ThreadPoolExecutor() as pool:
         for reports in pool.map(gcov, sorted(notes)):
             for report in reports:
@@ -80,7 +79,6 @@ def collect(build):
                     file = source_of(report, each["file"], build)
                     if file:
                         coverage.add(file, each["lines"])
-    return coverage
 
 
 def show(name, figures):
@@ -98,14 +96,16 @@ def total(rows):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("build", type=Path)
+    parser.add_argument("builds", nargs="+", type=Path)
     parser.add_argument("--files", action="store_true", help="a row for each file, too")
     parser.add_argument("--missing", nargs="+", metavar="NAME", default=[],
                         help="the lines not run and branches not taken (-) of files with this in their name")
     parser.add_argument("--least", nargs=2, type=float, default=(0, 0), metavar="PERCENT",
                         help="lines and branches; less in all is a failure")  # fmt: skip
     options = parser.parse_args()
-    coverage = collect(options.build.resolve())
+    coverage = Coverage()
+    for build in options.builds:
+        collect(coverage, build.resolve())
     by_folder = defaultdict(dict)
     for file in sorted(coverage.lines):
         by_folder[str(Path(file).parent)][file] = coverage.figures(file)

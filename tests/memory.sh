@@ -1,0 +1,41 @@
+#!/bin/sh
+# Short tests under MemorySanitizer: reads of memory that nobody has written. The library and what it
+# links are built with it, from Debian's sources, in build-msan; backends `simd` and `reference`,
+# one thread, as OpenMP's runtime is not instrumented. Arguments go to meson test.
+set -eu
+source=$(cd "$(dirname "$0")/.." && pwd)
+build=$source/build-msan
+prefix=$build-prefix
+
+# shellcheck source=tests/support/debian.sh
+. "$source/tests/support/debian.sh"
+install_packages clang llvm libclang-rt-14-dev libomp-dev meson ninja-build pkg-config python3 cmake make
+
+export CC=clang CFLAGS="-fsanitize=memory -fsanitize-memory-track-origins -fno-omit-frame-pointer -O1 -g"
+if [ ! -f "$prefix/complete" ]; then
+    rm -rf "$prefix"
+    work=$(mktemp -d)
+    fetch_sources "$work" zlib jansson utf8proc cmocka
+    for archive in "$work"/*.orig.tar.?z "$work"/*.orig.tar.bz2; do
+        [ -f "$archive" ] || continue
+        folder=${archive%.orig.tar.*}
+        mkdir "$folder"
+        tar xf "$archive" -C "$folder" --strip-components=1
+        { cmake -S "$folder" -B "$folder/build" -DCMAKE_INSTALL_PREFIX="$prefix" \
+            -DCMAKE_INSTALL_LIBDIR=lib -DJANSSON_BUILD_DOCS=OFF -DJANSSON_WITHOUT_TESTS=ON \
+            -DJANSSON_EXAMPLES=OFF -DJANSSON_BUILD_SHARED_LIBS=ON -DWITH_EXAMPLES=OFF \
+            -DUNIT_TESTING=OFF -DBUILD_SHARED_LIBS=ON && cmake --build "$folder/build" &&
+            cmake --install "$folder/build"; } >"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
+    done
+    rm -rf "$work"
+    touch "$prefix/complete"
+fi
+
+export PKG_CONFIG_PATH="$prefix/lib/pkgconfig:$prefix/share/pkgconfig"
+export LDFLAGS="-Wl,-rpath,$prefix/lib" OMP_THREAD_LIMIT=1 MSAN_OPTIONS=halt_on_error=1
+[ -f "$build/build.ninja" ] || meson setup "$build" "$source" -Db_lundef=false -Dbuildtype=debug \
+    -Doptimization=1 -Dhardening=false -Donednn=disabled -Dopenblas=disabled -Dpng=disabled \
+    -Djpeg=disabled -Dtests=enabled -Dexamples=disabled >"$build.log" || { cat "$build.log"; exit 1; }
+ninja -C "$build" $(ninja -C "$build" -t targets all | sed -n 's|^\(tests/\(unit\|ops\)/.*test_[a-z_]*\): c_LINKER$|\1|p')
+meson test -C "$build" --no-rebuild --print-errorlogs -t 8 --suite unit --suite ops --no-suite guarded \
+    --no-suite training "$@"
