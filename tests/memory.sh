@@ -12,6 +12,20 @@ prefix=$build-prefix
 install_packages clang llvm libclang-rt-14-dev libomp-dev meson ninja-build pkg-config python3 cmake make
 
 export CC=clang CFLAGS="-fsanitize=memory -fsanitize-memory-track-origins -fno-omit-frame-pointer -O1 -g"
+build_dependency() { # folder
+    case $1 in
+    */zlib_*) # Debian's archive lacks what its CMake file wants
+        (cd "$1" && ./configure --prefix="$prefix" && make install)
+        ;;
+    *)
+        cmake -S "$1" -B "$1/build" -DCMAKE_INSTALL_PREFIX="$prefix" -DCMAKE_INSTALL_LIBDIR=lib \
+            -DBUILD_SHARED_LIBS=ON -DJANSSON_BUILD_SHARED_LIBS=ON -DJANSSON_BUILD_DOCS=OFF \
+            -DJANSSON_WITHOUT_TESTS=ON -DJANSSON_EXAMPLES=OFF -DWITH_EXAMPLES=OFF -DUNIT_TESTING=OFF
+        cmake --build "$1/build" && cmake --install "$1/build"
+        ;;
+    esac
+}
+
 if [ ! -f "$prefix/complete" ]; then
     rm -rf "$prefix"
     work=$(mktemp -d)
@@ -21,11 +35,7 @@ if [ ! -f "$prefix/complete" ]; then
         folder=${archive%.orig.tar.*}
         mkdir "$folder"
         tar xf "$archive" -C "$folder" --strip-components=1
-        { cmake -S "$folder" -B "$folder/build" -DCMAKE_INSTALL_PREFIX="$prefix" \
-            -DCMAKE_INSTALL_LIBDIR=lib -DJANSSON_BUILD_DOCS=OFF -DJANSSON_WITHOUT_TESTS=ON \
-            -DJANSSON_EXAMPLES=OFF -DJANSSON_BUILD_SHARED_LIBS=ON -DWITH_EXAMPLES=OFF \
-            -DUNIT_TESTING=OFF -DBUILD_SHARED_LIBS=ON && cmake --build "$folder/build" &&
-            cmake --install "$folder/build"; } >"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
+        build_dependency "$folder" >"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
     done
     rm -rf "$work"
     touch "$prefix/complete"

