@@ -46,6 +46,9 @@ export LDFLAGS="-Wl,-rpath,$prefix/lib" OMP_THREAD_LIMIT=1 MSAN_OPTIONS=halt_on_
 [ -f "$build/build.ninja" ] || meson setup "$build" "$source" -Db_lundef=false -Dbuildtype=debug \
     -Doptimization=1 -Dhardening=false -Donednn=disabled -Dopenblas=disabled -Dpng=disabled \
     -Djpeg=disabled -Dtests=enabled -Dexamples=disabled >"$build.log" || { cat "$build.log"; exit 1; }
-ninja -C "$build" $(ninja -C "$build" -t targets all | sed -n 's|^\(tests/\(unit\|ops\)/.*test_[a-z_]*\): c_LINKER$|\1|p')
+targets=$(ninja -C "$build" -t targets all |
+    sed -n 's|^\(tests/\(unit\|ops\)/.*test_[a-z_]*\): c_LINKER$|\1|p')
+# shellcheck disable=SC2086 # a list of words
+ninja -C "$build" $targets
 meson test -C "$build" --no-rebuild --print-errorlogs -t 8 --suite unit --suite ops --no-suite guarded \
     --no-suite training "$@"

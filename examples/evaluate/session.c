@@ -87,6 +87,7 @@ static bool list_epochs(string_list *names, const char *folder)
 
 static bool make_results(session *state, size_t count)
 {
+    /* NOLINTNEXTLINE(clang-analyzer-optin.portability.UnixAPI): there is one */
     state->results = calloc(count, sizeof *state->results);
     state->sections = calloc(count, sizeof *state->sections);
     bool good = state->results && state->sections;
@@ -94,7 +95,7 @@ static bool make_results(session *state, size_t count)
     for (size_t i = 0; i < state->count && good; i++) {
         evaluation *result = &state->results[i];
         result->count = aaclip_dataset_count(state->dataset);
-        result->rows = calloc(result->count + 1, sizeof *result->rows); /* of none, too */
+        result->rows = calloc(result->count, sizeof *result->rows);
         good = result->rows != NULL;
         for (size_t row = 0; good && row < result->count; row++)
             result->rows[row].sample = aaclip_dataset_get(state->dataset, row);

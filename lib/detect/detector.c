@@ -94,8 +94,7 @@ static aaclip_status detect_some(aaclip_detector *detector, aac_detector_engine 
                                        pair + detector->embedding);
     if (status)
         return status;
-    /* NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): of each image, and there
-     * is one */
+    /* NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): one of each image */
     if (tiles->columns.count == 1 && tiles->rows.count == 1)
         status = aac_detector_run(detector, engine, images, next, &memory, kept, scores);
     else
