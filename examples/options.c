@@ -113,7 +113,7 @@ parse_result parse_options(const program_option *options, const char *program, c
 {
     struct option table[MOST_OPTIONS + 3] = {{0}};
     int count = 0;
-    for (; options[count].name && count < MOST_OPTIONS; count++)
+    for (; count < MOST_OPTIONS && options[count].name; count++)
         table[count] =
             (struct option){options[count].name,
                             options[count].kind == OPTION_FLAG ? no_argument : required_argument,

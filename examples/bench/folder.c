@@ -117,7 +117,7 @@ static bool find_program(folder_run *own)
         own->program[length > 0 ? length : 0] = '\0';
         char *end = strrchr(own->program, '/');
         if (end)
-            strcpy(end, name);
+            memcpy(end, name, sizeof name);
     }
     return access(own->program, X_OK) == 0 ||
            !complain(PROGRAM, "%s: not found; --detect names the program", own->program);

@@ -172,9 +172,10 @@ static bool choose_class(detection *session, const command_line *arguments)
         name = aaclip_text_cache_name(session->cache, 0);
     if (!name)
         return !complain(PROGRAM, "--class is missing");
-    if (strlen(name) >= sizeof session->class_name)
+    const size_t length = strlen(name);
+    if (length >= sizeof session->class_name)
         return !complain(PROGRAM, "--class: longer than %zu bytes", sizeof session->class_name - 1);
-    strcpy(session->class_name, name);
+    memcpy(session->class_name, name, length + 1);
     return true;
 }
 

@@ -10,7 +10,9 @@ static bool compute_values(session *state, evaluation *result)
 {
     const size_t count = aaclip_metrics_class_count(result->metrics);
     result->values = calloc(count + 1, sizeof *result->values);
-    bool good = result->values || !complain(PROGRAM, "out of memory");
+    bool good = result->values != NULL;
+    if (!good)
+        complain(PROGRAM, "out of memory");
     for (size_t i = 0; good && i <= count; i++) {
         result->values[i].size = sizeof *result->values;
         good = !failed(aaclip_metrics_compute(result->metrics, i < count ? i : AACLIP_METRICS_MEAN,

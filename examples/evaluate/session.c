@@ -87,6 +87,7 @@ static bool list_epochs(string_list *names, const char *folder)
 
 static bool make_results(session *state, size_t count)
 {
+    /* NOLINTNEXTLINE(clang-analyzer-optin.portability.UnixAPI): there is one */
     state->results = calloc(count, sizeof *state->results);
     state->sections = calloc(count, sizeof *state->sections);
     bool good = state->results && state->sections;

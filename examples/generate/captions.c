@@ -128,11 +128,10 @@ static bool add_captioned(const output_order *order, photo_studio *studio, FILE 
 {
     const unsigned scene = number / SCENE_PICTURES;
     chance stream = chance_of(order->seed, "captions", number);
-    chance extras_stream = chance_of(order->seed, "captions/extras", number);
     chance scene_stream = chance_of(order->seed, "captions/scene", scene);
     const class_recipe *recipe = order->recipes[scene % order->recipe_count];
     const char *defect = pick_defect(recipe, &scene_stream);
-    studio->extras_stream = &extras_stream;
+    *studio->extras_stream = chance_of(order->seed, "captions/extras", number);
     if (!studio_photograph(studio, recipe, defect, order->seed, "captions/picture", scene))
         return !complain(PROGRAM, "%s: no visible defect of the kind %s was found", recipe->name,
                          defect);
@@ -154,6 +153,7 @@ bool write_captions(const output_order *order)
 {
     char path[PATH_SIZE];
     photo_studio studio;
+    chance extras_stream;
     text_output list;
     progress_bar bar;
     if (snprintf(path, sizeof path, "%s/images", order->folder) >= PATH_SIZE - 16)
@@ -164,6 +164,7 @@ bool write_captions(const output_order *order)
     if (!open_text_file(&list, path, PROGRAM))
         return false;
     bool written = studio_open(&studio, order->side) || !complain(PROGRAM, "out of memory");
+    studio.extras_stream = &extras_stream;
     progress_start(&bar, "generating");
     for (unsigned i = 0; written && i < order->captions; i++) {
         written = add_captioned(order, &studio, list.file, i);

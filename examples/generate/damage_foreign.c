@@ -47,7 +47,7 @@ static void particle_at(drawn_picture *picture, const surface_flaw *flaw, size_t
 static rgb_colour foreign_colour(drawn_picture *picture, const surface_flaw *flaw, chance *stream)
 {
     static const rgb_colour things[] = {BLACK, WHITE, RED, BLUE, GREEN, YELLOW, BROWN, STEEL};
-    rgb_colour around = colour_at(picture, flaw->x, flaw->y), found;
+    rgb_colour around = colour_at(picture, flaw->x, flaw->y), found = around;
     float apart = 0;
     for (int i = 0; i < 8 && apart < 0.6f; i++) {
         found = colour_varied(things[chance_below(stream, 8)], stream, 0.2f);

@@ -87,13 +87,14 @@ static aaclip_status detect_some(aaclip_detector *detector, aac_detector_engine 
                                  aaclip_region **regions)
 {
     const aac_detector_memory memory = aac_detector_memory_of(detector, engine);
-    float scores[AAC_DETECTOR_BATCH], *pair = memory.pair;
+    float scores[AAC_DETECTOR_BATCH] = {0}, *pair = memory.pair;
     aaclip_status status = AACLIP_OK;
     for (int64_t i = 0; !status && i < engine->images; i++, pair += 2 * detector->embedding)
         status = aaclip_text_cache_get(detector->cache, class_names[i], pair,
                                        pair + detector->embedding);
     if (status)
         return status;
+    /* NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): one of each image */
     if (tiles->columns.count == 1 && tiles->rows.count == 1)
         status = aac_detector_run(detector, engine, images, next, &memory, kept, scores);
     else

@@ -6,7 +6,7 @@
 #include "evaluate/metrics_types.h"
 
 #define MANTISSA_BITS  23
-#define LEAST_EXPONENT -126 /* of a float that is not denormal */
+#define LEAST_EXPONENT (-126) /* of a float that is not denormal */
 
 static int64_t half_down(int64_t index)
 {

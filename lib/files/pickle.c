@@ -88,6 +88,7 @@ static aaclip_status pop(struct machine *machine, aac_pickle_value **value)
 {
     if (!available(machine))
         return underflow();
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): what is available is on a stack */
     *value = machine->stack[--machine->depth];
     return AACLIP_OK;
 }
@@ -118,7 +119,9 @@ static aaclip_status pop_mark(struct machine *machine, aac_pickle_value ***value
 static aaclip_status append(struct machine *machine, aac_pickle_items *items,
                             aac_pickle_value *const *values, size_t count)
 {
-    if (count > items->capacity - items->count) {
+    if (!count)
+        return AACLIP_OK;
+    if (!items->at || count > items->capacity - items->count) {
         size_t capacity = items->count + count;
         capacity += items->count ? capacity / 2 : 0;
         aac_pickle_value **moved = aac_arena_alloc(machine->arena, capacity * sizeof *moved);
@@ -129,8 +132,7 @@ static aaclip_status append(struct machine *machine, aac_pickle_items *items,
         items->at = moved;
         items->capacity = capacity;
     }
-    if (count)
-        memcpy(items->at + items->count, values, count * sizeof *values);
+    memcpy(items->at + items->count, values, count * sizeof *values);
     items->count += count;
     return AACLIP_OK;
 }
@@ -217,8 +219,8 @@ static aaclip_status read_line(struct machine *machine, const char **line)
 
 static aaclip_status read_global(struct machine *machine)
 {
-    const char *module, *name;
-    aac_pickle_value *value;
+    const char *module = NULL, *name = NULL;
+    aac_pickle_value *value = NULL;
     aaclip_status status = read_line(machine, &module);
     if (!status)
         status = read_line(machine, &name);

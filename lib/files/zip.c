@@ -115,7 +115,7 @@ static bool widen(const unsigned char *extra, size_t extra_size, uint64_t *const
     for (size_t i = 0; i < count; i++) {
         if (*values[i] != SATURATED_32)
             continue;
-        if (wide_size < 8)
+        if (!wide || wide_size < 8)
             return false;
         *values[i] = aac_read_u64(wide);
         wide += 8;

@@ -185,7 +185,7 @@ static aaclip_status read_text(aaclip_adapters *adapters, const aac_tensor_file 
     if (!checkpoint->has_text)
         return AACLIP_OK; /* a bundle needs no text side */
     const bool known = *origin != CONFIG_OPEN;
-    bool bottleneck, activation;
+    bool bottleneck, activation = false;
     uint32_t layers = count_layers(&source, &bottleneck);
     if (!bottleneck && layers && !find(&source, source.layers, (int)layers, "fc.weight"))
         layers--; /* the last `N.fc.0.weight` is the projection */
@@ -292,6 +292,7 @@ static aaclip_status read_image(aaclip_adapters *adapters, const aac_tensor_file
     adapters->image.file = file;
     adapters->config.image_adapter_layers = layers;
     if (!bottleneck && (!known || adapters->config.profile == AACLIP_PROFILE_PUBLISHED))
+        /* NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign): there is a projection */
         adapters->config.image_projection_activation = activation;
     if (!known && layers)
         *origin = CONFIG_FILES;

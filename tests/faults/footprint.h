@@ -1,28 +1,27 @@
-/* What a call of the session leaves behind. */
+/* What a call leaves on disk, and what the library holds. */
 #ifndef TEST_FAULTS_FOOTPRINT_H
 #define TEST_FAULTS_FOOTPRINT_H
 
+#include <stddef.h>
+
 #include "session.h"
 
-typedef struct content {
+typedef struct file_content {
     unsigned char *bytes;
     size_t size;
-} content;
+} file_content;
 
-/* What is on disk, and what the library holds. */
 typedef struct footprint {
-    content out, torch_out;
+    file_content out, torch_out;
     size_t files;
     int heap, open;
 } footprint;
 
-/* Puts something where calls write. */
+/* Something else than what calls write, where they write it. */
 void footprint_write_old(const session *all);
-
 footprint footprint_look(const session *all);
 void footprint_forget(footprint *seen);
-
-/* NULL when everything is as it was, files are whole and no other is there; else what is not. */
+/* What is not as it was, in words; NULL when everything is. */
 const char *footprint_difference(const session *all, const footprint *expected);
 
 #endif

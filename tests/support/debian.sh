@@ -25,3 +25,11 @@ own_apt() { # arguments of apt-get
     apt-get -qq -o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts="$own_folder/parts" \
         -o Dir::State::Lists="$own_folder/lists" -o APT::Sandbox::User=root "$@"
 }
+
+# The archives that packages are made from.
+fetch_sources() { # folder, names
+    own_apt_begin "$1" 's/^Types: deb$/Types: deb-src/; s/^deb /deb-src /'
+    shift
+    own_apt update
+    (cd "$own_folder" && own_apt source --download-only "$@")
+}

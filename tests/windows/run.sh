@@ -12,13 +12,6 @@ install_packages gcc-mingw-w64-x86-64 libz-mingw-w64-dev wine wine64 meson ninja
     python3 cmake make gcc libc6-dev
 
 # What Debian has no Windows package of is built from Debian's sources.
-fetch_sources() { # folder, names
-    own_apt_begin "$1" 's/^Types: deb$/Types: deb-src/; s/^deb /deb-src /'
-    shift
-    own_apt update
-    (cd "$own_folder" && own_apt source --download-only "$@")
-}
-
 build_dependency() { # archive, CMake options
     folder=${1%.orig.tar.*}
     archive=$1

@@ -54,7 +54,7 @@ static dnnl_data_type_t native_type(aac_dtype type)
 
 static const int turned_axes[] = {1, 0};
 
-/* Members of a blocked layout; take_apart is false for another kind. */
+/* Members of a blocked layout; take_apart is false for another kind, or none. */
 typedef struct layout_parts {
     int rank, blocks, type;
     uint64_t extra;
@@ -198,6 +198,8 @@ bool aac_dnnl_layout_is_plain(const aac_dnnl_layout *layout)
 
 static bool take_apart(layout_view layout, layout_parts *parts)
 {
+    if (!layout)
+        return false;
     const dnnl_blocking_desc_t *blocking = &layout->format_desc.blocking;
     *parts = (layout_parts){layout->ndims,       blocking->inner_nblks, (int)layout->data_type,
                             layout->extra.flags, layout->dims,          layout->padded_dims,

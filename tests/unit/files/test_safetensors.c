@@ -282,6 +282,7 @@ static void deep_nesting_is_refused(void **state)
 {
     const size_t depth = 100000;
     char *header = malloc(depth + 6);
+    assert_non_null(header);
     memcpy(header, "{\"a\":", 5);
     memset(header + 5, '[', depth);
     header[5 + depth] = '\0';

@@ -241,6 +241,11 @@ static void refuse_pickle(const void *pickle, size_t size, aaclip_status expecte
                  aaclip_last_error());
 }
 
+#define ORDERED_DICT "ccollections\nOrderedDict\n"
+#define REBUILD      "ctorch._utils\n_rebuild_tensor_v2\n"
+#define FLOATS       "ctorch\nFloatStorage\n"
+#define STORAGE      "(U\7storage"
+
 static void hostile_pickles_are_refused(void **state)
 {
     (void)state;
@@ -273,6 +278,60 @@ static void hostile_pickles_are_refused(void **state)
         {"I1\n.", AACLIP_ERROR_UNSUPPORTED, "opcode 0x49 at byte 0"},
         {"N.", AACLIP_ERROR_UNSUPPORTED, "found None"},
         {"\212\11aaaaaaaaa.", AACLIP_ERROR_UNSUPPORTED, "integer of 9 bytes"},
+        {"]NR.", AACLIP_ERROR_FORMAT, "call: expected a function, found a list"},
+        {ORDERED_DICT "]R.", AACLIP_ERROR_FORMAT, "arguments of a call: expected a tuple"},
+        {ORDERED_DICT "N\205R.", AACLIP_ERROR_UNSUPPORTED, "an OrderedDict built from arguments"},
+        {REBUILD "N\205R.", AACLIP_ERROR_FORMAT, "a tensor of 1 arguments"},
+        {REBUILD "(NNNNtR.", AACLIP_ERROR_FORMAT, "expected a storage, found None"},
+        {"ctorch\nSize\n)R.", AACLIP_ERROR_FORMAT, "torch.Size without an argument"},
+        {"ctorch\nSize\nN\205R.", AACLIP_ERROR_FORMAT, "torch.Size: expected a tuple"},
+        {"ctorch._utils\n_rebuild_parameter\n]\205R.", AACLIP_ERROR_FORMAT,
+         "a parameter: expected a tensor, found a list"},
+        {"ctorch.jit._pickle\nbuild_intlist\nN\205R.", AACLIP_ERROR_FORMAT,
+         "a typed list: expected"},
+        {"])\201.", AACLIP_ERROR_FORMAT, "a new object: expected a TorchScript class"},
+        {FLOATS ")\201.", AACLIP_ERROR_FORMAT, "a new object: expected a TorchScript class"},
+        {"(NNNNtQ.", AACLIP_ERROR_FORMAT, "persistent id: expected a tuple of five"},
+        {"(NNNNNtQ.", AACLIP_ERROR_FORMAT, "persistent id: expected \"storage\""},
+        {"(U\1xNNNNtQ.", AACLIP_ERROR_FORMAT, "persistent id: expected \"storage\""},
+        {STORAGE "NNNNtQ.", AACLIP_ERROR_FORMAT, "persistent id: expected a storage type"},
+        {STORAGE ORDERED_DICT "NNNtQ.", AACLIP_ERROR_FORMAT, "expected a storage type"},
+        {STORAGE FLOATS "NNNtQ.", AACLIP_ERROR_FORMAT, "key of a storage: expected a string"},
+        {STORAGE FLOATS "U\1xNNtQ.", AACLIP_ERROR_FORMAT, "elements of a storage: expected"},
+        {STORAGE FLOATS "U\1xNJ\377\377\377\377tQ.", AACLIP_ERROR_FORMAT, "elements of a storage"},
+        {"NN\223.", AACLIP_ERROR_FORMAT, "a global whose name is no string"},
+        {"U\1aN\223.", AACLIP_ERROR_FORMAT, "a global whose name is no string"},
+        {"N\223.", AACLIP_ERROR_FORMAT, "too few values"},
+        {"(NNNd.", AACLIP_ERROR_FORMAT, "key without a value"},
+        {"0.", AACLIP_ERROR_FORMAT, "too few values"},
+        {"1.", AACLIP_ERROR_FORMAT, "no mark"},
+        {"q\1.", AACLIP_ERROR_FORMAT, "too few values"},
+        {"\224.", AACLIP_ERROR_FORMAT, "too few values"},
+        {"Na.", AACLIP_ERROR_FORMAT, "too few values"},
+        {"NNa.", AACLIP_ERROR_FORMAT, "expected a list"},
+        {"NNs.", AACLIP_ERROR_FORMAT, "too few values"},
+        {"N(Ne.", AACLIP_ERROR_FORMAT, "expected a list"},
+        {"R.", AACLIP_ERROR_FORMAT, "too few values"},
+        {"b.", AACLIP_ERROR_FORMAT, "too few values"},
+        {"Q.", AACLIP_ERROR_FORMAT, "too few values"},
+        {"\201.", AACLIP_ERROR_FORMAT, "too few values"},
+        {"]", AACLIP_ERROR_FORMAT, "ends too early"},
+        {"\200", AACLIP_ERROR_FORMAT, "ends too early"},
+        {"\225aaaa", AACLIP_ERROR_FORMAT, "ends too early"},
+        {"J\1", AACLIP_ERROR_FORMAT, "ends too early"},
+        {"M\1", AACLIP_ERROR_FORMAT, "ends too early"},
+        {"G\1", AACLIP_ERROR_FORMAT, "ends too early"},
+        {"T\1", AACLIP_ERROR_FORMAT, "ends too early"},
+        {"X\1", AACLIP_ERROR_FORMAT, "ends too early"},
+        {"\214\5a", AACLIP_ERROR_FORMAT, "ends too early"},
+        {"\212\5a", AACLIP_ERROR_FORMAT, "ends too early"},
+        {"\212", AACLIP_ERROR_FORMAT, "ends too early"},
+        {"]q", AACLIP_ERROR_FORMAT, "ends too early"},
+        {"]r\1", AACLIP_ERROR_FORMAT, "ends too early"},
+        {"h", AACLIP_ERROR_FORMAT, "ends too early"},
+        {"j\1", AACLIP_ERROR_FORMAT, "ends too early"},
+        {"ctorch", AACLIP_ERROR_FORMAT, "ends too early"},
+        {"ctorch\nSize", AACLIP_ERROR_FORMAT, "ends too early"},
     };
     for (size_t i = 0; i < sizeof pickles / sizeof *pickles; i++)
         refuse_pickle(pickles[i].pickle, strlen(pickles[i].pickle), pickles[i].status,
@@ -306,6 +365,10 @@ static void views_beyond_their_storage_are_refused(void **state)
         {"0", 4, "K\1J\377\377\377\377\205K\1\205", "negative"},
         {"0", 4, "K\1K\1\205J\377\377\377\377\205", "negative"},
         {"0", 4, "K\1K\1\205)", "1 sizes and 0 strides"},
+        {"0", 4, "N))", "offset of a tensor: expected an integer, not negative, found None"},
+        {"0", 4, "K\1])", "extents of a tensor: expected a tuple, found a list"},
+        {"0", 4, "K\1)]", "extents of a tensor: expected a tuple, found a list"},
+        {"0", 4, "K\1N\205K\1\205", "extent of a tensor: expected an integer, found None"},
         {"0", 4, "K\1\212\10\1\1\1\1\1\1\1\1\205\212\10\1\1\1\1\1\1\1\1\205", "reaches beyond"},
         {"0", 4, "K\1\212\10\1\1\1\1\1\1\1\1\205J\1\1\1\1\205", "reaches beyond"},
         {"0", 5, "K\1K\1\205K\1\205", "r/data/0: expected 5 elements of float32, found 16 bytes"},
@@ -320,6 +383,9 @@ static void views_beyond_their_storage_are_refused(void **state)
         else
             assert_int_equal(read_pickle(pickle, size), AACLIP_OK);
     }
+    char many[512];
+    refuse_pickle(many, tensor_pickle(many, "0", 4, "K\1(K\1K\1K\1K\1K\1K\1K\1K\1K\1t)"),
+                  AACLIP_ERROR_UNSUPPORTED, "a tensor of 9 dimensions; at most 8");
     char pickle[] =
         "}U\1wctorch._utils\n_rebuild_tensor_v2\n((U\7storagectorch\nFloatStorage\n"
         "U\1"
