@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "backend/blas/blas.h"
+#include "core/platform.h"
 
 __typeof__(&cblas_sgemm) aac_blas_sgemm;
 
@@ -17,11 +18,14 @@ static void load(void)
     static const char *const names[] = {"libopenblas.so.0", "libopenblas.so",
                                         AAC_OPENBLAS_FOLDER "/libopenblas.so.0",
                                         AAC_OPENBLAS_FOLDER "/libopenblas.so"};
+    aac_signals signals; /* they are for threads of the program, not for those that start here */
+    aac_signals_block(&signals);
     for (size_t i = 0; !aac_blas_sgemm && i < sizeof names / sizeof *names; i++) {
         void *library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
         if (library)
             *(void **)&aac_blas_sgemm = dlsym(library, "cblas_sgemm");
     }
+    aac_signals_restore(&signals);
 }
 
 bool aac_blas_load(void)

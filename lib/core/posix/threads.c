@@ -154,6 +154,26 @@ void aac_condition_wake_all(aac_condition *condition)
     pthread_cond_broadcast(&condition->native);
 }
 
+_Static_assert(sizeof(sigset_t) <= sizeof(aac_signals), "a set of signals must fit");
+
+void aac_signals_block(aac_signals *previous)
+{
+    static const int own[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT};
+    sigset_t signals, before;
+    sigfillset(&signals);
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        sigdelset(&signals, own[i]);
+    pthread_sigmask(SIG_BLOCK, &signals, &before);
+    memcpy(previous->mask, &before, sizeof before);
+}
+
+void aac_signals_restore(const aac_signals *previous)
+{
+    sigset_t before;
+    memcpy(&before, previous->mask, sizeof before);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
 struct aac_thread {
     pthread_t native;
     unsigned forks; /* of its process */
@@ -176,7 +196,11 @@ aac_thread *aac_thread_start(void (*work)(void *user), void *user)
     thread->forks = forks;
     thread->work = work;
     thread->user = user;
-    if (pthread_create(&thread->native, NULL, run_thread, thread) != 0) {
+    aac_signals signals; /* they are for threads of the program */
+    aac_signals_block(&signals);
+    int failure = pthread_create(&thread->native, NULL, run_thread, thread);
+    aac_signals_restore(&signals);
+    if (failure) {
         aac_free(thread);
         return NULL;
     }
@@ -190,26 +214,6 @@ void aac_thread_join(aac_thread *thread)
     if (thread->forks == forks)
         pthread_join(thread->native, NULL);
     aac_free(thread);
-}
-
-_Static_assert(sizeof(sigset_t) <= sizeof(aac_signals), "a set of signals must fit");
-
-void aac_signals_block(aac_signals *previous)
-{
-    static const int own[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT};
-    sigset_t signals, before;
-    sigfillset(&signals);
-    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
-        sigdelset(&signals, own[i]);
-    pthread_sigmask(SIG_BLOCK, &signals, &before);
-    memcpy(previous->mask, &before, sizeof before);
-}
-
-void aac_signals_restore(const aac_signals *previous)
-{
-    sigset_t before;
-    memcpy(&before, previous->mask, sizeof before);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 double aac_seconds_now(void)
