@@ -1,5 +1,6 @@
 /* aaclip-bench detect: speed of detection as a fraction of what bare matrix products reach here and
  * now, and where its time goes. */
+#include "cancel.h"
 #include "roofline.h"
 #include "session.h"
 
@@ -33,12 +34,12 @@ static const char usage[] =
     "prompts and threads, roofline the yardsticks alone. --compare prints two results of --json\n"
     "and what got slower by more than their spread; its exit status is 3 then.\n"
     "\n"
-    "  --operations       a table of the operations by shape: milliseconds, rates and shares\n"
-    "  --repeat N         detections that are timed [5]\n" SESSION_HELP;
+    "  --operations       a table of the operations by shape: milliseconds, rates and "
+    "shares\n" CANCEL_HELP "  --repeat N         detections that are timed [5]\n" SESSION_HELP;
 
 typedef struct command_line {
     session_arguments session;
-    bool operations;
+    bool operations, cancel;
 } command_line;
 
 static parse_result parse(command_line *arguments, int argc, char **argv)
@@ -46,6 +47,7 @@ static parse_result parse(command_line *arguments, int argc, char **argv)
     const program_option options[] = {
         SESSION_OPTIONS(&arguments->session),
         {"operations", OPTION_FLAG, &arguments->operations, 0, NULL},
+        {"cancel", OPTION_FLAG, &arguments->cancel, 0, NULL},
         {0},
     };
     program_arguments rest;
@@ -96,6 +98,27 @@ static aaclip_status measure(session *own, const command_line *arguments, report
     return status;
 }
 
+static aaclip_status start_anew(void *user)
+{
+    session again = {0};
+    cold_start seconds = {0};
+    aaclip_status status = session_cold_start(&again, user, &seconds);
+    session_close(&again);
+    return status;
+}
+
+static aaclip_status detect_again(void *user)
+{
+    return session_detect(user);
+}
+
+static aaclip_status measure_ends(session *own, report *run)
+{
+    aaclip_status status =
+        measure_cancels(run, "cancelled_start_s", start_anew, (void *)own->arguments);
+    return status ? status : measure_cancels(run, "cancelled_detection_s", detect_again, own);
+}
+
 static void report_start(report *run, const session *own, const cold_start *start)
 {
     report_model(run, &own->info);
@@ -123,6 +146,8 @@ int bench_detect(int argc, char **argv)
             report_start(&run, &own, &start);
             status = measure(&own, &arguments, &run);
         }
+        if (!status && arguments.cancel)
+            status = measure_ends(&own, &run);
         code = status ? complain(PROGRAM, "%s", aaclip_last_error())
                       : !report_finish(&run, "detection_s", arguments.session.json, PROGRAM);
         report_free(&run);

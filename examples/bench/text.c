@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cancel.h"
 #include "options.h"
 #include "report.h"
 
@@ -23,7 +24,7 @@ static const char usage[] =
     "  --precision P      f32, bf16 or auto [f32]\n"
     "  --backend NAME     [the best one]\n"
     "  --threads N        [all processors]\n"
-    "  --repeat N         builds that are timed [3]\n"
+    "  --repeat N         builds that are timed [3]\n" CANCEL_HELP
     "  --json FILE        also write the figures as JSON; - is stdout\n"
     "  --help, --version\n";
 
@@ -33,6 +34,7 @@ typedef struct command_line {
     aaclip_profile profile;
     aaclip_precision precision;
     unsigned threads, repeat;
+    bool cancel;
 } command_line;
 
 typedef struct bench_run {
@@ -59,6 +61,7 @@ static parse_result parse(command_line *arguments, int argc, char **argv)
         {"backend", OPTION_TEXT, &arguments->backend, 0, NULL},
         {"threads", OPTION_NUMBER, &arguments->threads, 4096, NULL},
         {"repeat", OPTION_NUMBER, &arguments->repeat, 1000, NULL},
+        {"cancel", OPTION_FLAG, &arguments->cancel, 0, NULL},
         {"json", OPTION_TEXT, &arguments->json, 0, NULL},
         {0},
     };
@@ -192,6 +195,12 @@ static bool measure(bench_run *bench, report *run)
     return good;
 }
 
+static aaclip_status build_again(void *user)
+{
+    bench_run *bench = user;
+    return build_classes(bench->cache, bench->arguments->dataset, NULL, &bench->names);
+}
+
 static void describe(const bench_run *bench, report *run)
 {
     report_model(run, &bench->info);
@@ -225,7 +234,10 @@ int bench_text(int argc, char **argv)
         good = prepare(&bench);
         if (good) {
             describe(&bench, &run);
-            good = measure(&bench, &run) && report_finish(&run, "", arguments.json, PROGRAM);
+            good = measure(&bench, &run) &&
+                   (!arguments.cancel ||
+                    !failed(measure_cancels(&run, "cancelled_build_s", build_again, &bench))) &&
+                   report_finish(&run, "", arguments.json, PROGRAM);
         }
         report_free(&run);
         close_all(&bench);

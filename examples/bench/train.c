@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cancel.h"
 #include "options.h"
 #include "roofline.h"
 
@@ -20,7 +21,8 @@ static const char usage[] =
     "operations did. The last lines are the figures.\n"
     "\n"
     "  --stage N          1: text adapters, which needs a vocabulary; 2: image adapters [2]\n"
-    "  --operations       a table of the operations by shape: milliseconds, rates and shares\n"
+    "  --operations       a table of the operations by shape: milliseconds, rates and "
+    "shares\n" CANCEL_HELP
     "  --model FILE       CLIP checkpoint, or the name aaclip-mini\n"
     "  --vocab FILE       vocabulary\n"
     "  --profile P        document or published [document]\n"
@@ -39,7 +41,7 @@ typedef struct command_line {
     aaclip_profile profile;
     aaclip_precision precision;
     unsigned stage, batch_size, image_size, threads, repeat;
-    bool recompute, operations;
+    bool recompute, operations, cancel;
 } command_line;
 
 typedef struct bench_run {
@@ -61,6 +63,7 @@ static parse_result parse(command_line *arguments, int argc, char **argv)
         {"profile", OPTION_PROFILE, &arguments->profile, 0, NULL},
         {"stage", OPTION_NUMBER, &arguments->stage, 2, NULL},
         {"operations", OPTION_FLAG, &arguments->operations, 0, NULL},
+        {"cancel", OPTION_FLAG, &arguments->cancel, 0, NULL},
         {"batch-size", OPTION_NUMBER, &arguments->batch_size, 1024, NULL},
         {"image-size", OPTION_NUMBER, &arguments->image_size, 8192, NULL},
         {"recompute", OPTION_FLAG, &arguments->recompute, 0, NULL},
@@ -272,6 +275,11 @@ static bool measure_text(bench_run *bench, report *run)
     return good;
 }
 
+static aaclip_status step_again(void *user)
+{
+    return aaclip_trainer_step(user, NULL);
+}
+
 static void report_settings(const bench_run *bench, report *run)
 {
     const command_line *arguments = bench->arguments;
@@ -294,7 +302,9 @@ static bool measure(bench_run *bench, report *run)
         return false;
     report_settings(bench, run);
     bool text = bench->arguments->stage == 2 && bench->arguments->vocabulary;
-    return measure_steps(bench, run) && (!text || measure_text(bench, run));
+    return measure_steps(bench, run) && (!text || measure_text(bench, run)) &&
+           (!bench->arguments->cancel ||
+            !failed(measure_cancels(run, "cancelled_step_s", step_again, bench->trainer)));
 }
 
 static void close_all(bench_run *bench)
