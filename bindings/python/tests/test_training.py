@@ -134,7 +134,7 @@ def ctrl_c_after(seconds: float) -> threading.Timer:
     return timer
 
 
-def test_ctrl_c_stops_after_a_step_and_training_goes_on(
+def test_ctrl_c_stops_training_which_goes_on(
     make: Callable[..., aaclip.Trainer], tmp_path: Path
 ) -> None:
     steps: list[int] = []

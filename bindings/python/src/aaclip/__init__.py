@@ -37,6 +37,7 @@ from ._enums import (
 )
 from ._version import __version__
 from .calibration import Calibration, f1_threshold, quantile_threshold
+from .cancel import CancelFlag
 from .config import (
     Config,
     backends,
@@ -79,6 +80,7 @@ __all__ = [
     "BackendError",
     "Calibration",
     "CalibrationMethod",
+    "CancelFlag",
     "CancelledError",
     "Config",
     "Curve",

@@ -21,6 +21,7 @@ from typing import Any
 
 from . import _structs as s
 from . import errors
+from ._ctrl_c import CtrlC
 from ._library import load
 
 _HANDLE = POINTER(c_void_p)  # where a call writes, or takes away, a handle
@@ -133,6 +134,7 @@ _OTHER: dict[str, tuple[Any, list[Any]]] = {
     "status_string": (c_char_p, [c_int]),
     "last_error": (c_char_p, []),
     "set_log": (None, [s.LogFunction, c_int, c_void_p]),
+    "watch_cancel": (c_void_p, [c_void_p]),
     "backend_name": (c_char_p, [c_size_t]),
     "backend_available": (c_bool, [c_char_p]),
     "backend_memory": (c_uint64, [c_char_p]),
@@ -171,6 +173,18 @@ _OTHER: dict[str, tuple[Any, list[Any]]] = {
 }
 
 
+# What may run so long that Ctrl-C must end it.
+_LONG = frozenset(
+    """
+    model_open model_save adapters_open adapters_save adapters_save_calibrated text_cache_open
+    text_cache_build text_cache_encode text_cache_save image_open image_decode image_resize
+    write_png write_png16 overlay map_resize detector_new detector_detect_batch bundle_save
+    dataset_open dataset_save_manifest metrics_compute metrics_curve trainer_new trainer_step
+    trainer_epoch trainer_evaluate trainer_save trainer_load
+    """.split()
+)
+
+
 class Library:
     """`library.model_open` is `aaclip_model_open`."""
 
@@ -180,6 +194,9 @@ class Library:
             self._declare(name, c_int, arguments).errcheck = self._check
         for name, (result, arguments) in _OTHER.items():
             self._declare(name, result, arguments)
+        ctrl_c = CtrlC(self.watch_cancel)
+        for name in _LONG:
+            setattr(self, name, ctrl_c.wrap(getattr(self, name)))
 
     def _declare(self, name: str, result: Any, arguments: list[Any]) -> Any:
         try:

@@ -31,7 +31,7 @@ class State:
         self._shown = 0  # arrays over its memory
         self._closing = False
         self._lost = False
-        self.has_threads = False  # of its own: they are not there after a fork
+        self.has_threads = False  # of its own, which the interpreter must not outlive
         self.needs: tuple[State, ...] = ()  # what its calls may lock inside the library
         self.keep: tuple[Any, ...] = ()  # callbacks that live as long as the pointer
         self._new_locks()
@@ -52,7 +52,7 @@ class State:
             if self._lost:
                 raise RuntimeError(
                     f"this {self.noun} cannot be used here: the process was forked while it was "
-                    "in use, or it has threads of its own; make it in this process"
+                    "in use; make it in this process"
                 )
             if self.closed:
                 raise ValueError(f"this {self.noun} is closed")
@@ -107,21 +107,10 @@ class State:
         """In the child: locks may be held, and threads waited for, that are not there."""
         if self._users:
             self.lose()
-        if self.has_threads:
-            self._lost = True
         self._new_locks()
 
 
 _states: weakref.WeakSet[State] = weakref.WeakSet()
-
-
-def _before_fork() -> None:
-    """Ends the idle OpenMP threads of this thread: GCC's runtime would wait for them in the child."""
-    try:
-        pause = lib.loaded.omp_pause_resource_all
-    except AttributeError:
-        return
-    pause(2)  # omp_pause_hard
 
 
 def _all_states() -> list[State]:
@@ -138,7 +127,7 @@ def _after_fork_in_child() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 class _Here(threading.local):

@@ -24,6 +24,11 @@ class Relay:
         """Whether this thread is inside `run`."""
         return getattr(self._local, "active", False)
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C came during this thread's last `run`."""
+        return getattr(self._local, "interrupted", False)
+
     def call(self, function: Callable[[], object]) -> bool:
         """Runs `function` for the library: False, which stops it, when it says so or raises."""
         try:
@@ -38,9 +43,9 @@ class Relay:
 
     def run(self, function: Callable[..., object], *arguments: Any) -> None:
         """
-        Calls the library and raises what a callback raised. In the main thread Ctrl-C only makes
-        the next callback stop, so that the library ends its step; then it is a KeyboardInterrupt.
-        A SIGINT handler of the user's own stays in force.
+        Calls the library and raises what a callback raised. In the main thread Ctrl-C ends the
+        library's call, and no callback in its middle; then it is a KeyboardInterrupt. A SIGINT
+        handler of the user's own stays in force.
         """
         local = self._local
         local.active, local.interrupted, local.error = True, False, None

@@ -53,7 +53,7 @@ class NotFoundError(Error, LookupError):
 
 
 class CancelledError(Error):
-    """A callback returned False."""
+    """A callback returned False, or a CancelFlag was set."""
 
     status = Status.CANCELLED
 

@@ -92,9 +92,9 @@ class Trainer(Handle):
     """
     Trains the text adapters (stage "text") or the image adapters (stage "image") of a model.
 
-    Ctrl-C in the main thread ends the running step and is then a KeyboardInterrupt: the trainer
-    stands after that step, can be saved and goes on. What the callback raises comes out of `step`
-    or `epoch` in the same way. One thread at a time may use a trainer; another waits.
+    Ctrl-C in the main thread ends the call at once and is then a KeyboardInterrupt: the trainer
+    stands after its last whole step, can be saved and goes on. What the callback raises comes out
+    of `step` or `epoch` after the step. One thread at a time may use a trainer; another waits.
     """
 
     _noun = "trainer"

@@ -1,0 +1,113 @@
+"""Ctrl-C in the main thread ends the library's call, not only what follows it."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import threading
+from typing import Any, Callable, Optional
+
+from ._interrupt import Relay
+from .errors import CancelledError
+
+
+class CtrlC:
+    """
+    Python hears of a signal only between its own instructions. Its C handler, though, writes to a
+    socket at once; a thread that reads there raises the flag that the library's call looks at. The
+    call ends, and Python raises the KeyboardInterrupt that is waiting.
+    """
+
+    def __init__(self, watch: Callable[[Any], Optional[int]]) -> None:
+        self._watch = watch
+        self._flag = ctypes.c_int()
+        self._inside = False
+        self._sender: Optional[socket.socket] = None
+        self._settled = threading.Event()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._after_fork)
+
+    def wrap(self, function: Any) -> Any:
+        def call(*arguments: Any) -> Any:
+            if threading.current_thread() is not threading.main_thread():
+                return function(*arguments)
+            if self._inside:  # a callback's own call
+                return self._undisturbed(function, arguments)
+            handler = signal.getsignal(signal.SIGINT)
+            if handler is signal.default_int_handler or isinstance(_owner(handler), Relay):
+                return self._listening(function, arguments, _owner(handler))
+            return function(*arguments)
+
+        return call
+
+    def _undisturbed(self, function: Any, arguments: tuple[Any, ...]) -> Any:
+        before = self._watch(None)
+        try:
+            return function(*arguments)
+        finally:
+            self._watch(before)
+
+    def _listening(self, function: Any, arguments: tuple[Any, ...], relay: object) -> Any:
+        if not self._begin():
+            return function(*arguments)
+        interrupted = False
+        try:
+            return function(*arguments)
+        except (CancelledError, KeyboardInterrupt):
+            interrupted = True
+            raise
+        finally:
+            self._inside = False
+            self._watch(None)
+            signal.set_wakeup_fd(-1)
+            if interrupted or (isinstance(relay, Relay) and relay.interrupted):
+                self._settle()
+
+    def _begin(self) -> bool:
+        """False where somebody else listens, or watches a flag."""
+        self._flag.value = 0
+        before = self._watch(ctypes.addressof(self._flag))
+        if before not in (None, ctypes.addressof(self._flag)):
+            self._watch(before)
+            return False
+        sender = self._sender or self._start()
+        other = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
+        if other not in (-1, sender.fileno()):
+            signal.set_wakeup_fd(other)
+            self._watch(None)
+            return False
+        self._inside = True
+        return True
+
+    def _start(self) -> socket.socket:
+        receiver, sender = socket.socketpair()
+        sender.setblocking(False)
+        threading.Thread(target=self._listen, args=(receiver,), daemon=True).start()
+        self._sender = sender
+        return sender
+
+    def _listen(self, receiver: socket.socket) -> None:
+        while received := receiver.recv(256):
+            if signal.SIGINT in received:
+                self._flag.value = 1
+            if 0 in received:
+                self._settled.set()
+
+    def _settle(self) -> None:
+        """Waits until the thread has read what was written: it is not for the next call."""
+        assert self._sender
+        self._settled.clear()
+        self._sender.send(b"\0")
+        self._settled.wait(1)
+
+    def _after_fork(self) -> None:
+        if self._inside:
+            signal.set_wakeup_fd(-1)
+        self._sender = None  # its thread is the parent's
+        self._settled = threading.Event()
+
+
+def _owner(handler: Any) -> object:
+    return getattr(handler, "__self__", None)

@@ -1,0 +1,46 @@
+"""Ending calls from another thread."""
+
+from __future__ import annotations
+
+import ctypes
+from contextlib import contextmanager
+from typing import Iterator
+
+from ._functions import lib
+
+
+class CancelFlag:
+    """
+    Ends calls that run long, within a tenth of a second, with CancelledError:
+
+        stop = aaclip.CancelFlag()
+        with stop.watching():           # in the thread that calls
+            trainer.epoch()
+        ...
+        stop.set()                      # in any other one
+
+    Whatever was called, the handles stay usable: files stand as they were, a trainer has taken its
+    step or not begun it. Any number of threads may watch one flag.
+    """
+
+    def __init__(self) -> None:
+        self._value = ctypes.c_int()
+
+    def set(self) -> None:
+        """Calls that watch it end, now and until `clear`."""
+        self._value.value = 1
+
+    def clear(self) -> None:
+        self._value.value = 0
+
+    def is_set(self) -> bool:
+        return bool(self._value.value)
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """In the block, calls of this thread look at this flag, and not at another one."""
+        before = lib.watch_cancel(ctypes.addressof(self._value))
+        try:
+            yield
+        finally:
+            lib.watch_cancel(before)

@@ -1,0 +1,115 @@
+"""Ctrl-C and flags end calls in their middle; what they left goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Callable
+
+import numpy as np
+import pytest
+from conftest import NANO, PHOTO
+
+import aaclip
+from aaclip._functions import lib
+
+
+@pytest.fixture
+def detector() -> aaclip.Detector:
+    model = aaclip.Model.open(NANO / "clip.pt", threads=1, backend="reference")
+    texts = aaclip.TextCache(model)
+    texts["nut"] = np.full(32, 0.1), np.full(32, 0.2)
+    return aaclip.Detector(model, texts, image_size=112)
+
+
+def many(detector: aaclip.Detector) -> Callable[[], object]:
+    """A call that takes far longer than a test should."""
+    picture = np.zeros((112, 112, 3), np.uint8)
+    return lambda: detector.detect_batch([picture] * 5000)
+
+
+def after(seconds: float, action: Callable[[], None]) -> threading.Timer:
+    timer = threading.Timer(seconds, action)
+    timer.start()
+    return timer
+
+
+def ctrl_c() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_ctrl_c_ends_a_call(detector: aaclip.Detector) -> None:
+    expected = detector.detect(PHOTO).map
+    for _ in range(3):
+        with pytest.raises(aaclip.NotFoundError):
+            aaclip.Image.open("none")  # another text of an error
+        timer = after(0.2, ctrl_c)
+        with pytest.raises(KeyboardInterrupt):
+            many(detector)()
+        timer.join()
+        assert lib.last_error() == b"cancelled"  # else it has run to its end
+        assert signal.set_wakeup_fd(-1) == -1
+        assert np.array_equal(detector.detect(PHOTO).map, expected)
+
+
+def test_ctrl_c_comes_at_any_moment(detector: aaclip.Detector) -> None:
+    """Also between calls: the next one is not ended by it."""
+    for i in range(40):
+        with pytest.raises(KeyboardInterrupt):
+            timer = after(0.001 * (i + 10), ctrl_c)
+            while True:
+                detector.detect(PHOTO)
+        timer.join()
+        assert detector.detect(PHOTO).score
+
+
+def test_a_handler_and_a_listener_of_the_program_stay(detector: aaclip.Detector) -> None:
+    heard: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
+    try:
+        timer = after(0.05, ctrl_c)
+        while not heard:
+            detector.detect(PHOTO)
+        timer.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer)
+    try:
+        detector.detect(PHOTO)
+        assert signal.set_wakeup_fd(writer) == writer
+    finally:
+        signal.set_wakeup_fd(-1)
+        os.close(reader)
+        os.close(writer)
+
+
+def test_a_flag_ends_the_calls_that_watch_it(detector: aaclip.Detector, tmp_path: Path) -> None:
+    expected = detector.detect(PHOTO).map
+    stop, raised = aaclip.CancelFlag(), []
+
+    def work() -> None:
+        with stop.watching():
+            try:
+                many(detector)()
+            except aaclip.CancelledError as error:
+                raised.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    time.sleep(0.2)
+    stop.set()
+    thread.join()
+    assert len(raised) == 1 and "cancelled" in str(raised[0]) and stop.is_set()
+
+    with stop.watching():
+        with pytest.raises(aaclip.CancelledError):
+            detector.detect(PHOTO)
+        stop.clear()
+        assert np.array_equal(detector.detect(PHOTO).map, expected)
+    stop.set()
+    assert np.array_equal(detector.detect(PHOTO).map, expected)  # nobody watches
