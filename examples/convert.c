@@ -1,4 +1,5 @@
 /* aaclip-convert: any checkpoint, adapters or deployment bundle to safetensors. */
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -152,6 +153,15 @@ static aaclip_status convert(const command_line *arguments)
     return status;
 }
 
+static volatile sig_atomic_t interrupted;
+
+/* The second time it ends the program as ever. */
+static void stop(int number)
+{
+    interrupted = 1;
+    signal(number, SIG_DFL);
+}
+
 int main(int argc, char **argv)
 {
     command_line arguments = {0};
@@ -159,6 +169,9 @@ int main(int argc, char **argv)
     int code = parsed == PARSE_WRONG;
     if (parsed == PARSE_RUN) {
         show_log(false);
+        signal(SIGINT, stop); /* leaves no half file */
+        signal(SIGTERM, stop);
+        aaclip_watch_cancel(&interrupted);
         if (convert(&arguments))
             code = complain(PROGRAM, "%s", aaclip_last_error());
     }

@@ -335,9 +335,13 @@ static void stop(int signal_number)
     interrupted = 1;
 }
 
+/* Also when the rest is to stop. */
 static bool save(training *session, const char *path)
 {
-    return !failed(aaclip_trainer_save(session->trainer, path));
+    const volatile int *watched = aaclip_watch_cancel(NULL);
+    aaclip_status status = aaclip_trainer_save(session->trainer, path);
+    aaclip_watch_cancel(watched);
+    return !failed(status);
 }
 
 /* "1:02:03" */
@@ -586,6 +590,7 @@ int main(int argc, char **argv)
     if (parsed == PARSE_RUN) {
         signal(SIGINT, stop);
         signal(SIGTERM, stop);
+        aaclip_watch_cancel(&interrupted);
         show_log(arguments.verbose);
         done = open_session(&session) && text_stage(&session) && image_stage(&session);
         if (interrupted)

@@ -37,6 +37,7 @@
 #ifndef AACLIP_HPP
 #define AACLIP_HPP
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -170,6 +171,39 @@ Options defaults(aaclip_status (*init)(Options *, std::size_t, Choices...), Choi
     return options;
 }
 #endif
+
+/** What ends calls that run long (cancel.h): raised from any thread, or from a signal handler. */
+class cancel_flag {
+  public:
+    cancel_flag() noexcept : raised_(0) {}
+    cancel_flag(const cancel_flag &) = delete;
+    cancel_flag &operator=(const cancel_flag &) = delete;
+    void raise() noexcept { raised_.store(1); }
+    void lower() noexcept { raised_.store(0); }
+    bool raised() const noexcept { return raised_.load() != 0; }
+    /** For aaclip_watch_cancel. */
+    const volatile int *get() const noexcept {
+        static_assert(sizeof(std::atomic<int>) == sizeof(int), "an atomic int is an int");
+        return reinterpret_cast<const volatile int *>(&raised_);
+    }
+
+  private:
+    std::atomic<int> raised_;
+};
+
+/** While it lives, calls of its thread watch a flag, which outlives it; then what they did before.
+ */
+class cancel_scope {
+  public:
+    explicit cancel_scope(const cancel_flag &flag) noexcept
+        : before_(aaclip_watch_cancel(flag.get())) {}
+    cancel_scope(const cancel_scope &) = delete;
+    cancel_scope &operator=(const cancel_scope &) = delete;
+    ~cancel_scope() { aaclip_watch_cancel(before_); }
+
+  private:
+    const volatile int *before_;
+};
 
 /** A C string that the caller keeps: from text in C or a std::string. */
 class c_string {

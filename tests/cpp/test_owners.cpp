@@ -167,6 +167,28 @@ static void metrics_merge()
     EXPECT(!all.curve(0, AACLIP_CURVE_PIXEL_ROC).empty());
 }
 
+static void a_flag_ends_calls()
+{
+    const aaclip::model model(NANO_MODEL);
+    aaclip::cancel_flag outer, inner;
+    aaclip_status status = AACLIP_OK;
+    {
+        const aaclip::cancel_scope around(outer);
+        {
+            const aaclip::cancel_scope scope(inner);
+            inner.raise();
+            model.save("not-written.safetensors", false, &status);
+            EXPECT(status == AACLIP_ERROR_CANCELLED && inner.raised());
+            inner.lower();
+            EXPECT(!inner.raised());
+        }
+        outer.raise();
+        model.save("not-written.safetensors", false, &status);
+        EXPECT(status == AACLIP_ERROR_CANCELLED);
+    }
+    EXPECT(aaclip_watch_cancel(nullptr) == nullptr);
+}
+
 int main()
 {
     moves_only<aaclip::model>();
@@ -185,5 +207,6 @@ int main()
     adapters_carry_a_calibration();
     caches_and_data_sets_go_through_files();
     metrics_merge();
+    a_flag_ends_calls();
     return failures != 0;
 }
