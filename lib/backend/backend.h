@@ -260,6 +260,7 @@ typedef struct aac_plan {
     size_t scratch; /* bytes that a run needs, 64-byte aligned */
     int threads;
     int device;      /* set by the dispatch */
+    unsigned forks;  /* likewise: of the process that made it */
     bool keeps_sums; /* attention: a forward run leaves in `sums`, if asked, what the backward run
                         would else compute once more; what that is is the backend's affair */
     aaclip_status (*run)(const struct aac_plan *plan, const aac_op_args *args, void *scratch);
@@ -380,8 +381,9 @@ void aac_backend_only(const aac_backend *backend);
 typedef struct aac_dispatch {
     const aac_backend *chain[4];
     int chain_length;
-    int threads; /* at most; what is too small to share gets one */
-    int device;  /* of the chosen one */
+    int threads;    /* at most; what is too small to share gets one */
+    int device;     /* of the chosen one */
+    unsigned forks; /* of the process that opened it */
 } aac_dispatch;
 
 /*
@@ -425,6 +427,9 @@ bool aac_weight_image_fits(const aac_weight_image *own, const aac_weight_image *
 
 /* Bytes that suffice for each of the plans; those that are NULL need none. */
 size_t aac_largest_scratch(const aac_plan *const *plans, size_t count);
+
+/* BACKEND, where devices stayed with a process that this one was forked from. */
+aaclip_status aac_backend_check_process(const aac_backend *backend, unsigned forks);
 
 /* Runs a plan with the plan's number of threads; attention that is too small to share with one. */
 aaclip_status aac_run(const aac_plan *plan, const aac_op_args *args, void *scratch);

@@ -92,8 +92,11 @@ aaclip_status aac_device_copy(const aac_dispatch *dispatch, void *to, const void
         memcpy(to, from, bytes);
         return AACLIP_OK;
     }
+    aaclip_status status = aac_backend_check_process(dispatch->chain[0], dispatch->forks);
+    if (status)
+        return status;
     int previous = aac_dispatch_enter(dispatch);
-    aaclip_status status = memory_of(dispatch)->copy(to, from, bytes);
+    status = memory_of(dispatch)->copy(to, from, bytes);
     aac_dispatch_leave(dispatch, previous);
     return status;
 }
@@ -104,8 +107,11 @@ aaclip_status aac_device_clear(const aac_dispatch *dispatch, void *memory, size_
         memset(memory, 0, bytes);
         return AACLIP_OK;
     }
+    aaclip_status status = aac_backend_check_process(dispatch->chain[0], dispatch->forks);
+    if (status)
+        return status;
     int previous = aac_dispatch_enter(dispatch);
-    aaclip_status status = memory_of(dispatch)->clear(memory, bytes);
+    status = memory_of(dispatch)->clear(memory, bytes);
     aac_dispatch_leave(dispatch, previous);
     return status;
 }
@@ -193,6 +199,8 @@ aaclip_status aac_device_repeat(const aac_dispatch *dispatch, aac_device_routine
         return status;
     }
     aaclip_status status = aac_cancel_look();
+    if (!status)
+        status = aac_backend_check_process(dispatch->chain[0], dispatch->forks);
     if (status)
         return status;
     int previous = aac_dispatch_enter(dispatch);

@@ -20,7 +20,7 @@ const char *aaclip_precision_name(aaclip_precision precision)
 
 aaclip_status aac_dispatch_open(aac_dispatch *dispatch, const char *name, int threads)
 {
-    *dispatch = (aac_dispatch){.threads = threads};
+    *dispatch = (aac_dispatch){.threads = threads, .forks = aac_forks()};
     const aac_backend *chosen = NULL;
     aaclip_status status = aac_backend_find(&chosen, &dispatch->device, name);
     if (status)
@@ -31,6 +31,16 @@ aaclip_status aac_dispatch_open(aac_dispatch *dispatch, const char *name, int th
     dispatch->chain[dispatch->chain_length++] = &aac_backend_simd;
     dispatch->chain[dispatch->chain_length++] = &aac_backend_reference;
     return AACLIP_OK;
+}
+
+aaclip_status aac_backend_check_process(const aac_backend *backend, unsigned forks)
+{
+    if (!backend->devices || forks == aac_forks())
+        return AACLIP_OK;
+    return aac_error(AACLIP_ERROR_BACKEND,
+                     "backend '%s': this process was forked, and its device stayed with the other "
+                     "one; fork before the model is opened",
+                     backend->name);
 }
 
 int aac_dispatch_enter(const aac_dispatch *dispatch)
@@ -87,13 +97,17 @@ aaclip_status aac_dispatch_plan(const aac_dispatch *dispatch, aac_plan **plan,
     aaclip_status status = aac_cancel_look();
     if (!status)
         status = find(dispatch, desc, &backend);
+    if (!status)
+        status = aac_backend_check_process(backend, dispatch->forks);
     if (status)
         return status;
     aac_team previous = aac_threads_set(threads);
     int device = aac_dispatch_enter(dispatch);
     status = backend->plan(plan, desc, threads);
-    if (!status)
+    if (!status) {
         (*plan)->device = dispatch->device;
+        (*plan)->forks = dispatch->forks;
+    }
     aac_dispatch_leave(dispatch, device);
     aac_threads_restore(previous);
     return status;
@@ -143,6 +157,8 @@ aaclip_status aac_dispatch_repack(const aac_dispatch *dispatch, aac_weight **wei
     aaclip_status status = aac_cancel_look();
     if (!status)
         status = find(dispatch, &desc, &backend);
+    if (!status)
+        status = aac_backend_check_process(backend, dispatch->forks);
     if (status)
         return status;
     aac_team previous = aac_threads_set(threads);
@@ -212,6 +228,8 @@ size_t aac_largest_scratch(const aac_plan *const *plans, size_t count)
 aaclip_status aac_run(const aac_plan *plan, const aac_op_args *args, void *scratch)
 {
     aaclip_status status = aac_cancel_look();
+    if (!status)
+        status = aac_backend_check_process(plan->backend, plan->forks);
     if (status)
         return status;
     bool alone = is_attention(&plan->desc) && aac_op_is_small(&plan->desc, args->sequences);

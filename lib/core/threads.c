@@ -37,6 +37,7 @@ aac_team aac_threads_keep(void)
 
 int aac_threads_limit(void)
 {
+    aac_forks_watch(end_idle_team);
     return omp_get_max_active_levels() > 0 ? omp_get_thread_limit() : 1;
 }
 

@@ -3,7 +3,11 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <string.h>
 #include <cmocka.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <aaclip/profiler.h>
 
@@ -172,6 +176,35 @@ static void memory_has_a_limit(void **state)
     must_fail(aaclip_backend_limit_memory("blas", 1), AACLIP_ERROR_NOT_FOUND, "not in this build");
 }
 
+/* A forked process has no device, and says so; the one that has goes on. */
+static void a_device_does_not_fork(void **state)
+{
+    (void)state;
+    fixture all;
+    int status = 0;
+    fixture_open(&all, "guarded", 1);
+    aaclip_detector *detector = make_detector(&all, true);
+    const aaclip_image_view view = aaclip_image_get_view(all.image);
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        aaclip_result result = {.size = sizeof result};
+        aaclip_detector *second = NULL;
+        bool refused =
+            aaclip_detector_detect(detector, &view, "cat", &result) == AACLIP_ERROR_BACKEND &&
+            strstr(aaclip_last_error(), "forked") &&
+            new_detector(&second, &all, false) == AACLIP_ERROR_BACKEND;
+        aaclip_detector_close(&detector);
+        fixture_close(&all);
+        _exit(!refused);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    detect(detector, &view, "cat");
+    aaclip_detector_close(&detector);
+    fixture_close(&all);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -180,6 +213,7 @@ int main(void)
         cmocka_unit_test(two_devices_train_in_turn),
         cmocka_unit_test(memory_has_a_limit),
         cmocka_unit_test(other_devices_are_refused),
+        cmocka_unit_test(a_device_does_not_fork),
     };
     return cmocka_run_group_tests_name("devices", tests, NULL, NULL);
 }
