@@ -29,18 +29,15 @@ class CtrlC:
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._after_fork)
 
-    def wrap(self, function: Any) -> Any:
-        def call(*arguments: Any) -> Any:
-            if threading.current_thread() is not threading.main_thread():
-                return function(*arguments)
-            if self._inside:  # a callback's own call
-                return self._undisturbed(function, arguments)
-            handler = signal.getsignal(signal.SIGINT)
-            if handler is signal.default_int_handler or isinstance(_owner(handler), Relay):
-                return self._listening(function, arguments, _owner(handler))
+    def call(self, function: Any, arguments: tuple[Any, ...]) -> Any:
+        if threading.current_thread() is not threading.main_thread():
             return function(*arguments)
-
-        return call
+        if self._inside:  # a callback's own call
+            return self._undisturbed(function, arguments)
+        handler = signal.getsignal(signal.SIGINT)
+        if handler is signal.default_int_handler or isinstance(_owner(handler), Relay):
+            return self._listening(function, arguments, _owner(handler))
+        return function(*arguments)
 
     def _undisturbed(self, function: Any, arguments: tuple[Any, ...]) -> Any:
         before = self._watch(None)
@@ -107,6 +104,25 @@ class CtrlC:
             signal.set_wakeup_fd(-1)
         self._sender = None  # its thread is the parent's
         self._settled = threading.Event()
+
+
+class Interruptible:
+    """A function of the library whose calls Ctrl-C ends."""
+
+    def __init__(self, ctrl_c: CtrlC, function: Any) -> None:
+        self._ctrl_c = ctrl_c
+        self._function = function
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._ctrl_c.call(self._function, arguments)
+
+    @property
+    def argtypes(self) -> Any:
+        return self._function.argtypes
+
+    @argtypes.setter
+    def argtypes(self, types: Any) -> None:
+        self._function.argtypes = types
 
 
 def _owner(handler: Any) -> object:

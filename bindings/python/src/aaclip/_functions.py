@@ -21,7 +21,7 @@ from typing import Any
 
 from . import _structs as s
 from . import errors
-from ._ctrl_c import CtrlC
+from ._ctrl_c import CtrlC, Interruptible
 from ._library import load
 
 _HANDLE = POINTER(c_void_p)  # where a call writes, or takes away, a handle
@@ -196,7 +196,7 @@ class Library:
             self._declare(name, result, arguments)
         ctrl_c = CtrlC(self.watch_cancel)
         for name in _LONG:
-            setattr(self, name, ctrl_c.wrap(getattr(self, name)))
+            setattr(self, name, Interruptible(ctrl_c, getattr(self, name)))
 
     def _declare(self, name: str, result: Any, arguments: list[Any]) -> Any:
         try:
