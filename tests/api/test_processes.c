@@ -176,7 +176,9 @@ static bool detects(aaclip_detector *detector, const inheritance *own)
     if (aaclip_detector_detect(detector, &view, "cat", &result))
         return false;
     kept_result found = keep_result(&result);
-    return same_bits(&own->expected, &found);
+    const bool same = same_bits(&own->expected, &found);
+    free_result(&found);
+    return same;
 }
 
 /* What a worker of a server does: with what it got, and with what it makes. */
