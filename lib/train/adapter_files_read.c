@@ -8,6 +8,7 @@
 #include "files/json.h"
 #include "files/tensor_file.h"
 #include "model/save.h"
+#include "text/codepoints.h"
 #include "train/adapter_files_parts.h"
 
 /* A number of a torch archive, or its text in the metadata of a safetensors file. */
@@ -305,6 +306,8 @@ static aaclip_status read_progress(aac_training_state *state, const aac_tensor_f
     if (!aac_load_key(file, "aaclip.seed", &state->seed))
         return aac_error(AACLIP_ERROR_FORMAT, "%s: aaclip.seed: expected 16 hexadecimal digits",
                          path);
+    if (options && !aac_utf8_is_valid(options)) /* could not be written again */
+        return aac_error(AACLIP_ERROR_FORMAT, "%s: aaclip.options: expected UTF-8", path);
     if (options && !(state->options = aac_strdup(options)))
         return aac_error_memory();
     status = read_exact_step(&state->step, file);
