@@ -97,3 +97,19 @@ const char *footprint_difference(const session *all, const footprint *expected)
            : !log_is_whole(all) ? "half a line in the log"
                                 : NULL;
 }
+
+int footprint_open_session(session *all, void **state)
+{
+    if (scratch_make(state) != 0)
+        return -1;
+    heap_install();
+    session_open(all, *state);
+    footprint_write_old(all);
+    return 0;
+}
+
+int footprint_close_session(session *all, void **state)
+{
+    session_close(all);
+    return scratch_remove(state);
+}

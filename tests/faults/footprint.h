@@ -17,6 +17,11 @@ typedef struct footprint {
     int heap, open;
 } footprint;
 
+/* Before and after all tests of a program: a folder of its own, counted memory, the session in it;
+ * 0, or what cmocka takes for a failure. */
+int footprint_open_session(session *all, void **state);
+int footprint_close_session(session *all, void **state);
+
 /* Something else than what calls write, where they write it. */
 void footprint_write_old(const session *all);
 footprint footprint_look(const session *all);

@@ -180,20 +180,13 @@ static void every_call(void **state)
 
 static int open_all(void **state)
 {
-    if (scratch_make(state) != 0)
-        return -1;
-    heap_install();
     aaclip_set_log(keep_warning, AACLIP_LOG_WARNING, NULL);
-    session_open(&all, *state);
-    scratch_write(all.out.path, "");
-    scratch_write(all.torch_out.path, "");
-    return 0;
+    return footprint_open_session(&all, state);
 }
 
 static int close_all(void **state)
 {
-    session_close(&all);
-    return scratch_remove(state);
+    return footprint_close_session(&all, state);
 }
 
 int main(void)

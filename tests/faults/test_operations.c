@@ -75,18 +75,12 @@ static void every_call(void **state)
 
 static int open_all(void **state)
 {
-    if (scratch_make(state) != 0)
-        return -1;
-    heap_install();
-    session_open(&all, *state);
-    footprint_write_old(&all);
-    return 0;
+    return footprint_open_session(&all, state);
 }
 
 static int close_all(void **state)
 {
-    session_close(&all);
-    return scratch_remove(state);
+    return footprint_close_session(&all, state);
 }
 
 int main(void)
