@@ -60,7 +60,7 @@ static aaclip_status read_count(int64_t *count, const config_section *section, c
 
 static bool is_epsilon(double value)
 {
-    return value > 0 && value <= 1;
+    return (float)value > 0 && value <= 1; /* 1e-50 is no float32 */
 }
 
 /* The format's own default when absent, as for the activation. */

@@ -1,5 +1,5 @@
-/* What only a real device shows: its memory running out, limits on it, and what it does not have.
- */
+/* What only a device shows: its memory running out, limits on it, what it does not have, a second
+ * one. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "backend/backend.h"
-#include "fixture.h"
+#include "device_checks.h"
 
 enum { SMALLEST = 256, MOST_PIECES = 65536 };
 
@@ -146,6 +146,28 @@ static void what_it_has_not_is_refused(void **state)
     refuse("cuda:64", AACLIP_PRECISION_F32, AACLIP_ERROR_NOT_FOUND, "a number below");
 }
 
+static void two_devices_give_the_same(void **state)
+{
+    (void)state;
+    if (aac_backend_cuda.devices->count() < 2) {
+        print_message("there is one device\n");
+        skip();
+    }
+    kept_result expected = detect_once_on("cuda:0"), found = detect_once_on("cuda:1");
+    assert_true(same_bits(&found, &expected));
+    free_result(&found);
+    free_result(&expected);
+    train_in_turn("cuda:0", "cuda:1");
+    assert_int_equal(aaclip_backend_memory("cuda:0"), 0);
+    assert_int_equal(aaclip_backend_memory("cuda:1"), 0);
+}
+
+static void a_device_does_not_fork(void **state)
+{
+    (void)state;
+    refuse_fork("cuda");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -153,6 +175,8 @@ int main(void)
         cmocka_unit_test(a_full_device_opens_no_trainer),
         cmocka_unit_test(its_memory_has_a_limit),
         cmocka_unit_test(what_it_has_not_is_refused),
+        cmocka_unit_test(two_devices_give_the_same),
+        cmocka_unit_test(a_device_does_not_fork),
     };
     return cmocka_run_group_tests_name("cuda", tests, NULL, NULL);
 }

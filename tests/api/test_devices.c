@@ -6,39 +6,25 @@
 #include <stdio.h>
 #include <string.h>
 #include <cmocka.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <aaclip/profiler.h>
 
+#include "device_checks.h"
 #include "fixture.h"
 #include "guarded_backend.h"
-
-static kept_result detect_on(const char *backend)
-{
-    fixture all;
-    fixture_open(&all, backend, 1);
-    aaclip_detector *detector = make_detector(&all, true);
-    const aaclip_image_view view = aaclip_image_get_view(all.image);
-    const aaclip_result result = detect(detector, &view, "cat");
-    kept_result kept = keep_result(&result);
-    aaclip_detector_close(&detector);
-    fixture_close(&all);
-    assert_int_equal(guarded_device(), 0); /* the thread's own is as it was */
-    return kept;
-}
 
 static void devices_give_the_same(void **state)
 {
     (void)state;
-    kept_result expected = detect_on("guarded");
+    kept_result expected = detect_once_on("guarded");
     for (const char *const *name = (const char *const[]){"guarded:0", "guarded:1", NULL}; *name;
          name++) {
-        kept_result found = detect_on(*name);
+        kept_result found = detect_once_on(*name);
         assert_true(same_bits(&found, &expected));
         free_result(&found);
     }
     free_result(&expected);
+    assert_int_equal(guarded_device(), 0); /* the thread's own is as it was */
 }
 
 /* The first detection runs, the others play what the second has recorded, with pixels and text
@@ -80,27 +66,7 @@ static void a_recorded_network_gives_the_same(void **state)
 static void two_devices_train_in_turn(void **state)
 {
     (void)state;
-    const char *const names[] = {"guarded:0", "guarded:1"};
-    fixture all[2];
-    aaclip_dataset *dataset = open_training_set();
-    aaclip_trainer *trainers[2];
-    aaclip_losses losses[2][2];
-    for (int i = 0; i < 2; i++) {
-        fixture_open(&all[i], names[i], 1);
-        trainers[i] = make_trainer(&all[i], dataset);
-    }
-    for (int step = 0; step < 2; step++)
-        for (int i = 0; i < 2; i++) {
-            losses[i][step] = (aaclip_losses){.size = sizeof(aaclip_losses)};
-            must(aaclip_trainer_step(trainers[i], &losses[i][step]));
-        }
-    for (int step = 0; step < 2; step++)
-        assert_memory_equal(&losses[0][step], &losses[1][step], sizeof losses[0][step]);
-    for (int i = 0; i < 2; i++) {
-        aaclip_trainer_close(&trainers[i]);
-        fixture_close(&all[i]);
-    }
-    aaclip_dataset_close(&dataset);
+    train_in_turn("guarded:0", "guarded:1");
     assert_int_equal(guarded_device(), 0);
 }
 
@@ -176,33 +142,10 @@ static void memory_has_a_limit(void **state)
     must_fail(aaclip_backend_limit_memory("blas", 1), AACLIP_ERROR_NOT_FOUND, "not in this build");
 }
 
-/* A forked process has no device, and says so; the one that has goes on. */
 static void a_device_does_not_fork(void **state)
 {
     (void)state;
-    fixture all;
-    int status = 0;
-    fixture_open(&all, "guarded", 1);
-    aaclip_detector *detector = make_detector(&all, true);
-    const aaclip_image_view view = aaclip_image_get_view(all.image);
-    fflush(NULL);
-    pid_t child = fork();
-    if (child == 0) {
-        aaclip_result result = {.size = sizeof result};
-        aaclip_detector *second = NULL;
-        bool refused =
-            aaclip_detector_detect(detector, &view, "cat", &result) == AACLIP_ERROR_BACKEND &&
-            strstr(aaclip_last_error(), "forked") &&
-            new_detector(&second, &all, false) == AACLIP_ERROR_BACKEND;
-        aaclip_detector_close(&detector);
-        fixture_close(&all);
-        _exit(!refused);
-    }
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(status, 0);
-    detect(detector, &view, "cat");
-    aaclip_detector_close(&detector);
-    fixture_close(&all);
+    refuse_fork("guarded");
 }
 
 int main(void)

@@ -26,10 +26,14 @@ own_apt() { # arguments of apt-get
         -o Dir::State::Lists="$own_folder/lists" -o APT::Sandbox::User=root "$@"
 }
 
-# The archives that packages are made from.
+# The archives that packages are made from, in the release's own version: security's are not everywhere.
 fetch_sources() { # folder, names
     own_apt_begin "$1" 's/^Types: deb$/Types: deb-src/; s/^deb /deb-src /'
     shift
     own_apt update
-    (cd "$own_folder" && own_apt source --download-only "$@")
+    (
+        # shellcheck source=/dev/null # the system's
+        . /etc/os-release
+        cd "$own_folder" && own_apt source --download-only -t "$VERSION_CODENAME" "$@"
+    )
 }

@@ -308,8 +308,10 @@ extern "C" int aac_cuda_attention_backward(const aac_op_desc *desc, const aac_op
     row_state *states = (row_state *)scratch;
     if (args->sums && is_group(desc))
         return aac_cuda_group_attention_backward(desc, args, states);
-    if (is_flash(desc) && desc->attention.type == AAC_BF16)
-        return aac_cuda_flash_attention_backward(desc, args, states);
+    if (is_flash(desc))
+        return desc->attention.type == AAC_BF16
+                   ? aac_cuda_flash_attention_backward(desc, args, states)
+                   : aac_cuda_flash_attention_f32_backward(desc, args, states);
     return desc->attention.type == AAC_BF16 ? run_backward<bf16>(desc, args, states)
                                             : run_backward<float>(desc, args, states);
 }

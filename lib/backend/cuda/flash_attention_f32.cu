@@ -4,72 +4,9 @@
  * the scores, then 4 values of the results.
  */
 #include "backend/cuda/heads.cuh"
+#include "backend/cuda/tiles_f32.cuh"
 
-#define HEAD   64
-#define TILE   64 /* queries, and keys */
-#define SIDE   16 /* threads along each */
-#define OWN    (TILE / SIDE)
 #define SHARED (3 * TILE * HEAD * sizeof(float))
-
-/* (HEAD, TILE): rows first .. of x, turned; those from `end` on become zeros. */
-static __device__ void fetch_turned(float *tile, const float *x, int64_t stride, int first, int end)
-{
-    for (int i = threadIdx.x; i < TILE * HEAD / 4; i += SIDE * SIDE) {
-        int row = i % TILE, part = i / TILE * 4;
-        float4 values = make_float4(0, 0, 0, 0);
-        if (first + row < end)
-            values = *(const float4 *)(x + (int64_t)(first + row) * stride + part);
-        tile[part * TILE + row] = values.x;
-        tile[(part + 1) * TILE + row] = values.y;
-        tile[(part + 2) * TILE + row] = values.z;
-        tile[(part + 3) * TILE + row] = values.w;
-    }
-}
-
-/* (TILE, HEAD) */
-static __device__ void fetch_rows(float *tile, const float *x, int64_t stride, int first, int end)
-{
-    for (int i = threadIdx.x; i < TILE * HEAD / 4; i += SIDE * SIDE) {
-        int row = i / (HEAD / 4), part = i % (HEAD / 4) * 4;
-        float4 values = make_float4(0, 0, 0, 0);
-        if (first + row < end)
-            values = *(const float4 *)(x + (int64_t)(first + row) * stride + part);
-        *(float4 *)(tile + row * HEAD + part) = values;
-    }
-}
-
-/* sums[i][j] += a[k][own i] * b[k][own j] over all k */
-static __device__ __forceinline__ void add_products(float sums[OWN][OWN], const float *a,
-                                                    const float *b)
-{
-#pragma unroll 8
-    for (int k = 0; k < TILE; k++) {
-        const float4 left = *(const float4 *)(a + k * TILE);
-        const float4 right = *(const float4 *)(b + k * TILE);
-        const float l[OWN] = {left.x, left.y, left.z, left.w};
-        const float r[OWN] = {right.x, right.y, right.z, right.w};
-#pragma unroll
-        for (int i = 0; i < OWN; i++)
-#pragma unroll
-            for (int j = 0; j < OWN; j++)
-                sums[i][j] += l[i] * r[j];
-    }
-}
-
-/* Over the SIDE threads that share queries. */
-static __device__ __forceinline__ float side_max(float value)
-{
-    for (int apart = SIDE / 2; apart; apart /= 2)
-        value = fmaxf(value, __shfl_xor_sync(ALL_LANES, value, apart));
-    return value;
-}
-
-static __device__ __forceinline__ float side_sum(float value)
-{
-    for (int apart = SIDE / 2; apart; apart /= 2)
-        value += __shfl_xor_sync(ALL_LANES, value, apart);
-    return value;
-}
 
 static __global__ void __launch_bounds__(SIDE *SIDE)
     attend(const float *x, float *y, const int32_t *offsets, head_shape shape)
@@ -96,18 +33,10 @@ static __global__ void __launch_bounds__(SIDE *SIDE)
         fetch_rows(values, x + shape.v, shape.stride, tile, end);
         __syncthreads();
         add_products(scores, queries + query, keys + key);
+        scale_and_hide(scores, scale, tile + key, end, begin + query, shape.causal);
 #pragma unroll
         for (int i = 0; i < OWN; i++) {
-            float highest = largest[i], sum = 0;
-#pragma unroll
-            for (int j = 0; j < OWN; j++) {
-                int at = tile + key + j;
-                if (at >= end || (shape.causal && at > begin + query + i))
-                    scores[i][j] = -INFINITY;
-                scores[i][j] *= scale;
-                highest = fmaxf(highest, scores[i][j]);
-            }
-            highest = side_max(highest);
+            float highest = highest_of(scores[i], largest[i]), sum = 0;
             float kept = exp2f(largest[i] - highest);
             largest[i] = highest;
 #pragma unroll

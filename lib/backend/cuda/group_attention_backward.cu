@@ -91,9 +91,7 @@ static __device__ __forceinline__ void fetch_states(unsigned to, const row_state
 {
     int i = threadIdx.x;
     if (i < AAC_TILE)
-        asm volatile(
-            "cp.async.ca.shared.global [%0], [%1], 8, %2;" ::"r"(to + i * (unsigned)sizeof *states),
-            "l"(states + first + i), "r"(first + i < end ? 8 : 0));
+        copy_8(to + i * (unsigned)sizeof *states, states + first + i, first + i < end ? 8 : 0);
 }
 
 static __global__ void __launch_bounds__(GROUP_THREADS, 3)
@@ -149,9 +147,7 @@ static __global__ void __launch_bounds__(GROUP_THREADS, 3)
         for (int column = 0; column < COLUMNS; column++) {
             int at = 8 * column + 2 * (lane % 4);
             float states[4]; /* of two queries */
-            asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
-                         : "=f"(states[0]), "=f"(states[1]), "=f"(states[2]), "=f"(states[3])
-                         : "r"(state + at * (unsigned)sizeof(row_state)));
+            load_four(states, state + at * (unsigned)sizeof(row_state));
 #pragma unroll
             for (int i = 0; i < 4; i++) {
                 /* 1 behind the end, times rows of zeros */

@@ -38,11 +38,13 @@ typedef struct row_state {
 } row_state;
 
 /* Heads of 64, sequences: bfloat16 in flash_attention.cu and flash_attention_backward.cu, float32
- * in flash_attention_f32.cu. */
+ * in flash_attention_f32.cu and flash_attention_f32_backward.cu. */
 int aac_cuda_flash_attention(const aac_op_desc *desc, const aac_op_args *args);
 int aac_cuda_flash_attention_f32(const aac_op_desc *desc, const aac_op_args *args);
 int aac_cuda_flash_attention_backward(const aac_op_desc *desc, const aac_op_args *args,
                                       row_state *states);
+int aac_cuda_flash_attention_f32_backward(const aac_op_desc *desc, const aac_op_args *args,
+                                          row_state *states);
 
 /* Those in bfloat16 that are not causal, where aac_cuda_has_groups(), for Hopper:
  * group_attention.cu and group_attention_backward.cu, which wants args->sums. */

@@ -9,6 +9,7 @@
 #define AAC_BACKEND_CUDA_TILES_CUH
 
 #include "backend/cuda/kernels.cuh"
+#include "backend/cuda/ptx.cuh"
 
 #define AAC_TILE     64             /* values of a row, rows of a tile of keys */
 #define PIECES       (AAC_TILE / 8) /* of 16 bytes, of a row */
@@ -54,22 +55,14 @@ static __device__ __forceinline__ void fetch(unsigned tile, const fetcher &by, i
 #pragma unroll
     for (int row = 0; row < ROWS; row += PASS_ROWS, from += PASS_ROWS * by.stride) {
         int bytes = first + by.row + row < end ? 16 : 0; /* of 0 nothing is read */
-        asm volatile(
-            "cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(tile + by.to + row * ROW_BYTES),
-            "l"(from), "r"(bytes));
+        copy_16(tile + by.to + row * ROW_BYTES, from, bytes);
     }
-}
-
-/* What was begun before is a group of its own. */
-static __device__ __forceinline__ void end_group(void)
-{
-    asm volatile("cp.async.commit_group;");
 }
 
 /* All groups but the last `LEFT` have arrived, for all threads. */
 template <int LEFT> static __device__ __forceinline__ void wait_for_groups(void)
 {
-    asm volatile("cp.async.wait_group %0;" ::"n"(LEFT));
+    wait_for_own_groups<LEFT>();
     __syncthreads();
 }
 
@@ -92,20 +85,6 @@ static __device__ __forceinline__ lane_offsets find_offsets(void)
     return offsets;
 }
 
-static __device__ __forceinline__ void load_matrices(unsigned fragment[4], unsigned from)
-{
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(fragment[0]), "=r"(fragment[1]), "=r"(fragment[2]), "=r"(fragment[3])
-                 : "r"(from));
-}
-
-static __device__ __forceinline__ void load_turned(unsigned fragment[4], unsigned from)
-{
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(fragment[0]), "=r"(fragment[1]), "=r"(fragment[2]), "=r"(fragment[3])
-                 : "r"(from));
-}
-
 /* The left side of a product: rows [row, row + 16) of a tile, all values. */
 static __device__ __forceinline__ void load_left(unsigned left[STEPS][4], unsigned tile, int row,
                                                  const lane_offsets &offsets)
@@ -113,17 +92,6 @@ static __device__ __forceinline__ void load_left(unsigned left[STEPS][4], unsign
 #pragma unroll
     for (int step = 0; step < STEPS; step++)
         load_matrices(left[step], tile + row * ROW_BYTES + offsets.plain[step]);
-}
-
-/* sums (16, 8) += left (16, 16) right (16, 8). A lane has columns 2 (lane % 4) and the next, of
- * rows lane / 4 (sums[0], [1]) and 8 further (sums[2], [3]). */
-static __device__ __forceinline__ void multiply(float sums[4], const unsigned left[4],
-                                                unsigned right0, unsigned right1)
-{
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, "
-        "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-        : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
-        : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "r"(right0), "r"(right1));
 }
 
 static __device__ __forceinline__ unsigned pack(float low, float high)
@@ -140,14 +108,6 @@ static __device__ __forceinline__ void turn_to_left(unsigned fragment[4], const 
     fragment[1] = pack(first[2], first[3]);
     fragment[2] = pack(second[0], second[1]);
     fragment[3] = pack(second[2], second[3]);
-}
-
-/* 2^x; 0 for what would be subnormal. */
-static __device__ __forceinline__ float power_of_two(float x)
-{
-    float y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
 }
 
 /* sums (PARTS, 16, 8 COUNT) = left (PARTS, 16, AAC_TILE) times the rows of a tile. */

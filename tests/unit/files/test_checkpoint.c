@@ -366,6 +366,7 @@ static void absurd_hugging_face_configs_are_refused(void **state)
         {VISION("\"layer_norm_eps\":-1e-5"), AACLIP_ERROR_FORMAT,
          "vision_config.layer_norm_eps: expected a number above 0, at most 1, found -1", 0},
         {VISION("\"layer_norm_eps\":1e300"), AACLIP_ERROR_FORMAT, "found 1", 0},
+        {VISION("\"layer_norm_eps\":1e-52"), AACLIP_ERROR_FORMAT, "found 1", 0}, /* 0 in float32 */
         {VISION("\"layer_norm_eps\":1e999"), AACLIP_ERROR_FORMAT, "line 1: real number overflow",
          0},
         {VISION("\"layer_norm_eps\":\"small\""), AACLIP_ERROR_FORMAT, "found \"small\"", 0},

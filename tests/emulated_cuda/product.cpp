@@ -1,0 +1,88 @@
+/* In place of lib/backend/cuda/blaslt.c: products in plain loops, bias added where cuBLASLt does.
+ */
+#include <cuda_bf16.h>
+
+#include <new>
+#include <vector>
+
+#include "backend/cuda/cuda.h"
+#include "emulated.h"
+
+struct aac_cuda_product {
+    aac_cuda_product_shape shape;
+};
+
+namespace
+{
+
+float value(const void *x, int64_t at, aac_dtype type)
+{
+    return type == AAC_BF16 ? __bfloat162float(static_cast<const __nv_bfloat16 *>(x)[at])
+                            : static_cast<const float *>(x)[at];
+}
+
+void multiply(const aac_cuda_product_shape &shape, const void *a, const void *b, const void *bias,
+              void *d)
+{
+    for (int64_t row = 0; row < shape.rows; row++)
+        for (int64_t column = 0; column < shape.outputs; column++) {
+            int64_t at = row * shape.outputs + column;
+            double sum = shape.accumulate ? value(d, at, shape.d) : 0;
+            for (int64_t i = 0; i < shape.inner; i++) {
+                int64_t left = shape.turned_a ? i * shape.rows + row : row * shape.inner + i;
+                int64_t right =
+                    shape.turned_b ? i * shape.outputs + column : column * shape.inner + i;
+                sum += (double)value(a, left, shape.type) * value(b, right, shape.type);
+            }
+            if (bias)
+                sum += value(bias, column, shape.d);
+            if (shape.d == AAC_BF16)
+                static_cast<__nv_bfloat16 *>(d)[at] = __float2bfloat16_rn((float)sum);
+            else
+                static_cast<float *>(d)[at] = (float)sum;
+        }
+}
+
+} // namespace
+
+bool aac_cuda_blaslt_available(void)
+{
+    return true;
+}
+
+aaclip_status aac_cuda_product_new(aac_cuda_product **product, const aac_cuda_product_shape *shape)
+{
+    *product = new (std::nothrow) aac_cuda_product{*shape};
+    return *product ? AACLIP_OK : AACLIP_ERROR_OUT_OF_MEMORY;
+}
+
+void aac_cuda_product_free(aac_cuda_product *product)
+{
+    delete product;
+}
+
+size_t aac_cuda_product_workspace(const aac_cuda_product *product)
+{
+    (void)product;
+    return 0;
+}
+
+bool aac_cuda_product_adds_bias(const aac_cuda_product *product)
+{
+    return product->shape.bias;
+}
+
+aaclip_status aac_cuda_product_run(const aac_cuda_product *product, const void *a, const void *b,
+                                   const void *bias, void *d, void *workspace)
+{
+    (void)workspace;
+    const aac_cuda_product_shape shape = product->shape;
+    if (!shape.bias)
+        bias = nullptr;
+    emulated::queue([=] {
+        for (const void *argument : {a, b, bias, (const void *)d})
+            emulated::expect_device_memory(argument);
+        multiply(shape, a, b, bias, d);
+    });
+    return AACLIP_OK;
+}
