@@ -248,9 +248,8 @@ void make_room(unsigned threads)
         window = reinterpret_cast<char *>((reinterpret_cast<uintptr_t>(twice) + window_bytes - 1) /
                                           window_bytes * window_bytes);
     }
-    if (threads > most_threads || threads % lanes > 0)
-        if (threads != 1)
-            give_up("a block has whole warps, at most 32");
+    if (threads != 1 && (threads > most_threads || threads % lanes > 0))
+        give_up("a block has whole warps, at most 32, or one thread");
     while (fibers.size() < threads) {
         fibers.emplace_back();
         fibers.back().stack = static_cast<char *>(
