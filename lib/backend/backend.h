@@ -235,6 +235,8 @@ typedef struct aac_op_args {
     const void *x;
     void *y;
     const aac_weight *weight; /* linear */
+    const float *added; /* linear with accumulate, where the plan adds_elsewhere: (rows, outputs),
+                           to which the products are added instead of to y; NULL: y */
     const float *gain, *bias; /* layer norm (columns) */
     const float *a;           /* blend: adapted rows, dense; similarity: the pair (2, columns) */
     const int32_t *offsets;   /* attention: sequence i is rows offsets[i] .. offsets[i + 1] */
@@ -259,8 +261,9 @@ typedef struct aac_plan {
     aac_op_desc desc;
     size_t scratch; /* bytes that a run needs, 64-byte aligned */
     int threads;
-    int device;      /* set by the dispatch */
-    unsigned forks;  /* likewise: of the process that made it */
+    int device;          /* set by the dispatch */
+    unsigned forks;      /* likewise: of the process that made it */
+    bool adds_elsewhere; /* linear: `added` may be asked for */
     bool keeps_sums; /* attention: a forward run leaves in `sums`, if asked, what the backward run
                         would else compute once more; what that is is the backend's affair */
     aaclip_status (*run)(const struct aac_plan *plan, const aac_op_args *args, void *scratch);

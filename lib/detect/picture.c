@@ -26,10 +26,12 @@ static aac_detector_memory lay_out(const aaclip_detector *detector,
     memory.device_rgb = apart ? aac_take(workspace, pixels * 3, 1) : memory.rgb;
     memory.device_pair =
         apart ? aac_take(workspace, images * 2 * embedding, sizeof(float)) : memory.pair;
-    if (apart) {
-        memory.map = aac_take(workspace, pixels, sizeof(float));
-        memory.detection = aac_take(workspace, images * embedding, sizeof(float));
+    for (size_t i = 0; apart && i < images; i++) { /* as results lie without features */
+        memory.written[i].map = aac_take(workspace, size * size, sizeof(float));
+        memory.written[i].detection = aac_take(workspace, embedding, sizeof(float));
     }
+    if (apart && images > 1)
+        memory.detections = aac_take(workspace, images * embedding, sizeof(float));
     if (apart || !detector->options.keep_features)
         memory.features = aac_take(workspace, images * levels * patches * embedding, sizeof(float));
     memory.similarity = aac_take(workspace, levels * patches * 2, sizeof(float));
@@ -118,10 +120,10 @@ static aac_kept_result written_of(const aaclip_detector *detector,
 {
     int64_t features = detector->config.level_count * detector->patches * detector->embedding;
     aac_kept_result written = *kept;
-    if (memory->map)
-        written.map = memory->map + image * detector->size * detector->size;
-    if (memory->detection)
-        written.detection = memory->detection + image * detector->embedding;
+    if (memory->written[image].map) {
+        written.map = memory->written[image].map;
+        written.detection = memory->written[image].detection;
+    }
     if (memory->features)
         written.features = memory->features + image * features;
     return written;
@@ -141,13 +143,18 @@ static aaclip_status run_network(void *user)
     const aaclip_detector *detector = run->detector;
     const aac_detector_memory *memory = run->memory;
     const aac_kept_result first = written_of(detector, memory, &run->kept[0], 0);
+    float *detections = memory->detections ? memory->detections : first.detection;
+    size_t bytes = (size_t)detector->embedding * sizeof *detections;
     aaclip_status status =
-        aac_vision_encoder_run(run->engine->encoder, memory->device_rgb, first.features,
-                               first.detection, memory->encoder, NULL);
+        aac_vision_encoder_run(run->engine->encoder, memory->device_rgb, first.features, detections,
+                               memory->encoder, NULL);
     for (int64_t i = 0; !status && i < run->engine->images; i++) {
         const aac_kept_result written = written_of(detector, memory, &run->kept[i], i);
-        status = make_map(detector, memory, written.features,
-                          memory->device_pair + 2 * i * detector->embedding, written.map);
+        status = aac_device_copy(dispatch_of(detector), written.detection,
+                                 detections + i * detector->embedding, bytes);
+        if (!status)
+            status = make_map(detector, memory, written.features,
+                              memory->device_pair + 2 * i * detector->embedding, written.map);
     }
     return status;
 }
@@ -177,16 +184,18 @@ static aaclip_status send(const aaclip_detector *detector, const aac_detector_en
 {
     const aac_dispatch *dispatch = dispatch_of(detector);
     size_t images = (size_t)engine->images;
-    aaclip_status status =
-        aac_device_copy(dispatch, memory->device_rgb, side_of(detector, engine, memory),
-                        images * (size_t)(3 * detector->size * detector->size));
-    return status ? status
-                  : aac_device_copy(dispatch, memory->device_pair, memory->pair,
-                                    images * 2 * (size_t)detector->embedding * sizeof(float));
+    size_t pixels = images * (size_t)(3 * detector->size * detector->size);
+    size_t pairs = images * 2 * (size_t)detector->embedding * sizeof(float);
+    const uint8_t *rgb = side_of(detector, engine, memory);
+    ptrdiff_t apart = (const uint8_t *)memory->pair - rgb;
+    if (apart == (const uint8_t *)memory->device_pair - memory->device_rgb)
+        return aac_device_copy(dispatch, memory->device_rgb, rgb, (size_t)apart + pairs);
+    aaclip_status status = aac_device_copy(dispatch, memory->device_rgb, rgb, pixels);
+    return status ? status : aac_device_copy(dispatch, memory->device_pair, memory->pair, pairs);
 }
 
-static aaclip_status fetch(const aaclip_detector *detector, const aac_kept_result *written,
-                           const aac_kept_result *kept)
+static aaclip_status fetch_one(const aaclip_detector *detector, const aac_kept_result *written,
+                               const aac_kept_result *kept)
 {
     const aac_dispatch *dispatch = dispatch_of(detector);
     size_t embedding = (size_t)detector->embedding, patches = (size_t)detector->patches;
@@ -199,6 +208,33 @@ static aaclip_status fetch(const aaclip_detector *detector, const aac_kept_resul
     return status ? status
                   : aac_device_copy(dispatch, kept->features, written->features,
                                     features * sizeof(float));
+}
+
+/* Bytes from the map of the first image to the last detection feature. */
+static ptrdiff_t extent(const aac_kept_result *kept, int64_t images, int64_t embedding)
+{
+    const float *end = kept[images - 1].detection + embedding;
+    return (const char *)end - (const char *)kept->map;
+}
+
+/* What is kept of all images; at once where it lies as it was written. */
+static aaclip_status fetch(const aaclip_detector *detector, const aac_detector_engine *engine,
+                           const aac_detector_memory *memory, const aac_kept_result *kept)
+{
+    int64_t embedding = detector->embedding;
+    bool alike = memory->written[0].map != NULL;
+    for (int64_t i = 0; alike && i < engine->images; i++)
+        alike = !kept[i].features &&
+                extent(kept, i + 1, embedding) == extent(memory->written, i + 1, embedding);
+    if (alike)
+        return aac_device_copy(dispatch_of(detector), kept->map, memory->written->map,
+                               (size_t)extent(kept, engine->images, embedding));
+    aaclip_status status = AACLIP_OK;
+    for (int64_t i = 0; !status && i < engine->images; i++) {
+        const aac_kept_result written = written_of(detector, memory, &kept[i], i);
+        status = fetch_one(detector, &written, &kept[i]);
+    }
+    return status;
 }
 
 aaclip_status aac_detector_run(const aaclip_detector *detector, aac_detector_engine *engine,
@@ -217,13 +253,11 @@ aaclip_status aac_detector_run(const aaclip_detector *detector, aac_detector_eng
         engine->side = !engine->side;
         status = prepare(detector, engine, next, memory);
     }
-    for (int64_t i = 0; !status && i < engine->images; i++) {
-        const aac_kept_result written = written_of(detector, memory, &kept[i], i);
-        const float *abnormal = memory->pair + (2 * i + 1) * detector->embedding;
-        status = fetch(detector, &written, &kept[i]);
-        if (!status)
-            scores[i] = score_of(kept[i].detection, abnormal, detector->embedding);
-    }
+    if (!status)
+        status = fetch(detector, engine, memory, kept);
+    for (int64_t i = 0; !status && i < engine->images; i++)
+        scores[i] = score_of(kept[i].detection, memory->pair + (2 * i + 1) * detector->embedding,
+                             detector->embedding);
     if (status)
         engine->prepared = false;
     return status;

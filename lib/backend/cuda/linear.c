@@ -158,9 +158,10 @@ static aaclip_status run_linear(const aac_plan *base, const aac_op_args *args, v
     const aac_op_desc *desc = &base->desc;
     const void *bias = desc->linear.y == AAC_BF16 ? weight->narrow_bias : weight->bias;
     scratch = align(scratch);
-    aaclip_status status =
-        aac_cuda_product_run(plan->product, args->x, weight->matrix, bias,
-                             plan->sums ? scratch : args->y, (char *)scratch + plan->sums);
+    void *d = plan->sums ? scratch : args->y;
+    const void *c = args->added && base->adds_elsewhere ? args->added : d;
+    aaclip_status status = aac_cuda_product_run(plan->product, args->x, weight->matrix, bias, c, d,
+                                                (char *)scratch + plan->sums);
     if (status)
         return status;
     int error = 0;
@@ -174,7 +175,8 @@ static aaclip_status run_linear(const aac_plan *base, const aac_op_args *args, v
 static aaclip_status run_gradient(const aac_plan *base, const aac_op_args *args, void *scratch)
 {
     const linear_plan *plan = (const linear_plan *)base;
-    return aac_cuda_product_run(plan->product, args->dy, args->x, NULL, args->y, align(scratch));
+    return aac_cuda_product_run(plan->product, args->dy, args->x, NULL, args->y, args->y,
+                                align(scratch));
 }
 
 static aaclip_status make(aac_plan **out, const aac_op_desc *desc, int threads, linear_plan **made)
@@ -227,6 +229,7 @@ aaclip_status aac_cuda_plan_linear(aac_plan **out, const aac_op_desc *desc, int 
         plan->sums = (bytes + LINE - 1) / LINE * LINE;
         status = make_product(plan, false);
     }
+    plan->base.adds_elsewhere = desc->linear.accumulate && !plan->sums;
     return finish(out, plan, status);
 }
 

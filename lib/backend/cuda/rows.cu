@@ -136,20 +136,23 @@ static __global__ void row_norms(const float *x, float *norms, int columns)
         norms[blockIdx.x] = fmaxf(sqrtf(squares), 1e-12f);
 }
 
-/* A block has 32 columns; each of its warps takes every eighth row. */
+#define MEAN_THREADS 1024
+
+/* A block has 32 columns; each of its 32 warps takes every 32nd row. */
 static __global__ void mean_of_rows(const float *x, const float *norms, float *y, int rows,
                                     int columns)
 {
-    __shared__ float sums[ROW_THREADS];
+    __shared__ float sums[MEAN_THREADS];
     int column = blockIdx.x * WARP + threadIdx.x % WARP;
     float sum = 0;
-    for (int row = threadIdx.x / WARP; row < rows && column < columns; row += ROW_THREADS / WARP)
+#pragma unroll 4
+    for (int row = threadIdx.x / WARP; row < rows && column < columns; row += MEAN_THREADS / WARP)
         sum += x[(int64_t)row * columns + column] / norms[row];
     sums[threadIdx.x] = sum;
     __syncthreads();
     if (threadIdx.x >= WARP || column >= columns)
         return;
-    for (int i = 1; i < ROW_THREADS / WARP; i++)
+    for (int i = 1; i < MEAN_THREADS / WARP; i++)
         sum += sums[i * WARP + threadIdx.x];
     y[column] = sum / rows;
 }
@@ -161,7 +164,7 @@ extern "C" int aac_cuda_normalize(const aac_op_desc *desc, const aac_op_args *ar
     const float *x = (const float *)args->x;
     if (desc->normalize.mean) {
         row_norms<<<rows, ROW_THREADS, 0, STREAM>>>(x, (float *)scratch, columns);
-        mean_of_rows<<<blocks_for(columns, WARP), ROW_THREADS, 0, STREAM>>>(
+        mean_of_rows<<<blocks_for(columns, WARP), MEAN_THREADS, 0, STREAM>>>(
             x, (const float *)scratch, (float *)args->y, (int)rows, columns);
     } else {
         normalize<<<rows, ROW_THREADS, 0, STREAM>>>(x, (float *)args->y, columns);
