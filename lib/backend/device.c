@@ -73,6 +73,9 @@ aaclip_status aac_device_error(const aac_dispatch *dispatch)
 {
     if (!memory_of(dispatch))
         return aac_error_memory();
+    aaclip_status status = aac_backend_check_process(dispatch->chain[0], dispatch->forks);
+    if (status)
+        return status;
     uint64_t limit = aac_account_limit(dispatch->device);
     uint64_t used = aac_account_used(dispatch->device);
     if (!limit)
@@ -81,6 +84,12 @@ aaclip_status aac_device_error(const aac_dispatch *dispatch)
     return aac_error(AACLIP_ERROR_OUT_OF_MEMORY,
                      "backend '%s': out of memory, with %llu bytes of at most %llu",
                      dispatch->chain[0]->name, (unsigned long long)used, (unsigned long long)limit);
+}
+
+aaclip_status aac_device_host_error(const aac_dispatch *dispatch)
+{
+    aaclip_status status = aac_backend_check_process(dispatch->chain[0], dispatch->forks);
+    return status ? status : aac_error_memory();
 }
 
 aaclip_status aac_device_copy(const aac_dispatch *dispatch, void *to, const void *from,

@@ -14,12 +14,14 @@ bool aac_device_is_host(const aac_dispatch *dispatch);
 void *aac_device_alloc(const aac_dispatch *dispatch, size_t bytes);
 void *aac_device_alloc_array(const aac_dispatch *dispatch, size_t count, size_t size);
 void aac_device_free(const aac_dispatch *dispatch, void *memory); /* may be NULL */
-/* Out of memory, naming the backend whose memory it is. */
+/* Out of memory, naming the backend whose memory it is, or forked away from the device. */
 aaclip_status aac_device_error(const aac_dispatch *dispatch);
 
 /* Host memory for what is often copied to and from the device; NULL: out of memory, no error is
  * set. */
 void *aac_device_alloc_host(const aac_dispatch *dispatch, size_t bytes);
+/* Out of memory, or forked away from the device. */
+aaclip_status aac_device_host_error(const aac_dispatch *dispatch);
 void aac_device_free_host(const aac_dispatch *dispatch, void *memory); /* may be NULL */
 
 /* Either side may be host memory. Nothing is done when both sides are the same. */

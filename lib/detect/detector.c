@@ -166,7 +166,7 @@ static aaclip_status reserve_results(aaclip_detector *detector, size_t bytes)
     detector->result_bytes = 0;
     detector->results = aac_device_alloc_host(dispatch, bytes);
     if (!detector->results)
-        return aac_error_memory();
+        return aac_device_host_error(dispatch);
     detector->result_bytes = bytes;
     return AACLIP_OK;
 }

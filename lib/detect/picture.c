@@ -60,7 +60,7 @@ static aaclip_status allocate(const aaclip_detector *detector, aac_detector_engi
     if (!engine->memory)
         return aac_device_error(dispatch_of(detector));
     engine->host = aac_device_alloc_host(dispatch_of(detector), host.used);
-    return engine->host ? AACLIP_OK : aac_error_memory();
+    return engine->host ? AACLIP_OK : aac_device_host_error(dispatch_of(detector));
 }
 
 aaclip_status aac_detector_engine_open(const aaclip_detector *detector, aac_detector_engine *engine,

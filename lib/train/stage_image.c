@@ -153,13 +153,18 @@ static aaclip_status repeat(image_stage *stage, const aac_step *step, aac_device
                : operations(&run);
 }
 
+static void forget(image_stage *stage)
+{
+    aac_device_routine_clear(dispatch_of(stage), &stage->forward);
+    aac_device_routine_clear(dispatch_of(stage), &stage->backward);
+}
+
 /* What was recorded had the factor of another step. */
 static void expect(image_stage *stage, const aac_step *step)
 {
     if (!step->train || stage->filled < stage->images || step->count == stage->recorded)
         return;
-    aac_device_routine_clear(dispatch_of(stage), &stage->forward);
-    aac_device_routine_clear(dispatch_of(stage), &stage->backward);
+    forget(stage);
     stage->recorded = step->count;
 }
 
@@ -204,8 +209,11 @@ static aaclip_status end(aac_stage *base, const aac_step *step)
     return stage->filled ? run(stage, step) : AACLIP_OK;
 }
 
+/* Values of the host's are packed anew, into other weights than were recorded. */
 static aaclip_status refresh(aac_stage *base, const float *values)
 {
+    if (!values)
+        forget((image_stage *)base);
     return aac_adapters_refresh(((image_stage *)base)->adapters, values);
 }
 
@@ -222,8 +230,7 @@ static aaclip_status check(aac_stage *base, const aaclip_dataset *dataset)
 static void free_stage(aac_stage *base)
 {
     image_stage *stage = (image_stage *)base;
-    aac_device_routine_clear(dispatch_of(stage), &stage->forward);
-    aac_device_routine_clear(dispatch_of(stage), &stage->backward);
+    forget(stage);
     aac_vision_training_free(&stage->training);
     aac_trained_tower_free(&stage->trained);
     aac_vision_encoder_free(&stage->encoder);

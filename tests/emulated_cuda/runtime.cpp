@@ -5,6 +5,7 @@
 #ifndef __x86_64__
 #include <ucontext.h>
 #endif
+#include <unistd.h>
 
 #include <chrono>
 #include <cstdio>
@@ -71,10 +72,14 @@ const piece *find(const void *memory)
                                                                              : nullptr;
 }
 
+const pid_t home = getpid();
+
 cudaError_t allocate(void **memory, size_t bytes, int device)
 {
     std::lock_guard<std::mutex> lock(memory_mutex);
     *memory = nullptr;
+    if (getpid() != home) /* the devices stayed with the process that was forked */
+        return fail(cudaErrorInvalidValue);
     if (device >= 0 && (bytes > device_bytes || used[device] > device_bytes - bytes))
         return fail(cudaErrorMemoryAllocation);
     *memory = aligned_alloc(256, (bytes + 255) / 256 * 256);

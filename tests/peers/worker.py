@@ -290,6 +290,7 @@ class Worker:
                 "versions": self.peer.versions,
             }
         if command == "run":
+            self.result = None
             started = time.perf_counter()
             self.result = self.run()
             return {"seconds": time.perf_counter() - started}

@@ -156,12 +156,12 @@ static void *contents_of(const void *address, size_t bytes, const char *where)
     return found->contents + offset;
 }
 
-/* What a recording holds: a run, or a copy within the memory. */
+/* What a recording holds: a run, or a copy within the memory or zeros for it. */
 typedef struct recorded_step {
-    const aac_plan *plan; /* NULL: a copy */
+    const aac_plan *plan; /* NULL: a copy, or zeros */
     aac_op_args args;
     void *scratch, *to;
-    const void *from;
+    const void *from; /* NULL: zeros */
     size_t bytes;
 } recorded_step;
 
@@ -200,7 +200,7 @@ static aaclip_status clear(void *memory, size_t bytes)
     if (!contents)
         give_up("memory of the host", "clear");
     if (written)
-        give_up("clear is not recorded here", "recording");
+        return write_down((recorded_step){.to = memory, .bytes = bytes});
     memset(contents, 0, bytes);
     return AACLIP_OK;
 }
@@ -292,8 +292,11 @@ static aaclip_status play(void *made)
     aaclip_status status = AACLIP_OK;
     for (size_t i = 0; !status && i < all->count; i++) {
         const recorded_step *next = &all->steps[i];
-        status = next->plan ? aac_run(next->plan, &next->args, next->scratch)
-                            : copy(next->to, next->from, next->bytes);
+        if (next->plan)
+            status = aac_run(next->plan, &next->args, next->scratch);
+        else
+            status =
+                next->from ? copy(next->to, next->from, next->bytes) : clear(next->to, next->bytes);
     }
     played++;
     return status;
