@@ -25,7 +25,10 @@ typedef enum aaclip_precision {
      * each output, tokens with one for each, found as they come. The rest as AUTO. A quarter of
      * F32's memory for weights, and an error that docs/measurements.md has measured. Not for
      * training. */
-    AACLIP_PRECISION_INT8 = 3
+    AACLIP_PRECISION_INT8 = 3,
+    /** float32 whose linear layers round what they multiply to TF32, 10 bits behind the leading
+     * one, on tensor cores; attention and all else as F32. Backend "cuda" has it. */
+    AACLIP_PRECISION_TF32 = 4
 } aaclip_precision;
 
 /**
@@ -41,18 +44,17 @@ AACLIP_API bool aaclip_backend_available(const char *name);
 /**
  * The most bytes of a device's memory ("cuda", "cuda:1") that this process may take for weights,
  * working memory and training; 0: no limit, as at the beginning. What is there already stays, and
- * counts. A call that would need more fails with OUT_OF_MEMORY, and its handles can be used on; where
- * images can run one by one instead of together, they do. What the driver takes for itself is not
- * counted. Any thread.
- * Errors: INVALID_ARGUMENT (NULL), NOT_FOUND (backend or device), BACKEND (cannot run here),
- * UNSUPPORTED (its memory is the host's).
+ * counts. A call that would need more fails with OUT_OF_MEMORY, and its handles can be used on;
+ * where images can run one by one instead of together, they do. What the driver takes for itself is
+ * not counted. Any thread. Errors: INVALID_ARGUMENT (NULL), NOT_FOUND (backend or device), BACKEND
+ * (cannot run here), UNSUPPORTED (its memory is the host's).
  */
 AACLIP_API aaclip_status aaclip_backend_limit_memory(const char *name, uint64_t bytes);
 
 /** What is taken of a device's memory, in bytes; 0 for a backend without memory of its own. */
 AACLIP_API uint64_t aaclip_backend_memory(const char *name);
 
-/** "f32", "bf16", "auto" or "int8"; "unknown" for another number. Static text. */
+/** "f32", "bf16", "auto", "int8" or "tf32"; "unknown" for another number. Static text. */
 AACLIP_API const char *aaclip_precision_name(aaclip_precision precision);
 
 AACLIP_END_DECLS

@@ -71,6 +71,8 @@ typedef enum aac_attention_kind {
  */
 typedef struct aac_op_desc {
     aac_op op;
+    bool tensor_float; /* linear, linear gradient: float32 factors are rounded to TF32; set by the
+                          dispatch, of a backend that has that alone */
     union {
         /* y (rows, outputs) = activation(x (rows, inputs) W^T + bias), added to y if accumulate.
          * accumulate goes with y float32 and no activation. x, y: float32 or bfloat16.
@@ -317,6 +319,7 @@ struct aac_backend {
     const aac_backend_devices *devices;   /* NULL: no choice */
     const aac_backend_clock *clock;       /* NULL: runs are done when they return */
     const aac_backend_recorder *recorder; /* NULL: has none */
+    bool tensor_float;                    /* multiplies as TF32 where that is asked for */
     /* false when the processor or the installed library cannot run it. Sets no error. */
     bool (*available)(void);
     /* Optional: what it lacks when it is not available. Static. */
@@ -384,9 +387,10 @@ void aac_backend_only(const aac_backend *backend);
 typedef struct aac_dispatch {
     const aac_backend *chain[4];
     int chain_length;
-    int threads;    /* at most; what is too small to share gets one */
-    int device;     /* of the chosen one */
-    unsigned forks; /* of the process that opened it */
+    int threads;       /* at most; what is too small to share gets one */
+    int device;        /* of the chosen one */
+    unsigned forks;    /* of the process that opened it */
+    bool tensor_float; /* float32 is multiplied as TF32 */
 } aac_dispatch;
 
 /*
@@ -400,7 +404,7 @@ void aac_dispatch_leave(const aac_dispatch *dispatch, int previous);
 /* The first backend of the chain that supports `desc`. */
 const aac_backend *aac_dispatch_choose(const aac_dispatch *dispatch, const aac_op_desc *desc);
 aaclip_status aac_dispatch_plan(const aac_dispatch *dispatch, aac_plan **plan,
-                                const aac_op_desc *desc);
+                                const aac_op_desc *wanted);
 /* Packs for the backend that runs linear operations of this shape and type. */
 aaclip_status aac_dispatch_pack(const aac_dispatch *dispatch, aac_weight **weight,
                                 const aac_tensor *parts, const aac_tensor *bias_parts,

@@ -14,8 +14,8 @@
 
 const char *aaclip_precision_name(aaclip_precision precision)
 {
-    static const char *const names[] = {"f32", "bf16", "auto", "int8"};
-    return (unsigned)precision < 4 ? names[precision] : "unknown";
+    static const char *const names[] = {"f32", "bf16", "auto", "int8", "tf32"};
+    return (unsigned)precision < sizeof names / sizeof *names ? names[precision] : "unknown";
 }
 
 aaclip_status aac_dispatch_open(aac_dispatch *dispatch, const char *name, int threads)
@@ -82,6 +82,16 @@ static bool is_attention(const aac_op_desc *desc)
     return desc->op == AAC_OP_ATTENTION || desc->op == AAC_OP_ATTENTION_BACKWARD;
 }
 
+static aac_op_desc with_tensor_float(const aac_dispatch *dispatch, const aac_op_desc *wanted)
+{
+    aac_op_desc desc = *wanted;
+    if (desc.op == AAC_OP_LINEAR && desc.linear.x == AAC_F32)
+        desc.tensor_float = dispatch->tensor_float;
+    if (desc.op == AAC_OP_LINEAR_GRADIENT && desc.linear_gradient.type == AAC_F32)
+        desc.tensor_float = dispatch->tensor_float;
+    return desc;
+}
+
 /*
  * One thread does what is small: threads await each other by spinning, which for a few microseconds
  * of work costs as much as it saves, and where other programs keep the processors busy a thousand
@@ -89,9 +99,10 @@ static bool is_attention(const aac_op_desc *desc)
  * sequences attention has is known when it runs.
  */
 aaclip_status aac_dispatch_plan(const aac_dispatch *dispatch, aac_plan **plan,
-                                const aac_op_desc *desc)
+                                const aac_op_desc *wanted)
 {
     const aac_backend *backend;
+    const aac_op_desc own = with_tensor_float(dispatch, wanted), *desc = &own;
     bool alone = !is_attention(desc) && aac_op_is_small(desc, 1);
     int threads = alone ? 1 : dispatch->threads;
     aaclip_status status = aac_cancel_look();

@@ -8,8 +8,17 @@
 
 #define SIMILARITY_SCALE 100.0f
 
+/* Similarities are summed as they are: they are no layer's products. */
+static aac_dispatch without_tensor_float(const aac_dispatch *dispatch)
+{
+    aac_dispatch exact = *dispatch;
+    exact.tensor_float = false;
+    return exact;
+}
+
 static aaclip_status plan_class(aac_map_loss *loss, const aac_dispatch *dispatch)
 {
+    const aac_dispatch exact = without_tensor_float(dispatch);
     const int64_t patches = loss->patches;
     aac_op_desc similarity = {.op = AAC_OP_SIMILARITY,
                               .similarity = {1, loss->embedding, SIMILARITY_SCALE}};
@@ -22,8 +31,8 @@ static aaclip_status plan_class(aac_map_loss *loss, const aac_dispatch *dispatch
     if (!status)
         status = aac_dispatch_plan(dispatch, &loss->class_back, &similarity);
     if (!status)
-        status = aac_dispatch_plan(dispatch, &loss->spread, &spread);
-    return status ? status : aac_dispatch_plan(dispatch, &loss->total, &total);
+        status = aac_dispatch_plan(&exact, &loss->spread, &spread);
+    return status ? status : aac_dispatch_plan(&exact, &loss->total, &total);
 }
 
 static aaclip_status make_plans(aac_map_loss *loss, const aac_dispatch *dispatch, int64_t grid,

@@ -51,15 +51,14 @@ static kept_result detect_as(const char *backend, aaclip_precision precision)
     return kept;
 }
 
-static void cuda_has_no_int8(void)
+static void refuse(const char *backend, aaclip_precision precision, const char *part)
 {
     aaclip_model *model = NULL;
     aaclip_model_options options;
     must(aaclip_model_options_init(&options));
-    options.backend = "cuda";
-    options.precision = AACLIP_PRECISION_INT8;
-    must_fail(aaclip_model_open(&model, NANO_MODEL, &options), AACLIP_ERROR_UNSUPPORTED,
-              "backend 'cuda' has no products of 8-bit integers");
+    options.backend = backend;
+    options.precision = precision;
+    must_fail(aaclip_model_open(&model, NANO_MODEL, &options), AACLIP_ERROR_UNSUPPORTED, part);
     assert_null(model);
 }
 
@@ -71,7 +70,8 @@ static void every_backend_of_a_processor_has_int8(void **state)
         if (!aaclip_backend_available(backend))
             continue;
         if (strcmp(backend, "cuda") == 0) {
-            cuda_has_no_int8();
+            refuse(backend, AACLIP_PRECISION_INT8,
+                   "backend 'cuda' has no products of 8-bit integers");
             continue;
         }
         kept_result exact = detect_as(backend, AACLIP_PRECISION_F32);
@@ -83,6 +83,16 @@ static void every_backend_of_a_processor_has_int8(void **state)
         free_result(&exact);
         free_result(&found);
     }
+}
+
+static void no_backend_of_a_processor_has_tf32(void **state)
+{
+    (void)state;
+    for (size_t i = 0; aaclip_backend_name(i); i++)
+        if (aaclip_backend_available(aaclip_backend_name(i)) &&
+            strcmp(aaclip_backend_name(i), "cuda") != 0)
+            refuse(aaclip_backend_name(i), AACLIP_PRECISION_TF32, "has no TF32 products");
+    assert_string_equal(aaclip_precision_name(AACLIP_PRECISION_TF32), "tf32");
 }
 
 static void int8_is_told(void **state)
@@ -110,9 +120,9 @@ static void unknown_precision_is_refused(void **state)
     aaclip_model *model = NULL;
     aaclip_model_options options;
     must(aaclip_model_options_init(&options));
-    options.precision = (aaclip_precision)(AACLIP_PRECISION_INT8 + 1);
+    options.precision = (aaclip_precision)(AACLIP_PRECISION_TF32 + 1);
     must_fail(aaclip_model_open(&model, NANO_MODEL, &options), AACLIP_ERROR_INVALID_ARGUMENT,
-              "precision 4");
+              "precision 5");
     assert_null(model);
 }
 
@@ -158,6 +168,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_backend_of_a_processor_has_int8),
+        cmocka_unit_test(no_backend_of_a_processor_has_tf32),
         cmocka_unit_test(int8_is_told),
         cmocka_unit_test(unknown_precision_is_refused),
         cmocka_unit_test(training_is_refused),

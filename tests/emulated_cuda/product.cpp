@@ -2,6 +2,8 @@
  */
 #include <cuda_bf16.h>
 
+#include <cmath>
+#include <cstring>
 #include <new>
 #include <vector>
 
@@ -21,6 +23,19 @@ float value(const void *x, int64_t at, aac_dtype type)
                             : static_cast<const float *>(x)[at];
 }
 
+/* A factor as the tensor cores read it. */
+float factor(const aac_cuda_product_shape &shape, const void *x, int64_t at)
+{
+    float found = value(x, at, shape.type);
+    uint32_t bits;
+    if (!shape.tensor_float || !std::isfinite(found))
+        return found;
+    memcpy(&bits, &found, sizeof bits);
+    bits = (bits + (1u << 12)) & ~((1u << 13) - 1);
+    memcpy(&found, &bits, sizeof bits);
+    return found;
+}
+
 void multiply(const aac_cuda_product_shape &shape, const void *a, const void *b, const void *bias,
               const void *c, void *d)
 {
@@ -32,7 +47,7 @@ void multiply(const aac_cuda_product_shape &shape, const void *a, const void *b,
                 int64_t left = shape.turned_a ? i * shape.rows + row : row * shape.inner + i;
                 int64_t right =
                     shape.turned_b ? i * shape.outputs + column : column * shape.inner + i;
-                sum += (double)value(a, left, shape.type) * value(b, right, shape.type);
+                sum += (double)factor(shape, a, left) * factor(shape, b, right);
             }
             if (bias)
                 sum += value(bias, column, shape.d);

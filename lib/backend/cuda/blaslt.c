@@ -121,7 +121,9 @@ static bool describe(aac_cuda_product *product, const aac_cuda_product_shape *sh
     const cublasOperation_t second = shape->turned_a ? CUBLAS_OP_T : CUBLAS_OP_N;
     const cudaDataType_t type = type_of(shape->type), d = type_of(shape->d);
     uint64_t r = (uint64_t)shape->rows, o = (uint64_t)shape->outputs, k = (uint64_t)shape->inner;
-    return !lt.operation_new(&product->operation, CUBLAS_COMPUTE_32F, CUDA_R_32F) &&
+    const cublasComputeType_t compute =
+        shape->tensor_float ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
+    return !lt.operation_new(&product->operation, compute, CUDA_R_32F) &&
            !lt.operation_set(product->operation, CUBLASLT_MATMUL_DESC_TRANSA, &first,
                              sizeof first) &&
            !lt.operation_set(product->operation, CUBLASLT_MATMUL_DESC_TRANSB, &second,

@@ -345,6 +345,7 @@ const aac_backend aac_backend_cuda = {
     .devices = &devices,
     .clock = &device_clock,
     .recorder = &graphs,
+    .tensor_float = true,
     .available = available,
     .missing = missing,
     .supports = supports,

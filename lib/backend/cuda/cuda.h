@@ -61,14 +61,14 @@ bool aac_cuda_blaslt_available(void);
 
 /*
  * Row-major d (rows, outputs) float32 or `type` = a b^T with a (rows, inner), b (outputs, inner).
- * What is turned is stored the other way: a (inner, rows), b (inner, outputs). accumulate: added to
- * c, which may be d. bias: d also gets a vector (outputs) of its own type, where cuBLASLt can add
- * it.
+ * tensor_float: a and b, float32, are rounded to TF32. What is turned is stored the other way: a
+ * (inner, rows), b (inner, outputs). accumulate: added to c, which may be d. bias: d also gets a
+ * vector (outputs) of its own type, where cuBLASLt can add it.
  */
 typedef struct aac_cuda_product_shape {
     int64_t rows, outputs, inner;
     aac_dtype type, d;
-    bool turned_a, turned_b, accumulate, bias;
+    bool turned_a, turned_b, accumulate, bias, tensor_float;
 } aac_cuda_product_shape;
 
 aaclip_status aac_cuda_product_new(aac_cuda_product **product, const aac_cuda_product_shape *shape);

@@ -211,7 +211,8 @@ static aaclip_status make_product(linear_plan *plan, bool inside)
                                                   .d = inside ? desc->linear.y : AAC_F32,
                                                   .turned_b = desc->linear.turned,
                                                   .accumulate = inside && desc->linear.accumulate,
-                                                  .bias = inside && desc->linear.bias});
+                                                  .bias = inside && desc->linear.bias,
+                                                  .tensor_float = desc->tensor_float});
 }
 
 aaclip_status aac_cuda_plan_linear(aac_plan **out, const aac_op_desc *desc, int threads)
@@ -248,7 +249,8 @@ aaclip_status aac_cuda_plan_linear_gradient(aac_plan **out, const aac_op_desc *d
                                                             .d = AAC_F32,
                                                             .turned_a = true,
                                                             .turned_b = true,
-                                                            .accumulate = true});
+                                                            .accumulate = true,
+                                                            .tensor_float = desc->tensor_float});
     return finish(out, plan, status);
 }
 

@@ -30,7 +30,8 @@
  * bfloat16 keeps 8 bits: 2^-9 for each rounding, grown through the blocks. int8 has 255 steps from
  * the least to the largest value of a token, and 126 or, without VNNI, 63 for the largest weight.
  * Measured on these cases (this test prints them): features 0.011, map 0.011, score 0.001 in bf16;
- * 0.040, 0.037, 0.0027 in int8 with 63 steps, 0.018, 0.010, 0.0009 with 126.
+ * 0.040, 0.037, 0.0027 in int8 with 63 steps, 0.018, 0.010, 0.0009 with 126; 0.0009, 0.0011, 0.0001
+ * in TF32, which keeps 11 bits.
  */
 static const struct {
     double features, map, score;
@@ -38,6 +39,7 @@ static const struct {
     [AACLIP_PRECISION_F32] = {F32_BOUND, F32_BOUND, F32_BOUND},
     [AACLIP_PRECISION_BF16] = {0.02, 0.02, 0.002},
     [AACLIP_PRECISION_INT8] = {0.06, 0.06, 0.005},
+    [AACLIP_PRECISION_TF32] = {0.003, 0.003, 0.0005},
 };
 
 typedef struct golden_case {
@@ -154,9 +156,11 @@ static void build_text(golden_case *golden)
     aac_class_vector(vectors, normal, embedding, again, pair);
     aac_class_vector(vectors + (int64_t)normal * embedding, count - normal, embedding, again,
                      pair + embedding);
-    compare(golden, "text.pair", pair, 2 * embedding,
-            aac_model_type(golden->model) == AAC_BF16 ? bounds[AACLIP_PRECISION_BF16].features
-                                                      : F32_BOUND);
+    bool narrow = aac_model_type(golden->model) == AAC_BF16;
+    aaclip_precision precision = narrow ? AACLIP_PRECISION_BF16 : golden->precision;
+    if (precision == AACLIP_PRECISION_INT8) /* the image tower's */
+        precision = AACLIP_PRECISION_F32;
+    compare(golden, "text.pair", pair, 2 * embedding, bounds[precision].features);
     must(aaclip_text_cache_new(&golden->cache, golden->model, golden->adapters, NULL), golden);
     must(aaclip_text_cache_add(golden->cache, "class", pair, pair + embedding), golden);
     aac_free(vectors);
@@ -176,6 +180,8 @@ static void check_result(golden_case *golden, const aaclip_result *result)
                     patches * embedding, features);
         golden->worst_features = fmax(golden->worst_features, apart);
     }
+    if (golden->precision != AACLIP_PRECISION_F32) /* it is what was computed */
+        assert_true(golden->worst_features > F32_BOUND);
     compare(golden, "det_token", result->detection_feature, embedding, features);
     golden->worst_map =
         compare(golden, "map", result->map, (int64_t)result->map_width * result->map_height,
@@ -289,6 +295,13 @@ static void int8_stays_close(void **state)
             every_case(aaclip_backend_name(i), AACLIP_PRECISION_INT8, 2);
 }
 
+static void tf32_stays_close(void **state)
+{
+    (void)state;
+    if (aaclip_backend_available("cuda"))
+        every_case("cuda", AACLIP_PRECISION_TF32, 2);
+}
+
 static void position_equals_pytorch(void **state)
 {
     (void)state;
@@ -333,10 +346,9 @@ static int drop_manifest(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(position_equals_pytorch),
-        cmocka_unit_test(float32_equals_pytorch),
-        cmocka_unit_test(bfloat16_stays_close),
-        cmocka_unit_test(int8_stays_close),
+        cmocka_unit_test(position_equals_pytorch), cmocka_unit_test(float32_equals_pytorch),
+        cmocka_unit_test(bfloat16_stays_close),    cmocka_unit_test(int8_stays_close),
+        cmocka_unit_test(tf32_stays_close),
     };
     return cmocka_run_group_tests_name("golden", tests, read_manifest, drop_manifest);
 }

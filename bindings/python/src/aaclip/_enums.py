@@ -35,6 +35,7 @@ class Precision(IntEnum):
     BF16 = 1
     AUTO = 2
     INT8 = 3
+    TF32 = 4
 
 
 class Profile(IntEnum):
