@@ -46,8 +46,9 @@ AACLIP_API bool aaclip_backend_available(const char *name);
  * working memory and training; 0: no limit, as at the beginning. What is there already stays, and
  * counts. A call that would need more fails with OUT_OF_MEMORY, and its handles can be used on;
  * where images can run one by one instead of together, they do. What the driver takes for itself is
- * not counted. Any thread. Errors: INVALID_ARGUMENT (NULL), NOT_FOUND (backend or device), BACKEND
- * (cannot run here), UNSUPPORTED (its memory is the host's).
+ * not counted. Any thread.
+ * Errors: INVALID_ARGUMENT (NULL), NOT_FOUND (backend or device), BACKEND (cannot run here),
+ * UNSUPPORTED (its memory is the host's).
  */
 AACLIP_API aaclip_status aaclip_backend_limit_memory(const char *name, uint64_t bytes);
 

@@ -27,9 +27,8 @@ typedef struct image_stage {
     bool recompute;
     aac_stage_pixels pixels;
     int labels[MOST_IMAGES];
-    aac_device_routine forward,
-        backward; /* of steps of `recorded` images, as many of them filled */
-    size_t recorded;
+    aac_device_routine forward, backward; /* of full runs of steps of `repeated` images */
+    size_t repeated;
     float *features, *feature_gradient;       // (images, levels, patches, embedding), device memory
     aac_mirror detection, detection_gradient; // (images, embedding)
     aac_mirror pair;                          // (images, 2, embedding)
@@ -53,9 +52,7 @@ static aaclip_status begin(aac_stage *base, const aac_step *step)
     return AACLIP_OK;
 }
 
-/* Adds the losses of an image's levels, and where gradients are wanted writes those of the
- * features.
- */
+/* Adds the losses of an image's levels; for training, writes the gradients of its features. */
 static aaclip_status map_losses(const image_stage *stage, const aac_step *step, int64_t image)
 {
     int64_t level_size = stage->loss.patches * stage->loss.embedding;
@@ -109,6 +106,7 @@ static void add_losses(const aac_step *step, const double sums[3], double classi
 typedef struct stage_run {
     image_stage *stage;
     const aac_step *step;
+    bool repeats;
 } stage_run;
 
 /* From pixels and pairs to the sums of the losses and the gradients of the features; nothing waits
@@ -141,41 +139,39 @@ static aaclip_status run_backward(void *user)
                                                  stage->detection_gradient.device);
 }
 
-/* Steps of full runs and of one size are repeated. With `recompute` the blocks' weights come from
- * the host on the way. */
-static aaclip_status repeat(image_stage *stage, const aac_step *step, aac_device_routine *routine,
-                            aaclip_status (*operations)(void *user))
-{
-    stage_run run = {stage, step};
-    bool same = step->train && stage->filled == stage->images && step->count == stage->recorded;
-    return same && !stage->recompute
-               ? aac_device_repeat(dispatch_of(stage), routine, operations, &run)
-               : operations(&run);
-}
-
 static void forget(image_stage *stage)
 {
     aac_device_routine_clear(dispatch_of(stage), &stage->forward);
     aac_device_routine_clear(dispatch_of(stage), &stage->backward);
 }
 
-/* What was recorded had the factor of another step. */
-static void expect(image_stage *stage, const aac_step *step)
+/* Whether this run is like the one before, whose losses had the same factor. With `recompute` the
+ * blocks' weights come from the host on the way. */
+static bool repeats(image_stage *stage, const aac_step *step)
 {
-    if (!step->train || stage->filled < stage->images || step->count == stage->recorded)
-        return;
-    forget(stage);
-    stage->recorded = step->count;
+    if (!step->train || stage->filled < stage->images || stage->recompute)
+        return false;
+    if (stage->repeated != step->count)
+        forget(stage);
+    stage->repeated = step->count;
+    return true;
+}
+
+static aaclip_status ask(stage_run *run, aac_device_routine *routine,
+                         aaclip_status (*operations)(void *user))
+{
+    return run->repeats ? aac_device_repeat(dispatch_of(run->stage), routine, operations, run)
+                        : operations(run);
 }
 
 /* The images that have come, forward and back. */
 static aaclip_status run(image_stage *stage, const aac_step *step)
 {
+    stage_run own = {stage, step, repeats(stage, step)};
     double sums[3] = {0}, classification = 0;
-    expect(stage, step);
     aaclip_status status = aac_mirror_send(dispatch_of(stage), &stage->pair);
     if (!status)
-        status = repeat(stage, step, &stage->forward, run_forward);
+        status = ask(&own, &stage->forward, run_forward);
     if (!status)
         status = aac_map_loss_end(&stage->loss, sums);
     if (!status)
@@ -183,7 +179,7 @@ static aaclip_status run(image_stage *stage, const aac_step *step)
     if (!status) {
         add_losses(step, sums, classification);
         if (step->train)
-            status = repeat(stage, step, &stage->backward, run_backward);
+            status = ask(&own, &stage->backward, run_backward);
     }
     stage->filled = 0;
     return status;

@@ -479,6 +479,17 @@ static float *keep_sums(const operands *op, const aac_backend *backend, int thre
     return kept;
 }
 
+/* y becomes what the products are added to; where they go is NaN, should any be left out. */
+static void add_elsewhere(const operands *op, const aac_backend *backend, aac_op_args *lent)
+{
+    unsigned char *elsewhere = make(op->y_bytes + GUARD);
+    memset(elsewhere, 0xff, op->y_bytes);
+    memset(elsewhere + op->y_bytes, FILL, GUARD);
+    lent->added = lent->y;
+    lent->y = lend(backend, elsewhere, op->y_bytes + GUARD);
+    aac_free(elsewhere);
+}
+
 /* Runs where the backend's memory is; what it wrote comes back to where `own` points. */
 static bool run_lent(const operands *op, const aac_plan *plan, const aac_op_args *own)
 {
@@ -496,13 +507,15 @@ static bool run_lent(const operands *op, const aac_plan *plan, const aac_op_args
     bool back = op->desc.op == AAC_OP_ATTENTION_BACKWARD;
     if (back && plan->threads > 1 && plan->keeps_sums) /* with one thread it finds them itself */
         args.sums = keep_sums(op, backend, plan->threads, &args);
+    if (plan->threads > 1 && plan->adds_elsewhere) /* likewise: in place */
+        add_elsewhere(op, backend, &args);
     bool done = aac_run(plan, &args, scratch + apart) == AACLIP_OK;
     if (done && backend->memory)
         done = !backend->memory->copy(own->y, args.y, op->y_bytes + GUARD) &&
                !backend->memory->copy(own->losses, args.losses, 3 * sizeof *own->losses);
     const void *const lent[] = {args.x,    args.y,       args.gain,    args.bias,  args.a,
                                 args.dy,   args.offsets, args.parents, args.index, args.out,
-                                args.mask, args.losses,  args.sums,    scratch};
+                                args.mask, args.losses,  args.sums,    scratch,    args.added};
     for (size_t i = 0; i < sizeof lent / sizeof *lent; i++)
         take_back(backend, lent[i]);
     aac_free(filler);
@@ -583,12 +596,15 @@ static double difference(const operands *op, const unsigned char *found,
 /*
  * float32 sums of n products of values in [-1, 1] stray by about sqrt(n) roundings of 2^-24; 4e-6
  * holds for the largest n here, 600. A bfloat16 result may round the other way: 2^-8 of its value.
- * Attention in bfloat16 also rounds the weights, each by 2^-9, which average out.
+ * Attention in bfloat16 also rounds the weights, each by 2^-9, which average out. TF32 rounds both
+ * factors by 2^-11.
  */
 static double bound_of(const aac_op_desc *desc, aac_dtype type)
 {
     bool narrow =
         type == AAC_BF16 || (desc->op == AAC_OP_ATTENTION && desc->attention.type == AAC_BF16);
+    if (desc->tensor_float)
+        return 0x1p-9;
     return narrow ? 0x1p-7 : 4e-6;
 }
 
@@ -607,6 +623,41 @@ static bool is_too_long(const aac_op_desc *desc)
     return longest && attention && desc->attention.longest > atoi(longest);
 }
 
+static void compare_run(const operands *op, const aac_backend *backend, int threads,
+                        const unsigned char *expected, unsigned char *found,
+                        comparison_totals *totals)
+{
+    const aac_op_desc *desc = &op->desc;
+    aac_dtype type = measure(&(operands){.desc = *desc}).y_type;
+    bool ran = run(op, backend, threads, found);
+    double apart = ran ? difference(op, found, expected, type) : INFINITY;
+    totals->compared++;
+    if (!desc->tensor_float)
+        totals->worst[desc->op] = fmax(totals->worst[desc->op], apart);
+    if (apart <= bound_of(desc, type))
+        return;
+    totals->failed++;
+    printf("%s %s, %d threads, %zu bytes of y: difference %g above %g\n", backend->name,
+           aac_op_name(desc->op), threads, op->y_bytes, apart, bound_of(desc, type));
+}
+
+/* A device does not ask for threads: two tell it to go the other of two ways, see run_lent. */
+static int most_threads(const aac_backend *backend, const aac_op_desc *desc)
+{
+    bool two = desc->op == AAC_OP_ATTENTION_BACKWARD ||
+               (desc->op == AAC_OP_LINEAR && desc->linear.accumulate);
+    return !backend->devices ? 3 : two ? 2 : 1;
+}
+
+/* One value alone may be what little cancelling left of its sum. */
+static bool multiplies_f32(const aac_op_desc *desc, size_t y_bytes)
+{
+    if (y_bytes == sizeof(float))
+        return false;
+    return (desc->op == AAC_OP_LINEAR && desc->linear.x == AAC_F32 && !desc->linear.quantized) ||
+           (desc->op == AAC_OP_LINEAR_GRADIENT && desc->linear_gradient.type == AAC_F32);
+}
+
 static void compare(const aac_op_desc *desc, void *user)
 {
     comparison_totals *totals = user;
@@ -618,7 +669,6 @@ static void compare(const aac_op_desc *desc, void *user)
     }
     operands op;
     make_operands(&op, desc);
-    aac_dtype type = measure(&(operands){.desc = *desc}).y_type;
     unsigned char *expected = make(op.y_bytes + GUARD), *found = make(op.y_bytes + GUARD);
     bool judged = run(&op, &aac_backend_reference, 1, expected);
     totals->failed += !judged;
@@ -626,18 +676,12 @@ static void compare(const aac_op_desc *desc, void *user)
         const aac_backend *backend = aac_backend_at(i);
         if (backend == &aac_backend_reference || !backend->available() || !backend->supports(desc))
             continue;
-        const int most = backend->devices ? 1 : 3; /* a device does not ask for threads */
-        for (int threads = 1; threads <= most; threads++) {
-            bool ran = run(&op, backend, threads, found);
-            double apart = ran ? difference(&op, found, expected, type) : INFINITY;
-            totals->compared++;
-            totals->worst[desc->op] = fmax(totals->worst[desc->op], apart);
-            if (apart <= bound_of(desc, type))
-                continue;
-            totals->failed++;
-            printf("%s %s, %d threads, %zu bytes of y: difference %g above %g\n", backend->name,
-                   aac_op_name(desc->op), threads, op.y_bytes, apart, bound_of(desc, type));
-        }
+        for (int threads = 1; threads <= most_threads(backend, desc); threads++)
+            compare_run(&op, backend, threads, expected, found, totals);
+        op.desc.tensor_float = backend->tensor_float && multiplies_f32(desc, op.y_bytes);
+        if (op.desc.tensor_float)
+            compare_run(&op, backend, 1, expected, found, totals);
+        op.desc.tensor_float = false;
     }
     aac_free(expected);
     aac_free(found);
