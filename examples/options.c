@@ -10,13 +10,13 @@ enum { MOST_OPTIONS = 60, FIRST_CODE = 256 };
 
 static bool parse_precision(aaclip_precision *precision, const char *text, const char *program)
 {
-    for (int i = AACLIP_PRECISION_F32; i <= AACLIP_PRECISION_TF32; i++)
+    for (int i = AACLIP_PRECISION_F32; i <= AACLIP_PRECISION_F16; i++)
         if (strcmp(text, aaclip_precision_name((aaclip_precision)i)) == 0) {
             *precision = (aaclip_precision)i;
             return true;
         }
-    return !complain(program, "--precision: expected f32, bf16, auto, int8 or tf32, found '%s'",
-                     text);
+    return !complain(program,
+                     "--precision: expected f32, bf16, auto, int8, tf32 or f16, found '%s'", text);
 }
 
 static bool parse_profile(aaclip_profile *profile, const char *text, const char *program)

@@ -35,7 +35,7 @@ typedef struct session_arguments {
     "  --adapters FILE    trained adapters; give text and image ones\n"                            \
     "  --image FILE       picture to detect in [a generated one of 1024 x 768]\n"                  \
     "  --image-size N     side of the network's input in pixels\n"                                 \
-    "  --precision P      f32, bf16, auto, int8 or tf32 [f32]\n"                                   \
+    "  --precision P      f32, bf16, auto, int8, tf32 or f16 [f32]\n"                              \
     "  --backend NAME     [the best one]\n"                                                        \
     "  --threads N        [all processors]\n"                                                      \
     "  --packed FOLDER    keep packed weights there, to start faster [nowhere]\n"                  \

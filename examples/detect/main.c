@@ -28,7 +28,7 @@ static const char usage[] =
     "  --tile N           detect in overlapping squares of N pixels of the photo, for small "
     "defects\n"
     "  --tile-overlap X   share of a square that neighbours share, 0 to 0.9 [0.25]\n"
-    "  --precision P      f32, bf16, auto, int8 or tf32 [f32]\n"
+    "  --precision P      f32, bf16, auto, int8, tf32 or f16 [f32]\n"
     "  --backend NAME     onednn, blas, reference, cuda or cuda:N [the best one]\n"
     "  --threads N        [all processors]\n"
     "  --packed FOLDER    keep packed weights there, to start faster [nowhere]\n"

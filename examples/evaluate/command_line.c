@@ -28,7 +28,7 @@ static const char usage[] =
     "  --profile P           document or published [told by the adapters]\n"
     "  --domain D            industrial or medical [told by --dataset, else industrial]\n"
     "  --image-size N        side of the network's input in pixels [518 for a 336 checkpoint]\n"
-    "  --precision P         f32, bf16, auto, int8 or tf32 [f32]\n"
+    "  --precision P         f32, bf16, auto, int8, tf32 or f16 [f32]\n"
     "  --backend NAME        onednn, blas, reference, cuda or cuda:N [the best one]\n"
     "  --threads N           [all processors]\n"
     "  --packed FOLDER       keep packed weights there, to start faster [nowhere]\n"

@@ -28,7 +28,10 @@ typedef enum aaclip_precision {
     AACLIP_PRECISION_INT8 = 3,
     /** float32 whose linear layers round what they multiply to TF32, 10 bits behind the leading
      * one, on tensor cores; attention and all else as F32. Backend "cuda" has it. */
-    AACLIP_PRECISION_TF32 = 4
+    AACLIP_PRECISION_TF32 = 4,
+    /** float16 where BF16 has bfloat16: 11 bits instead of 8, and a range that ends at 65504, which
+     * CLIP was trained within. Backend "cuda" has it, and "reference". Not for training. */
+    AACLIP_PRECISION_F16 = 5
 } aaclip_precision;
 
 /**
@@ -55,7 +58,7 @@ AACLIP_API aaclip_status aaclip_backend_limit_memory(const char *name, uint64_t 
 /** What is taken of a device's memory, in bytes; 0 for a backend without memory of its own. */
 AACLIP_API uint64_t aaclip_backend_memory(const char *name);
 
-/** "f32", "bf16", "auto", "int8" or "tf32"; "unknown" for another number. Static text. */
+/** "f32", "bf16", "auto", "int8", "tf32" or "f16"; "unknown" for another number. Static text. */
 AACLIP_API const char *aaclip_precision_name(aaclip_precision precision);
 
 AACLIP_END_DECLS

@@ -66,7 +66,7 @@ typedef struct aaclip_model_info {
     const char *path,             /**< as it was given */
         *layout;                  /**< of the checkpoint; for people to read */
     const char *backend;          /**< static */
-    aaclip_precision precision;   /**< F32, BF16 or INT8, never AUTO */
+    aaclip_precision precision;   /**< never AUTO */
     uint32_t threads;             /**< of each call */
     aaclip_activation activation; /**< of the checkpoint; never CHECKPOINT */
     uint32_t image_layers,        /**< blocks of the image tower */

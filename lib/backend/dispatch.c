@@ -14,7 +14,7 @@
 
 const char *aaclip_precision_name(aaclip_precision precision)
 {
-    static const char *const names[] = {"f32", "bf16", "auto", "int8", "tf32"};
+    static const char *const names[] = {"f32", "bf16", "auto", "int8", "tf32", "f16"};
     return (unsigned)precision < sizeof names / sizeof *names ? names[precision] : "unknown";
 }
 

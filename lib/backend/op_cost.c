@@ -167,7 +167,7 @@ static const char *activation_name(aac_activation activation)
 
 static const char *type_name(aac_dtype type)
 {
-    return type == AAC_BF16 ? " bf16" : "";
+    return type == AAC_F16 ? " f16" : type == AAC_BF16 ? " bf16" : "";
 }
 
 #define PRINT(...) snprintf(text, AAC_OP_SHAPE_TEXT, __VA_ARGS__)
@@ -233,7 +233,7 @@ void aac_op_shape_text(char text[AAC_OP_SHAPE_TEXT], const aac_op_desc *desc,
         break;
     case AAC_OP_CONVERT:
         rows_text(text, desc->convert.rows, desc->convert.columns,
-                  desc->convert.y == AAC_BF16 ? " to bf16" : " to f32");
+                  desc->convert.y == AAC_F32 ? " to f32" : type_name(desc->convert.y));
         break;
     case AAC_OP_GATHER:
     case AAC_OP_GATHER_BACKWARD:

@@ -69,3 +69,29 @@ bool aac_op_is_small(const aac_op_desc *desc, int64_t sequences)
     }
     return false;
 }
+
+bool aac_op_has_f16(const aac_op_desc *desc)
+{
+    switch (desc->op) {
+    case AAC_OP_LINEAR:
+        return desc->linear.x == AAC_F16 || desc->linear.y == AAC_F16;
+    case AAC_OP_LINEAR_GRADIENT:
+        return desc->linear_gradient.type == AAC_F16;
+    case AAC_OP_ATTENTION:
+    case AAC_OP_ATTENTION_BACKWARD:
+        return desc->attention.type == AAC_F16;
+    case AAC_OP_LAYER_NORM:
+        return desc->layer_norm.y == AAC_F16;
+    case AAC_OP_CONVERT:
+        return desc->convert.x == AAC_F16 || desc->convert.y == AAC_F16;
+    case AAC_OP_GATHER:
+        return desc->gather.type == AAC_F16;
+    case AAC_OP_PATCHES:
+        return desc->patches.y == AAC_F16;
+    case AAC_OP_ACTIVATE:
+    case AAC_OP_ACTIVATE_BACKWARD:
+        return desc->activate.type == AAC_F16;
+    default:
+        return false;
+    }
+}

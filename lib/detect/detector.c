@@ -31,6 +31,7 @@ static aac_kept_result lay_out_result(const aaclip_detector *detector, const til
     aac_kept_result kept = {0};
     kept.map = aac_take(workspace, tiles->columns.map * tiles->rows.map, sizeof(float));
     kept.detection = aac_take(workspace, embedding, sizeof(float));
+    kept.finite = aac_take(workspace, 1, sizeof(float));
     if (detector->options.keep_features)
         kept.features = aac_take(workspace, features, sizeof(float));
     return kept;
@@ -57,7 +58,8 @@ static aaclip_status detect_tiles(aaclip_detector *detector, const aaclip_image_
                                   const aac_kept_result *kept, float *score)
 {
     const aac_tile_axis *columns = &tiles->columns, *rows = &tiles->rows;
-    const aac_kept_result tile = {.map = memory->tile_map, .detection = kept->detection};
+    const aac_kept_result tile = {
+        .map = memory->tile_map, .detection = kept->detection, .finite = kept->finite};
     aaclip_status status = AACLIP_OK;
     float tile_score;
     *score = -INFINITY;

@@ -29,8 +29,8 @@ struct aaclip_detector {
     aaclip_text_cache *cache;
     aaclip_detector_options options;
     aaclip_config config;
-    aac_detector_engine one, many; /* many: made with the first batch that is large enough */
-    aac_plan *similarity, *map;
+    aac_detector_engine one, many;       /* many: made with the first batch that is large enough */
+    aac_plan *similarity, *finite, *map; /* similarity of all levels, and whether it is finite */
     int64_t size, grid, patches, embedding;
     aac_decider decider;
     char *results;

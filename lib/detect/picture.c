@@ -1,5 +1,7 @@
 #include "detect/picture.h"
 
+#include <math.h>
+
 #include "core/error.h"
 #include "core/memory.h"
 
@@ -17,9 +19,7 @@ static aac_detector_memory lay_out(const aaclip_detector *detector,
     size_t levels = detector->config.level_count, patches = (size_t)detector->patches;
     size_t size = (size_t)detector->size, embedding = (size_t)detector->embedding;
     size_t images = (size_t)engine->images, pixels = images * size * size;
-    size_t scratch = detector->similarity->scratch > detector->map->scratch
-                         ? detector->similarity->scratch
-                         : detector->map->scratch;
+    const aac_plan *const plans[] = {detector->similarity, detector->finite, detector->map};
     aac_detector_memory memory = {0};
     memory.rgb = aac_take(host, pixels * (images > 1 ? 6 : 3), 1);
     memory.pair = aac_take(host, images * 2 * embedding, sizeof(float));
@@ -29,6 +29,7 @@ static aac_detector_memory lay_out(const aaclip_detector *detector,
     for (size_t i = 0; apart && i < images; i++) { /* as results lie without features */
         memory.written[i].map = aac_take(workspace, size * size, sizeof(float));
         memory.written[i].detection = aac_take(workspace, embedding, sizeof(float));
+        memory.written[i].finite = aac_take(workspace, 1, sizeof(float));
     }
     if (apart && images > 1)
         memory.detections = aac_take(workspace, images * embedding, sizeof(float));
@@ -36,7 +37,7 @@ static aac_detector_memory lay_out(const aaclip_detector *detector,
         memory.features = aac_take(workspace, images * levels * patches * embedding, sizeof(float));
     memory.similarity = aac_take(workspace, levels * patches * 2, sizeof(float));
     memory.encoder = aac_take(workspace, aac_vision_encoder_workspace(engine->encoder), 1);
-    memory.scratch = aac_take(workspace, scratch, 1);
+    memory.scratch = aac_take(workspace, aac_largest_scratch(plans, 3), 1);
     if (detector->options.tile && images == 1) {
         memory.tile_map = aac_take(host, size * size, sizeof(float));
         memory.column_weights = aac_take(host, size, sizeof(float));
@@ -90,19 +91,15 @@ void aac_detector_engine_close(const aaclip_detector *detector, aac_detector_eng
 
 /* Similarity of every level with the pair, then one smoothed map. */
 static aaclip_status make_map(const aaclip_detector *detector, const aac_detector_memory *memory,
-                              const float *features, const float *pair, float *map)
+                              const float *pair, const aac_kept_result *written)
 {
-    aaclip_status status = AACLIP_OK;
-    for (int64_t level = 0; !status && level < detector->config.level_count; level++) {
-        const aac_op_args args = {
-            .x = features + level * detector->patches * detector->embedding,
-            .y = memory->similarity + level * detector->patches * 2,
-            .a = pair,
-        };
-        status = aac_run(detector->similarity, &args, memory->scratch);
-    }
-    const aac_op_args args = {.x = memory->similarity, .y = map};
-    return status ? status : aac_run(detector->map, &args, memory->scratch);
+    const aac_op_args similarity = {.x = written->features, .y = memory->similarity, .a = pair};
+    const aac_op_args finite = {.x = memory->similarity, .y = written->finite};
+    const aac_op_args map = {.x = memory->similarity, .y = written->map};
+    aaclip_status status = aac_run(detector->similarity, &similarity, memory->scratch);
+    if (!status)
+        status = aac_run(detector->finite, &finite, memory->scratch);
+    return status ? status : aac_run(detector->map, &map, memory->scratch);
 }
 
 static float score_of(const float *detection, const float *abnormal, int64_t embedding)
@@ -123,6 +120,7 @@ static aac_kept_result written_of(const aaclip_detector *detector,
     if (memory->written[image].map) {
         written.map = memory->written[image].map;
         written.detection = memory->written[image].detection;
+        written.finite = memory->written[image].finite;
     }
     if (memory->features)
         written.features = memory->features + image * features;
@@ -153,8 +151,8 @@ static aaclip_status run_network(void *user)
         status = aac_device_copy(dispatch_of(detector), written.detection,
                                  detections + i * detector->embedding, bytes);
         if (!status)
-            status = make_map(detector, memory, written.features,
-                              memory->device_pair + 2 * i * detector->embedding, written.map);
+            status = make_map(detector, memory, memory->device_pair + 2 * i * detector->embedding,
+                              &written);
     }
     return status;
 }
@@ -205,36 +203,51 @@ static aaclip_status fetch_one(const aaclip_detector *detector, const aac_kept_r
     if (!status)
         status = aac_device_copy(dispatch, kept->detection, written->detection,
                                  embedding * sizeof(float));
+    if (!status)
+        status = aac_device_copy(dispatch, kept->finite, written->finite, sizeof(float));
     return status ? status
                   : aac_device_copy(dispatch, kept->features, written->features,
                                     features * sizeof(float));
 }
 
-/* Bytes from the map of the first image to the last detection feature. */
-static ptrdiff_t extent(const aac_kept_result *kept, int64_t images, int64_t embedding)
+/* Bytes from the map of the first image to the end of what is kept of the last. */
+static ptrdiff_t extent(const aac_kept_result *kept, int64_t images)
 {
-    const float *end = kept[images - 1].detection + embedding;
-    return (const char *)end - (const char *)kept->map;
+    return (const char *)(kept[images - 1].finite + 1) - (const char *)kept->map;
 }
 
 /* What is kept of all images; at once where it lies as it was written. */
 static aaclip_status fetch(const aaclip_detector *detector, const aac_detector_engine *engine,
                            const aac_detector_memory *memory, const aac_kept_result *kept)
 {
-    int64_t embedding = detector->embedding;
     bool alike = memory->written[0].map != NULL;
     for (int64_t i = 0; alike && i < engine->images; i++)
-        alike = !kept[i].features &&
-                extent(kept, i + 1, embedding) == extent(memory->written, i + 1, embedding);
+        alike = !kept[i].features && extent(kept, i + 1) == extent(memory->written, i + 1);
     if (alike)
         return aac_device_copy(dispatch_of(detector), kept->map, memory->written->map,
-                               (size_t)extent(kept, engine->images, embedding));
+                               (size_t)extent(kept, engine->images));
     aaclip_status status = AACLIP_OK;
     for (int64_t i = 0; !status && i < engine->images; i++) {
         const aac_kept_result written = written_of(detector, memory, &kept[i], i);
         status = fetch_one(detector, &written, &kept[i]);
     }
     return status;
+}
+
+/* A score that is no number would pass for one of a good part. */
+static aaclip_status check_result(const aaclip_detector *detector, const aac_kept_result *kept,
+                                  float score)
+{
+    if (*kept->finite == 1 && isfinite(score))
+        return AACLIP_OK;
+    if (aac_model_type(detector->model) == AAC_F16)
+        return aac_error(AACLIP_ERROR_UNSUPPORTED,
+                         "aaclip_detector_detect: expected a map and a score of finite numbers, "
+                         "found others: this model has values beyond 65504, where precision f16 "
+                         "ends, or some that are no numbers; bf16 and f32 have the range");
+    return aac_error(AACLIP_ERROR_FORMAT,
+                     "aaclip_detector_detect: expected a map and a score of finite numbers, found "
+                     "others: the checkpoint, the adapters or the text embeddings hold some");
 }
 
 aaclip_status aac_detector_run(const aaclip_detector *detector, aac_detector_engine *engine,
@@ -255,9 +268,11 @@ aaclip_status aac_detector_run(const aaclip_detector *detector, aac_detector_eng
     }
     if (!status)
         status = fetch(detector, engine, memory, kept);
-    for (int64_t i = 0; !status && i < engine->images; i++)
+    for (int64_t i = 0; !status && i < engine->images; i++) {
         scores[i] = score_of(kept[i].detection, memory->pair + (2 * i + 1) * detector->embedding,
                              detector->embedding);
+        status = check_result(detector, &kept[i], scores[i]);
+    }
     if (status)
         engine->prepared = false;
     return status;

@@ -9,6 +9,7 @@
 typedef struct aac_kept_result {
     float *map;       // (size, size), with tiles the size of their layout
     float *detection; // (embedding)
+    float *finite;    // (1), 1: what the map is made of are finite numbers; else 0
     float *features;  // (levels, patches, embedding) with keep_features
 } aac_kept_result;
 
@@ -21,7 +22,7 @@ typedef struct aac_detector_memory {
     uint8_t *device_rgb; // (images, size, size, 3)
     float *pair, *device_pair; // (images, 2, embedding)
     /* Of the operations; NULL where they write what is kept, of one image: */
-    aac_kept_result written[AAC_DETECTOR_BATCH]; /* maps and detection features, of each image */
+    aac_kept_result written[AAC_DETECTOR_BATCH]; /* all but features, of each image */
     float *detections;                           // (images, embedding): of several, before those
     float *features;                             // (images, levels, patches, embedding)
     float *similarity;                           // (levels, patches, 2)

@@ -66,8 +66,10 @@ static aaclip_status plan_map(aaclip_detector *detector)
 {
     bool medical = detector->options.domain == AACLIP_DOMAIN_MEDICAL;
     const int64_t kernel = medical ? 9 : 7;
+    const int64_t rows = detector->config.level_count * detector->patches;
     const aac_op_desc similarity = {.op = AAC_OP_SIMILARITY,
-                                    .similarity = {detector->patches, detector->embedding, 100.0f}};
+                                    .similarity = {rows, detector->embedding, 100.0f}};
+    const aac_op_desc finite = {.op = AAC_OP_FINITE, .finite = {2 * rows}};
     const aac_op_desc map = {.op = AAC_OP_ANOMALY_MAP,
                              .anomaly_map = {.levels = detector->config.level_count,
                                              .grid = detector->grid,
@@ -82,6 +84,8 @@ static aaclip_status plan_map(aaclip_detector *detector)
                          aaclip_domain_name(detector->options.domain), (long long)(kernel / 2 + 1));
     const aac_dispatch *dispatch = aac_model_dispatch(detector->model);
     aaclip_status status = aac_dispatch_plan(dispatch, &detector->similarity, &similarity);
+    if (!status)
+        status = aac_dispatch_plan(dispatch, &detector->finite, &finite);
     return status ? status : aac_dispatch_plan(dispatch, &detector->map, &map);
 }
 
@@ -138,6 +142,7 @@ void aaclip_detector_close(aaclip_detector **handle)
     aac_detector_engine_close(detector, &detector->one);
     aac_detector_engine_close(detector, &detector->many);
     aac_plan_free(&detector->similarity);
+    aac_plan_free(&detector->finite);
     aac_plan_free(&detector->map);
     aac_detector_free_results(detector);
     aac_decider_close(&detector->decider);

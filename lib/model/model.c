@@ -134,7 +134,10 @@ static aaclip_status choose_precision(aaclip_model *model, aaclip_precision prec
         return aac_error(AACLIP_ERROR_UNSUPPORTED,
                          "precision int8: backend '%s' has no products of 8-bit integers",
                          chosen->name);
-    bool tf32 = precision == AACLIP_PRECISION_TF32;
+    bool tf32 = precision == AACLIP_PRECISION_TF32, f16 = precision == AACLIP_PRECISION_F16;
+    if (f16 && !has_product(model, AAC_F16, false))
+        return aac_error(AACLIP_ERROR_UNSUPPORTED,
+                         "precision f16: backend '%s' has no float16 products", chosen->name);
     if (tf32 && !chosen->tensor_float)
         return aac_error(AACLIP_ERROR_UNSUPPORTED,
                          "precision tf32: backend '%s' has no TF32 products", chosen->name);
@@ -142,10 +145,10 @@ static aaclip_status choose_precision(aaclip_model *model, aaclip_precision prec
     bool narrow = precision == AACLIP_PRECISION_BF16 ||
                   ((int8 || precision == AACLIP_PRECISION_AUTO) && native && !slow);
     model->precision = narrow ? AACLIP_PRECISION_BF16 : AACLIP_PRECISION_F32;
-    if (int8 || tf32)
+    if (int8 || tf32 || f16)
         model->precision = precision;
     model->dispatch.tensor_float = tf32;
-    model->type = narrow ? AAC_BF16 : AAC_F32;
+    model->type = f16 ? AAC_F16 : narrow ? AAC_BF16 : AAC_F32;
     return AACLIP_OK;
 }
 
@@ -198,7 +201,7 @@ aaclip_status aaclip_model_open(aaclip_model **out, const char *path,
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_model_open: model or path is NULL");
     aaclip_model_options own = {.size = sizeof own};
     aaclip_status status = aac_options_read(&own, sizeof own, options, "aaclip_model_options");
-    if (!status && (own.threads > 4096 || (unsigned)own.precision > AACLIP_PRECISION_TF32))
+    if (!status && (own.threads > 4096 || (unsigned)own.precision > AACLIP_PRECISION_F16))
         status = aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
                            "aaclip_model_options: threads %u (at most 4096) or precision %d",
                            own.threads, (int)own.precision);
@@ -278,6 +281,7 @@ aaclip_status aac_model_open_packer(const aaclip_model *model, aac_packer *packe
 {
     aaclip_precision precision = type == AAC_I8     ? AACLIP_PRECISION_INT8
                                  : type == AAC_BF16 ? AACLIP_PRECISION_BF16
+                                 : type == AAC_F16  ? AACLIP_PRECISION_F16
                                                     : AACLIP_PRECISION_F32;
     const aac_packer_setup setup = {
         .dispatch = &model->dispatch,

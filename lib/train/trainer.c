@@ -116,11 +116,14 @@ static aaclip_status make_stage(aaclip_trainer *trainer)
 static aaclip_status prepare(aaclip_trainer *trainer, const aaclip_trainer_options *options)
 {
     aaclip_status status = aac_trainer_read_options(trainer, options);
-    if (!status && aac_model_block_type(trainer->model) == AAC_I8)
+    aac_dtype type = aac_model_block_type(trainer->model);
+    if (!status && (type == AAC_I8 || type == AAC_F16))
         status =
             aac_error(AACLIP_ERROR_UNSUPPORTED,
-                      "aaclip_trainer_new: expected a model opened in f32, bf16 or auto, found "
-                      "int8, through which no gradient goes");
+                      "aaclip_trainer_new: expected a model opened in f32, tf32, bf16 or auto, "
+                      "found %s",
+                      type == AAC_I8 ? "int8, through which no gradient goes"
+                                     : "f16, in which small gradients become zero");
     if (!status && trainer->options.stage == AACLIP_STAGE_IMAGE && !trainer->cache)
         status = aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
                            "aaclip_trainer_new: stage 2 needs a text cache");

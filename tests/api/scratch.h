@@ -14,6 +14,8 @@ typedef struct scratch_file {
 
 scratch_file scratch_path(const char *folder, const char *name);
 void scratch_write(const char *path, const char *text);
+/* Overwrites the first value of a float32 tensor of a safetensors file. */
+void scratch_write_value(const char *path, const char *tensor, float value);
 /* Number of files in the folder. */
 size_t scratch_count(const char *folder);
 

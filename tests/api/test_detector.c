@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "fixture.h"
+#include "scratch.h"
 
 static kept_result detect_and_keep(aaclip_detector *detector, const aaclip_image_view *image,
                                    const char *name)
@@ -353,6 +354,33 @@ static void image_sizes_are_checked(void **state)
     fixture_close(&all);
 }
 
+/* A map of NaN would have no defect anywhere, and a score of NaN be below every threshold. */
+static void what_is_no_number_is_an_error(void **state)
+{
+    static const char *const tensors[] = {"image_adapter.layer_adapters.0.fc.0.weight",
+                                          "image_adapter.seg_proj.3.fc.weight",
+                                          "image_adapter.det_proj.fc.weight"};
+    static const float values[] = {NAN, INFINITY};
+    fixture all;
+    fixture_open(&all, NULL, 2);
+    const aaclip_image_view view = aaclip_image_get_view(all.image);
+    const scratch_file file = scratch_path(*state, "adapters.safetensors");
+    for (size_t i = 0; i < 6; i++) {
+        fixture own = all;
+        aaclip_detector *detector;
+        aaclip_result result = {.size = sizeof result};
+        must(aaclip_adapters_save(all.adapters, file.path));
+        scratch_write_value(file.path, tensors[i / 2], values[i % 2]);
+        must(aaclip_adapters_open(&own.adapters, all.model, (const char *[]){file.path}, 1, NULL));
+        must(new_detector(&detector, &own, i % 2));
+        must_fail(aaclip_detector_detect(detector, &view, "cat", &result), AACLIP_ERROR_FORMAT,
+                  "expected a map and a score of finite numbers");
+        aaclip_detector_close(&detector);
+        aaclip_adapters_close(&own.adapters);
+    }
+    fixture_close(&all);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -365,6 +393,8 @@ int main(void)
         cmocka_unit_test(impossible_views_are_refused),
         cmocka_unit_test(other_models_and_adapters_are_refused),
         cmocka_unit_test(image_sizes_are_checked),
+        cmocka_unit_test_setup_teardown(what_is_no_number_is_an_error, scratch_make,
+                                        scratch_remove),
     };
     return cmocka_run_group_tests_name("detector", tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 /* In place of lib/backend/cuda/blaslt.c: products in plain loops, bias added where cuBLASLt does.
  */
 #include <cuda_bf16.h>
+#include <cuda_fp16.h>
 
 #include <cmath>
 #include <cstring>
@@ -19,6 +20,8 @@ namespace
 
 float value(const void *x, int64_t at, aac_dtype type)
 {
+    if (type == AAC_F16)
+        return __half2float(static_cast<const __half *>(x)[at]);
     return type == AAC_BF16 ? __bfloat162float(static_cast<const __nv_bfloat16 *>(x)[at])
                             : static_cast<const float *>(x)[at];
 }
@@ -51,7 +54,9 @@ void multiply(const aac_cuda_product_shape &shape, const void *a, const void *b,
             }
             if (bias)
                 sum += value(bias, column, shape.d);
-            if (shape.d == AAC_BF16)
+            if (shape.d == AAC_F16)
+                static_cast<__half *>(d)[at] = __float2half_rn((float)sum);
+            else if (shape.d == AAC_BF16)
                 static_cast<__nv_bfloat16 *>(d)[at] = __float2bfloat16_rn((float)sum);
             else
                 static_cast<float *>(d)[at] = (float)sum;

@@ -2,6 +2,8 @@
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
+static const aac_dtype float_types[] = {AAC_F32, AAC_BF16, AAC_F16};
+
 static void visit_linear(void (*visit)(const aac_op_desc *, void *), void *user)
 {
     static const int64_t shapes[][3] = {
@@ -15,8 +17,11 @@ static void visit_linear(void (*visit)(const aac_op_desc *, void *), void *user)
                      {AAC_ACTIVATION_NONE, true, true},        {AAC_ACTIVATION_NONE, false, true},
                      {AAC_ACTIVATION_QUICK_GELU, true, false}, {AAC_ACTIVATION_GELU, true, false},
                      {AAC_ACTIVATION_LEAKY_RELU, false, false}};
-    static const aac_dtype types[][2] = {
-        {AAC_F32, AAC_F32}, {AAC_BF16, AAC_BF16}, {AAC_BF16, AAC_F32}};
+    static const aac_dtype types[][2] = {{AAC_F32, AAC_F32},
+                                         {AAC_BF16, AAC_BF16},
+                                         {AAC_BF16, AAC_F32},
+                                         {AAC_F16, AAC_F16},
+                                         {AAC_F16, AAC_F32}};
     for (size_t s = 0; s < COUNT(shapes); s++)
         for (size_t e = 0; e < COUNT(epilogues); e++)
             for (size_t t = 0; t < COUNT(types); t++) {
@@ -58,15 +63,14 @@ static void visit_attention(void (*visit)(const aac_op_desc *, void *), void *us
             for (size_t k = 0; k < COUNT(kinds); k++) {
                 const bool usual = heads[h][1] == 64; /* the size that kernels are made for */
                 const int64_t work = lengths[l] * heads[h][1] * (usual ? heads[h][0] : 1);
-                for (int variant = 0; variant < 4 && work <= (usual ? 19200 : 9600); variant++) {
-                    const aac_op_desc desc = {
-                        .op = AAC_OP_ATTENTION,
-                        .attention = {.longest = lengths[l],
-                                      .uniform = variant & 1,
-                                      .heads = heads[h][0],
-                                      .head_size = heads[h][1],
-                                      .kind = kinds[k],
-                                      .type = variant & 2 ? AAC_BF16 : AAC_F32}};
+                for (int variant = 0; variant < 6 && work <= (usual ? 19200 : 9600); variant++) {
+                    const aac_op_desc desc = {.op = AAC_OP_ATTENTION,
+                                              .attention = {.longest = lengths[l],
+                                                            .uniform = variant & 1,
+                                                            .heads = heads[h][0],
+                                                            .head_size = heads[h][1],
+                                                            .kind = kinds[k],
+                                                            .type = float_types[variant / 2]}};
                     visit(&desc, user);
                     aac_op_desc backward = desc;
                     backward.op = AAC_OP_ATTENTION_BACKWARD;
@@ -82,14 +86,14 @@ static void visit_trees(void (*visit)(const aac_op_desc *, void *), void *user)
     static const int64_t heads[][2] = {{1, 8}, {3, 24}, {1, 64}};
     for (size_t t = 0; t < COUNT(trees); t++)
         for (size_t h = 0; h < COUNT(heads); h++)
-            for (int variant = 0; variant < 4; variant++) {
+            for (int variant = 0; variant < 6; variant++) {
                 const aac_op_desc desc = {.op = variant & 1 ? AAC_OP_ATTENTION_BACKWARD
                                                             : AAC_OP_ATTENTION,
                                           .attention = {.longest = trees[t][1],
                                                         .heads = heads[h][0],
                                                         .head_size = heads[h][1],
                                                         .kind = AAC_ATTENTION_TREE,
-                                                        .type = variant & 2 ? AAC_BF16 : AAC_F32,
+                                                        .type = float_types[variant / 2],
                                                         .rows = trees[t][0]}};
                 visit(&desc, user);
             }
@@ -101,11 +105,14 @@ static void visit_gathers(void (*visit)(const aac_op_desc *, void *), void *user
     static const int64_t shapes[][3] = {
         {1, 1, 1}, {3, 9, 7}, {9, 9, 64}, {50, 6, 300}, {112, 577, 768}};
     for (size_t i = 0; i < COUNT(shapes); i++)
-        for (int kind = 0; kind < 3; kind++) {
-            const aac_op_desc desc = {.op = kind == 2 ? AAC_OP_GATHER_BACKWARD : AAC_OP_GATHER,
-                                      .gather = {shapes[i][0], shapes[i][1], shapes[i][2],
-                                                 kind == 1 ? AAC_BF16 : AAC_F32}};
+        for (size_t t = 0; t < COUNT(float_types); t++) {
+            aac_op_desc desc = {
+                .op = AAC_OP_GATHER,
+                .gather = {shapes[i][0], shapes[i][1], shapes[i][2], float_types[t]}};
             visit(&desc, user);
+            desc.op = AAC_OP_GATHER_BACKWARD;
+            if (float_types[t] == AAC_F32)
+                visit(&desc, user);
         }
 }
 
@@ -116,10 +123,10 @@ static void visit_gradients(void (*visit)(const aac_op_desc *, void *), void *us
     static const int64_t maps[][2] = {{1, 1}, {3, 1}, {2, 7}, {5, 70}, {8, 112}, {37, 129}};
     static const int64_t counts[] = {1, 15, 1000, 40000};
     for (size_t i = 0; i < COUNT(shapes); i++)
-        for (int narrow = 0; narrow < 2; narrow++) {
-            const aac_op_desc desc = {.op = AAC_OP_LINEAR_GRADIENT,
-                                      .linear_gradient = {shapes[i][0], shapes[i][1], shapes[i][2],
-                                                          narrow ? AAC_BF16 : AAC_F32}};
+        for (size_t t = 0; t < COUNT(float_types); t++) {
+            const aac_op_desc desc = {
+                .op = AAC_OP_LINEAR_GRADIENT,
+                .linear_gradient = {shapes[i][0], shapes[i][1], shapes[i][2], float_types[t]}};
             visit(&desc, user);
         }
     for (size_t i = 0; i < COUNT(maps); i++)
@@ -145,11 +152,11 @@ static void visit_activations(void (*visit)(const aac_op_desc *, void *), void *
                                            AAC_ACTIVATION_GELU, AAC_ACTIVATION_LEAKY_RELU};
     for (size_t s = 0; s < COUNT(shapes); s++)
         for (size_t k = 0; k < COUNT(kinds); k++)
-            for (int variant = 0; variant < 4; variant++) {
+            for (int variant = 0; variant < 6; variant++) {
                 const aac_op_desc desc = {.op = variant & 1 ? AAC_OP_ACTIVATE_BACKWARD
                                                             : AAC_OP_ACTIVATE,
                                           .activate = {shapes[s][0], shapes[s][1], kinds[k], 0.2f,
-                                                       variant & 2 ? AAC_BF16 : AAC_F32}};
+                                                       float_types[variant / 2]}};
                 visit(&desc, user);
             }
 }
@@ -172,12 +179,15 @@ static void visit_rows(void (*visit)(const aac_op_desc *, void *), void *user)
         const aac_op_desc descs[] = {
             {.op = AAC_OP_LAYER_NORM, .layer_norm = {rows, columns, AAC_F32, 1e-5f}},
             {.op = AAC_OP_LAYER_NORM, .layer_norm = {rows, columns, AAC_BF16, 1e-3f}},
+            {.op = AAC_OP_LAYER_NORM, .layer_norm = {rows, columns, AAC_F16, 1e-3f}},
             {.op = AAC_OP_BLEND, .blend = {rows, columns, 0.1f}},
             {.op = AAC_OP_BLEND, .blend = {rows, columns, 1.0f}},
             {.op = AAC_OP_NORMALIZE, .normalize = {rows, columns, false}},
             {.op = AAC_OP_NORMALIZE, .normalize = {rows, columns, true}},
             {.op = AAC_OP_CONVERT, .convert = {rows, columns, AAC_F32, AAC_BF16}},
             {.op = AAC_OP_CONVERT, .convert = {rows, columns, AAC_BF16, AAC_F32}},
+            {.op = AAC_OP_CONVERT, .convert = {rows, columns, AAC_F32, AAC_F16}},
+            {.op = AAC_OP_CONVERT, .convert = {rows, columns, AAC_F16, AAC_F32}},
             {.op = AAC_OP_SIMILARITY, .similarity = {rows, columns, 100.0f}},
             {.op = AAC_OP_LAYER_NORM_BACKWARD, .layer_norm = {rows, columns, AAC_F32, 1e-5f}},
             {.op = AAC_OP_BLEND_BACKWARD, .blend = {rows, columns, 0.1f}},
@@ -198,13 +208,13 @@ static void visit_images(void (*visit)(const aac_op_desc *, void *), void *user)
     static const int64_t maps[][4] = {{1, 5, 70, 7}, {4, 37, 518, 7}, {4, 37, 518, 9},
                                       {2, 6, 83, 9}, {3, 4, 1, 7},    {1, 8, 8, 9}};
     for (size_t i = 0; i < COUNT(patches); i++)
-        for (int narrow = 0; narrow < 2; narrow++) {
+        for (size_t t = 0; t < COUNT(float_types); t++) {
             const aac_op_desc desc = {.op = AAC_OP_PATCHES,
                                       .patches = {.size = patches[i][0],
                                                   .patch = patches[i][1],
                                                   .mean = {0.485f, 0.456f, 0.406f},
                                                   .deviation = {0.229f, 0.224f, 0.225f},
-                                                  .y = narrow ? AAC_BF16 : AAC_F32}};
+                                                  .y = float_types[t]}};
             visit(&desc, user);
         }
     for (size_t i = 0; i < COUNT(maps); i++) {

@@ -74,7 +74,7 @@ static void *random_typed(int64_t count, aac_dtype type)
         return values;
     uint16_t *narrow = make((size_t)count * sizeof *narrow);
     for (int64_t i = 0; i < count; i++)
-        narrow[i] = aac_f32_to_bf16(values[i]);
+        narrow[i] = type == AAC_F16 ? aac_f32_to_f16(values[i]) : aac_f32_to_bf16(values[i]);
     aac_free(values);
     return narrow;
 }
@@ -566,8 +566,10 @@ static bool run(const operands *op, const aac_backend *backend, int threads, uns
 
 static double value_at(const unsigned char *y, aac_dtype type, size_t i)
 {
-    return type == AAC_BF16 ? (double)aac_bf16_to_f32(((const uint16_t *)(const void *)y)[i])
-                            : (double)((const float *)(const void *)y)[i];
+    if (type == AAC_F32)
+        return (double)((const float *)(const void *)y)[i];
+    uint16_t bits = ((const uint16_t *)(const void *)y)[i];
+    return (double)(type == AAC_F16 ? aac_f16_to_f32(bits) : aac_bf16_to_f32(bits));
 }
 
 /* Largest difference, relative to the largest value; infinite for NaN. */
@@ -595,17 +597,15 @@ static double difference(const operands *op, const unsigned char *found,
 
 /*
  * float32 sums of n products of values in [-1, 1] stray by about sqrt(n) roundings of 2^-24; 4e-6
- * holds for the largest n here, 600. A bfloat16 result may round the other way: 2^-8 of its value.
- * Attention in bfloat16 also rounds the weights, each by 2^-9, which average out. TF32 rounds both
- * factors by 2^-11.
+ * holds for the largest n here, 600. A bfloat16 result may round the other way: 2^-8 of its value;
+ * one of float16, 2^-11. Attention in these types also rounds the weights, each by half as much,
+ * which averages out. TF32 rounds both factors by 2^-11.
  */
 static double bound_of(const aac_op_desc *desc, aac_dtype type)
 {
-    bool narrow =
-        type == AAC_BF16 || (desc->op == AAC_OP_ATTENTION && desc->attention.type == AAC_BF16);
     if (desc->tensor_float)
         return 0x1p-9;
-    return narrow ? 0x1p-7 : 4e-6;
+    return type == AAC_BF16 ? 0x1p-7 : type == AAC_F16 ? 0x1p-10 : 4e-6;
 }
 
 static bool is_asked_for(const aac_op_desc *desc, char **names)
@@ -817,12 +817,13 @@ static int test_linear_support(void)
 {
     static const int64_t shapes[][2] = {{1, 1},       {7, 13},      {588, 64},
                                         {1024, 4096}, {4096, 1024}, {70000, 64}};
-    enum { KINDS = 3 }; /* float32, bfloat16, integers */
+    enum { KINDS = 4 }; /* float32, bfloat16, integers, float16 */
     int failed = 0;
     for (size_t i = 0; i < aac_backend_count(); i++)
         for (size_t s = 0; s < KINDS * sizeof shapes / sizeof *shapes; s++) {
             const aac_backend *backend = aac_backend_at(i);
-            aac_dtype type = s % KINDS == 1 ? AAC_BF16 : AAC_F32;
+            static const aac_dtype types[KINDS] = {AAC_F32, AAC_BF16, AAC_F32, AAC_F16};
+            aac_dtype type = types[s % KINDS];
             const aac_op_desc packed = {.op = AAC_OP_LINEAR,
                                         .linear = {.rows = 1,
                                                    .inputs = shapes[s / KINDS][0],

@@ -89,7 +89,7 @@ class Aaclip:
 
 
 class Torch:
-    """Eager or compiled PyTorch, with its fused attention; bf16 by autocast."""
+    """Eager or compiled PyTorch, with its fused attention; bf16 and f16 by autocast."""
 
     compiled = False
 
@@ -101,6 +101,7 @@ class Torch:
 
         self.settings, self.work = settings, Path(settings["work"])
         self.device = settings["device"]
+        self.type = {"bf16": torch.bfloat16, "f16": torch.float16}.get(settings["precision"])
         torch.set_num_threads(settings["threads"])
         self.versions = {"PyTorch": torch.__version__}
         if self.device == "cuda":
@@ -116,18 +117,18 @@ class Torch:
         return model
 
     def autocast(self):
-        if self.settings["precision"] == "bf16":
-            return torch.autocast(self.device, torch.bfloat16)
+        if self.type:
+            return torch.autocast(self.device, self.type)
         return contextlib.nullcontext()
 
     def narrow(self, module):
-        """On a GPU frozen matrices are kept in bf16, which autocast need not convert any more."""
-        if self.device == "cpu" or self.settings["precision"] != "bf16":
+        """On a GPU frozen matrices are kept in their type, which autocast need not convert any more."""
+        if self.device == "cpu" or not self.type:
             return module
         for part in module.modules():
             if isinstance(part, (torch.nn.Linear, torch.nn.Conv2d)) or hasattr(part, "in_proj_weight"):
                 for parameter in part.parameters(recurse=False):
-                    parameter.data = parameter.data.bfloat16()
+                    parameter.data = parameter.data.to(self.type)
         return module
 
     def compile(self, what):

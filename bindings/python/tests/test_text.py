@@ -37,7 +37,7 @@ def test_model(model: aaclip.Model, tmp_path: Path) -> None:
         (
             {"precision": "f8"},
             ValueError,
-            "precision: expected one of f32, bf16, auto, int8, tf32, found 'f8'",
+            "precision: expected one of f32, bf16, auto, int8, tf32, f16, found 'f8'",
         ),
         ({"precision": 7}, ValueError, "precision"),
         ({"precision": aaclip.Domain.MEDICAL}, ValueError, "precision"),

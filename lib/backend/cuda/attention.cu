@@ -124,7 +124,7 @@ static bool is_flash(const aac_op_desc *desc)
 /* What group_*.cu do on the devices that they are compiled for; back only with the sums. */
 static bool is_group(const aac_op_desc *desc)
 {
-    return is_flash(desc) && desc->attention.type == AAC_BF16 &&
+    return is_flash(desc) && desc->attention.type != AAC_F32 &&
            desc->attention.kind != AAC_ATTENTION_CAUSAL && aac_cuda_has_groups();
 }
 
@@ -149,21 +149,23 @@ static dim3 grid_of(const aac_op_desc *desc, const aac_op_args *args)
                 (unsigned)desc->attention.heads, tree ? 1u : (unsigned)args->sequences);
 }
 
+template <typename T> static int run_forward(const aac_op_desc *desc, const aac_op_args *args)
+{
+    attend<<<grid_of(desc, args), WARPS * WARP, 0, STREAM>>>((const T *)args->x, (T *)args->y,
+                                                             groups_of(desc, args), shape_of(desc));
+    return cudaGetLastError();
+}
+
 extern "C" int aac_cuda_attention(const aac_op_desc *desc, const aac_op_args *args, void *scratch)
 {
     (void)scratch;
     if (is_group(desc))
         return aac_cuda_group_attention(desc, args);
     if (is_flash(desc))
-        return desc->attention.type == AAC_BF16 ? aac_cuda_flash_attention(desc, args)
-                                                : aac_cuda_flash_attention_f32(desc, args);
-    if (desc->attention.type == AAC_BF16)
-        attend<<<grid_of(desc, args), WARPS * WARP, 0, STREAM>>>(
-            (const bf16 *)args->x, (bf16 *)args->y, groups_of(desc, args), shape_of(desc));
-    else
-        attend<<<grid_of(desc, args), WARPS * WARP, 0, STREAM>>>(
-            (const float *)args->x, (float *)args->y, groups_of(desc, args), shape_of(desc));
-    return cudaGetLastError();
+        return desc->attention.type == AAC_F32 ? aac_cuda_flash_attention_f32(desc, args)
+                                               : aac_cuda_flash_attention(desc, args);
+    return with_type(desc->attention.type,
+                     [=](auto type) { return run_forward<decltype(type)>(desc, args); });
 }
 
 /* dq, and the state that the key rows need. */

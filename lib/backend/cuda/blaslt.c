@@ -111,7 +111,7 @@ static aaclip_status find_handle(cublasLtHandle_t *handle)
 
 static cudaDataType_t type_of(aac_dtype type)
 {
-    return type == AAC_BF16 ? CUDA_R_16BF : CUDA_R_32F;
+    return type == AAC_F16 ? CUDA_R_16F : type == AAC_BF16 ? CUDA_R_16BF : CUDA_R_32F;
 }
 
 /* cuBLAS counts columns first: a row-major matrix is its own transpose there. */

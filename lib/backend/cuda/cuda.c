@@ -3,6 +3,7 @@
 
 #include "backend/account.h"
 #include "backend/cuda/cuda.h"
+#include "backend/work.h"
 #include "core/error.h"
 #include "core/memory.h"
 
@@ -247,7 +248,7 @@ static const char *missing(void)
 
 static bool has_type(aac_dtype type)
 {
-    return type == AAC_F32 || type == AAC_BF16;
+    return type == AAC_F32 || type == AAC_BF16 || type == AAC_F16;
 }
 
 static bool supports(const aac_op_desc *desc)
@@ -256,8 +257,12 @@ static bool supports(const aac_op_desc *desc)
     case AAC_OP_LINEAR:
         return has_type(desc->linear.x) && has_type(desc->linear.y) && !desc->linear.quantized;
     case AAC_OP_ATTENTION:
-    case AAC_OP_ATTENTION_BACKWARD:
         return desc->attention.head_size <= AAC_CUDA_LARGEST_HEAD;
+    case AAC_OP_ATTENTION_BACKWARD:
+        return desc->attention.head_size <= AAC_CUDA_LARGEST_HEAD && !aac_op_has_f16(desc);
+    case AAC_OP_ACTIVATE_BACKWARD:
+    case AAC_OP_LINEAR_GRADIENT:
+        return !aac_op_has_f16(desc);
     default:
         return desc->op < AAC_OP_COUNT;
     }

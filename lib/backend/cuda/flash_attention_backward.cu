@@ -24,9 +24,9 @@ static __global__ void __launch_bounds__(TILE_THREADS)
     int64_t width = shape.heads * AAC_TILE;
     float scale = shape.scale * LOG2_E, along[2] = {0, 0}, log_sum[2];
     x += blockIdx.y * AAC_TILE, dy += blockIdx.y * AAC_TILE, out += blockIdx.y * AAC_TILE;
-    const fetcher by_query = fetcher_of(x, shape.stride), by_gradient = fetcher_of(dy, width);
-    const fetcher by_key = fetcher_of(x + shape.k, shape.stride);
-    const fetcher by_value = fetcher_of(x + shape.v, shape.stride);
+    const fetcher<bf16> by_query = fetcher_of(x, shape.stride), by_gradient = fetcher_of(dy, width);
+    const fetcher<bf16> by_key = fetcher_of(x + shape.k, shape.stride);
+    const fetcher<bf16> by_value = fetcher_of(x + shape.v, shape.stride);
     const lane_offsets offsets_in = find_offsets();
     const unsigned key_tile = shared_address(keys), value_tile = shared_address(values);
     fetch<QUERIES>(shared_address(queries), by_query, begin, end);
@@ -50,7 +50,7 @@ static __global__ void __launch_bounds__(TILE_THREADS)
             load_left(query[0], shared_address(queries), own, offsets_in);
             load_left(gradient[0], shared_address(gradients), own, offsets_in);
         }
-        multiply_rows<1, COLUMNS>(scores, query, key_tile + stage, offsets_in);
+        multiply_rows<bf16, 1, COLUMNS>(scores, query, key_tile + stage, offsets_in);
         if (key + AAC_TILE > end || (shape.causal && key + AAC_TILE > row))
             hide(scores[0], key, end, row, shape.causal);
         float kept[2];
@@ -67,8 +67,8 @@ static __global__ void __launch_bounds__(TILE_THREADS)
         }
         end_group();
         wait_for_groups<1>();
-        multiply_rows<1, COLUMNS>(scores, query, key_tile + stage, offsets_in);
-        multiply_rows<1, COLUMNS>(slopes, gradient, value_tile + stage, offsets_in);
+        multiply_rows<bf16, 1, COLUMNS>(scores, query, key_tile + stage, offsets_in);
+        multiply_rows<bf16, 1, COLUMNS>(slopes, gradient, value_tile + stage, offsets_in);
         if (key + AAC_TILE > end || (shape.causal && key + AAC_TILE > row))
             hide(scores[0], key, end, row, shape.causal);
 #pragma unroll
@@ -77,7 +77,7 @@ static __global__ void __launch_bounds__(TILE_THREADS)
             for (int i = 0; i < 4; i++)
                 slopes[0][column][i] = power_of_two(scores[0][column][i] * scale - log_sum[i / 2]) *
                                        (slopes[0][column][i] - along[i / 2]);
-        add_values<1, COLUMNS>(sums, slopes, key_tile + stage, offsets_in);
+        add_values<bf16, 1, COLUMNS>(sums, slopes, key_tile + stage, offsets_in);
         __syncthreads(); /* the stage is free */
     }
     write_sums(y + blockIdx.y * AAC_TILE, shape.stride, row, end, sums[0], shape.scale, shape.scale,
@@ -105,9 +105,9 @@ static __global__ void __launch_bounds__(TILE_THREADS)
     float scale = shape.scale * LOG2_E;
     const row_state *own_states = states + blockIdx.y * shape.rows;
     x += blockIdx.y * AAC_TILE, dy += blockIdx.y * AAC_TILE, y += blockIdx.y * AAC_TILE;
-    const fetcher by_query = fetcher_of(x, shape.stride), by_gradient = fetcher_of(dy, width);
-    const fetcher by_key = fetcher_of(x + shape.k, shape.stride);
-    const fetcher by_value = fetcher_of(x + shape.v, shape.stride);
+    const fetcher<bf16> by_query = fetcher_of(x, shape.stride), by_gradient = fetcher_of(dy, width);
+    const fetcher<bf16> by_key = fetcher_of(x + shape.k, shape.stride);
+    const fetcher<bf16> by_value = fetcher_of(x + shape.v, shape.stride);
     const lane_offsets offsets_in = find_offsets();
     const unsigned query_tile = shared_address(queries), gradient_tile = shared_address(gradients);
     fetch<QUERIES>(shared_address(keys), by_key, begin, end);
@@ -130,8 +130,8 @@ static __global__ void __launch_bounds__(TILE_THREADS)
             load_left(key[0], shared_address(keys), own, offsets_in);
             load_left(value[0], shared_address(values), own, offsets_in);
         }
-        multiply_rows<1, PASSING / 8>(weights, key, query_tile + stage, offsets_in);
-        multiply_rows<1, PASSING / 8>(slopes, value, gradient_tile + stage, offsets_in);
+        multiply_rows<bf16, 1, PASSING / 8>(weights, key, query_tile + stage, offsets_in);
+        multiply_rows<bf16, 1, PASSING / 8>(slopes, value, gradient_tile + stage, offsets_in);
 #pragma unroll
         for (int column = 0; column < PASSING / 8; column++)
 #pragma unroll
@@ -144,8 +144,8 @@ static __global__ void __launch_bounds__(TILE_THREADS)
                 weights[0][column][i] = weight;
                 slopes[0][column][i] = weight * (slopes[0][column][i] - state.along);
             }
-        add_values<1, PASSING / 8>(dv, weights, gradient_tile + stage, offsets_in);
-        add_values<1, PASSING / 8>(dk, slopes, query_tile + stage, offsets_in);
+        add_values<bf16, 1, PASSING / 8>(dv, weights, gradient_tile + stage, offsets_in);
+        add_values<bf16, 1, PASSING / 8>(dk, slopes, query_tile + stage, offsets_in);
         __syncthreads(); /* the stage is free */
     }
     write_sums(y + shape.k, shape.stride, row, end, dk[0], shape.scale, shape.scale, keys, own);

@@ -41,21 +41,23 @@ static __device__ __forceinline__ void wait_for_copies(void)
 }
 
 /* sums (64, 64) = 64 rows of one tile times 64 rows of another, of AAC_TILE values both. */
+template <typename T>
 static __device__ __forceinline__ void multiply_tiles(float sums[COLUMNS][4], uint64_t left,
                                                       uint64_t right)
 {
 #pragma unroll
     for (int step = 0; step < STEPS; step++)
-        multiply_group(sums, left + step * ALONG, right + step * ALONG, step);
+        multiply_group<T>(sums, left + step * ALONG, right + step * ALONG, step);
 }
 
 /* sums (64, AAC_TILE) += weights (64, 64) times a tile's rows. */
+template <typename T>
 static __device__ __forceinline__ void add_tile(float sums[COLUMNS][4],
                                                 const unsigned weights[STEPS][4], uint64_t tile)
 {
 #pragma unroll
     for (int step = 0; step < STEPS; step++)
-        multiply_group_down(sums, weights[step], tile + step * DOWN);
+        multiply_group_down<T>(sums, weights[step], tile + step * DOWN);
 }
 
 #endif

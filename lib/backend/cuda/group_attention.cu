@@ -1,7 +1,8 @@
 /*
- * Attention of bfloat16 heads of 64 over whole sequences, as in flash_attention.cu, with the warp
- * groups of Hopper: a block is one group and has 64 query rows. (Two groups that share the tiles of
- * keys and values were slower, for one image and for many: each waits for the other.)
+ * Attention of bfloat16 and float16 heads of 64 over whole sequences, as in flash_attention.cu,
+ * with the warp groups of Hopper: a block is one group and has 64 query rows. (Two groups that
+ * share the tiles of keys and values were slower, for one image and for many: each waits for the
+ * other.)
  */
 #include "backend/cuda/group.cuh"
 #include "backend/cuda/heads.cuh"
@@ -9,6 +10,7 @@
 /* From scores to weights, as the left side of a product; `sums` are brought to the same scale.
  * Weights are relative to a score of before until a later one exceeds it by 2^8, which is far from
  * overflow: sums seldom change, and in the end they are divided by the sum of the same weights. */
+template <typename T>
 static __device__ __forceinline__ void weigh_group(unsigned weights[STEPS][4],
                                                    float scores[COLUMNS][4], float sums[COLUMNS][4],
                                                    softmax_state *state, float scale)
@@ -44,23 +46,24 @@ static __device__ __forceinline__ void weigh_group(unsigned weights[STEPS][4],
                 sums[column][i] *= kept[i / 2];
 #pragma unroll
     for (int step = 0; step < STEPS; step++)
-        turn_to_left(weights[step], scores[2 * step], scores[2 * step + 1]);
+        turn_to_left<T>(weights[step], scores[2 * step], scores[2 * step + 1]);
 }
 
+template <typename T>
 static __global__ void __launch_bounds__(GROUP_THREADS, 5)
-    attend(const bf16 *x, bf16 *y, float *log_sums, const int32_t *offsets, head_shape shape)
+    attend(const T *x, T *y, float *log_sums, const int32_t *offsets, head_shape shape)
 {
-    __shared__ __align__(ATOM_BYTES) bf16 queries[GROUP_ROWS * AAC_TILE];
-    __shared__ __align__(ATOM_BYTES) bf16 keys[2][AAC_TILE * AAC_TILE];
-    __shared__ __align__(ATOM_BYTES) bf16 values[2][AAC_TILE * AAC_TILE];
+    __shared__ __align__(ATOM_BYTES) T queries[GROUP_ROWS * AAC_TILE];
+    __shared__ __align__(ATOM_BYTES) T keys[2][AAC_TILE * AAC_TILE];
+    __shared__ __align__(ATOM_BYTES) T values[2][AAC_TILE * AAC_TILE];
     int first = offsets[blockIdx.z], end = offsets[blockIdx.z + 1];
     int begin = first + blockIdx.x * GROUP_ROWS;
     if (begin >= end)
         return;
     float scale = shape.scale * LOG2_E;
-    const fetcher by = fetcher_of(x + blockIdx.y * AAC_TILE, shape.stride);
-    const fetcher by_key = {by.from + shape.k, by.stride, by.to, by.row};
-    const fetcher by_value = {by.from + shape.v, by.stride, by.to, by.row};
+    const fetcher<T> by = fetcher_of(x + blockIdx.y * AAC_TILE, shape.stride);
+    const fetcher<T> by_key = {by.from + shape.k, by.stride, by.to, by.row};
+    const fetcher<T> by_value = {by.from + shape.v, by.stride, by.to, by.row};
     const unsigned key_tile = shared_address(keys), value_tile = shared_address(values);
     const uint64_t query = describe(shared_address(queries));
     fetch<GROUP_ROWS>(shared_address(queries), by, begin, end);
@@ -78,16 +81,16 @@ static __global__ void __launch_bounds__(GROUP_THREADS, 5)
             fetch<AAC_TILE>(value_tile + next, by_value, key + AAC_TILE, end);
         }
         begin_products();
-        multiply_tiles(scores, query, describe(key_tile + stage));
+        multiply_tiles<T>(scores, query, describe(key_tile + stage));
         end_products();
         hold(scores);
         if (key + AAC_TILE > end)
             hide(scores, key, end, 0, false);
-        weigh_group(weights, scores, sums, &state, scale);
+        weigh_group<T>(weights, scores, sums, &state, scale);
         hold(weights);
         hold(sums);
         begin_products();
-        add_tile(sums, weights, describe(value_tile + stage));
+        add_tile<T>(sums, weights, describe(value_tile + stage));
         end_products();
         hold(sums);
     }
@@ -103,11 +106,16 @@ static __global__ void __launch_bounds__(GROUP_THREADS, 5)
                     state.largest[half] * scale + log2f(total[half]);
 }
 
-int aac_cuda_group_attention(const aac_op_desc *desc, const aac_op_args *args)
+template <typename T> static int launch(const aac_op_desc *desc, const aac_op_args *args)
 {
     dim3 grid(blocks_for(desc->attention.longest, GROUP_ROWS), (unsigned)desc->attention.heads,
               (unsigned)args->sequences);
-    attend<<<grid, GROUP_THREADS, 0, STREAM>>>((const bf16 *)args->x, (bf16 *)args->y, args->sums,
-                                               args->offsets, shape_of(desc));
+    attend<T><<<grid, GROUP_THREADS, 0, STREAM>>>((const T *)args->x, (T *)args->y, args->sums,
+                                                  args->offsets, shape_of(desc));
     return cudaGetLastError();
+}
+
+int aac_cuda_group_attention(const aac_op_desc *desc, const aac_op_args *args)
+{
+    return desc->attention.type == AAC_F16 ? launch<f16>(desc, args) : launch<bf16>(desc, args);
 }

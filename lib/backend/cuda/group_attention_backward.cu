@@ -23,9 +23,10 @@ static __global__ void __launch_bounds__(GROUP_THREADS, 4)
     int64_t width = shape.heads * AAC_TILE;
     float scale = shape.scale * LOG2_E, along[2], log_sum[2];
     x += blockIdx.y * AAC_TILE, dy += blockIdx.y * AAC_TILE, out += blockIdx.y * AAC_TILE;
-    const fetcher by_query = fetcher_of(x, shape.stride), by_gradient = fetcher_of(dy, width);
-    const fetcher by_key = {by_query.from + shape.k, shape.stride, by_query.to, by_query.row};
-    const fetcher by_value = {by_query.from + shape.v, shape.stride, by_query.to, by_query.row};
+    const fetcher<bf16> by_query = fetcher_of(x, shape.stride), by_gradient = fetcher_of(dy, width);
+    const fetcher<bf16> by_key = {by_query.from + shape.k, shape.stride, by_query.to, by_query.row};
+    const fetcher<bf16> by_value = {by_query.from + shape.v, shape.stride, by_query.to,
+                                    by_query.row};
     const unsigned key_tile = shared_address(keys), value_tile = shared_address(values);
     const uint64_t query = describe(shared_address(queries));
     const uint64_t gradient = describe(shared_address(gradients));
@@ -47,8 +48,8 @@ static __global__ void __launch_bounds__(GROUP_THREADS, 4)
             fetch<AAC_TILE>(value_tile + next, by_value, key + AAC_TILE, end);
         }
         begin_products();
-        multiply_tiles(scores, query, describe(key_tile + stage));
-        multiply_tiles(slopes, gradient, describe(value_tile + stage));
+        multiply_tiles<bf16>(scores, query, describe(key_tile + stage));
+        multiply_tiles<bf16>(slopes, gradient, describe(value_tile + stage));
         end_products();
         hold(scores);
         hold(slopes);
@@ -63,11 +64,11 @@ static __global__ void __launch_bounds__(GROUP_THREADS, 4)
                                     (slopes[column][i] - along[i / 2]);
 #pragma unroll
         for (int step = 0; step < STEPS; step++)
-            turn_to_left(weights[step], slopes[2 * step], slopes[2 * step + 1]);
+            turn_to_left<bf16>(weights[step], slopes[2 * step], slopes[2 * step + 1]);
         hold(weights);
         hold(sums);
         begin_products();
-        add_tile(sums, weights, describe(key_tile + stage));
+        add_tile<bf16>(sums, weights, describe(key_tile + stage));
         end_products();
         hold(sums);
     }
@@ -108,9 +109,10 @@ static __global__ void __launch_bounds__(GROUP_THREADS, 3)
     float scale = shape.scale * LOG2_E;
     const row_state *own_states = states + blockIdx.y * shape.rows;
     x += blockIdx.y * AAC_TILE, dy += blockIdx.y * AAC_TILE, y += blockIdx.y * AAC_TILE;
-    const fetcher by_query = fetcher_of(x, shape.stride), by_gradient = fetcher_of(dy, width);
-    const fetcher by_key = {by_query.from + shape.k, shape.stride, by_query.to, by_query.row};
-    const fetcher by_value = {by_query.from + shape.v, shape.stride, by_query.to, by_query.row};
+    const fetcher<bf16> by_query = fetcher_of(x, shape.stride), by_gradient = fetcher_of(dy, width);
+    const fetcher<bf16> by_key = {by_query.from + shape.k, shape.stride, by_query.to, by_query.row};
+    const fetcher<bf16> by_value = {by_query.from + shape.v, shape.stride, by_query.to,
+                                    by_query.row};
     bf16 *keys = (bf16 *)(shared + (-shared_address(shared) & (ATOM_BYTES - 1)));
     bf16 *values = keys + AAC_TILE * AAC_TILE;
     const unsigned query_tile = shared_address(values) + TILE_BYTES;
@@ -137,8 +139,8 @@ static __global__ void __launch_bounds__(GROUP_THREADS, 3)
                          end);
         }
         begin_products();
-        multiply_tiles(scores, key, describe(query_tile + stage));
-        multiply_tiles(slopes, value, describe(gradient_tile + stage));
+        multiply_tiles<bf16>(scores, key, describe(query_tile + stage));
+        multiply_tiles<bf16>(slopes, value, describe(gradient_tile + stage));
         end_products();
         hold(scores);
         hold(slopes);
@@ -158,16 +160,16 @@ static __global__ void __launch_bounds__(GROUP_THREADS, 3)
         }
 #pragma unroll
         for (int step = 0; step < STEPS; step++) {
-            turn_to_left(weights[step], scores[2 * step], scores[2 * step + 1]);
-            turn_to_left(sloped[step], slopes[2 * step], slopes[2 * step + 1]);
+            turn_to_left<bf16>(weights[step], scores[2 * step], scores[2 * step + 1]);
+            turn_to_left<bf16>(sloped[step], slopes[2 * step], slopes[2 * step + 1]);
         }
         hold(weights);
         hold(sloped);
         hold(dv);
         hold(dk);
         begin_products();
-        add_tile(dv, weights, describe(gradient_tile + stage));
-        add_tile(dk, sloped, describe(query_tile + stage));
+        add_tile<bf16>(dv, weights, describe(gradient_tile + stage));
+        add_tile<bf16>(dk, sloped, describe(query_tile + stage));
         end_products();
         hold(dv);
         hold(dk);

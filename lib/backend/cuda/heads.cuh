@@ -37,8 +37,9 @@ typedef struct row_state {
     float log_sum, along;
 } row_state;
 
-/* Heads of 64, sequences: bfloat16 in flash_attention.cu and flash_attention_backward.cu, float32
- * in flash_attention_f32.cu and flash_attention_f32_backward.cu. */
+/* Heads of 64, sequences: bfloat16, forward float16 too, in flash_attention.cu and
+ * flash_attention_backward.cu, float32 in flash_attention_f32.cu and
+ * flash_attention_f32_backward.cu. */
 int aac_cuda_flash_attention(const aac_op_desc *desc, const aac_op_args *args);
 int aac_cuda_flash_attention_f32(const aac_op_desc *desc, const aac_op_args *args);
 int aac_cuda_flash_attention_backward(const aac_op_desc *desc, const aac_op_args *args,
@@ -46,7 +47,7 @@ int aac_cuda_flash_attention_backward(const aac_op_desc *desc, const aac_op_args
 int aac_cuda_flash_attention_f32_backward(const aac_op_desc *desc, const aac_op_args *args,
                                           row_state *states);
 
-/* Those in bfloat16 that are not causal, where aac_cuda_has_groups(), for Hopper:
+/* Those that are not float32 nor causal, where aac_cuda_has_groups(), for Hopper:
  * group_attention.cu and group_attention_backward.cu, which wants args->sums. */
 int aac_cuda_group_attention(const aac_op_desc *desc, const aac_op_args *args);
 int aac_cuda_group_attention_backward(const aac_op_desc *desc, const aac_op_args *args,

@@ -1,13 +1,17 @@
-/* What the kernels share: loads and stores of both types, sums over a warp and a block. */
+/* What the kernels share: loads and stores of all types, sums over a warp and a block. */
 #ifndef AAC_BACKEND_CUDA_KERNELS_CUH
 #define AAC_BACKEND_CUDA_KERNELS_CUH
 
 #include <cuda_bf16.h>
+#include <cuda_fp16.h>
 #include <cuda_runtime.h>
+
+#include <type_traits>
 
 #include "backend/cuda/cuda.h"
 
 typedef __nv_bfloat16 bf16;
+typedef __half f16;
 
 #define WARP        32
 #define ROW_THREADS 256 /* of a block that has one row */
@@ -23,6 +27,11 @@ static __device__ __forceinline__ float load(const bf16 *p)
     return __bfloat162float(*p);
 }
 
+static __device__ __forceinline__ float load(const f16 *p)
+{
+    return __half2float(*p);
+}
+
 static __device__ __forceinline__ void store(float *p, float value)
 {
     *p = value;
@@ -33,7 +42,27 @@ static __device__ __forceinline__ void store(bf16 *p, float value)
     *p = __float2bfloat16_rn(value);
 }
 
-#define EACH 8 /* values of a thread; of bfloat16 in 16 bytes */
+static __device__ __forceinline__ void store(f16 *p, float value)
+{
+    *p = __float2half_rn(value);
+}
+
+/* Two values side by side, rounded. */
+template <typename T> __device__ __forceinline__ unsigned pack(float low, float high);
+
+template <> __device__ __forceinline__ unsigned pack<bf16>(float low, float high)
+{
+    __nv_bfloat162 both = __floats2bfloat162_rn(low, high);
+    return *(unsigned *)&both;
+}
+
+template <> __device__ __forceinline__ unsigned pack<f16>(float low, float high)
+{
+    __half2 both = __floats2half2_rn(low, high);
+    return *(unsigned *)&both;
+}
+
+#define EACH 8 /* values of a thread; of the narrow types in 16 bytes */
 
 static __device__ __forceinline__ void load_each(float values[EACH], const float *x)
 {
@@ -51,19 +80,28 @@ static __device__ __forceinline__ void load_each(float values[EACH], const bf16 
         values[i] = __uint_as_float(i % 2 ? pairs[i / 2] & 0xffff0000u : pairs[i / 2] << 16);
 }
 
+static __device__ __forceinline__ void load_each(float values[EACH], const f16 *x)
+{
+    const uint4 all = *(const uint4 *)x;
+    const unsigned pairs[] = {all.x, all.y, all.z, all.w};
+#pragma unroll
+    for (int i = 0; i < EACH / 2; i++) {
+        const float2 both = __half22float2(*(const __half2 *)&pairs[i]);
+        values[2 * i] = both.x, values[2 * i + 1] = both.y;
+    }
+}
+
 static __device__ __forceinline__ void store_each(float *y, const float values[EACH])
 {
     *(float4 *)y = make_float4(values[0], values[1], values[2], values[3]);
     *(float4 *)(y + 4) = make_float4(values[4], values[5], values[6], values[7]);
 }
 
-static __device__ __forceinline__ void store_each(bf16 *y, const float values[EACH])
+template <typename T>
+static __device__ __forceinline__ void store_each(T *y, const float values[EACH])
 {
-    __nv_bfloat162 pairs[EACH / 2];
-#pragma unroll
-    for (int i = 0; i < EACH / 2; i++)
-        pairs[i] = __floats2bfloat162_rn(values[2 * i], values[2 * i + 1]);
-    *(uint4 *)y = *(const uint4 *)pairs;
+    *(uint4 *)y = make_uint4(pack<T>(values[0], values[1]), pack<T>(values[2], values[3]),
+                             pack<T>(values[4], values[5]), pack<T>(values[6], values[7]));
 }
 
 template <typename T> static __device__ __forceinline__ T warp_sum(T value)
@@ -123,5 +161,11 @@ static inline bool is_aligned(const void *p)
 }
 
 #define STREAM cudaStreamPerThread
+
+/* What `launch` returns, called with a value of the C++ type of `type`. */
+template <typename F> static int with_type(aac_dtype type, F launch)
+{
+    return type == AAC_F16 ? launch(f16()) : type == AAC_BF16 ? launch(bf16()) : launch(float());
+}
 
 #endif

@@ -11,7 +11,7 @@ typedef struct cuda_weight {
     aac_weight base;
     void *matrix;      // (outputs, inputs), in the type that it was packed for
     void *bias;        // (outputs), float32
-    void *narrow_bias; // (outputs), bfloat16, as cuBLASLt adds it to bfloat16 results
+    void *narrow_bias; // (outputs), in that type, as cuBLASLt adds it to results of it; or NULL
 } cuda_weight;
 
 typedef struct linear_plan {
@@ -31,13 +31,13 @@ void aac_cuda_weight_free(aac_weight *base)
 
 static aaclip_status upload(void **memory, const float *values, size_t count, aac_dtype type)
 {
-    if (type != AAC_BF16)
+    if (type == AAC_F32)
         return aac_cuda_upload(memory, values, count * sizeof *values);
     uint16_t *narrow = aac_alloc_array(count, sizeof *narrow);
     if (!narrow)
         return aac_error_memory();
     for (size_t i = 0; i < count; i++)
-        narrow[i] = aac_f32_to_bf16(values[i]);
+        narrow[i] = type == AAC_F16 ? aac_f32_to_f16(values[i]) : aac_f32_to_bf16(values[i]);
     aaclip_status status = aac_cuda_upload(memory, narrow, count * sizeof *narrow);
     aac_free(narrow);
     return status;
@@ -66,8 +66,8 @@ static aaclip_status pack_bias(cuda_weight *weight, const aac_tensor *bias_parts
     aac_stack_rows(bias_parts, part_count, rows);
     weight->base.bias = true;
     aaclip_status status = upload(&weight->bias, rows, count, AAC_F32);
-    if (!status && type == AAC_BF16)
-        status = upload(&weight->narrow_bias, rows, count, AAC_BF16);
+    if (!status && type != AAC_F32)
+        status = upload(&weight->narrow_bias, rows, count, type);
     aac_free(rows);
     return status;
 }
@@ -140,7 +140,7 @@ aaclip_status aac_cuda_repack(aac_weight *base, const aac_tensor *parts,
     if (!status && bias_parts)
         status = write_parts(weight->bias, bias_parts, part_count, AAC_F32);
     if (!status && weight->narrow_bias)
-        status = write_parts(weight->narrow_bias, bias_parts, part_count, AAC_BF16);
+        status = write_parts(weight->narrow_bias, bias_parts, part_count, type);
     return status;
 }
 
@@ -156,7 +156,7 @@ static aaclip_status run_linear(const aac_plan *base, const aac_op_args *args, v
     const linear_plan *plan = (const linear_plan *)base;
     const cuda_weight *weight = (const cuda_weight *)args->weight;
     const aac_op_desc *desc = &base->desc;
-    const void *bias = desc->linear.y == AAC_BF16 ? weight->narrow_bias : weight->bias;
+    const void *bias = desc->linear.y == AAC_F32 ? weight->bias : weight->narrow_bias;
     scratch = align(scratch);
     void *d = plan->sums ? scratch : args->y;
     const void *c = args->added && base->adds_elsewhere ? args->added : d;

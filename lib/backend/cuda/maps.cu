@@ -21,23 +21,25 @@ static __global__ void patches(const uint8_t *rgb, T *y, int size, int patch, pi
     store(y + at, (byte / 255.0f - scale.mean[channel]) / scale.deviation[channel]);
 }
 
+template <typename T>
+static int run_patches(const aac_op_desc *desc, const aac_op_args *args, pixel_scale scale)
+{
+    int size = (int)desc->patches.size;
+    patches<<<blocks_for((int64_t)3 * size * size, ROW_THREADS), ROW_THREADS, 0, STREAM>>>(
+        (const uint8_t *)args->x, (T *)args->y, size, (int)desc->patches.patch, scale);
+    return cudaGetLastError();
+}
+
 extern "C" int aac_cuda_patches(const aac_op_desc *desc, const aac_op_args *args, void *scratch)
 {
     (void)scratch;
-    int size = (int)desc->patches.size, patch = (int)desc->patches.patch;
-    unsigned blocks = blocks_for((int64_t)3 * size * size, ROW_THREADS);
     pixel_scale scale;
     for (int i = 0; i < 3; i++) {
         scale.mean[i] = desc->patches.mean[i];
         scale.deviation[i] = desc->patches.deviation[i];
     }
-    if (desc->patches.y == AAC_BF16)
-        patches<<<blocks, ROW_THREADS, 0, STREAM>>>((const uint8_t *)args->x, (bf16 *)args->y, size,
-                                                    patch, scale);
-    else
-        patches<<<blocks, ROW_THREADS, 0, STREAM>>>((const uint8_t *)args->x, (float *)args->y,
-                                                    size, patch, scale);
-    return cudaGetLastError();
+    return with_type(desc->patches.y,
+                     [=](auto type) { return run_patches<decltype(type)>(desc, args, scale); });
 }
 
 /* A warp has a row. */
@@ -110,7 +112,8 @@ static __global__ void upsample(const float *maps, float *y, int levels, int gri
     for (int level = 0; level < levels; level++) {
         const float *map = maps + (int64_t)level * grid * grid;
         float above = (1 - across) * map[top * grid + left] + across * map[top * grid + right];
-        float below = (1 - across) * map[bottom * grid + left] + across * map[bottom * grid + right];
+        float below =
+            (1 - across) * map[bottom * grid + left] + across * map[bottom * grid + right];
         sum += (1 - down) * above + down * below;
     }
     y[at] = sum;
@@ -148,10 +151,9 @@ static __device__ double probability(const float *x, loss_shape shape, int row, 
     int top = (int)v, left = (int)u, grid = shape.grid;
     int bottom = min(top + 1, grid - 1), right = min(left + 1, grid - 1);
     double down = v - top, across = u - left;
-#define APART(i, j) ((double)x[2 * ((i) * grid + (j)) + 1] - (double)x[2 * ((i) * grid + (j))])
-    double apart =
-        (1 - down) * ((1 - across) * APART(top, left) + across * APART(top, right)) +
-        down * ((1 - across) * APART(bottom, left) + across * APART(bottom, right));
+#define APART(i, j) ((double)x[2 * ((i)*grid + (j)) + 1] - (double)x[2 * ((i)*grid + (j))])
+    double apart = (1 - down) * ((1 - across) * APART(top, left) + across * APART(top, right)) +
+                   down * ((1 - across) * APART(bottom, left) + across * APART(bottom, right));
 #undef APART
     return 1 / (1 + exp(-apart));
 }
@@ -218,8 +220,7 @@ static __global__ void sum_losses(double *rows, double *losses, int size)
         return;
     losses[0] += totals[FOCAL] / ((double)size * size);
     for (int i = 0; i < 2; i++)
-        losses[1 + i] +=
-            1 - (2 * totals[BOTH0 + i] + 1) / (totals[P0 + i] + totals[T0 + i] + 1);
+        losses[1 + i] += 1 - (2 * totals[BOTH0 + i] + 1) / (totals[P0 + i] + totals[T0 + i] + 1);
 }
 
 /* The share that cell `cell` of a line has in pixel `pixel`. */

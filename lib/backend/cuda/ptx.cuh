@@ -2,6 +2,8 @@
 #ifndef AAC_BACKEND_CUDA_PTX_CUH
 #define AAC_BACKEND_CUDA_PTX_CUH
 
+#include "backend/cuda/kernels.cuh"
+
 /* Begin to copy to an address in shared memory: 16 bytes, the first `bytes` of `from`, zeros
  * behind. */
 static __device__ __forceinline__ void copy_16(unsigned to, const void *from, int bytes)
@@ -34,7 +36,7 @@ static __device__ __forceinline__ void load_four(float values[4], unsigned from)
                  : "r"(from));
 }
 
-/* Four matrices (8, 8) of bfloat16: lane i says where row i % 8 of matrix i / 8 lies, and gets
+/* Four matrices (8, 8) of 16-bit values: lane i says where row i % 8 of matrix i / 8 lies, and gets
  * columns 2 (i % 4) and the next of row i / 4 of each. */
 static __device__ __forceinline__ void load_matrices(unsigned fragment[4], unsigned from)
 {
@@ -51,15 +53,23 @@ static __device__ __forceinline__ void load_turned(unsigned fragment[4], unsigne
                  : "r"(from));
 }
 
-/* sums (16, 8) += left (16, 16) right (16, 8). A lane has columns 2 (lane % 4) and the next, of
- * rows lane / 4 (sums[0], [1]) and 8 further (sums[2], [3]). */
+/* sums (16, 8) += left (16, 16) right (16, 8), of T. A lane has columns 2 (lane % 4) and the next,
+ * of rows lane / 4 (sums[0], [1]) and 8 further (sums[2], [3]). */
+template <typename T>
 static __device__ __forceinline__ void multiply(float sums[4], const unsigned left[4],
                                                 unsigned right0, unsigned right1)
 {
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, "
-        "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-        : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
-        : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "r"(right0), "r"(right1));
+#define MULTIPLY(TYPE)                                                                             \
+    asm("mma.sync.aligned.m16n8k16.row.col.f32." TYPE "." TYPE                                     \
+        ".f32 {%0, %1, %2, %3}, "                                                                  \
+        "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"                                            \
+        : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])                               \
+        : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "r"(right0), "r"(right1))
+    if constexpr (std::is_same_v<T, f16>)
+        MULTIPLY("f16");
+    else
+        MULTIPLY("bf16");
+#undef MULTIPLY
 }
 
 /* 2^x; 0 for what would be subnormal. */

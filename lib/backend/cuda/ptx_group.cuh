@@ -43,26 +43,40 @@ static __device__ __forceinline__ void wait_for_own_copies(void)
     "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                      \
     "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
 
-/* sums (64, 64) = left (64, 16) right^T (64, 16), added where accumulate is not 0. */
+/* sums (64, 64) = left (64, 16) right^T (64, 16), of T, added where accumulate is not 0. */
+template <typename T>
 static __device__ __forceinline__ void multiply_group(float sums[COLUMNS][4], uint64_t left,
                                                       uint64_t right, int accumulate)
 {
-    asm volatile(
-        "{\n.reg .pred p;\nsetp.ne.b32 p, %34, 0;\n"
-        "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 " NAMES_64
-        "%32, %33, p, 1, 1, 0, 0;\n}"
-        : SUMS_64
-        : "l"(left), "l"(right), "r"(accumulate));
+#define MULTIPLY(TYPE)                                                                             \
+    asm volatile(                                                                                  \
+        "{\n.reg .pred p;\nsetp.ne.b32 p, %34, 0;\n"                                               \
+        "wgmma.mma_async.sync.aligned.m64n64k16.f32." TYPE "." TYPE " " NAMES_64                   \
+        "%32, %33, p, 1, 1, 0, 0;\n}"                                                              \
+        : SUMS_64                                                                                  \
+        : "l"(left), "l"(right), "r"(accumulate))
+    if constexpr (std::is_same_v<T, f16>)
+        MULTIPLY("f16");
+    else
+        MULTIPLY("bf16");
+#undef MULTIPLY
 }
 
-/* sums (64, 64) += left (64, 16) right (16, 64); left: each warp's fragment. */
+/* sums (64, 64) += left (64, 16) right (16, 64), of T; left: each warp's fragment. */
+template <typename T>
 static __device__ __forceinline__ void multiply_group_down(float sums[COLUMNS][4],
                                                            const unsigned left[4], uint64_t right)
 {
-    asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 " NAMES_64
-                 "{%32, %33, %34, %35}, %36, 1, 1, 1, 1;"
-                 : SUMS_64
-                 : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "l"(right));
+#define MULTIPLY(TYPE)                                                                             \
+    asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32." TYPE "." TYPE " " NAMES_64          \
+                 "{%32, %33, %34, %35}, %36, 1, 1, 1, 1;"                                          \
+                 : SUMS_64                                                                         \
+                 : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "l"(right))
+    if constexpr (std::is_same_v<T, f16>)
+        MULTIPLY("f16");
+    else
+        MULTIPLY("bf16");
+#undef MULTIPLY
 }
 
 #endif

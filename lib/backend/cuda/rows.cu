@@ -6,10 +6,10 @@ static __device__ __forceinline__ void store_four(float *y, float a, float b, fl
     *(float4 *)y = make_float4(a, b, c, d);
 }
 
-static __device__ __forceinline__ void store_four(bf16 *y, float a, float b, float c, float d)
+template <typename T>
+static __device__ __forceinline__ void store_four(T *y, float a, float b, float c, float d)
 {
-    __nv_bfloat162 pairs[] = {__floats2bfloat162_rn(a, b), __floats2bfloat162_rn(c, d)};
-    *(uint2 *)y = *(const uint2 *)pairs;
+    *(uint2 *)y = make_uint2(pack<T>(a, b), pack<T>(c, d));
 }
 
 template <typename T>
@@ -85,8 +85,8 @@ template <typename T> static int run_layer_norm(const aac_op_desc *desc, const a
 extern "C" int aac_cuda_layer_norm(const aac_op_desc *desc, const aac_op_args *args, void *scratch)
 {
     (void)scratch;
-    return desc->layer_norm.y == AAC_BF16 ? run_layer_norm<bf16>(desc, args)
-                                          : run_layer_norm<float>(desc, args);
+    return with_type(desc->layer_norm.y,
+                     [=](auto y) { return run_layer_norm<decltype(y)>(desc, args); });
 }
 
 static __global__ void blend(const float *a, float *y, int columns, float weight)
@@ -186,6 +186,7 @@ static __global__ void convert(const X *x, Y *y, int64_t count, bool aligned)
     store_each(y + at, values);
 }
 
+/* One of both is float32. */
 template <typename X, typename Y> static int run_convert(const X *x, Y *y, int64_t count)
 {
     convert<<<blocks_for(count, EACH * ROW_THREADS), ROW_THREADS, 0, STREAM>>>(
@@ -197,14 +198,17 @@ extern "C" int aac_cuda_convert(const aac_op_desc *desc, const aac_op_args *args
 {
     (void)scratch;
     int64_t count = desc->convert.rows * desc->convert.columns;
-    return desc->convert.x == AAC_F32 ? run_convert((const float *)args->x, (bf16 *)args->y, count)
-                                      : run_convert((const bf16 *)args->x, (float *)args->y, count);
+    if (desc->convert.x == AAC_F32)
+        return aac_cuda_narrow((const float *)args->x, args->y, count, desc->convert.y);
+    return with_type(desc->convert.x, [=](auto x) {
+        return run_convert((const decltype(x) *)args->x, (float *)args->y, count);
+    });
 }
 
 extern "C" int aac_cuda_narrow(const float *values, void *y, int64_t count, aac_dtype type)
 {
-    return type == AAC_BF16 ? run_convert(values, (bf16 *)y, count)
-                            : run_convert(values, (float *)y, count);
+    return with_type(
+        type, [=](auto narrow) { return run_convert(values, (decltype(narrow) *)y, count); });
 }
 
 /* In place when x == y. Without `aligned`, and in a rest below EACH, values are read one by one. */
@@ -226,31 +230,31 @@ static __global__ void activate(const T *x, T *y, int64_t count, aac_activation 
     store_each(y + at, values);
 }
 
-static int run_activate(const void *x, void *y, int64_t count, aac_dtype type, aac_activation kind,
-                        float slope)
+template <typename T>
+static int run_activate(const void *x, void *y, int64_t count, aac_activation kind, float slope)
 {
-    unsigned blocks = blocks_for(count, EACH * ROW_THREADS);
-    bool aligned = is_aligned(x) && is_aligned(y);
-    if (type == AAC_BF16)
-        activate<<<blocks, ROW_THREADS, 0, STREAM>>>((const bf16 *)x, (bf16 *)y, count, kind, slope,
-                                                     aligned);
-    else
-        activate<<<blocks, ROW_THREADS, 0, STREAM>>>((const float *)x, (float *)y, count, kind,
-                                                     slope, aligned);
+    activate<<<blocks_for(count, EACH * ROW_THREADS), ROW_THREADS, 0, STREAM>>>(
+        (const T *)x, (T *)y, count, kind, slope, is_aligned(x) && is_aligned(y));
     return cudaGetLastError();
 }
 
 extern "C" int aac_cuda_activate(const aac_op_desc *desc, const aac_op_args *args, void *scratch)
 {
     (void)scratch;
-    return run_activate(args->x, args->y, desc->activate.rows * desc->activate.columns,
-                        desc->activate.type, desc->activate.activation, desc->activate.slope);
+    int64_t count = desc->activate.rows * desc->activate.columns;
+    return with_type(desc->activate.type, [=](auto type) {
+        return run_activate<decltype(type)>(args->x, args->y, count, desc->activate.activation,
+                                            desc->activate.slope);
+    });
 }
 
 extern "C" int aac_cuda_activate_outputs(const aac_op_desc *desc, void *y)
 {
-    return run_activate(y, y, desc->linear.rows * desc->linear.outputs, desc->linear.y,
-                        desc->linear.activation, desc->linear.slope);
+    int64_t count = desc->linear.rows * desc->linear.outputs;
+    return with_type(desc->linear.y, [=](auto type) {
+        return run_activate<decltype(type)>(y, y, count, desc->linear.activation,
+                                            desc->linear.slope);
+    });
 }
 
 template <typename T>
@@ -262,18 +266,18 @@ static __global__ void gather(const T *x, T *y, const int32_t *index, int column
         y[i] = x[i];
 }
 
+template <typename T> static int run_gather(const aac_op_desc *desc, const aac_op_args *args)
+{
+    gather<<<(unsigned)desc->gather.rows, ROW_THREADS, 0, STREAM>>>(
+        (const T *)args->x, (T *)args->y, args->index, (int)desc->gather.columns);
+    return cudaGetLastError();
+}
+
 extern "C" int aac_cuda_gather(const aac_op_desc *desc, const aac_op_args *args, void *scratch)
 {
     (void)scratch;
-    unsigned rows = (unsigned)desc->gather.rows;
-    int columns = (int)desc->gather.columns;
-    if (desc->gather.type == AAC_BF16)
-        gather<<<rows, ROW_THREADS, 0, STREAM>>>((const bf16 *)args->x, (bf16 *)args->y,
-                                                 args->index, columns);
-    else
-        gather<<<rows, ROW_THREADS, 0, STREAM>>>((const float *)args->x, (float *)args->y,
-                                                 args->index, columns);
-    return cudaGetLastError();
+    return with_type(desc->gather.type,
+                     [=](auto type) { return run_gather<decltype(type)>(desc, args); });
 }
 
 template <typename T>
@@ -287,19 +291,20 @@ static __global__ void epilogue(const float *sums, const float *bias, T *y, int6
     store(y + i, accumulate ? load(y + i) + value : value);
 }
 
+template <typename T>
+static int run_epilogue(const aac_op_desc *desc, const float *sums, const float *bias, T *y)
+{
+    int64_t count = desc->linear.rows * desc->linear.outputs;
+    epilogue<<<blocks_for(count, ROW_THREADS), ROW_THREADS, 0, STREAM>>>(
+        sums, bias, y, count, (int)desc->linear.outputs, desc->linear.activation,
+        desc->linear.slope, desc->linear.accumulate);
+    return cudaGetLastError();
+}
+
 extern "C" int aac_cuda_epilogue(const aac_op_desc *desc, const float *sums, const float *bias,
                                  void *y)
 {
-    int columns = (int)desc->linear.outputs;
-    int64_t count = desc->linear.rows * columns;
-    unsigned blocks = blocks_for(count, ROW_THREADS);
-    if (desc->linear.y == AAC_BF16)
-        epilogue<<<blocks, ROW_THREADS, 0, STREAM>>>(sums, bias, (bf16 *)y, count, columns,
-                                                     desc->linear.activation, desc->linear.slope,
-                                                     desc->linear.accumulate);
-    else
-        epilogue<<<blocks, ROW_THREADS, 0, STREAM>>>(sums, bias, (float *)y, count, columns,
-                                                     desc->linear.activation, desc->linear.slope,
-                                                     desc->linear.accumulate);
-    return cudaGetLastError();
+    return with_type(desc->linear.y, [=](auto type) {
+        return run_epilogue(desc, sums, bias, (decltype(type) *)y);
+    });
 }

@@ -1,6 +1,6 @@
 /*
- * Tiles of bfloat16 matrices in shared memory and their products on the tensor cores (mma m16n8k16,
- * float32 sums): what attention with heads of 64 is made of.
+ * Tiles of matrices of T, bfloat16 or float16, in shared memory and their products on the tensor
+ * cores (mma m16n8k16, float32 sums): what attention with heads of 64 is made of.
  *
  * A tile has rows of AAC_TILE values. The eight 16-byte pieces of a row are stored in an order that
  * depends on the row, so that the eight rows of a fragment lie in different banks.
@@ -18,7 +18,7 @@
 #define STEPS        (AAC_TILE / 16) /* fragments along a row */
 #define COLUMNS      (AAC_TILE / 8)  /* of 8, of the sums of a warp */
 
-static __device__ __forceinline__ bf16 *piece_of(bf16 *tile, int row, int piece)
+template <typename T> static __device__ __forceinline__ T *piece_of(T *tile, int row, int piece)
 {
     return tile + row * AAC_TILE + ((piece ^ (row & 7)) << 3);
 }
@@ -33,14 +33,15 @@ static __device__ __forceinline__ unsigned shared_address(const void *p)
 #define PASS_ROWS  (TILE_THREADS / PIECES) /* that the block's threads copy at a time */
 
 /* The piece that a thread copies of the first rows; further ones lie PASS_ROWS apart. */
-typedef struct fetcher {
-    const bf16 *from;
+template <typename T> struct fetcher {
+    const T *from;
     int64_t stride;
     unsigned to; /* bytes into a tile */
     int row;
-} fetcher;
+};
 
-static __device__ __forceinline__ fetcher fetcher_of(const bf16 *x, int64_t stride)
+template <typename T>
+static __device__ __forceinline__ fetcher<T> fetcher_of(const T *x, int64_t stride)
 {
     int row = threadIdx.x / PIECES, piece = threadIdx.x % PIECES;
     return {x + row * stride + piece * 8, stride,
@@ -48,10 +49,11 @@ static __device__ __forceinline__ fetcher fetcher_of(const bf16 *x, int64_t stri
 }
 
 /* Begin to copy rows first .. of x to a tile; those from `end` on become zeros. */
-template <int ROWS>
-static __device__ __forceinline__ void fetch(unsigned tile, const fetcher &by, int first, int end)
+template <int ROWS, typename T>
+static __device__ __forceinline__ void fetch(unsigned tile, const fetcher<T> &by, int first,
+                                             int end)
 {
-    const bf16 *from = by.from + first * by.stride;
+    const T *from = by.from + first * by.stride;
 #pragma unroll
     for (int row = 0; row < ROWS; row += PASS_ROWS, from += PASS_ROWS * by.stride) {
         int bytes = first + by.row + row < end ? 16 : 0; /* of 0 nothing is read */
@@ -94,24 +96,19 @@ static __device__ __forceinline__ void load_left(unsigned left[STEPS][4], unsign
         load_matrices(left[step], tile + row * ROW_BYTES + offsets.plain[step]);
 }
 
-static __device__ __forceinline__ unsigned pack(float low, float high)
-{
-    __nv_bfloat162 both = __floats2bfloat162_rn(low, high);
-    return *(unsigned *)&both;
-}
-
 /* Sums (16, 16) of two neighbouring columns of 8 as the left side of a product along them. */
+template <typename T>
 static __device__ __forceinline__ void turn_to_left(unsigned fragment[4], const float first[4],
                                                     const float second[4])
 {
-    fragment[0] = pack(first[0], first[1]);
-    fragment[1] = pack(first[2], first[3]);
-    fragment[2] = pack(second[0], second[1]);
-    fragment[3] = pack(second[2], second[3]);
+    fragment[0] = pack<T>(first[0], first[1]);
+    fragment[1] = pack<T>(first[2], first[3]);
+    fragment[2] = pack<T>(second[0], second[1]);
+    fragment[3] = pack<T>(second[2], second[3]);
 }
 
 /* sums (PARTS, 16, 8 COUNT) = left (PARTS, 16, AAC_TILE) times the rows of a tile. */
-template <int PARTS, int COUNT>
+template <typename T, int PARTS, int COUNT>
 static __device__ __forceinline__ void multiply_rows(float sums[PARTS][COUNT][4],
                                                      const unsigned left[PARTS][STEPS][4],
                                                      unsigned tile, const lane_offsets &offsets)
@@ -131,14 +128,14 @@ static __device__ __forceinline__ void multiply_rows(float sums[PARTS][COUNT][4]
             load_matrices(right, tile + offsets.crossed[step] + 16 * pair * ROW_BYTES);
 #pragma unroll
             for (int part = 0; part < PARTS; part++) {
-                multiply(sums[part][2 * pair], left[part][step], right[0], right[1]);
-                multiply(sums[part][2 * pair + 1], left[part][step], right[2], right[3]);
+                multiply<T>(sums[part][2 * pair], left[part][step], right[0], right[1]);
+                multiply<T>(sums[part][2 * pair + 1], left[part][step], right[2], right[3]);
             }
         }
 }
 
 /* sums (PARTS, 16, AAC_TILE) += weights (PARTS, 16, 8 COUNT), rounded, times a tile's values. */
-template <int PARTS, int COUNT>
+template <typename T, int PARTS, int COUNT>
 static __device__ __forceinline__ void add_values(float sums[PARTS][COLUMNS][4],
                                                   const float weights[PARTS][COUNT][4],
                                                   unsigned tile, const lane_offsets &offsets)
@@ -148,15 +145,15 @@ static __device__ __forceinline__ void add_values(float sums[PARTS][COLUMNS][4],
         unsigned left[PARTS][4];
 #pragma unroll
         for (int part = 0; part < PARTS; part++)
-            turn_to_left(left[part], weights[part][2 * pair], weights[part][2 * pair + 1]);
+            turn_to_left<T>(left[part], weights[part][2 * pair], weights[part][2 * pair + 1]);
 #pragma unroll
         for (int piece = 0; piece < STEPS; piece++) {
             unsigned right[4];
             load_turned(right, tile + offsets.plain[piece] + 16 * pair * ROW_BYTES);
 #pragma unroll
             for (int part = 0; part < PARTS; part++) {
-                multiply(sums[part][2 * piece], left[part], right[0], right[1]);
-                multiply(sums[part][2 * piece + 1], left[part], right[2], right[3]);
+                multiply<T>(sums[part][2 * piece], left[part], right[0], right[1]);
+                multiply<T>(sums[part][2 * piece + 1], left[part], right[2], right[3]);
             }
         }
     }
@@ -166,9 +163,10 @@ static __device__ __forceinline__ void add_values(float sums[PARTS][COLUMNS][4],
  * Writes a warp's sums (16, AAC_TILE), its two rows scaled, to rows first .. of y that lie before
  * `end`. The tile's rows [row, row + 16), of this warp alone, are overwritten.
  */
-static __device__ __forceinline__ void write_sums(bf16 *y, int64_t stride, int first, int end,
+template <typename T>
+static __device__ __forceinline__ void write_sums(T *y, int64_t stride, int first, int end,
                                                   const float sums[COLUMNS][4], float upper,
-                                                  float lower, bf16 *tile, int row)
+                                                  float lower, T *tile, int row)
 {
     int lane = threadIdx.x % WARP;
     __syncwarp();
@@ -176,9 +174,9 @@ static __device__ __forceinline__ void write_sums(bf16 *y, int64_t stride, int f
     for (int column = 0; column < COLUMNS; column++) {
         int within = 2 * (lane % 4);
         *(unsigned *)(piece_of(tile, row + lane / 4, column) + within) =
-            pack(sums[column][0] * upper, sums[column][1] * upper);
+            pack<T>(sums[column][0] * upper, sums[column][1] * upper);
         *(unsigned *)(piece_of(tile, row + lane / 4 + 8, column) + within) =
-            pack(sums[column][2] * lower, sums[column][3] * lower);
+            pack<T>(sums[column][2] * lower, sums[column][3] * lower);
     }
     __syncwarp();
     for (int i = lane; i < 16 * PIECES; i += WARP)

@@ -131,6 +131,11 @@ static double quantize_row(const aac_op_desc *desc, const void *x, int64_t row, 
     return (double)(span / 255.0f + taint);
 }
 
+static bool is_narrow(aac_dtype type)
+{
+    return type == AAC_BF16 || type == AAC_F16;
+}
+
 static bool usable_in_place(const aac_tensor *part, int part_count, aac_dtype type)
 {
     return part_count == 1 && type == AAC_F32 && part->dtype == AAC_F32 &&
@@ -165,8 +170,9 @@ aaclip_status aac_reference_pack(aac_weight **out, const aac_tensor *parts,
         aac_reference_weight_free(&weight->base);
         return aac_error_memory();
     }
-    for (int64_t i = 0; type == AAC_BF16 && i < weight->base.outputs * weight->base.inputs; i++)
-        weight->copy[i] = aac_bf16_to_f32(aac_f32_to_bf16(weight->copy[i]));
+    for (int64_t i = 0; is_narrow(type) && i < weight->base.outputs * weight->base.inputs; i++)
+        weight->copy[i] = type == AAC_F16 ? aac_f16_to_f32(aac_f32_to_f16(weight->copy[i]))
+                                          : aac_bf16_to_f32(aac_f32_to_bf16(weight->copy[i]));
     *out = &weight->base;
     return AACLIP_OK;
 }

@@ -31,16 +31,19 @@ static const aac_reference_run runs[AAC_OP_COUNT] = {
 
 double aac_reference_get(const void *values, aac_dtype type, int64_t index)
 {
-    return type == AAC_BF16 ? (double)aac_bf16_to_f32(((const uint16_t *)values)[index])
-                            : (double)((const float *)values)[index];
+    if (type == AAC_F32)
+        return (double)((const float *)values)[index];
+    const uint16_t bits = ((const uint16_t *)values)[index];
+    return (double)(type == AAC_F16 ? aac_f16_to_f32(bits) : aac_bf16_to_f32(bits));
 }
 
 void aac_reference_set(void *values, aac_dtype type, int64_t index, double value)
 {
-    if (type == AAC_BF16)
-        ((uint16_t *)values)[index] = aac_f32_to_bf16((float)value);
-    else
+    if (type == AAC_F32)
         ((float *)values)[index] = (float)value;
+    else
+        ((uint16_t *)values)[index] =
+            type == AAC_F16 ? aac_f32_to_f16((float)value) : aac_f32_to_bf16((float)value);
 }
 
 static bool available(void)

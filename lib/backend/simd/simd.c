@@ -1,6 +1,7 @@
 /* Everything in float32, and in bfloat16 what is no product of matrices, on vectorised kernels.
  * Other backends fall back to it. */
 #include "backend/simd/linear.h"
+#include "backend/work.h"
 
 #include "core/error.h"
 #include "core/memory.h"
@@ -36,6 +37,8 @@ static bool available(void)
 
 static bool supports(const aac_op_desc *desc)
 {
+    if (aac_op_has_f16(desc))
+        return false;
     if (desc->op == AAC_OP_LINEAR)
         return desc->linear.quantized ? aac_simd_multiplies_int8(desc)
                                       : desc->linear.x == AAC_F32 && desc->linear.y == AAC_F32;

@@ -27,11 +27,11 @@
 #define F32_BOUND 2e-5
 
 /*
- * bfloat16 keeps 8 bits: 2^-9 for each rounding, grown through the blocks. int8 has 255 steps from
- * the least to the largest value of a token, and 126 or, without VNNI, 63 for the largest weight.
- * Measured on these cases (this test prints them): features 0.011, map 0.011, score 0.001 in bf16;
- * 0.040, 0.037, 0.0027 in int8 with 63 steps, 0.018, 0.010, 0.0009 with 126; 0.0009, 0.0011, 0.0001
- * in TF32, which keeps 11 bits.
+ * bfloat16 keeps 8 bits: 2^-9 for each rounding, grown through the blocks; float16 and TF32
+ * keep 11. int8 has 255 steps from the least to the largest value of a token, and 126 or, without
+ * VNNI, 63 for the largest weight. Measured on these cases (this test prints them): features  map
+ * score bf16     0.011     0.011    0.001 f16      0.0010    0.0023   0.0001 TF32     0.0009 0.0011
+ * 0.0001 int8     0.018     0.010    0.0009 of 63    0.040     0.037    0.0027
  */
 static const struct {
     double features, map, score;
@@ -40,6 +40,7 @@ static const struct {
     [AACLIP_PRECISION_BF16] = {0.02, 0.02, 0.002},
     [AACLIP_PRECISION_INT8] = {0.06, 0.06, 0.005},
     [AACLIP_PRECISION_TF32] = {0.003, 0.003, 0.0005},
+    [AACLIP_PRECISION_F16] = {0.003, 0.005, 0.0005},
 };
 
 typedef struct golden_case {
@@ -285,6 +286,14 @@ static void bfloat16_stays_close(void **state)
             every_case(aaclip_backend_name(i), AACLIP_PRECISION_BF16, 2);
 }
 
+static void float16_stays_close(void **state)
+{
+    (void)state;
+    for (size_t i = 0; aaclip_backend_name(i); i++)
+        if (multiplies(aaclip_backend_name(i), AAC_F16))
+            every_case(aaclip_backend_name(i), AACLIP_PRECISION_F16, 2);
+}
+
 /* Every backend of a processor has int8. */
 static void int8_stays_close(void **state)
 {
@@ -347,8 +356,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(position_equals_pytorch), cmocka_unit_test(float32_equals_pytorch),
-        cmocka_unit_test(bfloat16_stays_close),    cmocka_unit_test(int8_stays_close),
-        cmocka_unit_test(tf32_stays_close),
+        cmocka_unit_test(bfloat16_stays_close),    cmocka_unit_test(float16_stays_close),
+        cmocka_unit_test(int8_stays_close),        cmocka_unit_test(tf32_stays_close),
     };
     return cmocka_run_group_tests_name("golden", tests, read_manifest, drop_manifest);
 }

@@ -36,6 +36,7 @@ class Precision(IntEnum):
     AUTO = 2
     INT8 = 3
     TF32 = 4
+    F16 = 5
 
 
 class Profile(IntEnum):

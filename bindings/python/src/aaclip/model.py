@@ -101,8 +101,8 @@ class Model(Handle):
     ) -> Model:
         """
         Opens a CLIP checkpoint (OpenAI, Hugging Face, open_clip, the library's own) or a bundle.
-        `backend` is one of `aaclip.backends()`, `precision` "f32", "bf16", "auto", "int8" or
-        "tf32", `threads` how many a call uses; None: the library's default. In `packed_folder`,
+        `backend` is one of `aaclip.backends()`, `precision` "f32", "bf16", "auto", "int8", "tf32"
+        or "f16", `threads` how many a call uses; None: the library's default. In `packed_folder`,
         which must be there, weights are kept as the backend wants them: the next start takes them
         from there.
         """

@@ -2,7 +2,7 @@
 #ifndef TEST_EMULATED_PTX_CUH
 #define TEST_EMULATED_PTX_CUH
 
-#include <cuda_bf16.h>
+#include "backend/cuda/kernels.cuh"
 
 static inline void copy_16(unsigned to, const void *from, int bytes)
 {
@@ -29,9 +29,9 @@ static inline void load_four(float values[4], unsigned from)
     memcpy(values, emulated::at_address(from), 4 * sizeof *values);
 }
 
-static inline __nv_bfloat16 element(unsigned row_address, int column)
+static inline unsigned element(unsigned row_address, int column)
 {
-    return static_cast<const __nv_bfloat16 *>(emulated::at_address(row_address))[column];
+    return static_cast<const uint16_t *>(emulated::at_address(row_address))[column];
 }
 
 static inline void load_matrices(unsigned fragment[4], unsigned from)
@@ -40,9 +40,7 @@ static inline void load_matrices(unsigned fragment[4], unsigned from)
     emulated::meet_warp("ldmatrix", &from, sizeof from);
     for (int i = 0; i < 4; i++) {
         unsigned row = emulated::of_lane<unsigned>(8 * i + lane / 4);
-        const __nv_bfloat162 pair = {element(row, 2 * (lane % 4)),
-                                     element(row, 2 * (lane % 4) + 1)};
-        memcpy(&fragment[i], &pair, sizeof pair);
+        fragment[i] = element(row, 2 * (lane % 4)) | element(row, 2 * (lane % 4) + 1) << 16;
     }
 }
 
@@ -53,14 +51,21 @@ static inline void load_turned(unsigned fragment[4], unsigned from)
     for (int i = 0; i < 4; i++) {
         unsigned first = emulated::of_lane<unsigned>(8 * i + 2 * (lane % 4));
         unsigned second = emulated::of_lane<unsigned>(8 * i + 2 * (lane % 4) + 1);
-        const __nv_bfloat162 pair = {element(first, lane / 4), element(second, lane / 4)};
-        memcpy(&fragment[i], &pair, sizeof pair);
+        fragment[i] = element(first, lane / 4) | element(second, lane / 4) << 16;
     }
 }
 
-static inline float half_of(unsigned pair, int which)
+template <typename T> static inline float number(unsigned bits)
 {
-    return __uint_as_float(which ? pair & 0xffff0000u : pair << 16);
+    const uint16_t own = (uint16_t)bits;
+    T value;
+    memcpy(&value, &own, sizeof value);
+    return load(&value);
+}
+
+template <typename T> static inline float half_of(unsigned pair, int which)
+{
+    return number<T>(which ? pair >> 16 : pair);
 }
 
 struct alignas(emulated::slot) product_operands {
@@ -69,6 +74,7 @@ struct alignas(emulated::slot) product_operands {
 
 /* left (16, 16): a lane has columns 2 (lane % 4), + 1 of rows lane / 4, + 8; then 8 columns
  * further. right (16, 8): rows 2 (lane % 4), + 1 of column lane / 4; then 8 rows further. */
+template <typename T>
 static inline void multiply(float sums[4], const unsigned left[4], unsigned right0, unsigned right1)
 {
     int lane = emulated::own_lane;
@@ -80,8 +86,8 @@ static inline void multiply(float sums[4], const unsigned left[4], unsigned righ
         for (int pair = 0; pair < 8; pair++) {
             unsigned a = by_row[pair % 4].left[i / 2 + pair / 4 * 2];
             unsigned b = by_column[pair % 4].right[pair / 4];
-            sums[i] += half_of(a, 0) * half_of(b, 0);
-            sums[i] += half_of(a, 1) * half_of(b, 1);
+            sums[i] += half_of<T>(a, 0) * half_of<T>(b, 0);
+            sums[i] += half_of<T>(a, 1) * half_of<T>(b, 1);
         }
     }
 }

@@ -27,13 +27,14 @@ static inline void wait_for_own_copies()
 
 /* Value `column` of a row of 128 bytes behind the address that a description begins with; pieces of
  * 16 bytes are exchanged as bits 7 to 9 of their address say. */
-static inline float described(uint64_t description, int row, int column)
+template <typename T> static inline float described(uint64_t description, int row, int column)
 {
     unsigned address = (unsigned)(description & 0x3fff) << 4;
     address += (unsigned)(row * 128 + column * 2);
-    return __bfloat162float(element(address ^ (address >> 7 & 7) << 4, 0));
+    return number<T>(element(address ^ (address >> 7 & 7) << 4, 0));
 }
 
+template <typename T>
 static inline void multiply_group(float sums[COLUMNS][4], uint64_t left, uint64_t right,
                                   int accumulate)
 {
@@ -44,11 +45,12 @@ static inline void multiply_group(float sums[COLUMNS][4], uint64_t left, uint64_
             int row = 16 * warp + lane / 4 + i / 2 * 8, other = 8 * column + 2 * (lane % 4) + i % 2;
             float sum = accumulate ? sums[column][i] : 0;
             for (int k = 0; k < 16; k++)
-                sum += described(left, row, k) * described(right, other, k);
+                sum += described<T>(left, row, k) * described<T>(right, other, k);
             sums[column][i] = sum;
         }
 }
 
+template <typename T>
 static inline void multiply_group_down(float sums[COLUMNS][4], const unsigned left[4],
                                        uint64_t right)
 {
@@ -61,8 +63,8 @@ static inline void multiply_group_down(float sums[COLUMNS][4], const unsigned le
         const auto &from = emulated::of_lane<fragment>(lane / 4 * 4 + k % 8 / 2);
         for (int column = 0; column < COLUMNS; column++)
             for (int i = 0; i < 4; i++)
-                sums[column][i] += half_of(from.pairs[i / 2 + k / 8 * 2], k % 2) *
-                                   described(right, k, 8 * column + 2 * (lane % 4) + i % 2);
+                sums[column][i] += half_of<T>(from.pairs[i / 2 + k / 8 * 2], k % 2) *
+                                   described<T>(right, k, 8 * column + 2 * (lane % 4) + i % 2);
     }
 }
 
