@@ -95,7 +95,8 @@ typedef struct aac_op_desc {
             bool bias, accumulate, quantized, turned;
         } linear;
         /* y = (x - mean) / sqrt(var + epsilon) * gain + bias over each row; x float32.
-         * Backward: the gradient of x is added to y; x, dy, y float32. */
+         * Backward: the gradient of x is added to y; x, dy, y float32. The type is that of
+         * args.rounded. */
         struct {
             int64_t rows, columns;
             aac_dtype y;
@@ -114,9 +115,9 @@ typedef struct aac_op_desc {
             aac_dtype type;
             int64_t rows; /* of all sequences, or of the tree */
         } attention;
-        /* y = weight * a * |y| / |a| + (1 - weight) * y over each row, float32; |a| = 0 leaves
-         * (1 - weight) * y. Backward: x is the y that went in, y receives its gradient (y may be
-         * dy), da that of a. */
+        /* y = weight * a * |x| / |a| + (1 - weight) * x over each row, float32, y may be x; |a| = 0
+         * leaves (1 - weight) * x. Backward: y receives the gradient of x (y may be dy), da that of
+         * a. */
         struct {
             int64_t rows, columns;
             float weight;
@@ -176,16 +177,17 @@ typedef struct aac_op_desc {
             int64_t rows, inputs, outputs;
             aac_dtype type;
         } linear_gradient;
-        /* From similarities x (grid * grid, 2) and the mask (size, size) of zeros and ones: both
-         * channels bilinear to size with aligned corners, p = softmax of the two. Adds to `losses`
+        /* From similarities x (maps, grid * grid, 2) and one mask (size, size) of zeros and ones,
+         * for each map: both channels bilinear to size with aligned corners, p = softmax of the
+         * two. Adds to `losses`
          *   [0] focal: mean of -alpha (1 - pt)^2 log(pt), pt = o p[1] + (1 - o) p[0] + 1e-5 with
          *       o = mask clamped to [1e-5, 1 - 1e-5]; alpha 1 or, balanced, twice the other kind's
          *       share of the pixels (1 where there is one kind only),
          *   [1] 1 - (2 sum(p[0] t) + 1) / (sum(p[0]) + sum(t) + 1) with t = 1 - mask,
          *   [2] the same of p[1] with t = mask,
-         * and writes y (grid * grid, 2) = factor * the gradient of their sum. */
+         * and writes y (maps, grid * grid, 2) = factor * the gradient of their sum. */
         struct {
-            int64_t grid, size;
+            int64_t maps, grid, size;
             bool balanced;
         } segmentation_loss;
         /* y (1) = 1 if every value of x (count) is a finite number, else 0; float32. */
@@ -250,6 +252,8 @@ typedef struct aac_op_args {
     const int32_t *index; /* gather (rows) */
     const void *dy;       /* backward operations, linear gradient, adam */
     const void *out;      /* attention backward: what the forward run wrote */
+    void *rounded;        /* layer norm backward, where the plan rounds: (rows, columns), what y
+                             becomes, once more in the type `y` of the description; NULL: not wanted */
     float *sums;          /* attention (heads, rows), where the plan keeps_sums: written by the
                              forward run, read by the backward one; NULL: not wanted, not known */
     float *da;            /* blend, similarity backward */
@@ -268,6 +272,7 @@ typedef struct aac_plan {
     int device;          /* set by the dispatch */
     unsigned forks;      /* likewise: of the process that made it */
     bool adds_elsewhere; /* linear: `added` may be asked for */
+    bool rounds;         /* layer norm backward: `rounded` may be asked for */
     bool keeps_sums; /* attention: a forward run leaves in `sums`, if asked, what the backward run
                         would else compute once more; what that is is the backend's affair */
     aaclip_status (*run)(const struct aac_plan *plan, const aac_op_args *args, void *scratch);

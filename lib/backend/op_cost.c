@@ -147,7 +147,8 @@ aac_op_cost aac_op_cost_of(const aac_op_desc *desc, const aac_op_args *args)
         return rows_cost(desc->activate.rows, desc->activate.columns,
                          3 * size_of(desc->activate.type) / 4);
     case AAC_OP_SEGMENTATION_LOSS:
-        return (aac_op_cost){.bytes = 16 * square(desc->segmentation_loss.grid) +
+        return (aac_op_cost){.bytes = 16 * (double)desc->segmentation_loss.maps *
+                                          square(desc->segmentation_loss.grid) +
                                       square(desc->segmentation_loss.size)};
     case AAC_OP_FINITE:
         return rows_cost(1, desc->finite.count, 1);
@@ -256,8 +257,9 @@ void aac_op_shape_text(char text[AAC_OP_SHAPE_TEXT], const aac_op_desc *desc,
                   activation_name(desc->activate.activation));
         break;
     case AAC_OP_SEGMENTATION_LOSS:
-        PRINT("%lld x %lld -> %lld", (long long)desc->segmentation_loss.grid,
-              (long long)desc->segmentation_loss.grid, (long long)desc->segmentation_loss.size);
+        PRINT("%lld x %lld x %lld -> %lld", (long long)desc->segmentation_loss.maps,
+              (long long)desc->segmentation_loss.grid, (long long)desc->segmentation_loss.grid,
+              (long long)desc->segmentation_loss.size);
         break;
     case AAC_OP_FINITE:
         PRINT("%lld", (long long)desc->finite.count);

@@ -113,11 +113,16 @@ static aaclip_status through_activation(const aac_adapter_backward_plan *plan,
 
 aaclip_status aac_adapter_backward_run(const aac_adapter_backward_plan *plan,
                                        const aac_trained_layer *layer, const aac_adapter_tape *tape,
-                                       float *gradient, bool last, const aac_block_memory *memory)
+                                       aac_stream_gradient *gradient, bool last,
+                                       const aac_block_memory *memory)
 {
     const void *dy = memory->wide, *x = NULL;
-    const aac_op_args blend = {
-        .x = tape->x, .a = tape->adapted, .dy = gradient, .y = gradient, .da = memory->adapted};
+    const aac_op_args blend = {.x = tape->x,
+                               .a = tape->adapted,
+                               .dy = gradient->values,
+                               .y = gradient->values,
+                               .da = memory->adapted};
+    gradient->rounded = false;
     aaclip_status status = aac_run(plan->blend, &blend, memory->scratch);
     if (!status)
         status = plan->second ? through_second(plan, layer, tape, memory)
@@ -126,6 +131,6 @@ aaclip_status aac_adapter_backward_run(const aac_adapter_backward_plan *plan,
         status = aac_to_operand(plan->convert, tape->x, memory->narrow, &x, memory->scratch);
     if (!status)
         status = add_gradient(plan->first_gradient, dy, x, layer->first_gradient, memory->scratch);
-    const aac_op_args back = {.x = dy, .y = gradient, .weight = layer->adapter->first};
+    const aac_op_args back = {.x = dy, .y = gradient->values, .weight = layer->adapter->first};
     return status || last ? status : aac_run(plan->first, &back, memory->scratch);
 }

@@ -37,7 +37,7 @@ aaclip_status aac_adapter_plan_make(aac_adapter_plan *plan, const aaclip_config 
                                     const aac_block_shape *shape, float weight,
                                     const aac_dispatch *dispatch)
 {
-    *plan = (aac_adapter_plan){.dispatch = dispatch};
+    *plan = (aac_adapter_plan){0};
     const aac_op_desc convert = {.op = AAC_OP_CONVERT,
                                  .convert = {shape->rows, shape->width, AAC_F32, shape->type}};
     const aac_op_desc blend = {.op = AAC_OP_BLEND, .blend = {shape->rows, shape->width, weight}};
@@ -68,17 +68,13 @@ size_t aac_adapter_scratch(const aac_adapter_plan *plan)
 }
 
 aaclip_status aac_adapter_run(const aac_adapter_plan *plan, const aac_layer_adapter *adapter,
-                              float *x, const aac_block_memory *memory,
+                              const float *x, float *y, const aac_block_memory *memory,
                               const aac_adapter_tape *tape)
 {
-    aaclip_status status = AACLIP_OK;
-    const void *operand = x;
+    const void *operand;
     float *adapted = tape ? tape->adapted : memory->adapted;
-    if (plan->convert) {
-        const aac_op_args convert = {.x = x, .y = memory->narrow};
-        status = aac_run(plan->convert, &convert, memory->scratch);
-        operand = memory->narrow;
-    }
+    aaclip_status status =
+        aac_to_operand(plan->convert, x, memory->narrow, &operand, memory->scratch);
     void *middle = tape ? tape->middle : memory->wide;
     const aac_op_args first = {
         .x = operand, .y = plan->second ? middle : adapted, .weight = adapter->first};
@@ -87,10 +83,6 @@ aaclip_status aac_adapter_run(const aac_adapter_plan *plan, const aac_layer_adap
     const aac_op_args second = {.x = middle, .y = adapted, .weight = adapter->second};
     if (!status && plan->second)
         status = aac_run(plan->second, &second, memory->scratch);
-    const aac_op_desc *desc = &plan->blend->desc;
-    size_t bytes = (size_t)(desc->blend.rows * desc->blend.columns) * sizeof *x;
-    if (!status && tape)
-        status = aac_device_copy(plan->dispatch, tape->x, x, bytes);
-    const aac_op_args blend = {.a = adapted, .y = x};
+    const aac_op_args blend = {.x = x, .a = adapted, .y = y};
     return status ? status : aac_run(plan->blend, &blend, memory->scratch);
 }

@@ -67,7 +67,6 @@ aaclip_adapters *aac_adapters_retain(const aaclip_adapters *adapters); /* NULL s
 
 /* The adapter step of a tower, planned for its rows. */
 typedef struct aac_adapter_plan {
-    const aac_dispatch *dispatch;               /* outlives the plan */
     aac_plan *convert, *first, *second, *blend; /* convert, second: NULL when not needed */
 } aac_adapter_plan;
 
@@ -84,10 +83,10 @@ typedef struct aac_adapter_tape {
     float *adapted; // (rows, width): before the blend
 } aac_adapter_tape;
 
-/* x = w * adapted * |x| / |adapted| + (1 - w) * x for each row of x (rows, width). `tape` may be
- * NULL. */
+/* y = w * adapted * |x| / |adapted| + (1 - w) * x for each row of x (rows, width); y may be x.
+ * `tape`, which may be NULL, gets all but x. */
 aaclip_status aac_adapter_run(const aac_adapter_plan *plan, const aac_layer_adapter *adapter,
-                              float *x, const aac_block_memory *memory,
+                              const float *x, float *y, const aac_block_memory *memory,
                               const aac_adapter_tape *tape);
 
 #endif

@@ -247,10 +247,10 @@ static aaclip_status run_added(const aac_plan *plan, const aac_weight *weight, c
     return aac_run(plan, &args, scratch);
 }
 
-static aaclip_status keep(const aac_block_plan *plan, const float *x, float *copy)
+static aaclip_status copy_rows(const aac_block_plan *plan, const float *from, float *to)
 {
-    size_t bytes = (size_t)(plan->shape.rows * plan->shape.width) * sizeof *copy;
-    return copy ? aac_device_copy(plan->dispatch, copy, x, bytes) : AACLIP_OK;
+    size_t bytes = (size_t)(plan->shape.rows * plan->shape.width) * sizeof *to;
+    return aac_device_copy(plan->dispatch, to, from, bytes);
 }
 
 /* y = x + proj(activation(fc(ln_2(x)))) */
@@ -285,25 +285,26 @@ static aaclip_status attend(const aac_block_plan *plan, const aac_block *block, 
     return status ? status : aac_run(plan->attention, &args, memory->scratch);
 }
 
-/* x += out(attention(qkv(ln_1(x)))), then the MLP. */
-aaclip_status aac_block_run(const aac_block_plan *plan, const aac_block *block, float *x,
-                            const aac_sequences *sequences, const aac_block_memory *memory,
-                            const aac_block_tape *tape)
+/* y = x + out(attention(qkv(ln_1(x)))), then the MLP. */
+aaclip_status aac_block_run(const aac_block_plan *plan, const aac_block *block, const float *x,
+                            float *y, const aac_sequences *sequences,
+                            const aac_block_memory *memory, const aac_block_tape *tape)
 {
     const aac_block_tape wanted = tape ? *tape : (aac_block_tape){0};
     void *qkv = wanted.qkv ? wanted.qkv : memory->wide;
     void *attended = wanted.attended ? wanted.attended : memory->narrow;
-    bool elsewhere = wanted.middle && plan->out->adds_elsewhere && plan->proj->adds_elsewhere;
-    float *middle = elsewhere ? wanted.middle : x;
-    aaclip_status status = keep(plan, x, wanted.x);
+    bool elsewhere = plan->out->adds_elsewhere && plan->proj->adds_elsewhere;
+    float *middle = elsewhere && wanted.middle ? wanted.middle : y;
+    aaclip_status status = attend(plan, block, x, qkv, attended, wanted.sums, sequences, memory);
+    if (!status && !elsewhere && y != x)
+        status = copy_rows(plan, x, y);
     if (!status)
-        status = attend(plan, block, x, qkv, attended, wanted.sums, sequences, memory);
-    if (!status)
-        status = run_added(plan->out, block->out, attended, x, middle, memory->scratch);
-    if (!status && !elsewhere)
-        status = keep(plan, x, wanted.middle);
+        status =
+            run_added(plan->out, block->out, attended, elsewhere ? x : y, middle, memory->scratch);
+    if (!status && !elsewhere && wanted.middle)
+        status = copy_rows(plan, y, wanted.middle);
     return status ? status
-                  : run_mlp(plan, block, middle, x, wanted.hidden ? wanted.hidden : memory->wide,
+                  : run_mlp(plan, block, middle, y, wanted.hidden ? wanted.hidden : memory->wide,
                             memory);
 }
 

@@ -86,7 +86,7 @@ typedef struct aac_block_memory {
 
 /* What a run leaves in device memory for its backward run. Each member may be NULL: not wanted. */
 typedef struct aac_block_tape {
-    float *x;       // (rows, width): what went in
+    float *x;       // (rows, width): what went in; the one that it is given
     void *qkv;      // (rows, 3 * width), type
     void *attended; // (rows, width), type
     float *middle;  // (rows, width): between attention and MLP
@@ -94,10 +94,11 @@ typedef struct aac_block_tape {
     float *sums;    // (heads, rows): of attention that keeps them
 } aac_block_tape;
 
-/* x (rows, width) float32 goes in and out, in device memory. `tape` may be NULL. */
-aaclip_status aac_block_run(const aac_block_plan *plan, const aac_block *block, float *x,
-                            const aac_sequences *sequences, const aac_block_memory *memory,
-                            const aac_block_tape *tape);
+/* From x to y (rows, width), float32 in device memory; y may be x. `tape`, which may be NULL, gets
+ * all but x. */
+aaclip_status aac_block_run(const aac_block_plan *plan, const aac_block *block, const float *x,
+                            float *y, const aac_sequences *sequences,
+                            const aac_block_memory *memory, const aac_block_tape *tape);
 /*
  * The same of a last block, for the rows `index` (rows of the tail) alone: they come out in
  * `some` (rows of the tail, width). The buffers have room for the rows of both plans.

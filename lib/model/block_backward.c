@@ -25,8 +25,9 @@ static aaclip_status plan_others(aac_block_backward_plan *plan, const aac_block_
                                                .columns = shape->mlp,
                                                .activation = shape->activation,
                                                .type = shape->type}};
-    const aac_op_desc norm = {.op = AAC_OP_LAYER_NORM_BACKWARD,
-                              .layer_norm = {shape->rows, shape->width, AAC_F32, shape->epsilon}};
+    const aac_op_desc norm = {
+        .op = AAC_OP_LAYER_NORM_BACKWARD,
+        .layer_norm = {shape->rows, shape->width, shape->type, shape->epsilon}};
     const aac_op_desc attention = {.op = AAC_OP_ATTENTION_BACKWARD,
                                    .attention = {.longest = shape->longest,
                                                  .uniform = shape->uniform,
@@ -91,21 +92,44 @@ static aaclip_status run_linear(const aac_plan *plan, const aac_weight *weight, 
     return aac_run(plan, &args, scratch);
 }
 
-static aaclip_status run_norm(const aac_block_backward_plan *plan, const float *x,
-                              const float *gain, const float *dy, float *gradient, void *scratch)
+/* Whether layer norms leave the gradient rounded, as the next product reads it. */
+static bool rounds(const aac_block_backward_plan *plan)
 {
-    const aac_op_args args = {.x = x, .dy = dy, .y = gradient, .gain = gain};
-    return aac_run(plan->norm, &args, scratch);
+    return plan->convert && plan->norm->rounds;
 }
 
-/* x += proj(activation(fc(ln_2(x)))), back */
+/* rounded: of the gradient, if the plan rounds */
+static aaclip_status run_norm(const aac_block_backward_plan *plan, const float *x,
+                              const float *gain, const aac_stream_gradient *gradient, void *rounded,
+                              const aac_block_memory *memory)
+{
+    const aac_op_args args = {.x = x,
+                              .dy = memory->adapted,
+                              .y = gradient->values,
+                              .gain = gain,
+                              .rounded = rounds(plan) ? rounded : NULL};
+    return aac_run(plan->norm, &args, memory->scratch);
+}
+
+/* The gradient as a product reads it: `rounded` if it is there already, else brought there. */
+static aaclip_status find_operand(const aac_block_backward_plan *plan,
+                                  const aac_stream_gradient *gradient, bool there, void *rounded,
+                                  const void **operand, const aac_block_memory *memory)
+{
+    *operand = rounded;
+    return there
+               ? AACLIP_OK
+               : aac_to_operand(plan->convert, gradient->values, rounded, operand, memory->scratch);
+}
+
+/* x += proj(activation(fc(ln_2(x)))), back; if the plan rounds, the gradient is in `wide`, too */
 static aaclip_status run_mlp(const aac_block_backward_plan *plan, const aac_block *block,
-                             const aac_block_tape *tape, float *gradient,
+                             const aac_block_tape *tape, const aac_stream_gradient *gradient,
                              const aac_block_memory *memory)
 {
     const void *operand;
     aaclip_status status =
-        aac_to_operand(plan->convert, gradient, memory->narrow, &operand, memory->scratch);
+        find_operand(plan, gradient, gradient->rounded, memory->narrow, &operand, memory);
     if (!status)
         status = run_linear(plan->proj, block->proj, operand, memory->wide, memory->scratch);
     const aac_op_args activate = {.x = tape->hidden, .dy = memory->wide, .y = memory->wide};
@@ -114,8 +138,7 @@ static aaclip_status run_mlp(const aac_block_backward_plan *plan, const aac_bloc
     if (!status)
         status = run_linear(plan->fc, block->fc, memory->wide, memory->adapted, memory->scratch);
     return status ? status
-                  : run_norm(plan, tape->middle, block->ln_2_gain, memory->adapted, gradient,
-                             memory->scratch);
+                  : run_norm(plan, tape->middle, block->ln_2_gain, gradient, memory->wide, memory);
 }
 
 /* wide = gradient of q, k, v from narrow, that of the attention's result */
@@ -134,20 +157,21 @@ static aaclip_status run_attention(const aac_block_backward_plan *plan, const aa
 }
 
 aaclip_status aac_block_backward_run(const aac_block_backward_plan *plan, const aac_block *block,
-                                     const aac_block_tape *tape, float *gradient,
+                                     const aac_block_tape *tape, aac_stream_gradient *gradient,
                                      const aac_sequences *sequences, const aac_block_memory *memory)
 {
     const void *operand = NULL;
     aaclip_status status = run_mlp(plan, block, tape, gradient, memory);
     if (!status)
-        status = aac_to_operand(plan->convert, gradient, memory->wide, &operand, memory->scratch);
+        status = find_operand(plan, gradient, rounds(plan), memory->wide, &operand, memory);
     if (!status)
         status = run_linear(plan->out, block->out, operand, memory->narrow, memory->scratch);
     if (!status)
         status = run_attention(plan, tape, sequences, memory);
     if (!status)
         status = run_linear(plan->qkv, block->qkv, memory->wide, memory->adapted, memory->scratch);
-    return status ? status
-                  : run_norm(plan, tape->x, block->ln_1_gain, memory->adapted, gradient,
-                             memory->scratch);
+    if (!status)
+        status = run_norm(plan, tape->x, block->ln_1_gain, gradient, memory->narrow, memory);
+    gradient->rounded = rounds(plan);
+    return status;
 }

@@ -19,12 +19,18 @@ aaclip_status aac_block_backward_plan_make(aac_block_backward_plan *plan,
 void aac_block_backward_plan_clear(aac_block_backward_plan *plan);
 size_t aac_block_backward_scratch(const aac_block_backward_plan *plan);
 
+/* Of the residual stream. */
+typedef struct aac_stream_gradient {
+    float *values; // (rows, width)
+    bool rounded;  /* memory->narrow has them in the type of the matrix products */
+} aac_stream_gradient;
+
 /*
- * gradient (rows, width): of the block's output in, of its input out. The tape is complete but for
- * `x`, which is given; `memory` is scratch.
+ * gradient: of the block's output in, of its input out. The tape is complete; `memory` is scratch,
+ * and what of it is `rounded`.
  */
 aaclip_status aac_block_backward_run(const aac_block_backward_plan *plan, const aac_block *block,
-                                     const aac_block_tape *tape, float *gradient,
+                                     const aac_block_tape *tape, aac_stream_gradient *gradient,
                                      const aac_sequences *sequences,
                                      const aac_block_memory *memory);
 
@@ -48,11 +54,12 @@ void aac_adapter_backward_plan_clear(aac_adapter_backward_plan *plan);
 size_t aac_adapter_backward_scratch(const aac_adapter_backward_plan *plan);
 
 /*
- * gradient (rows, width): of the adapter step's result in, of its input out; with `last` the input
- * needs none and `gradient` is left undefined. Adds to the gradients of the matrices.
+ * gradient: of the adapter step's result in, of its input out; with `last` the input needs none and
+ * `gradient` is left undefined. Adds to the gradients of the matrices.
  */
 aaclip_status aac_adapter_backward_run(const aac_adapter_backward_plan *plan,
                                        const aac_trained_layer *layer, const aac_adapter_tape *tape,
-                                       float *gradient, bool last, const aac_block_memory *memory);
+                                       aac_stream_gradient *gradient, bool last,
+                                       const aac_block_memory *memory);
 
 #endif

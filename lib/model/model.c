@@ -543,6 +543,7 @@ static aac_op_desc typical(const aaclip_model *model, aac_op op)
         desc.activate.type = type;
         break;
     case AAC_OP_SEGMENTATION_LOSS:
+        desc.segmentation_loss.maps = 4;
         desc.segmentation_loss.grid = grid;
         desc.segmentation_loss.size = size;
         break;

@@ -128,10 +128,9 @@ size_t aac_vision_encoder_stream_bytes(const aac_vision_encoder *encoder)
     return (size_t)encoder->images * start_bytes(encoder);
 }
 
-float *aac_vision_encoder_patch_rows(const aac_vision_encoder *encoder, float *stream,
-                                     int64_t image)
+int64_t aac_vision_encoder_patches_at(const aac_vision_encoder *encoder, int64_t image)
 {
-    return stream + (image * (1 + encoder->patches) + 1) * encoder->width;
+    return (image * (1 + encoder->patches) + 1) * encoder->width;
 }
 
 static aaclip_status make_start(aac_vision_encoder *encoder, const aac_dispatch *dispatch)

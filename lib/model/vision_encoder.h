@@ -34,14 +34,13 @@ size_t aac_vision_encoder_workspace(const aac_vision_encoder *encoder);
 
 /* What a level's projections leave for their backward run, in device memory. */
 typedef struct aac_tap_tape {
-    float *x;         // (images, patches, width)
     void *normed;     // (images, patches, width), type: after ln_post
     float *projected; // (images, patches, embedding): before the L2 norm
 } aac_tap_tape;
 
 /* What a run leaves for its backward run. */
 typedef struct aac_vision_tape {
-    const aac_block_tape *blocks;     // (blocks)
+    const aac_block_tape *blocks;     // (blocks + 1): `x` of the last is what the tower leaves
     const aac_adapter_tape *adapters; // (adapted blocks); those without `x` are not kept
     const aac_tap_tape *taps;         // (levels)
     float *detection;         // (images, patches, embedding): before the L2 norm; device memory

@@ -35,8 +35,7 @@ aaclip_status aac_vision_encoder_block(const aac_vision_encoder *encoder, uint32
 /* The rows of each image, which attend to each other. */
 aac_sequences aac_vision_encoder_images(const aac_vision_encoder *encoder);
 /* Where the patches of an image begin in the residual stream, (images, 1 + patches, width). */
-float *aac_vision_encoder_patch_rows(const aac_vision_encoder *encoder, float *stream,
-                                     int64_t image);
+int64_t aac_vision_encoder_patches_at(const aac_vision_encoder *encoder, int64_t image);
 /* Of the residual stream. */
 size_t aac_vision_encoder_stream_bytes(const aac_vision_encoder *encoder);
 

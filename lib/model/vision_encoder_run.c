@@ -5,7 +5,7 @@
 static aaclip_status embed_image(const aac_vision_encoder *encoder, const uint8_t *rgb,
                                  int64_t image, const aac_vision_memory *memory)
 {
-    float *patches = aac_vision_encoder_patch_rows(encoder, memory->x, image);
+    float *patches = memory->x + aac_vision_encoder_patches_at(encoder, image);
     const aac_op_args gather = {.x = rgb + image * 3 * encoder->image_size * encoder->image_size,
                                 .y = memory->block.wide};
     const aac_op_args embed = {
@@ -49,13 +49,6 @@ static aaclip_status run_ln_post(const aac_vision_encoder *encoder, const aac_pl
     return aac_run(plan, &norm, memory->block.scratch);
 }
 
-static aaclip_status keep(const aac_vision_encoder *encoder, const float *values, int64_t columns,
-                          float *copy)
-{
-    size_t bytes = (size_t)(encoder->patches * columns) * sizeof *copy;
-    return copy ? aac_device_copy(encoder->block.dispatch, copy, values, bytes) : AACLIP_OK;
-}
-
 static aaclip_status detect(const aac_vision_encoder *encoder, const aac_projection *projection,
                             const void *normed, float *detection, const aac_vision_memory *memory,
                             float *kept)
@@ -73,35 +66,31 @@ static aac_tap_tape part_of(const aac_vision_encoder *encoder, const aac_tap_tap
 {
     int64_t rows = image * encoder->patches;
     size_t element = aac_dtype_size(encoder->type);
-    return (aac_tap_tape){tap->x + rows * encoder->width,
-                          (char *)tap->normed + (size_t)(rows * encoder->width) * element,
+    return (aac_tap_tape){(char *)tap->normed + (size_t)(rows * encoder->width) * element,
                           tap->projected + rows * encoder->embedding};
 }
 
 /*
- * ln_post and the projections of an image's patch tokens after a level's block; the class token is
- * left. `detection` is NULL but for the last level.
+ * ln_post and the projections of an image's patch tokens in the residual stream x after a level's
+ * block; the class token is left. `detection` is NULL but for the last level.
  */
 static aaclip_status tap_image(const aac_vision_encoder *encoder, uint32_t level, int64_t image,
-                               float *features, float *detection, const aac_vision_memory *memory,
-                               const aac_vision_tape *tape)
+                               const float *x, float *features, float *detection,
+                               const aac_vision_memory *memory, const aac_vision_tape *tape)
 {
     const aac_adapter_tower *trained =
         encoder->adapters ? aac_adapters_image(encoder->adapters) : NULL;
     const aac_tap_tape kept =
         tape ? part_of(encoder, &tape->taps[level], image) : (aac_tap_tape){0};
-    const float *x = aac_vision_encoder_patch_rows(encoder, memory->x, image);
+    const float *patches = x + aac_vision_encoder_patches_at(encoder, image);
     void *normed = tape ? kept.normed : memory->block.narrow;
+    float *projected = tape ? kept.projected : features;
     int64_t values = encoder->patches * encoder->embedding;
-    const aac_op_args normalize = {.x = features, .y = features};
-    aaclip_status status = keep(encoder, x, encoder->width, kept.x);
-    if (!status)
-        status = run_ln_post(encoder, encoder->ln_post, x, normed, memory);
+    const aac_op_args normalize = {.x = projected, .y = features};
+    aaclip_status status = run_ln_post(encoder, encoder->ln_post, patches, normed, memory);
     if (!status)
         status = project(encoder, encoder->project, trained ? &trained->projections[level] : NULL,
-                         normed, features, memory);
-    if (!status)
-        status = keep(encoder, features, encoder->embedding, kept.projected);
+                         normed, projected, memory);
     if (!status)
         status = aac_run(encoder->normalize, &normalize, memory->block.scratch);
     if (!status && detection)
@@ -111,14 +100,14 @@ static aaclip_status tap_image(const aac_vision_encoder *encoder, uint32_t level
 }
 
 /* features: of the first image and this level. */
-static aaclip_status tap_level(const aac_vision_encoder *encoder, uint32_t level, float *features,
-                               float *detection, const aac_vision_memory *memory,
+static aaclip_status tap_level(const aac_vision_encoder *encoder, uint32_t level, const float *x,
+                               float *features, float *detection, const aac_vision_memory *memory,
                                const aac_vision_tape *tape)
 {
     int64_t apart = encoder->config.level_count * encoder->patches * encoder->embedding;
     aaclip_status status = AACLIP_OK;
     for (int64_t i = 0; !status && i < encoder->images; i++)
-        status = tap_image(encoder, level, i, features + i * apart,
+        status = tap_image(encoder, level, i, x, features + i * apart,
                            detection ? detection + i * encoder->embedding : NULL, memory, tape);
     return status;
 }
@@ -148,20 +137,24 @@ aaclip_status aac_vision_encoder_run(const aac_vision_encoder *encoder, const ui
         encoder->adapters ? aac_adapters_image(encoder->adapters)->layers : NULL;
     uint32_t adapted = layers ? aac_adapters_image(encoder->adapters)->layer_count : 0;
     const aac_sequences images = aac_vision_encoder_images(encoder);
+    const float *x = memory.x;
     uint32_t level = 0;
     aaclip_status status = embed_images(encoder, rgb, &memory);
     for (uint32_t i = 0; !status && level < config->level_count; i++) {
         const aac_block *block = NULL;
+        const aac_adapter_tape *kept = i < adapted ? adapter_tape(tape, i) : NULL;
+        float *after = tape ? tape->blocks[i + 1].x : memory.x, *between = kept ? kept->x : after;
         status = aac_vision_encoder_block(encoder, i, tape ? tape->stream : NULL, &block);
         if (!status)
-            status = aac_block_run(&encoder->block, block, memory.x, &images, &memory.block,
+            status = aac_block_run(&encoder->block, block, x, between, &images, &memory.block,
                                    tape ? &tape->blocks[i] : NULL);
         if (!status && i < adapted)
-            status = aac_adapter_run(&encoder->adapter, &layers[i], memory.x, &memory.block,
-                                     adapter_tape(tape, i));
+            status =
+                aac_adapter_run(&encoder->adapter, &layers[i], between, after, &memory.block, kept);
+        x = after;
         if (!status && i + 1 == config->levels[level]) {
             bool last = level + 1 == config->level_count;
-            status = tap_level(encoder, level, features, last ? detection : NULL, &memory, tape);
+            status = tap_level(encoder, level, x, features, last ? detection : NULL, &memory, tape);
             features += encoder->patches * encoder->embedding;
             level++;
         }
@@ -183,10 +176,10 @@ static aaclip_status run_frozen(const aac_vision_encoder *encoder, const aac_blo
         aac_block block = encoder->tower->blocks[i];
         if (value)
             block.qkv = encoder->values[i];
-        status = aac_block_run(plan, &block, memory->x, &images, &memory->block, NULL);
+        status = aac_block_run(plan, &block, memory->x, memory->x, &images, &memory->block, NULL);
         for (uint32_t level = 0; !status && features && level < config->level_count; level++)
             if (config->levels[level] == i + 1)
-                status = tap_level(encoder, level,
+                status = tap_level(encoder, level, memory->x,
                                    features + level * encoder->patches * encoder->embedding, NULL,
                                    memory, NULL);
     }

@@ -14,7 +14,7 @@ struct aac_vision_training {
     aac_adapter_backward_plan adapter;
     aac_head_backward_plan head;
     aac_plan *norm;             /* ln_post, back */
-    aac_block_tape *blocks;     // (highest)
+    aac_block_tape *blocks;     // (highest + 1)
     aac_adapter_tape *adapters; // (layer_count)
     aac_tap_tape taps[AACLIP_MAX_LEVELS];
     aac_block_tape again_block; /* with recompute: the one block that is computed again */
@@ -90,8 +90,9 @@ static void take_adapter(const aac_vision_encoder *encoder, aac_workspace *works
 }
 
 /*
- * Block 0 lies below the first adapter and leaves nothing. With recompute the blocks leave their
- * inputs, and what one block leaves else is shared by all.
+ * Block 0 lies below the first adapter and leaves nothing. The residual stream moves from each
+ * block's input to the next one's. With recompute the blocks leave their inputs, and what one block
+ * leaves else is shared by all.
  */
 static void lay_out_tape(aac_vision_training *training, aac_workspace *workspace)
 {
@@ -100,9 +101,9 @@ static void lay_out_tape(aac_vision_training *training, aac_workspace *workspace
     size_t patches = (size_t)(encoder->images * encoder->patches),
            embedding = (size_t)encoder->embedding;
     bool again = training->recompute;
-    for (uint32_t i = 1; i < training->highest; i++) {
+    for (uint32_t i = 1; i <= training->highest; i++) {
         training->blocks[i].x = aac_take(workspace, rows * width, sizeof(float));
-        if (!again)
+        if (!again && i < training->highest)
             take_block(encoder, workspace, &training->blocks[i]);
     }
     for (uint32_t i = 0; i < training->trained->layer_count; i++)
@@ -114,8 +115,7 @@ static void lay_out_tape(aac_vision_training *training, aac_workspace *workspace
     }
     for (uint32_t level = 0; level < encoder->config.level_count; level++)
         training->taps[level] =
-            (aac_tap_tape){aac_take(workspace, patches * width, sizeof(float)),
-                           aac_take(workspace, patches * width, aac_dtype_size(encoder->type)),
+            (aac_tap_tape){aac_take(workspace, patches * width, aac_dtype_size(encoder->type)),
                            aac_take(workspace, patches * embedding, sizeof(float))};
     training->detection = aac_take(workspace, patches * embedding, sizeof(float));
     training->gradient_of = aac_take(workspace, rows * width, sizeof(float));
@@ -125,7 +125,7 @@ static void lay_out_tape(aac_vision_training *training, aac_workspace *workspace
 static aaclip_status allocate(aac_vision_training *training)
 {
     const aac_vision_encoder *encoder = training->encoder;
-    training->blocks = aac_calloc(training->highest, sizeof *training->blocks);
+    training->blocks = aac_calloc(training->highest + 1, sizeof *training->blocks);
     training->adapters = aac_calloc(training->trained->layer_count, sizeof *training->adapters);
     if (!training->blocks || !training->adapters)
         return aac_error_memory();
@@ -221,11 +221,11 @@ static aaclip_status tap_backward(const aac_vision_training *training, uint32_t 
         head.mean = head.more = true;
         status = aac_head_backward_run(&training->head, &head, scratch);
     }
-    const aac_op_args norm = {
-        .x = tap->x + row * encoder->width,
-        .dy = memory->block.adapted,
-        .y = aac_vision_encoder_patch_rows(encoder, training->gradient_of, image),
-        .gain = encoder->tower->ln_post_gain};
+    int64_t at = aac_vision_encoder_patches_at(encoder, image);
+    const aac_op_args norm = {.x = training->blocks[encoder->config.levels[level]].x + at,
+                              .dy = memory->block.adapted,
+                              .y = training->gradient_of + at,
+                              .gain = encoder->tower->ln_post_gain};
     return status ? status : aac_run(training->norm, &norm, scratch);
 }
 
@@ -260,21 +260,19 @@ static aaclip_status find_tapes(const aac_vision_training *training, uint32_t in
         return AACLIP_OK;
     *block = training->again_block;
     *adapter = training->again_adapter;
-    aaclip_status status =
-        aac_device_copy(encoder->block.dispatch, memory->x, training->blocks[index].x,
-                        aac_vision_encoder_stream_bytes(encoder));
-    if (!status)
-        status = aac_block_run(&encoder->block, frozen, memory->x, images, &memory->block, block);
     block->x = training->blocks[index].x;
+    aaclip_status status =
+        aac_block_run(&encoder->block, frozen, block->x, adapter->x, images, &memory->block, block);
     if (!status && adapted)
-        status =
-            aac_adapter_run(&encoder->adapter, &layers[index], memory->x, &memory->block, adapter);
+        status = aac_adapter_run(&encoder->adapter, &layers[index], adapter->x, memory->x,
+                                 &memory->block, adapter);
     return status;
 }
 
 /* From the gradient after block `index` and its adapter to that before the block. */
 static aaclip_status step_backward(aac_vision_training *training, uint32_t index,
-                                   const aac_sequences *images, const aac_vision_memory *memory)
+                                   aac_stream_gradient *gradient, const aac_sequences *images,
+                                   const aac_vision_memory *memory)
 {
     const aac_vision_encoder *encoder = training->encoder;
     aac_trained_tower *trained = training->trained;
@@ -286,12 +284,14 @@ static aaclip_status step_backward(aac_vision_training *training, uint32_t index
         status = aac_vision_encoder_block(encoder, index, &training->stream, &frozen);
     if (!status)
         status = find_tapes(training, index, frozen, images, memory, &block, &adapter);
+    if (training->recompute)
+        gradient->rounded = false; /* the block has run in that memory */
     if (!status && index < trained->layer_count)
         status = aac_adapter_backward_run(&training->adapter, &trained->layers[index], &adapter,
-                                          training->gradient_of, index == 0, &memory->block);
+                                          gradient, index == 0, &memory->block);
     if (status || index == 0)
         return status;
-    return aac_block_backward_run(&training->block, frozen, &block, training->gradient_of, images,
+    return aac_block_backward_run(&training->block, frozen, &block, gradient, images,
                                   &memory->block);
 }
 
@@ -303,6 +303,7 @@ aaclip_status aac_vision_training_backward(aac_vision_training *training,
     const aaclip_config *config = &encoder->config;
     const aac_vision_memory memory = working_memory(training);
     const aac_sequences images = aac_vision_encoder_images(encoder);
+    aac_stream_gradient gradient = {training->gradient_of, false};
     uint32_t level = config->level_count;
     aaclip_status status = aac_device_clear(encoder->block.dispatch, training->gradient_of,
                                             aac_vision_encoder_stream_bytes(encoder));
@@ -310,9 +311,10 @@ aaclip_status aac_vision_training_backward(aac_vision_training *training,
         if (level && config->levels[level - 1] == i + 1) {
             level--;
             status = taps_backward(training, level, feature_gradient, detection_gradient, &memory);
+            gradient.rounded = false;
         }
         if (!status)
-            status = step_backward(training, i, &images, &memory);
+            status = step_backward(training, i, &gradient, &images, &memory);
     }
     return status;
 }

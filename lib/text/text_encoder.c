@@ -199,33 +199,40 @@ static aaclip_status begin_rows(const aac_text_plan *plan, float *x)
     return AACLIP_OK;
 }
 
+/* x: where the rows are after `count` blocks. */
 static aaclip_status run_blocks(const aac_text_plan *plan, int64_t count,
-                                const aac_text_memory *memory, const aac_text_tape *tape)
+                                const aac_text_memory *memory, const aac_text_tape *tape,
+                                const float **x)
 {
     const aac_sequences prompts = aac_text_sequences(plan);
     uint32_t adapted = plan->adapters ? plan->adapters->layer_count : 0;
     aaclip_status status = AACLIP_OK;
+    *x = memory->x;
     for (int64_t i = 0; !status && i < count; i++) {
-        status = aac_block_run(&plan->block, &plan->tower->blocks[i], memory->x, &prompts,
+        const aac_adapter_tape *kept = tape && i < adapted ? &tape->adapters[i] : NULL;
+        float *after = tape ? tape->blocks[i + 1].x : memory->x, *between = kept ? kept->x : after;
+        status = aac_block_run(&plan->block, &plan->tower->blocks[i], *x, between, &prompts,
                                &memory->block, tape ? &tape->blocks[i] : NULL);
         if (!status && i < adapted)
-            status = aac_adapter_run(&plan->adapter, &plan->adapters->layers[i], memory->x,
-                                     &memory->block, tape ? &tape->adapters[i] : NULL);
+            status = aac_adapter_run(&plan->adapter, &plan->adapters->layers[i], between, after,
+                                     &memory->block, kept);
+        *x = after;
     }
     return status;
 }
 
 /* memory->ends = what the last block, and its adapter, make of the end tokens */
-static aaclip_status run_last_block(const aac_text_plan *plan, const aac_text_memory *memory)
+static aaclip_status run_last_block(const aac_text_plan *plan, const float *x,
+                                    const aac_text_memory *memory)
 {
     const aac_sequences prompts = aac_text_sequences(plan);
     int64_t last = plan->checkpoint->text.layers - 1;
     aaclip_status status =
-        aac_block_run_last(&plan->block, &plan->tail, &plan->tower->blocks[last], memory->x,
-                           &prompts, plan->ends, memory->ends, &memory->block);
+        aac_block_run_last(&plan->block, &plan->tail, &plan->tower->blocks[last], x, &prompts,
+                           plan->ends, memory->ends, &memory->block);
     if (!status && plan->tail_adapter.blend)
         status = aac_adapter_run(&plan->tail_adapter, &plan->adapters->layers[last], memory->ends,
-                                 &memory->block, NULL);
+                                 memory->ends, &memory->block, NULL);
     return status;
 }
 
@@ -235,11 +242,11 @@ static aaclip_status run_tower(const aac_text_plan *plan, const aac_text_memory 
 {
     int64_t layers = plan->checkpoint->text.layers;
     bool whole = plan->gather != NULL;
-    aaclip_status status = run_blocks(plan, whole ? layers : layers - 1, memory, tape);
+    const float *x;
+    aaclip_status status = run_blocks(plan, whole ? layers : layers - 1, memory, tape, &x);
     if (!status && !whole)
-        return run_last_block(plan, memory);
-    const aac_op_args gather = {
-        .x = memory->x, .y = tape ? tape->ends : memory->ends, .index = plan->ends};
+        return run_last_block(plan, x, memory);
+    const aac_op_args gather = {.x = x, .y = tape ? tape->ends : memory->ends, .index = plan->ends};
     return status ? status : aac_run(plan->gather, &gather, memory->block.scratch);
 }
 

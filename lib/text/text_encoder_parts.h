@@ -34,7 +34,7 @@ typedef struct aac_text_memory {
 
 /* What a run leaves for its backward run, in device memory. */
 typedef struct aac_text_tape {
-    const aac_block_tape *blocks;     // (blocks)
+    const aac_block_tape *blocks;     // (blocks + 1): `x` of the last is what the tower leaves
     const aac_adapter_tape *adapters; // (adapted blocks)
     float *ends;                      // (prompts, width): before ln_final
     void *normed;                     // (prompts, width), type: after it

@@ -51,7 +51,7 @@ static aaclip_status plan_end(aac_text_training *training, const aaclip_config *
 static aaclip_status allocate_tape(aac_text_training *training)
 {
     size_t blocks = (size_t)training->forward.checkpoint->text.layers;
-    training->blocks = aac_calloc(blocks, sizeof *training->blocks);
+    training->blocks = aac_calloc(blocks + 1, sizeof *training->blocks);
     training->adapters = aac_calloc(training->trained->layer_count, sizeof *training->adapters);
     return training->blocks && training->adapters ? AACLIP_OK : aac_error_memory();
 }
@@ -112,23 +112,23 @@ static size_t backward_scratch(const aac_text_training *training)
     return largest;
 }
 
-/* Block 0 lies below the first adapter and leaves nothing. */
+/* Block 0 lies below the first adapter and leaves nothing. The rows move from each block's input to
+ * the next one's. */
 static void lay_out_tape(const aac_text_training *training, aac_workspace *workspace)
 {
     const aac_block_shape *shape = &training->forward.block.shape;
     size_t blocks = (size_t)training->forward.checkpoint->text.layers, rows = (size_t)shape->rows;
     size_t layers = training->trained->layer_count, width = (size_t)shape->width;
     size_t element = aac_dtype_size(shape->type);
-    for (size_t i = 0; i < blocks; i++) {
-        aac_block_tape tape = {0};
-        if (i > 0)
-            tape =
-                (aac_block_tape){.x = aac_take(workspace, rows * width, sizeof(float)),
-                                 .qkv = aac_take(workspace, rows * 3 * width, element),
-                                 .attended = aac_take(workspace, rows * width, element),
-                                 .middle = aac_take(workspace, rows * width, sizeof(float)),
-                                 .hidden = aac_take(workspace, rows * (size_t)shape->mlp, element)};
-        training->blocks[i] = tape;
+    for (size_t i = 1; i <= blocks; i++) {
+        aac_block_tape *tape = &training->blocks[i];
+        tape->x = aac_take(workspace, rows * width, sizeof(float));
+        if (i == blocks)
+            break;
+        tape->qkv = aac_take(workspace, rows * 3 * width, element);
+        tape->attended = aac_take(workspace, rows * width, element);
+        tape->middle = aac_take(workspace, rows * width, sizeof(float));
+        tape->hidden = aac_take(workspace, rows * (size_t)shape->mlp, element);
     }
     for (size_t i = 0; i < layers; i++) {
         const aac_adapter_tape tape = {.x = aac_take(workspace, rows * width, sizeof(float)),
@@ -211,15 +211,16 @@ static aaclip_status blocks_backward(const aac_text_training *training,
     const aac_text_plan *plan = &training->forward;
     aac_trained_tower *trained = training->trained;
     const aac_sequences prompts = aac_text_sequences(plan);
+    aac_stream_gradient gradient = {memory->gradient, false};
     aaclip_status status = AACLIP_OK;
     for (int64_t i = plan->checkpoint->text.layers; !status && i-- > 0;) {
         if (i < trained->layer_count)
             status = aac_adapter_backward_run(&training->adapter, &trained->layers[i],
-                                              &training->adapters[i], memory->gradient, i == 0,
+                                              &training->adapters[i], &gradient, i == 0,
                                               &memory->forward.block);
         if (!status && i > 0)
             status = aac_block_backward_run(&training->block, &plan->tower->blocks[i],
-                                            &training->blocks[i], memory->gradient, &prompts,
+                                            &training->blocks[i], &gradient, &prompts,
                                             &memory->forward.block);
     }
     return status;

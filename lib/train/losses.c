@@ -19,13 +19,13 @@ static aac_dispatch without_tensor_float(const aac_dispatch *dispatch)
 static aaclip_status plan_class(aac_map_loss *loss, const aac_dispatch *dispatch)
 {
     const aac_dispatch exact = without_tensor_float(dispatch);
-    const int64_t patches = loss->patches;
+    const int64_t rows = loss->rows;
     aac_op_desc similarity = {.op = AAC_OP_SIMILARITY,
                               .similarity = {1, loss->embedding, SIMILARITY_SCALE}};
     const aac_op_desc spread = {.op = AAC_OP_LINEAR_GRADIENT,
-                                .linear_gradient = {1, 2, patches, AAC_F32}};
+                                .linear_gradient = {1, 2, rows, AAC_F32}};
     const aac_op_desc total = {.op = AAC_OP_LINEAR_GRADIENT,
-                               .linear_gradient = {patches, 2, 1, AAC_F32}};
+                               .linear_gradient = {rows, 2, 1, AAC_F32}};
     aaclip_status status = aac_dispatch_plan(dispatch, &loss->class_similarity, &similarity);
     similarity.op = AAC_OP_SIMILARITY_BACKWARD;
     if (!status)
@@ -35,13 +35,13 @@ static aaclip_status plan_class(aac_map_loss *loss, const aac_dispatch *dispatch
     return status ? status : aac_dispatch_plan(&exact, &loss->total, &total);
 }
 
-static aaclip_status make_plans(aac_map_loss *loss, const aac_dispatch *dispatch, int64_t grid,
-                                int64_t size, bool balanced)
+static aaclip_status make_plans(aac_map_loss *loss, const aac_dispatch *dispatch, int64_t levels,
+                                int64_t grid, int64_t size, bool balanced)
 {
     aac_op_desc similarity = {.op = AAC_OP_SIMILARITY,
-                              .similarity = {grid * grid, loss->embedding, SIMILARITY_SCALE}};
+                              .similarity = {loss->rows, loss->embedding, SIMILARITY_SCALE}};
     const aac_op_desc map = {.op = AAC_OP_SEGMENTATION_LOSS,
-                             .segmentation_loss = {grid, size, balanced}};
+                             .segmentation_loss = {levels, grid, size, balanced}};
     aaclip_status status = aac_dispatch_plan(dispatch, &loss->similarity, &similarity);
     similarity.op = AAC_OP_SIMILARITY_BACKWARD;
     if (!status)
@@ -64,15 +64,15 @@ static aaclip_status allocate(aac_map_loss *loss, const aac_dispatch *dispatch)
     const aac_plan *const plans[] = {loss->similarity, loss->loss,  loss->back,
                                      loss->spread,     loss->total, loss->class_similarity,
                                      loss->class_back};
-    size_t patches = (size_t)loss->patches;
+    size_t rows = (size_t)loss->rows;
     aaclip_status status = aac_mirror_new(dispatch, &loss->sums, 3 * sizeof(double));
     if (status)
         return status;
-    loss->ones = make_ones(dispatch, patches);
+    loss->ones = make_ones(dispatch, rows);
     if (!loss->ones)
         return AACLIP_ERROR_OUT_OF_MEMORY;
-    loss->scores = aac_device_alloc_array(dispatch, 2 * patches, sizeof(float));
-    loss->gradient = aac_device_alloc_array(dispatch, 2 * patches, sizeof(float));
+    loss->scores = aac_device_alloc_array(dispatch, 2 * rows, sizeof(float));
+    loss->gradient = aac_device_alloc_array(dispatch, 2 * rows, sizeof(float));
     loss->class_scores = aac_device_alloc_array(dispatch, 2, sizeof(float));
     loss->scratch =
         aac_device_alloc(dispatch, aac_largest_scratch(plans, sizeof plans / sizeof *plans));
@@ -80,11 +80,14 @@ static aaclip_status allocate(aac_map_loss *loss, const aac_dispatch *dispatch)
     return done ? AACLIP_OK : aac_device_error(dispatch);
 }
 
-aaclip_status aac_map_loss_make(aac_map_loss *loss, const aac_dispatch *dispatch, int64_t grid,
-                                int64_t size, int64_t embedding, bool balanced)
+aaclip_status aac_map_loss_make(aac_map_loss *loss, const aac_dispatch *dispatch, int64_t levels,
+                                int64_t grid, int64_t size, int64_t embedding, bool balanced)
 {
-    *loss = (aac_map_loss){.dispatch = dispatch, .patches = grid * grid, .embedding = embedding};
-    aaclip_status status = make_plans(loss, dispatch, grid, size, balanced);
+    *loss = (aac_map_loss){.dispatch = dispatch,
+                           .patches = grid * grid,
+                           .rows = levels * grid * grid,
+                           .embedding = embedding};
+    aaclip_status status = make_plans(loss, dispatch, levels, grid, size, balanced);
     if (!status)
         status = allocate(loss, dispatch);
     if (status)

@@ -7,7 +7,7 @@
 #include "backend/device.h"
 
 /*
- * A level's features against a class's pair: similarities, enlarged map, focal and dice losses. A
+ * Features of levels against a class's pair: similarities, enlarged maps, focal and dice losses. A
  * class feature, added to every patch, adds the same to every patch's similarity: `class_*` and
  * `spread` take its similarity to all, `total` and `class_back` the gradients of all to the pair.
  */
@@ -15,32 +15,31 @@ typedef struct aac_map_loss {
     const aac_dispatch *dispatch;
     aac_plan *similarity, *loss, *back;
     aac_plan *class_similarity, *spread, *total, *class_back;
-    int64_t patches, embedding;
-    aac_mirror sums;          // (3) double: focal, dice of normal, dice of abnormal
-    float *scores, *gradient; // (patches, 2), device memory as what follows
-    float *ones;              // (patches)
-    float *class_scores;      // (2)
+    int64_t patches, rows, embedding; /* rows: patches of all levels */
+    aac_mirror sums;                  // (3) double: focal, dice of normal, dice of abnormal
+    float *scores, *gradient;         // (rows, 2), device memory as what follows
+    float *ones;                      // (rows)
+    float *class_scores;              // (2)
     void *scratch;
 } aac_map_loss;
 
-aaclip_status aac_map_loss_make(aac_map_loss *loss, const aac_dispatch *dispatch, int64_t grid,
-                                int64_t size, int64_t embedding, bool balanced);
+aaclip_status aac_map_loss_make(aac_map_loss *loss, const aac_dispatch *dispatch, int64_t levels,
+                                int64_t grid, int64_t size, int64_t embedding, bool balanced);
 void aac_map_loss_clear(aac_map_loss *loss);
 
-/* One level of one image, in device memory. Gradients are those of factor * (focal + dice + dice).
- */
+/* An image, in device memory. Gradients are those of factor * (focal + dice + dice). */
 typedef struct aac_map_sample {
-    const float *features;      // (patches, embedding)
+    const float *features;      // (levels, patches, embedding)
     const float *class_feature; // (embedding), added to every patch; NULL: none
     const float *pair;          // (2, embedding): normal, abnormal
     const uint8_t *mask;        // (size, size): 0 or 1
     float factor;
-    float *feature_gradient; // (patches, embedding), written; NULL: not wanted
+    float *feature_gradient; // (levels, patches, embedding), written; NULL: not wanted
     float *pair_gradient;    // (2, embedding), added to; NULL: not wanted
 } aac_map_sample;
 
-/* An image: the sums begin at 0, each run adds to them, and the end tells focal, dice of normal,
- * dice of abnormal. */
+/* The sums begin at 0, each run adds to them, and the end tells focal, dice of normal, dice of
+ * abnormal. */
 aaclip_status aac_map_loss_begin(const aac_map_loss *loss);
 aaclip_status aac_map_loss_run(const aac_map_loss *loss, const aac_map_sample *sample);
 aaclip_status aac_map_loss_end(const aac_map_loss *loss, double sums[3]);

@@ -22,7 +22,6 @@ typedef struct image_stage {
     aac_trained_tower *trained;
     aac_vision_training *training;
     aac_map_loss loss;
-    uint32_t levels;
     int64_t images, filled; /* that run together; that have come for the next run */
     bool recompute;
     aac_stage_pixels pixels;
@@ -42,7 +41,7 @@ static const aac_dispatch *dispatch_of(const image_stage *stage)
 /* Values of an image's features. */
 static int64_t feature_values(const image_stage *stage)
 {
-    return stage->levels * stage->loss.patches * stage->loss.embedding;
+    return stage->loss.rows * stage->loss.embedding;
 }
 
 static aaclip_status begin(aac_stage *base, const aac_step *step)
@@ -52,24 +51,18 @@ static aaclip_status begin(aac_stage *base, const aac_step *step)
     return AACLIP_OK;
 }
 
-/* Adds the losses of an image's levels; for training, writes the gradients of its features. */
+/* Adds the losses of an image's maps; for training, writes the gradients of its features. */
 static aaclip_status map_losses(const image_stage *stage, const aac_step *step, int64_t image)
 {
-    int64_t level_size = stage->loss.patches * stage->loss.embedding;
-    int64_t first = image * feature_values(stage);
-    aaclip_status status = AACLIP_OK;
-    for (uint32_t level = 0; !status && level < stage->levels; level++) {
-        int64_t at = first + level * level_size;
-        const aac_map_sample map = {
-            .features = stage->features + at,
-            .pair = (const float *)stage->pair.device + 2 * image * stage->loss.embedding,
-            .mask = stage->pixels.mask + (size_t)image * stage->pixels.count,
-            .factor = 1.0f / (float)step->count,
-            .feature_gradient = step->train ? stage->feature_gradient + at : NULL,
-        };
-        status = aac_map_loss_run(&stage->loss, &map);
-    }
-    return status;
+    int64_t at = image * feature_values(stage);
+    const aac_map_sample maps = {
+        .features = stage->features + at,
+        .pair = (const float *)stage->pair.device + 2 * image * stage->loss.embedding,
+        .mask = stage->pixels.mask + (size_t)image * stage->pixels.count,
+        .factor = 1.0f / (float)step->count,
+        .feature_gradient = step->train ? stage->feature_gradient + at : NULL,
+    };
+    return aac_map_loss_run(&stage->loss, &maps);
 }
 
 /* Cross entropy of the detection features, with its gradient where the operations are. Images that
@@ -263,7 +256,6 @@ static aaclip_status allocate(image_stage *stage, int64_t image_size)
 static aaclip_status prepare(image_stage *stage, const aac_stage_setup *setup)
 {
     const aac_checkpoint *checkpoint = aac_model_checkpoint(setup->model);
-    stage->levels = setup->config->level_count;
     aaclip_status status =
         aac_stage_adapters(&stage->adapters, setup->model, setup->config, setup->parameters, false);
     const aac_vision_setup vision = {.adapters = stage->adapters,
@@ -282,6 +274,7 @@ static aaclip_status prepare(image_stage *stage, const aac_stage_setup *setup)
                                          setup->options->recompute);
     if (!status)
         status = aac_map_loss_make(&stage->loss, aac_model_dispatch(setup->model),
+                                   setup->config->level_count,
                                    setup->image_size / checkpoint->patch, setup->image_size,
                                    checkpoint->embedding, setup->options->balanced_focal);
     return status ? status : allocate(stage, setup->image_size);

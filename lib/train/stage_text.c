@@ -193,7 +193,6 @@ static aaclip_status image(aac_stage *base, const aac_step *step, const aac_samp
     text_stage *stage = (text_stage *)base;
     text_class *item = NULL;
     double sums[3] = {0}, share = 1 / (double)step->count;
-    uint32_t levels = stage->config.level_count;
     aaclip_status status = find_class(stage, &item, sample->class_name);
     if (!status)
         status = aac_stage_pixels_send(&stage->pixels, sample, 0);
@@ -202,18 +201,17 @@ static aaclip_status image(aac_stage *base, const aac_step *step, const aac_samp
                                                 stage->class_feature, stage->vision_workspace);
     if (!status)
         status = aac_map_loss_begin(&stage->loss);
-    uint32_t first = stage->scales == AACLIP_SCALES_LAST ? levels - 1 : 0;
-    for (uint32_t level = first; !status && level < levels; level++) {
-        const aac_map_sample map = {
-            .features = stage->features + level * stage->loss.patches * stage->loss.embedding,
-            .class_feature = stage->class_feature,
-            .pair = item->pair.device,
-            .mask = stage->pixels.mask,
-            .factor = (float)share,
-            .pair_gradient = step->train ? item->pair_gradient.device : NULL,
-        };
-        status = aac_map_loss_run(&stage->loss, &map);
-    }
+    int64_t left_out = stage->config.level_count * stage->loss.patches - stage->loss.rows;
+    const aac_map_sample maps = {
+        .features = stage->features + left_out * stage->loss.embedding,
+        .class_feature = stage->class_feature,
+        .pair = item->pair.device,
+        .mask = stage->pixels.mask,
+        .factor = (float)share,
+        .pair_gradient = step->train ? item->pair_gradient.device : NULL,
+    };
+    if (!status)
+        status = aac_map_loss_run(&stage->loss, &maps);
     if (!status)
         status = aac_map_loss_end(&stage->loss, sums);
     if (status)
@@ -343,12 +341,13 @@ static aaclip_status prepare_vision(text_stage *stage, const aac_stage_setup *se
 {
     const aac_checkpoint *checkpoint = aac_model_checkpoint(setup->model);
     int64_t grid = setup->image_size / checkpoint->patch;
+    int64_t maps = stage->scales == AACLIP_SCALES_LAST ? 1 : setup->config->level_count;
     const aac_vision_setup vision = {.config = setup->config,
                                      .image_size = setup->image_size,
                                      .surgery_blocks = surgery_blocks(setup)};
     aaclip_status status =
-        aac_map_loss_make(&stage->loss, aac_model_dispatch(setup->model), grid, setup->image_size,
-                          checkpoint->embedding, setup->options->balanced_focal);
+        aac_map_loss_make(&stage->loss, aac_model_dispatch(setup->model), maps, grid,
+                          setup->image_size, checkpoint->embedding, setup->options->balanced_focal);
     if (!status)
         status = aac_vision_encoder_new(&stage->encoder, setup->model, &vision);
     if (status)

@@ -131,8 +131,9 @@ static void visit_gradients(void (*visit)(const aac_op_desc *, void *), void *us
         }
     for (size_t i = 0; i < COUNT(maps); i++)
         for (int balanced = 0; balanced < 2; balanced++) {
-            const aac_op_desc desc = {.op = AAC_OP_SEGMENTATION_LOSS,
-                                      .segmentation_loss = {maps[i][0], maps[i][1], balanced}};
+            const aac_op_desc desc = {
+                .op = AAC_OP_SEGMENTATION_LOSS,
+                .segmentation_loss = {1 + (int64_t)i % 3, maps[i][0], maps[i][1], balanced}};
             visit(&desc, user);
         }
     for (size_t i = 0; i < COUNT(counts); i++) {
@@ -190,6 +191,7 @@ static void visit_rows(void (*visit)(const aac_op_desc *, void *), void *user)
             {.op = AAC_OP_CONVERT, .convert = {rows, columns, AAC_F16, AAC_F32}},
             {.op = AAC_OP_SIMILARITY, .similarity = {rows, columns, 100.0f}},
             {.op = AAC_OP_LAYER_NORM_BACKWARD, .layer_norm = {rows, columns, AAC_F32, 1e-5f}},
+            {.op = AAC_OP_LAYER_NORM_BACKWARD, .layer_norm = {rows, columns, AAC_BF16, 1e-5f}},
             {.op = AAC_OP_BLEND_BACKWARD, .blend = {rows, columns, 0.1f}},
             {.op = AAC_OP_BLEND_BACKWARD, .blend = {rows, columns, 1.0f}},
             {.op = AAC_OP_NORMALIZE_BACKWARD, .normalize = {rows, columns, false}},

@@ -125,7 +125,12 @@ static extent measure(operands *op)
                         0,
                         0};
     case AAC_OP_BLEND:
-        return (extent){0, d->blend.rows * d->blend.columns, AAC_F32, AAC_F32, 0, 0};
+        return (extent){d->blend.rows * d->blend.columns,
+                        d->blend.rows * d->blend.columns,
+                        AAC_F32,
+                        AAC_F32,
+                        0,
+                        0};
     case AAC_OP_NORMALIZE:
         return (extent){d->normalize.rows * d->normalize.columns,
                         (d->normalize.mean ? 1 : d->normalize.rows) * d->normalize.columns,
@@ -206,7 +211,8 @@ static extent measure(operands *op)
             values, values, AAC_F32, AAC_F32, 2 * d->similarity.rows, 2 * d->similarity.columns};
     }
     case AAC_OP_SEGMENTATION_LOSS: {
-        int64_t cells = 2 * d->segmentation_loss.grid * d->segmentation_loss.grid;
+        int64_t cells =
+            2 * d->segmentation_loss.maps * d->segmentation_loss.grid * d->segmentation_loss.grid;
         return (extent){cells, cells, AAC_F32, AAC_F32, 0, 3};
     }
     case AAC_OP_FINITE:
@@ -352,6 +358,7 @@ static void put_infinite(operands *op)
 static void make_operands(operands *op, const aac_op_desc *desc)
 {
     *op = (operands){.desc = *desc};
+    random_state = 1; /* the same values whatever was compared before */
     const extent size = measure(op);
     op->x_bytes = (size_t)size.x * aac_dtype_size(size.x_type);
     op->y_bytes = (size_t)(size.y + size.more) * aac_dtype_size(size.y_type);
@@ -490,6 +497,37 @@ static void add_elsewhere(const operands *op, const aac_backend *backend, aac_op
     aac_free(elsewhere);
 }
 
+/* What a layer norm, back, leaves of y in another type: every value of it, rounded. */
+static bool is_rounded(const operands *op, const aac_backend *backend, const void *rounded,
+                       const unsigned char *y)
+{
+    aac_dtype type = op->desc.layer_norm.y;
+    size_t count = op->y_bytes / sizeof(float), size = aac_dtype_size(type);
+    unsigned char *found = make(count * size);
+    bool same = !backend->memory->copy(found, rounded, count * size);
+    for (size_t i = 0; same && i < count; i++) {
+        float value = ((const float *)(const void *)y)[i];
+        uint16_t narrow = aac_f32_to_bf16(value);
+        same = !memcmp(found + i * size, type == AAC_F32 ? (void *)&value : (void *)&narrow, size);
+    }
+    if (!same)
+        printf("%s: layer norm, back: y is not what is rounded\n", backend->name);
+    aac_free(found);
+    return same;
+}
+
+/* The same with x where y is, to be overwritten. */
+static aac_op_args in_place(const operands *op, const aac_backend *backend, const aac_op_args *lent)
+{
+    aac_op_args args = *lent;
+    if (!backend->memory)
+        memcpy(args.y, args.x, op->x_bytes);
+    else if (backend->memory->copy(args.y, args.x, op->x_bytes))
+        abort();
+    args.x = args.y;
+    return args;
+}
+
 /* Runs where the backend's memory is; what it wrote comes back to where `own` points. */
 static bool run_lent(const operands *op, const aac_plan *plan, const aac_op_args *own)
 {
@@ -509,13 +547,21 @@ static bool run_lent(const operands *op, const aac_plan *plan, const aac_op_args
         args.sums = keep_sums(op, backend, plan->threads, &args);
     if (plan->threads > 1 && plan->adds_elsewhere) /* likewise: in place */
         add_elsewhere(op, backend, &args);
-    bool done = aac_run(plan, &args, scratch + apart) == AACLIP_OK;
+    if (plan->rounds)
+        args.rounded = lend(backend, own->y, op->y_bytes);
+    aac_op_args given = args;
+    if (plan->threads > 1 && op->desc.op == AAC_OP_BLEND) /* else from x to y */
+        given = in_place(op, backend, &args);
+    bool done = aac_run(plan, &given, scratch + apart) == AACLIP_OK;
     if (done && backend->memory)
         done = !backend->memory->copy(own->y, args.y, op->y_bytes + GUARD) &&
                !backend->memory->copy(own->losses, args.losses, 3 * sizeof *own->losses);
-    const void *const lent[] = {args.x,    args.y,       args.gain,    args.bias,  args.a,
-                                args.dy,   args.offsets, args.parents, args.index, args.out,
-                                args.mask, args.losses,  args.sums,    scratch,    args.added};
+    if (done && plan->rounds)
+        done = is_rounded(op, backend, args.rounded, own->y);
+    const void *const lent[] = {args.x,     args.y,   args.gain,    args.bias,
+                                args.a,     args.dy,  args.offsets, args.parents,
+                                args.index, args.out, args.mask,    args.losses,
+                                args.sums,  scratch,  args.added,   args.rounded};
     for (size_t i = 0; i < sizeof lent / sizeof *lent; i++)
         take_back(backend, lent[i]);
     aac_free(filler);
@@ -644,7 +690,7 @@ static void compare_run(const operands *op, const aac_backend *backend, int thre
 /* A device does not ask for threads: two tell it to go the other of two ways, see run_lent. */
 static int most_threads(const aac_backend *backend, const aac_op_desc *desc)
 {
-    bool two = desc->op == AAC_OP_ATTENTION_BACKWARD ||
+    bool two = desc->op == AAC_OP_ATTENTION_BACKWARD || desc->op == AAC_OP_BLEND ||
                (desc->op == AAC_OP_LINEAR && desc->linear.accumulate);
     return !backend->devices ? 3 : two ? 2 : 1;
 }
@@ -865,7 +911,7 @@ static int slow_training(const aac_backend *backend, aac_dtype type)
         {.op = AAC_OP_NORMALIZE_BACKWARD, .normalize = {rows, 768, true}},
         {.op = AAC_OP_GATHER_BACKWARD, .gather = {112, 577, 768, AAC_F32}},
         {.op = AAC_OP_SIMILARITY_BACKWARD, .similarity = {rows, 768, 100}},
-        {.op = AAC_OP_SEGMENTATION_LOSS, .segmentation_loss = {37, 518, false}},
+        {.op = AAC_OP_SEGMENTATION_LOSS, .segmentation_loss = {4, 37, 518, false}},
         {.op = AAC_OP_ADAM, .adam = {width * width}},
     };
     int failed = 0;

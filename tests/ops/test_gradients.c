@@ -198,7 +198,7 @@ static double dice(double both, double p, double t)
     return 1 - (2 * both + 1) / (p + t + 1);
 }
 
-static double loss_objective(const gradient_case *test, const double *x)
+static double map_loss(const gradient_case *test, const double *x)
 {
     int64_t size = test->desc.segmentation_loss.size, grid = test->desc.segmentation_loss.grid;
     double pixels = (double)(size * size), share = 0, focal = 0;
@@ -221,6 +221,15 @@ static double loss_objective(const gradient_case *test, const double *x)
         focal -= alpha * (1 - pt) * (1 - pt) * log(pt) / pixels;
     }
     return focal + dice(both[0], p[0], t[0]) + dice(both[1], p[1], t[1]);
+}
+
+static double loss_objective(const gradient_case *test, const double *x)
+{
+    int64_t grid = test->desc.segmentation_loss.grid;
+    double sum = 0;
+    for (int64_t i = 0; i < test->desc.segmentation_loss.maps; i++)
+        sum += map_loss(test, x + i * 2 * grid * grid);
+    return sum;
 }
 
 /* The forward result of attention, which its backward reads. */
@@ -381,12 +390,12 @@ int main(void)
          .second = 10,
          .objective = similarity_objective},
         {"segmentation_loss",
-         {.op = AAC_OP_SEGMENTATION_LOSS, .segmentation_loss = {4, 13, false}},
-         .first = 32,
+         {.op = AAC_OP_SEGMENTATION_LOSS, .segmentation_loss = {2, 4, 13, false}},
+         .first = 64,
          .objective = loss_objective},
         {"segmentation_loss, balanced",
-         {.op = AAC_OP_SEGMENTATION_LOSS, .segmentation_loss = {4, 13, true}},
-         .first = 32,
+         {.op = AAC_OP_SEGMENTATION_LOSS, .segmentation_loss = {2, 4, 13, true}},
+         .first = 64,
          .objective = loss_objective},
     };
     int failed = 0, count = (int)(sizeof cases / sizeof *cases);

@@ -9,6 +9,8 @@
  * It has two devices. Memory, weights and plans are for the one that the thread had entered when
  * they were made, and the test ends when they are used with the other.
  *
+ * What a backend may do it does: residuals are added from elsewhere, gradients left rounded.
+ *
  * A weight is a copy of the tensors that it was packed from, as on a device: it does not change
  * with them. It has no bytes that could be kept in a file. Memory of the device is packed into a
  * weight that is there already.
@@ -233,6 +235,28 @@ static const aac_weight *weight_of(const aac_weight *base)
     return weight->inner;
 }
 
+/* y once more in the type that the description has. */
+static void round_values(const aac_op_desc *desc, const float *y, void *rounded)
+{
+    for (int64_t i = 0; i < desc->layer_norm.rows * desc->layer_norm.columns; i++)
+        if (desc->layer_norm.y == AAC_BF16)
+            ((uint16_t *)rounded)[i] = aac_f32_to_bf16(y[i]);
+        else
+            ((float *)rounded)[i] = y[i];
+}
+
+static aaclip_status compute(const aac_plan *plan, const aac_op_args *args, void *scratch)
+{
+    const aac_op_desc *desc = &plan->desc;
+    if (args->added && args->added != args->y)
+        memcpy(args->y, args->added,
+               (size_t)(desc->linear.rows * desc->linear.outputs) * sizeof(float));
+    aaclip_status status = plan->run(plan, args, scratch);
+    if (!status && args->rounded)
+        round_values(desc, args->y, args->rounded);
+    return status;
+}
+
 static aaclip_status run(const aac_plan *base, const aac_op_args *args, void *scratch)
 {
     const aac_plan *plan = ((const guarded_plan *)base)->inner;
@@ -254,6 +278,8 @@ static aaclip_status run(const aac_plan *base, const aac_op_args *args, void *sc
     own.da = translate(args->da, plan);
     own.mask = translate(args->mask, plan);
     own.losses = translate(args->losses, plan);
+    own.added = base->adds_elsewhere ? translate(args->added, plan) : NULL;
+    own.rounded = translate(args->rounded, plan);
     if (plan->desc.op == AAC_OP_LINEAR)
         own.weight = weight_of(args->weight);
     aac_adam_step step;
@@ -263,7 +289,7 @@ static aaclip_status run(const aac_plan *base, const aac_op_args *args, void *sc
         step.second_moment = translate(step.second_moment, plan);
         own.adam = &step;
     }
-    return plan->run(plan, &own, plan->scratch ? translate(scratch, plan) : NULL);
+    return compute(plan, &own, plan->scratch ? translate(scratch, plan) : NULL);
 }
 
 static unsigned played;
@@ -338,6 +364,8 @@ static aaclip_status plan(aac_plan **out, const aac_op_desc *desc, int threads)
                             .desc = *desc,
                             .scratch = made->inner->scratch,
                             .threads = made->inner->threads,
+                            .adds_elsewhere = desc->op == AAC_OP_LINEAR && desc->linear.accumulate,
+                            .rounds = desc->op == AAC_OP_LAYER_NORM_BACKWARD,
                             .run = run};
     *out = &made->base;
     return AACLIP_OK;

@@ -1,9 +1,11 @@
 /* Gradients of the operations on rows, and Adam. */
 #include "backend/cuda/kernels.cuh"
 
-/* With n = (x - mean) * scale and g = gain * dy: (g - mean(g) - n * mean(g * n)) * scale. */
+/* With n = (x - mean) * scale and g = gain * dy: (g - mean(g) - n * mean(g * n)) * scale. rounded:
+ * what y becomes, once more, or NULL. */
+template <typename T>
 static __global__ void layer_norm_backward(const float *x, const float *dy, const float *gain,
-                                           float *y, int columns, float epsilon)
+                                           float *y, T *rounded, int columns, float epsilon)
 {
     int64_t start = (int64_t)blockIdx.x * columns;
     float sum = 0, squares = 0, gradient = 0, product = 0;
@@ -20,14 +22,18 @@ static __global__ void layer_norm_backward(const float *x, const float *dy, cons
     }
     gradient = block_sum(gradient) / columns;
     product = block_sum(product) / columns;
-    for (int i = threadIdx.x; i < columns; i += blockDim.x)
+    for (int i = threadIdx.x; i < columns; i += blockDim.x) {
         y[i] += (gain[i] * dy[i] - gradient - (x[i] - mean) * scale * product) * scale;
+        if (rounded)
+            store(rounded + start + i, y[i]);
+    }
 }
 
 /* A warp has a row, as in the forward kernel. */
+template <typename T>
 static __global__ void layer_norm_backward_in_registers(const float *x, const float *dy,
-                                                        const float *gain, float *y, int rows,
-                                                        int columns, float epsilon)
+                                                        const float *gain, float *y, T *rounded,
+                                                        int rows, int columns, float epsilon)
 {
     int row = (int)((blockIdx.x * blockDim.x + threadIdx.x) / WARP), lane = threadIdx.x % WARP;
     if (row >= rows)
@@ -66,29 +72,43 @@ static __global__ void layer_norm_backward_in_registers(const float *x, const fl
 #pragma unroll
     for (int i = 0; i < LANE_VALUES / 4; i++)
         if (i * 4 * WARP < columns) {
-            float4 *to = (float4 *)(y + start + i * 4 * WARP), old = *to;
-            *to = make_float4(old.x + (slopes[i][0] - gradient - values[i][0] * product) * scale,
-                              old.y + (slopes[i][1] - gradient - values[i][1] * product) * scale,
-                              old.z + (slopes[i][2] - gradient - values[i][2] * product) * scale,
-                              old.w + (slopes[i][3] - gradient - values[i][3] * product) * scale);
+            int64_t at = start + i * 4 * WARP;
+            float4 sums = *(const float4 *)(y + at);
+            sums.x += (slopes[i][0] - gradient - values[i][0] * product) * scale;
+            sums.y += (slopes[i][1] - gradient - values[i][1] * product) * scale;
+            sums.z += (slopes[i][2] - gradient - values[i][2] * product) * scale;
+            sums.w += (slopes[i][3] - gradient - values[i][3] * product) * scale;
+            *(float4 *)(y + at) = sums;
+            if (rounded)
+                store_four(rounded + at, sums.x, sums.y, sums.z, sums.w);
         }
+}
+
+template <typename T>
+static int run_layer_norm_backward(const aac_op_desc *desc, const aac_op_args *args)
+{
+    int rows = (int)desc->layer_norm.rows, columns = (int)desc->layer_norm.columns;
+    const float *x = (const float *)args->x, *dy = (const float *)args->dy;
+    float *y = (float *)args->y, epsilon = desc->layer_norm.epsilon;
+    T *rounded = (T *)args->rounded;
+    if (columns % (4 * WARP) == 0 && columns <= WARP * LANE_VALUES && is_aligned(x) &&
+        is_aligned(dy) && is_aligned(y) && is_aligned(args->gain) && is_aligned(rounded))
+        layer_norm_backward_in_registers<<<blocks_for(rows, ROW_THREADS / WARP), ROW_THREADS, 0,
+                                           STREAM>>>(x, dy, args->gain, y, rounded, rows, columns,
+                                                     epsilon);
+    else
+        layer_norm_backward<<<(unsigned)rows, ROW_THREADS, 0, STREAM>>>(x, dy, args->gain, y,
+                                                                        rounded, columns, epsilon);
+    return cudaGetLastError();
 }
 
 extern "C" int aac_cuda_layer_norm_backward(const aac_op_desc *desc, const aac_op_args *args,
                                             void *scratch)
 {
     (void)scratch;
-    int rows = (int)desc->layer_norm.rows, columns = (int)desc->layer_norm.columns;
-    const float *x = (const float *)args->x, *dy = (const float *)args->dy;
-    float *y = (float *)args->y, epsilon = desc->layer_norm.epsilon;
-    if (columns % (4 * WARP) == 0 && columns <= WARP * LANE_VALUES && is_aligned(x) &&
-        is_aligned(dy) && is_aligned(y) && is_aligned(args->gain))
-        layer_norm_backward_in_registers<<<blocks_for(rows, ROW_THREADS / WARP), ROW_THREADS, 0,
-                                           STREAM>>>(x, dy, args->gain, y, rows, columns, epsilon);
-    else
-        layer_norm_backward<<<(unsigned)rows, ROW_THREADS, 0, STREAM>>>(x, dy, args->gain, y,
-                                                                        columns, epsilon);
-    return cudaGetLastError();
+    return with_type(desc->layer_norm.y, [=](auto rounded) {
+        return run_layer_norm_backward<decltype(rounded)>(desc, args);
+    });
 }
 
 static __global__ void blend_backward(const float *x, const float *a, const float *dy, float *y,

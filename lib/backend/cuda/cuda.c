@@ -334,6 +334,7 @@ static aaclip_status plan(aac_plan **out, const aac_op_desc *desc, int threads)
                        .run = run};
     if (desc->op == AAC_OP_ATTENTION || desc->op == AAC_OP_ATTENTION_BACKWARD)
         made->keeps_sums = aac_cuda_keeps_sums(desc);
+    made->rounds = desc->op == AAC_OP_LAYER_NORM_BACKWARD;
     return AACLIP_OK;
 }
 

@@ -104,6 +104,17 @@ static __device__ __forceinline__ void store_each(T *y, const float values[EACH]
                              pack<T>(values[4], values[5]), pack<T>(values[6], values[7]));
 }
 
+static __device__ __forceinline__ void store_four(float *y, float a, float b, float c, float d)
+{
+    *(float4 *)y = make_float4(a, b, c, d);
+}
+
+template <typename T>
+static __device__ __forceinline__ void store_four(T *y, float a, float b, float c, float d)
+{
+    *(uint2 *)y = make_uint2(pack<T>(a, b), pack<T>(c, d));
+}
+
 template <typename T> static __device__ __forceinline__ T warp_sum(T value)
 {
     for (int apart = WARP / 2; apart; apart /= 2)

@@ -177,19 +177,42 @@ static __global__ void count_abnormal(const uint8_t *mask, double *count, int64_
         *count = sum;
 }
 
+/* Where the passes leave what the next ones read. */
+typedef struct loss_memory {
+    double *rows;     // (maps, size, SUMS)
+    double *totals;   // (maps, SUMS)
+    double *abnormal; // (1): pixels; NULL: not balanced
+    float *slopes;    // (maps, size, size): of the pixels' scores
+} loss_memory;
+
+/* What one of the maps reads and writes: those of blockIdx.y. */
+static __device__ loss_memory own_memory(loss_memory all, loss_shape shape)
+{
+    int64_t map = blockIdx.y, size = shape.size;
+    return {all.rows + map * size * SUMS, all.totals + map * SUMS, all.abnormal,
+            all.slopes + map * size * size};
+}
+
+static __device__ const float *own_scores(const float *x, loss_shape shape)
+{
+    return x + (int64_t)blockIdx.y * 2 * shape.grid * shape.grid;
+}
+
 /* A block has a row of pixels. */
-static __global__ void sum_row(const float *x, const uint8_t *mask, const double *abnormal,
-                               double *rows, loss_shape shape)
+static __global__ void sum_row(const float *x, const uint8_t *mask, loss_memory memory,
+                               loss_shape shape)
 {
     double sums[SUMS] = {0};
     int row = blockIdx.x;
     int64_t pixels = (int64_t)shape.size * shape.size;
+    x = own_scores(x, shape);
+    memory = own_memory(memory, shape);
     for (int column = threadIdx.x; column < shape.size; column += blockDim.x) {
         int kind = mask[(int64_t)row * shape.size + column];
         double p = probability(x, shape, row, column), t = kind;
         double target = kind ? 1 - 1e-5 : 1e-5;
         double pt = target * p + (1 - target) * (1 - p) + 1e-5;
-        sums[FOCAL] -= alpha_of(abnormal, pixels, kind) * (1 - pt) * (1 - pt) * log(pt);
+        sums[FOCAL] -= alpha_of(memory.abnormal, pixels, kind) * (1 - pt) * (1 - pt) * log(pt);
         sums[P0] += 1 - p;
         sums[P1] += p;
         sums[T0] += 1 - t;
@@ -200,27 +223,31 @@ static __global__ void sum_row(const float *x, const uint8_t *mask, const double
     for (int i = 0; i < SUMS; i++) {
         double sum = block_sum(sums[i]);
         if (threadIdx.x == 0)
-            rows[(int64_t)row * SUMS + i] = sum;
+            memory.rows[(int64_t)row * SUMS + i] = sum;
     }
 }
 
-/* Writes the totals behind the rows and adds the losses. */
-static __global__ void sum_losses(double *rows, double *losses, int size)
+/* A block has a sum of a map. */
+static __global__ void sum_rows(loss_memory memory, loss_shape shape)
 {
-    double *totals = rows + (int64_t)size * SUMS;
-    for (int i = 0; i < SUMS; i++) {
-        double sum = 0;
-        for (int row = threadIdx.x; row < size; row += blockDim.x)
-            sum += rows[(int64_t)row * SUMS + i];
-        sum = block_sum(sum);
-        if (threadIdx.x == 0)
-            totals[i] = sum;
+    memory = own_memory(memory, shape);
+    double sum = 0;
+    for (int row = threadIdx.x; row < shape.size; row += blockDim.x)
+        sum += memory.rows[(int64_t)row * SUMS + blockIdx.x];
+    sum = block_sum(sum);
+    if (threadIdx.x == 0)
+        memory.totals[blockIdx.x] = sum;
+}
+
+/* Adds the losses of all maps, always in one order. */
+static __device__ void add_losses(const double *totals, double *losses, int maps, loss_shape shape)
+{
+    for (int map = 0; map < maps; map++, totals += SUMS) {
+        losses[0] += totals[FOCAL] / ((double)shape.size * shape.size);
+        for (int i = 0; i < 2; i++)
+            losses[1 + i] +=
+                1 - (2 * totals[BOTH0 + i] + 1) / (totals[P0 + i] + totals[T0 + i] + 1);
     }
-    if (threadIdx.x)
-        return;
-    losses[0] += totals[FOCAL] / ((double)size * size);
-    for (int i = 0; i < 2; i++)
-        losses[1 + i] += 1 - (2 * totals[BOTH0 + i] + 1) / (totals[P0 + i] + totals[T0 + i] + 1);
 }
 
 /* The share that cell `cell` of a line has in pixel `pixel`. */
@@ -232,26 +259,35 @@ static __device__ double share_of(int cell, int pixel, loss_shape shape)
     return (before == cell ? 1 - across : 0) + (after == cell ? across : 0);
 }
 
-static __device__ double pixel_gradient(const float *x, const uint8_t *mask, const double *abnormal,
-                                        const double *totals, loss_shape shape, int row, int column)
+/* A block has a row of pixels: the gradient of each one's difference of scores. The first one adds
+ * the losses, too. */
+static __global__ void find_slopes(const float *x, const uint8_t *mask, loss_memory memory,
+                                   loss_shape shape, double *losses)
 {
-    int64_t pixels = (int64_t)shape.size * shape.size;
-    int kind = mask[(int64_t)row * shape.size + column];
-    double p = probability(x, shape, row, column), t = kind;
-    double target = kind ? 1 - 1e-5 : 1e-5;
-    double pt = target * p + (1 - target) * (1 - p) + 1e-5;
-    double by_pt = 2 * (1 - pt) * log(pt) - (1 - pt) * (1 - pt) / pt;
-    double by_p = alpha_of(abnormal, pixels, kind) * by_pt * (2 * target - 1) / (double)pixels;
+    int64_t pixels = (int64_t)shape.size * shape.size, row = blockIdx.x;
+    if (blockIdx.x == 0 && blockIdx.y == 0 && threadIdx.x == 0)
+        add_losses(memory.totals, losses, gridDim.y, shape);
+    x = own_scores(x, shape);
+    memory = own_memory(memory, shape);
+    const double *totals = memory.totals;
     double above0 = 2 * totals[BOTH0] + 1, below0 = totals[P0] + totals[T0] + 1;
     double above1 = 2 * totals[BOTH1] + 1, below1 = totals[P1] + totals[T1] + 1;
-    by_p += (2 * (1 - t) * below0 - above0) / (below0 * below0); /* p[0] = 1 - p */
-    by_p -= (2 * t * below1 - above1) / (below1 * below1);
-    return by_p * p * (1 - p);
+    for (int column = threadIdx.x; column < shape.size; column += blockDim.x) {
+        int kind = mask[row * shape.size + column];
+        double p = probability(x, shape, (int)row, column), t = kind;
+        double target = kind ? 1 - 1e-5 : 1e-5;
+        double pt = target * p + (1 - target) * (1 - p) + 1e-5;
+        double by_pt = 2 * (1 - pt) * log(pt) - (1 - pt) * (1 - pt) / pt;
+        double alpha = alpha_of(memory.abnormal, pixels, kind);
+        double by_p = alpha * by_pt * (2 * target - 1) / (double)pixels;
+        by_p += (2 * (1 - t) * below0 - above0) / (below0 * below0); /* p[0] = 1 - p */
+        by_p -= (2 * t * below1 - above1) / (below1 * below1);
+        memory.slopes[row * shape.size + column] = (float)(by_p * p * (1 - p));
+    }
 }
 
 /* A block has a cell: it gathers the pixels that the cell has a share in, always in one order. */
-static __global__ void loss_gradient(const float *x, const uint8_t *mask, const double *abnormal,
-                                     const double *totals, float *y, loss_shape shape, float factor)
+static __global__ void gather_slopes(loss_memory memory, float *y, loss_shape shape, float factor)
 {
     int row = blockIdx.x / shape.grid, column = blockIdx.x % shape.grid, last = shape.size - 1;
     int top = 0, left = 0, bottom = last, right = last;
@@ -263,37 +299,49 @@ static __global__ void loss_gradient(const float *x, const uint8_t *mask, const 
     }
     int width = right - left + 1, count = width * (bottom - top + 1);
     double sum = 0;
+    memory = own_memory(memory, shape);
     for (int i = threadIdx.x; i < count; i += blockDim.x) {
         int v = top + i / width, u = left + i % width;
-        double share = share_of(row, v, shape) * share_of(column, u, shape);
-        if (share > 0)
-            sum += share * pixel_gradient(x, mask, abnormal, totals, shape, v, u);
+        sum += share_of(row, v, shape) * share_of(column, u, shape) *
+               (double)memory.slopes[(int64_t)v * shape.size + u];
     }
     sum = block_sum(sum);
     if (threadIdx.x == 0) {
-        y[2 * blockIdx.x] = (float)(-(double)factor * sum);
-        y[2 * blockIdx.x + 1] = (float)((double)factor * sum);
+        y += ((int64_t)blockIdx.y * gridDim.x + blockIdx.x) * 2;
+        y[0] = (float)(-(double)factor * sum);
+        y[1] = (float)((double)factor * sum);
     }
+}
+
+static loss_memory lay_out(const aac_op_desc *desc, void *scratch)
+{
+    int64_t maps = desc->segmentation_loss.maps, size = desc->segmentation_loss.size;
+    double *rows = (double *)scratch, *totals = rows + maps * size * SUMS;
+    double *abnormal = totals + maps * SUMS;
+    return {rows, totals, desc->segmentation_loss.balanced ? abnormal : NULL,
+            (float *)(abnormal + 1)};
 }
 
 extern "C" size_t aac_cuda_segmentation_scratch(const aac_op_desc *desc)
 {
-    return ((size_t)(desc->segmentation_loss.size + 1) * SUMS + 1) * sizeof(double);
+    size_t maps = (size_t)desc->segmentation_loss.maps, size = (size_t)desc->segmentation_loss.size;
+    return (maps * (size + 1) * SUMS + 1) * sizeof(double) + maps * size * size * sizeof(float);
 }
 
 extern "C" int aac_cuda_segmentation_loss(const aac_op_desc *desc, const aac_op_args *args,
                                           void *scratch)
 {
     int grid = (int)desc->segmentation_loss.grid, size = (int)desc->segmentation_loss.size;
+    unsigned maps = (unsigned)desc->segmentation_loss.maps;
     const loss_shape shape = {grid, size, step_of(grid, size)};
-    double *rows = (double *)scratch, *totals = rows + (int64_t)size * SUMS;
-    double *abnormal = desc->segmentation_loss.balanced ? totals + SUMS : NULL;
+    const loss_memory memory = lay_out(desc, scratch);
+    const dim3 rows((unsigned)size, maps), cells((unsigned)(grid * grid), maps);
     const float *x = (const float *)args->x;
-    if (abnormal)
-        count_abnormal<<<1, 1024, 0, STREAM>>>(args->mask, abnormal, (int64_t)size * size);
-    sum_row<<<(unsigned)size, ROW_THREADS, 0, STREAM>>>(x, args->mask, abnormal, rows, shape);
-    sum_losses<<<1, ROW_THREADS, 0, STREAM>>>(rows, args->losses, size);
-    loss_gradient<<<(unsigned)(grid * grid), ROW_THREADS, 0, STREAM>>>(
-        x, args->mask, abnormal, totals, (float *)args->y, shape, args->factor);
+    if (memory.abnormal)
+        count_abnormal<<<1, 1024, 0, STREAM>>>(args->mask, memory.abnormal, (int64_t)size * size);
+    sum_row<<<rows, ROW_THREADS, 0, STREAM>>>(x, args->mask, memory, shape);
+    sum_rows<<<dim3(SUMS, maps), ROW_THREADS, 0, STREAM>>>(memory, shape);
+    find_slopes<<<rows, ROW_THREADS, 0, STREAM>>>(x, args->mask, memory, shape, args->losses);
+    gather_slopes<<<cells, ROW_THREADS, 0, STREAM>>>(memory, (float *)args->y, shape, args->factor);
     return cudaGetLastError();
 }

@@ -1,17 +1,6 @@
 /* Operations on rows and on single values, forward. */
 #include "backend/cuda/kernels.cuh"
 
-static __device__ __forceinline__ void store_four(float *y, float a, float b, float c, float d)
-{
-    *(float4 *)y = make_float4(a, b, c, d);
-}
-
-template <typename T>
-static __device__ __forceinline__ void store_four(T *y, float a, float b, float c, float d)
-{
-    *(uint2 *)y = make_uint2(pack<T>(a, b), pack<T>(c, d));
-}
-
 template <typename T>
 static __global__ void layer_norm(const float *x, T *y, const float *gain, const float *bias,
                                   int columns, float epsilon)
@@ -89,27 +78,29 @@ extern "C" int aac_cuda_layer_norm(const aac_op_desc *desc, const aac_op_args *a
                      [=](auto y) { return run_layer_norm<decltype(y)>(desc, args); });
 }
 
-static __global__ void blend(const float *a, float *y, int columns, float weight)
+static __global__ void blend(const float *x, const float *a, float *y, int columns, float weight)
 {
+    x += (int64_t)blockIdx.x * columns;
     a += (int64_t)blockIdx.x * columns;
     y += (int64_t)blockIdx.x * columns;
-    float a_squares = 0, y_squares = 0;
+    float a_squares = 0, x_squares = 0;
     for (int i = threadIdx.x; i < columns; i += blockDim.x) {
         a_squares += a[i] * a[i];
-        y_squares += y[i] * y[i];
+        x_squares += x[i] * x[i];
     }
     a_squares = block_sum(a_squares);
-    y_squares = block_sum(y_squares);
-    float factor = a_squares > 0 ? weight * sqrtf(y_squares) / sqrtf(a_squares) : 0.0f;
+    x_squares = block_sum(x_squares);
+    float factor = a_squares > 0 ? weight * sqrtf(x_squares) / sqrtf(a_squares) : 0.0f;
     for (int i = threadIdx.x; i < columns; i += blockDim.x)
-        y[i] = factor * a[i] + (1 - weight) * y[i];
+        y[i] = factor * a[i] + (1 - weight) * x[i];
 }
 
 extern "C" int aac_cuda_blend(const aac_op_desc *desc, const aac_op_args *args, void *scratch)
 {
     (void)scratch;
     blend<<<(unsigned)desc->blend.rows, ROW_THREADS, 0, STREAM>>>(
-        args->a, (float *)args->y, (int)desc->blend.columns, desc->blend.weight);
+        (const float *)args->x, args->a, (float *)args->y, (int)desc->blend.columns,
+        desc->blend.weight);
     return cudaGetLastError();
 }
 

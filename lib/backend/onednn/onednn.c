@@ -3,6 +3,7 @@
 #include "backend/onednn/onednn.h"
 #include "backend/simd/kernels.h"
 #include "backend/simd/quantized.h"
+#include "backend/work.h"
 
 /* Below this, oneDNN's cost for each call outweighs its speed. */
 #define SHORTEST_ATTENTION 128
@@ -45,6 +46,8 @@ static bool attends(const aac_op_desc *desc)
 
 static bool supports(const aac_op_desc *desc)
 {
+    if (aac_op_has_f16(desc))
+        return false;
     switch (desc->op) {
     case AAC_OP_LINEAR:
         if (multiplies_slower(desc))

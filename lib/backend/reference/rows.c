@@ -42,11 +42,12 @@ aaclip_status aac_reference_blend(const aac_plan *plan, const aac_op_args *args,
 #pragma omp parallel for
     for (int64_t row = 0; row < plan->desc.blend.rows; row++) {
         const float *a = args->a + row * columns;
+        const float *x = (const float *)args->x + row * columns;
         float *y = (float *)args->y + row * columns;
         double norm = norm_of(a, columns);
-        double factor = norm > 0 ? weight * norm_of(y, columns) / norm : 0;
+        double factor = norm > 0 ? weight * norm_of(x, columns) / norm : 0;
         for (int64_t i = 0; i < columns; i++)
-            y[i] = (float)(factor * (double)a[i] + (1 - weight) * (double)y[i]);
+            y[i] = (float)(factor * (double)a[i] + (1 - weight) * (double)x[i]);
     }
     return AACLIP_OK;
 }

@@ -60,14 +60,15 @@ static void weigh_kinds(const aac_op_desc *desc, const uint8_t *mask, double alp
     alpha[1] = 2 - alpha[0];
 }
 
-static loss_sums sum_pixels(const aac_op_desc *desc, const aac_op_args *args, const double *alpha)
+static loss_sums sum_pixels(const aac_op_desc *desc, const float *x, const uint8_t *mask,
+                            const double *alpha)
 {
     int64_t size = desc->segmentation_loss.size;
     loss_sums sums = {0};
     for (int64_t at = 0; at < size * size; at++) {
         pixel_mix mix = mix_of(at / size, at % size, desc->segmentation_loss.grid, size);
-        double p = probability(args->x, &mix), t = args->mask[at];
-        sums.focal += focal(p, args->mask[at], alpha[args->mask[at]]).loss;
+        double p = probability(x, &mix), t = mask[at];
+        sums.focal += focal(p, mask[at], alpha[mask[at]]).loss;
         sums.p[0] += 1 - p;
         sums.p[1] += p;
         sums.t[0] += 1 - t;
@@ -78,14 +79,12 @@ static loss_sums sum_pixels(const aac_op_desc *desc, const aac_op_args *args, co
     return sums;
 }
 
-aaclip_status aac_reference_segmentation_loss(const aac_plan *plan, const aac_op_args *args,
-                                              void *scratch)
+static void run_map(const aac_op_desc *desc, const aac_op_args *args, const double *alpha,
+                    const float *x, float *y, double *gradient)
 {
-    const aac_op_desc *desc = &plan->desc;
     int64_t size = desc->segmentation_loss.size, grid = desc->segmentation_loss.grid;
-    double pixels = (double)(size * size), alpha[2], *gradient = scratch;
-    weigh_kinds(desc, args->mask, alpha);
-    const loss_sums sums = sum_pixels(desc, args, alpha);
+    double pixels = (double)(size * size);
+    const loss_sums sums = sum_pixels(desc, x, args->mask, alpha);
     double above[2], below[2];
     for (int i = 0; i < 2; i++) {
         above[i] = 2 * sums.both[i] + 1;
@@ -96,7 +95,7 @@ aaclip_status aac_reference_segmentation_loss(const aac_plan *plan, const aac_op
     memset(gradient, 0, (size_t)(2 * grid * grid) * sizeof *gradient);
     for (int64_t at = 0; at < size * size; at++) {
         pixel_mix mix = mix_of(at / size, at % size, grid, size);
-        double p = probability(args->x, &mix), t = args->mask[at];
+        double p = probability(x, &mix), t = args->mask[at];
         double by_p = focal(p, args->mask[at], alpha[args->mask[at]]).slope / pixels;
         by_p += (2 * (1 - t) * below[0] - above[0]) / (below[0] * below[0]); /* p[0] = 1 - p */
         by_p -= (2 * t * below[1] - above[1]) / (below[1] * below[1]);
@@ -107,6 +106,18 @@ aaclip_status aac_reference_segmentation_loss(const aac_plan *plan, const aac_op
         }
     }
     for (int64_t i = 0; i < 2 * grid * grid; i++)
-        ((float *)args->y)[i] = (float)((double)args->factor * gradient[i]);
+        y[i] = (float)((double)args->factor * gradient[i]);
+}
+
+aaclip_status aac_reference_segmentation_loss(const aac_plan *plan, const aac_op_args *args,
+                                              void *scratch)
+{
+    const aac_op_desc *desc = &plan->desc;
+    int64_t values = 2 * desc->segmentation_loss.grid * desc->segmentation_loss.grid;
+    double alpha[2];
+    weigh_kinds(desc, args->mask, alpha);
+    for (int64_t i = 0; i < desc->segmentation_loss.maps; i++)
+        run_map(desc, args, alpha, (const float *)args->x + i * values,
+                (float *)args->y + i * values, scratch);
     return AACLIP_OK;
 }

@@ -244,13 +244,13 @@ static void layer_norm(const float *x, int64_t count, float epsilon, const float
         y[i] = (x[i] - mean) * factor * gain[i] + bias[i];
 }
 
-static void blend(const float *a, int64_t count, float weight, float *y)
+static void blend(const float *x, const float *a, int64_t count, float weight, float *y)
 {
-    float aa = dot(a, a, count), yy = dot(y, y, count);
-    float factor = aa > 0 ? weight * sqrtf(yy) / sqrtf(aa) : 0.0f;
+    float aa = dot(a, a, count), xx = dot(x, x, count);
+    float factor = aa > 0 ? weight * sqrtf(xx) / sqrtf(aa) : 0.0f;
 #pragma omp simd
     for (int64_t i = 0; i < count; i++)
-        y[i] = factor * a[i] + (1.0f - weight) * y[i];
+        y[i] = factor * a[i] + (1.0f - weight) * x[i];
 }
 
 /* The derivative of x * Phi(x) is Phi(x) + x * phi(x). */

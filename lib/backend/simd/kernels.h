@@ -30,7 +30,7 @@ typedef struct aac_kernels {
     void (*layer_norm)(const float *x, int64_t count, float epsilon, const float *gain,
                        const float *bias, float *y);
     /* y = weight * a * |y| / |a| + (1 - weight) * y */
-    void (*blend)(const float *a, int64_t count, float weight, float *y);
+    void (*blend)(const float *x, const float *a, int64_t count, float weight, float *y);
 
     /* y = dy * activation'(x); y may be dy. */
     void (*activate_backward)(const float *x, const float *dy, int64_t count,

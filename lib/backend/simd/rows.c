@@ -28,8 +28,8 @@ aaclip_status aac_simd_blend(const aac_plan *base, const aac_op_args *args, void
     int64_t columns = base->desc.blend.columns;
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < base->desc.blend.rows; i++)
-        plan->kernels->blend(args->a + i * columns, columns, base->desc.blend.weight,
-                             (float *)args->y + i * columns);
+        plan->kernels->blend((const float *)args->x + i * columns, args->a + i * columns, columns,
+                             base->desc.blend.weight, (float *)args->y + i * columns);
     return AACLIP_OK;
 }
 

@@ -1,5 +1,5 @@
 /*
- * The training losses of a map, with their gradient on the grid. Two passes over the pixels: sums,
+ * The training losses of maps, with their gradients on the grid. Two passes over the pixels: sums,
  * then gradients. Every thread has whole rows, and sums are added in the order of the rows, so the
  * result does not depend on the number of threads.
  */
@@ -162,15 +162,11 @@ static void gather_rows(const aac_op_desc *desc, const float *gathered, float fa
         }
 }
 
-aaclip_status aac_simd_segmentation_loss(const aac_plan *base, const aac_op_args *args,
-                                         void *scratch)
+static void run_map(const aac_op_desc *desc, const aac_op_args *args, loss_slopes slopes,
+                    const float *x, float *y, const loss_memory *working)
 {
-    const aac_op_desc *desc = &base->desc;
+    const loss_memory memory = *working;
     int64_t size = desc->segmentation_loss.size, grid = desc->segmentation_loss.grid;
-    const loss_memory memory = lay_out(desc, scratch);
-    const float *x = args->x;
-    loss_slopes slopes = {.pixels = (double)(size * size)};
-    weigh_kinds(desc, args->mask, slopes.alpha);
     for (int64_t i = 0; i < grid * grid; i++)
         memory.apart[i] = x[2 * i + 1] - x[2 * i];
 #pragma omp parallel for schedule(static)
@@ -181,6 +177,19 @@ aaclip_status aac_simd_segmentation_loss(const aac_plan *base, const aac_op_args
     for (int64_t row = 0; row < size; row++)
         gradient_row(memory.apart, args->mask, row, grid, size, &slopes,
                      memory.gathered + row * grid);
-    gather_rows(desc, memory.gathered, args->factor, args->y);
+    gather_rows(desc, memory.gathered, args->factor, y);
+}
+
+aaclip_status aac_simd_segmentation_loss(const aac_plan *base, const aac_op_args *args,
+                                         void *scratch)
+{
+    const aac_op_desc *desc = &base->desc;
+    int64_t size = desc->segmentation_loss.size, grid = desc->segmentation_loss.grid;
+    const loss_memory memory = lay_out(desc, scratch);
+    loss_slopes slopes = {.pixels = (double)(size * size)};
+    weigh_kinds(desc, args->mask, slopes.alpha);
+    for (int64_t i = 0; i < desc->segmentation_loss.maps; i++)
+        run_map(desc, args, slopes, (const float *)args->x + i * 2 * grid * grid,
+                (float *)args->y + i * 2 * grid * grid, &memory);
     return AACLIP_OK;
 }
