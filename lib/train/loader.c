@@ -146,10 +146,26 @@ static void start_threads(aac_loader *loader, unsigned threads)
     }
 }
 
+/* Pixels and mask. */
+static size_t sample_bytes(const aac_loader_options *options)
+{
+    return 4 * (size_t)options->image_size * options->image_size;
+}
+
+size_t aac_loader_memory(const aac_loader_options *options)
+{
+    return options->ahead * sample_bytes(options);
+}
+
+static uint8_t *sample_memory(const aac_loader *loader, size_t slot)
+{
+    const size_t bytes = sample_bytes(&loader->options);
+    return loader->options.memory ? loader->options.memory + slot * bytes : aac_alloc(bytes);
+}
+
 static aaclip_status allocate(aac_loader *loader, const size_t *order)
 {
     const size_t ahead = loader->options.ahead;
-    const size_t pixels = (size_t)loader->options.image_size * loader->options.image_size;
     loader->mutex = aac_mutex_new();
     loader->changed = aac_condition_new();
     loader->order = aac_alloc_array(loader->count, sizeof *order);
@@ -158,9 +174,10 @@ static aaclip_status allocate(aac_loader *loader, const size_t *order)
     bool complete =
         loader->mutex && loader->changed && loader->order && loader->slots && loader->threads;
     for (size_t i = 0; complete && i < ahead; i++) {
-        loader->slots[i].rgb = aac_alloc_array(pixels, 3);
-        loader->slots[i].mask = aac_alloc(pixels);
-        complete = loader->slots[i].rgb && loader->slots[i].mask;
+        uint8_t *memory = loader->slots[i].rgb = sample_memory(loader, i);
+        complete = memory != NULL;
+        if (memory)
+            loader->slots[i].mask = memory + sample_bytes(&loader->options) / 4 * 3;
     }
     if (!complete)
         return aac_error_memory();
@@ -279,8 +296,8 @@ void aac_loader_close(aac_loader **handle)
     for (size_t i = 0; loader->slots && i < loader->options.ahead; i++) {
         if (!left) /* else a thread may just have freed it */
             aac_free(loader->slots[i].error);
-        aac_free(loader->slots[i].rgb);
-        aac_free(loader->slots[i].mask);
+        if (!loader->options.memory)
+            aac_free(loader->slots[i].rgb);
     }
     aac_condition_free(loader->changed);
     aac_mutex_free(loader->mutex);

@@ -23,6 +23,7 @@ typedef struct aac_loader_options {
     unsigned threads;   /* 0: samples are made in aac_loader_next */
     size_t ahead;       /* samples made before they are asked for, at least 1; bounds the memory */
     bool require_masks; /* an abnormal sample without a mask is an error, else it is all normal */
+    uint8_t *memory; /* aac_loader_memory() bytes that outlive the loader; NULL: it has its own */
 } aac_loader_options;
 
 typedef struct aac_sample {
@@ -34,6 +35,9 @@ typedef struct aac_sample {
     const uint8_t *rgb;  /* (S, S, 3) */
     const uint8_t *mask; /* (S, S), 0 or 1 */
 } aac_sample;
+
+/* Bytes of the samples that are there at once. */
+size_t aac_loader_memory(const aac_loader_options *options);
 
 /*
  * Starts loading the samples order[0 .. count-1] (copied). Retains the data set. Fewer threads than

@@ -18,6 +18,18 @@ static aaclip_status allocate(aac_optimizer *optimizer)
     return AACLIP_OK;
 }
 
+/* Arrays that are stepped one by one: the parameters, or their copies as one. */
+static size_t part_count(const aac_optimizer *optimizer)
+{
+    return optimizer->copies ? 1 : optimizer->parameters->count;
+}
+
+static size_t part_elements(const aac_optimizer *optimizer, size_t index)
+{
+    return optimizer->copies ? optimizer->count
+                             : aac_parameter_elements(&optimizer->parameters->items[index]);
+}
+
 aaclip_status aac_optimizer_make(aac_optimizer *optimizer, aac_parameter_set *parameters,
                                  const aac_dispatch *dispatch)
 {
@@ -33,9 +45,9 @@ aaclip_status aac_optimizer_make(aac_optimizer *optimizer, aac_parameter_set *pa
         status = aac_dispatch_plan(dispatch, &optimizer->check, &finite);
     if (!status)
         status = aac_optimizer_zero(optimizer);
-    for (size_t i = 0; !status && i < parameters->count; i++) {
+    for (size_t i = 0; !status && i < part_count(optimizer); i++) {
         const aac_op_desc desc = {.op = AAC_OP_ADAM,
-                                  .adam = {(int64_t)aac_parameter_elements(&parameters->items[i])}};
+                                  .adam = {(int64_t)part_elements(optimizer, i)}};
         status = aac_dispatch_plan(dispatch, &optimizer->steps[i], &desc);
     }
     if (status)
@@ -141,8 +153,7 @@ aaclip_status aac_optimizer_step(aac_optimizer *optimizer, aac_training_state *s
     optimizer->sent = true;
     state->learning_rate = aac_learning_rate(state);
     state->step++;
-    for (size_t i = 0; !status && i < optimizer->parameters->count; i++) {
-        const aac_parameter *parameter = &optimizer->parameters->items[i];
+    for (size_t i = 0; !status && i < part_count(optimizer); i++) {
         const aac_adam_step adam = {.rate = state->learning_rate,
                                     .beta1 = state->beta1,
                                     .beta2 = state->beta2,
@@ -154,7 +165,7 @@ aaclip_status aac_optimizer_step(aac_optimizer *optimizer, aac_training_state *s
                                   .dy = optimizer->gradients + offset,
                                   .adam = &adam};
         status = aac_run(optimizer->steps[i], &args, NULL);
-        offset += aac_parameter_elements(parameter);
+        offset += part_elements(optimizer, i);
     }
     return status;
 }

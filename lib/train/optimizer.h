@@ -14,7 +14,7 @@ typedef struct aac_optimizer {
     aac_parameter_set *parameters;
     float *gradients; /* of all parameters, one after the other, in device memory */
     size_t count;     /* floats */
-    aac_plan **steps; /* one a parameter */
+    aac_plan **steps; /* one a parameter; of copies one for all */
     float *copies;    // (3, count): values and means in device memory; NULL: those of the host
     bool sent;        /* the copies are those of the parameters */
     aac_plan *check;

@@ -166,14 +166,13 @@ static aaclip_status run(image_stage *stage, const aac_step *step)
     if (!status)
         status = ask(&own, &stage->forward, run_forward);
     if (!status)
+        status = classify(stage, step, &classification);
+    if (!status && step->train)
+        status = ask(&own, &stage->backward, run_backward);
+    if (!status)
         status = aac_map_loss_end(&stage->loss, sums);
     if (!status)
-        status = classify(stage, step, &classification);
-    if (!status) {
         add_losses(step, sums, classification);
-        if (step->train)
-            status = ask(&own, &stage->backward, run_backward);
-    }
     stage->filled = 0;
     return status;
 }

@@ -188,6 +188,8 @@ void aaclip_trainer_close(aaclip_trainer **handle)
     aaclip_trainer *trainer = *handle;
     *handle = NULL;
     aac_trainer_drop_loader(trainer);
+    if (trainer->samples)
+        aac_device_free_host(aac_model_dispatch(trainer->model), trainer->samples);
     if (trainer->stage)
         trainer->stage->free(trainer->stage);
     aac_optimizer_clear(&trainer->optimizer);
@@ -214,18 +216,27 @@ static unsigned loader_threads(const aaclip_trainer *trainer)
     return processors > 2 ? 2 : 1;
 }
 
-static aaclip_status open_loader(const aaclip_trainer *trainer, aac_loader **loader,
-                                 const aaclip_dataset *dataset, const size_t *order, size_t count,
-                                 const aac_augment_options *augment)
+static aac_loader_options loader_options(const aaclip_trainer *trainer)
 {
-    const aac_loader_options options = {.image_size = (uint32_t)trainer->image_size,
-                                        .augment = augment,
-                                        .seed = trainer->state.seed,
-                                        .epoch = (uint32_t)trainer->state.epoch,
-                                        .threads = loader_threads(trainer),
-                                        .ahead = 2 * loader_threads(trainer),
-                                        .require_masks = true};
-    return aac_loader_open(loader, dataset, order, count, &options);
+    return (aac_loader_options){.image_size = (uint32_t)trainer->image_size,
+                                .seed = trainer->state.seed,
+                                .epoch = (uint32_t)trainer->state.epoch,
+                                .threads = loader_threads(trainer),
+                                .ahead = 2 * loader_threads(trainer),
+                                .require_masks = true};
+}
+
+/* Memory that a device fetches samples from faster; not in a process that was forked off, where it
+ * may not be mapped. */
+static uint8_t *sample_memory(aaclip_trainer *trainer)
+{
+    const aac_dispatch *dispatch = aac_model_dispatch(trainer->model);
+    const aac_loader_options options = loader_options(trainer);
+    if (aac_device_is_host(dispatch) || dispatch->forks != aac_forks())
+        return NULL;
+    if (!trainer->samples)
+        trainer->samples = aac_device_alloc_host(dispatch, aac_loader_memory(&options));
+    return trainer->samples;
 }
 
 /* The running epoch's order, from where it stands. */
@@ -240,8 +251,11 @@ static aaclip_status resume_epoch(aaclip_trainer *trainer)
                         aac_random_stream(AAC_RANDOM_SHUFFLE, trainer->state.epoch, 0));
         aac_random_shuffle(&random, trainer->order, count);
     }
-    return open_loader(trainer, &trainer->loader, trainer->dataset, trainer->order + done,
-                       count - done, trainer->options.no_augmentation ? NULL : &trainer->augment);
+    aac_loader_options options = loader_options(trainer);
+    options.augment = trainer->options.no_augmentation ? NULL : &trainer->augment;
+    options.memory = sample_memory(trainer);
+    return aac_loader_open(&trainer->loader, trainer->dataset, trainer->order + done, count - done,
+                           &options);
 }
 
 /* Losses, and with step->train gradients, of a step's images. */
@@ -439,7 +453,8 @@ static aaclip_status evaluate(aaclip_trainer *trainer, const aaclip_dataset *dat
 {
     size_t count = aaclip_dataset_count(dataset);
     aac_loader *loader = NULL;
-    aaclip_status status = open_loader(trainer, &loader, dataset, order, count, NULL);
+    const aac_loader_options options = loader_options(trainer);
+    aaclip_status status = aac_loader_open(&loader, dataset, order, count, &options);
     for (size_t first = 0; !status && first < count; first += step_images(trainer)) {
         size_t left = count - first;
         aaclip_losses part = {.size = sizeof part};

@@ -21,6 +21,7 @@ struct aaclip_trainer {
     bool stale;         /* values changed and the stage has not seen them */
     size_t *order;      // (samples): of the running epoch
     aac_loader *loader; /* NULL: opens at the state's position when needed */
+    uint8_t *samples;   /* the loader's memory, for a device to fetch from; NULL: it has its own */
     aac_appender *log;
 };
 

@@ -72,6 +72,10 @@ static void load_all(const aaclip_dataset *dataset, const size_t *order,
         assert_int_equal(sample->label, listed->label);
         assert_int_equal(sample->class_index, listed->class_index);
         assert_ptr_equal(sample->class_name, listed->class_name);
+        if (options->memory) {
+            const uint8_t *end = options->memory + aac_loader_memory(options);
+            assert_true(sample->rgb >= options->memory && sample->mask + SIZE * SIZE <= end);
+        }
         sums[sample->index] = checksum(sample);
     }
     for (int i = 0; i < 2; i++) {
@@ -98,9 +102,12 @@ static void samples_do_not_depend_on_threads_or_order(void **state)
         for (size_t ahead = 1; ahead <= 40; ahead = 3 * ahead + 1) {
             options.threads = threads;
             options.ahead = ahead;
+            options.memory = ahead % 2 ? malloc(aac_loader_memory(&options)) : NULL;
             aac_random_shuffle(&random, order, COUNT);
             load_all(dataset, order, &options, found);
             assert_memory_equal(found, expected, sizeof expected);
+            free(options.memory);
+            options.memory = NULL;
         }
     options.epoch = 1;
     load_all(dataset, order, &options, found);
