@@ -11,7 +11,7 @@ typedef struct aac_vision_training aac_vision_training;
 /*
  * `encoder` was made for training with the adapters that `trained` belongs to; both outlive the
  * object. With `recompute` only the blocks' inputs are kept and the backward run computes each
- * block again, a third more time; the encoder is a streamed one then.
+ * block again, a third more time; the encoder may be a streamed one then.
  */
 aaclip_status aac_vision_training_new(aac_vision_training **training,
                                       const aac_vision_encoder *encoder, aac_trained_tower *trained,

@@ -23,7 +23,7 @@ typedef struct image_stage {
     aac_vision_training *training;
     aac_map_loss loss;
     int64_t images, filled; /* that run together; that have come for the next run */
-    bool recompute;
+    bool streamed;          /* the frozen blocks' weights come again in each run */
     aac_stage_pixels pixels;
     int labels[MOST_IMAGES];
     aac_device_routine forward, backward; /* of full runs of steps of `repeated` images */
@@ -138,11 +138,10 @@ static void forget(image_stage *stage)
     aac_device_routine_clear(dispatch_of(stage), &stage->backward);
 }
 
-/* Whether this run is like the one before, whose losses had the same factor. With `recompute` the
- * blocks' weights come from the host on the way. */
+/* Whether this run is like the one before, whose losses had the same factor. */
 static bool repeats(image_stage *stage, const aac_step *step)
 {
-    if (!step->train || stage->filled < stage->images || stage->recompute)
+    if (!step->train || stage->filled < stage->images || stage->streamed)
         return false;
     if (stage->repeated != step->count)
         forget(stage);
@@ -262,7 +261,7 @@ static aaclip_status prepare(image_stage *stage, const aac_stage_setup *setup)
                                      .image_size = setup->image_size,
                                      .images = stage->images,
                                      .training = true,
-                                     .streamed = setup->options->recompute};
+                                     .streamed = stage->streamed};
     if (!status)
         status = aac_vision_encoder_new(&stage->encoder, setup->model, &vision);
     if (!status)
@@ -288,6 +287,12 @@ static int64_t images_together(const aac_stage_setup *setup)
     return step < MOST_IMAGES ? step : MOST_IMAGES;
 }
 
+/* With `recompute`; on a device the blocks stay, which costs less memory than sending them time. */
+static bool is_streamed(const aac_stage_setup *setup)
+{
+    return setup->options->recompute && aac_device_is_host(aac_model_dispatch(setup->model));
+}
+
 static aaclip_status make(aac_stage **out, const aac_stage_setup *setup, int64_t images)
 {
     *out = NULL;
@@ -304,7 +309,7 @@ static aaclip_status make(aac_stage **out, const aac_stage_setup *setup, int64_t
     stage->cache = setup->cache;
     stage->model = setup->model;
     stage->images = images;
-    stage->recompute = setup->options->recompute;
+    stage->streamed = is_streamed(setup);
     aac_text_cache_rest(stage->cache);
     aaclip_status status = prepare(stage, setup);
     if (status) {

@@ -67,6 +67,7 @@ static const char *copying_backend(void)
     return NULL;
 }
 
+/* On a device it stays: it takes less memory there than sending it in every step takes time. */
 static void recomputing_keeps_no_image_tower(void **state)
 {
     (void)state;
@@ -79,7 +80,10 @@ static void recomputing_keeps_no_image_tower(void **state)
     size_t tower = tower_bytes(info.image_layers, info.image_width, info.image_mlp);
     size_t first = live_after(&setup, true), kept = live_after(&setup, false);
     size_t again = live_after(&setup, true);
-    assert_true(kept >= first + tower);
+    if (strcmp(place.backend, "guarded") == 0)
+        assert_int_equal(kept, first);
+    else
+        assert_true(kept >= first + tower);
     assert_int_equal(again, first);
     training_close(&setup);
 }
