@@ -45,6 +45,7 @@ typedef enum aac_op {
     AAC_OP_GATHER_BACKWARD,
     AAC_OP_SIMILARITY_BACKWARD,
     AAC_OP_SEGMENTATION_LOSS,
+    AAC_OP_CLASSIFICATION_LOSS,
     AAC_OP_FINITE,
     AAC_OP_ADAM,
     AAC_OP_COUNT
@@ -190,6 +191,14 @@ typedef struct aac_op_desc {
             int64_t maps, grid, size;
             bool balanced;
         } segmentation_loss;
+        /* For each row of x (rows, columns) with its own pair of a (rows, 2, columns) and its label
+         * args.index (rows), 0 for normal and 1 for abnormal: adds to `losses`
+         *   [0] the cross entropy of [x . pair[0], x . pair[1]] against the label,
+         * and writes y (rows, columns) = factor * its gradient, unless y is NULL. A label of -1
+         * leaves a row out: it has no loss and a gradient of zeros. */
+        struct {
+            int64_t rows, columns;
+        } classification_loss;
         /* y (1) = 1 if every value of x (count) is a finite number, else 0; float32. */
         struct {
             int64_t count;
@@ -244,12 +253,13 @@ typedef struct aac_op_args {
     const float *added; /* linear with accumulate, where the plan adds_elsewhere: (rows, outputs),
                            to which the products are added instead of to y; NULL: y */
     const float *gain, *bias; /* layer norm (columns) */
-    const float *a;           /* blend: adapted rows, dense; similarity: the pair (2, columns) */
+    const float *a;           /* blend: adapted rows, dense; similarity: the pair (2, columns);
+                                 classification loss: pairs */
     const int32_t *offsets;   /* attention: sequence i is rows offsets[i] .. offsets[i + 1] */
     int64_t sequences;        /* attention */
     const int32_t
         *parents;         /* attention over a tree (rows): of each row, an earlier one; < 0: none */
-    const int32_t *index; /* gather (rows) */
+    const int32_t *index; /* gather, classification loss (rows) */
     const void *dy;       /* backward operations, linear gradient, adam */
     const void *out;      /* attention backward: what the forward run wrote */
     void *rounded;        /* layer norm backward, where the plan rounds: (rows, columns), what y
@@ -258,8 +268,8 @@ typedef struct aac_op_args {
                              forward run, read by the backward one; NULL: not wanted, not known */
     float *da;            /* blend, similarity backward */
     const uint8_t *mask;  /* segmentation loss */
-    double *losses;       /* segmentation loss: 3 sums */
-    float factor;         /* segmentation loss */
+    double *losses;       /* of the losses: 3 sums, 1 sum */
+    float factor;         /* of the losses */
     const aac_adam_step *adam;
 } aac_op_args;
 

@@ -150,6 +150,8 @@ aac_op_cost aac_op_cost_of(const aac_op_desc *desc, const aac_op_args *args)
         return (aac_op_cost){.bytes = 16 * (double)desc->segmentation_loss.maps *
                                           square(desc->segmentation_loss.grid) +
                                       square(desc->segmentation_loss.size)};
+    case AAC_OP_CLASSIFICATION_LOSS: /* x, its pair, y */
+        return rows_cost(desc->classification_loss.rows, desc->classification_loss.columns, 4);
     case AAC_OP_FINITE:
         return rows_cost(1, desc->finite.count, 1);
     case AAC_OP_ADAM: /* y and two moments, each twice; dy */
@@ -260,6 +262,9 @@ void aac_op_shape_text(char text[AAC_OP_SHAPE_TEXT], const aac_op_desc *desc,
         PRINT("%lld x %lld x %lld -> %lld", (long long)desc->segmentation_loss.maps,
               (long long)desc->segmentation_loss.grid, (long long)desc->segmentation_loss.grid,
               (long long)desc->segmentation_loss.size);
+        break;
+    case AAC_OP_CLASSIFICATION_LOSS:
+        rows_text(text, desc->classification_loss.rows, desc->classification_loss.columns, "");
         break;
     case AAC_OP_FINITE:
         PRINT("%lld", (long long)desc->finite.count);

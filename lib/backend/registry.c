@@ -72,6 +72,7 @@ static const char *const op_names[AAC_OP_COUNT] = {
     [AAC_OP_GATHER_BACKWARD] = "gather_backward",
     [AAC_OP_SIMILARITY_BACKWARD] = "similarity_backward",
     [AAC_OP_SEGMENTATION_LOSS] = "segmentation_loss",
+    [AAC_OP_CLASSIFICATION_LOSS] = "classification_loss",
     [AAC_OP_FINITE] = "finite",
     [AAC_OP_ADAM] = "adam",
 };

@@ -59,6 +59,8 @@ bool aac_op_is_small(const aac_op_desc *desc, int64_t sequences)
         return row_work(3 * desc->patches.size, desc->patches.size) < SMALL;
     case AAC_OP_ANOMALY_MAP:
         return row_work(4 * desc->anomaly_map.size, desc->anomaly_map.size) < SMALL;
+    case AAC_OP_CLASSIFICATION_LOSS:
+        return row_work(desc->classification_loss.rows, desc->classification_loss.columns) < SMALL;
     case AAC_OP_FINITE:
         return row_work(1, desc->finite.count) < SMALL;
     case AAC_OP_ADAM:

@@ -547,6 +547,10 @@ static aac_op_desc typical(const aaclip_model *model, aac_op op)
         desc.segmentation_loss.grid = grid;
         desc.segmentation_loss.size = size;
         break;
+    case AAC_OP_CLASSIFICATION_LOSS:
+        desc.classification_loss.rows = 1;
+        desc.classification_loss.columns = embedding;
+        break;
     case AAC_OP_FINITE:
         desc.finite.count = width * width;
         break;

@@ -1,6 +1,5 @@
 #include "train/losses.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "core/error.h"
@@ -65,7 +64,7 @@ static aaclip_status allocate(aac_map_loss *loss, const aac_dispatch *dispatch)
                                      loss->spread,     loss->total, loss->class_similarity,
                                      loss->class_back};
     size_t rows = (size_t)loss->rows;
-    aaclip_status status = aac_mirror_new(dispatch, &loss->sums, 3 * sizeof(double));
+    aaclip_status status = aac_mirror_new(dispatch, &loss->sums, 4 * sizeof(double));
     if (status)
         return status;
     loss->ones = make_ones(dispatch, rows);
@@ -149,7 +148,12 @@ aaclip_status aac_map_loss_begin(const aac_map_loss *loss)
     return aac_device_clear(loss->dispatch, loss->sums.device, loss->sums.bytes);
 }
 
-aaclip_status aac_map_loss_end(const aac_map_loss *loss, double sums[3])
+double *aac_map_loss_last(const aac_map_loss *loss)
+{
+    return (double *)loss->sums.device + 3;
+}
+
+aaclip_status aac_map_loss_end(const aac_map_loss *loss, double sums[4])
 {
     aaclip_status status = aac_mirror_fetch(loss->dispatch, &loss->sums);
     memcpy(sums, loss->sums.host, loss->sums.bytes);
@@ -179,19 +183,6 @@ aaclip_status aac_map_loss_run(const aac_map_loss *loss, const aac_map_sample *s
                               .y = sample->feature_gradient,
                               .da = sample->pair_gradient};
     return status ? status : aac_run(loss->back, &back, loss->scratch);
-}
-
-double aac_classification_loss(const float *detection, const float *pair, int label,
-                               int64_t embedding, double factor, float *gradient)
-{
-    double normal = dot(detection, pair, embedding);
-    double abnormal = dot(detection, pair + embedding, embedding);
-    double wrong_minus_right = label ? normal - abnormal : abnormal - normal;
-    double wrong = 1 / (1 + exp(-wrong_minus_right)); /* probability of the other label */
-    double towards = factor * (label ? wrong : -wrong);
-    for (int64_t i = 0; gradient && i < embedding; i++)
-        gradient[i] = (float)(towards * ((double)pair[i] - (double)pair[embedding + i]));
-    return log1p(exp(-fabs(wrong_minus_right))) + fmax(wrong_minus_right, 0);
 }
 
 double aac_pair_product(const float *pair, int64_t embedding)

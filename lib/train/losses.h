@@ -1,4 +1,4 @@
-/* The losses of one image and their gradients (numerics page, "Losses"). */
+/* The losses and their gradients (numerics page, "Losses"). */
 #ifndef AAC_TRAIN_LOSSES_H
 #define AAC_TRAIN_LOSSES_H
 
@@ -16,10 +16,10 @@ typedef struct aac_map_loss {
     aac_plan *similarity, *loss, *back;
     aac_plan *class_similarity, *spread, *total, *class_back;
     int64_t patches, rows, embedding; /* rows: patches of all levels */
-    aac_mirror sums;                  // (3) double: focal, dice of normal, dice of abnormal
-    float *scores, *gradient;         // (rows, 2), device memory as what follows
-    float *ones;                      // (rows)
-    float *class_scores;              // (2)
+    aac_mirror sums;          // (4) double: focal, dice of normal, dice of abnormal, classification
+    float *scores, *gradient; // (rows, 2), device memory as what follows
+    float *ones;              // (rows)
+    float *class_scores;      // (2)
     void *scratch;
 } aac_map_loss;
 
@@ -38,20 +38,14 @@ typedef struct aac_map_sample {
     float *pair_gradient;    // (2, embedding), added to; NULL: not wanted
 } aac_map_sample;
 
-/* The sums begin at 0, each run adds to them, and the end tells focal, dice of normal, dice of
- * abnormal. */
+/* The sums begin at 0, each run adds to the first three, and the end tells focal, dice of normal,
+ * dice of abnormal, classification. The last of them is the caller's: aac_map_loss_last. */
 aaclip_status aac_map_loss_begin(const aac_map_loss *loss);
 aaclip_status aac_map_loss_run(const aac_map_loss *loss, const aac_map_sample *sample);
-aaclip_status aac_map_loss_end(const aac_map_loss *loss, double sums[3]);
+double *aac_map_loss_last(const aac_map_loss *loss); /* in device memory */
+aaclip_status aac_map_loss_end(const aac_map_loss *loss, double sums[4]);
 
-/*
- * On the host, below too. Cross entropy of [detection . normal, detection . abnormal] against the
- * label; writes factor times the gradient of detection (embedding) unless that is NULL.
- */
-double aac_classification_loss(const float *detection, const float *pair, int label,
-                               int64_t embedding, double factor, float *gradient);
-
-/* normal . abnormal */
+/* On the host: normal . abnormal */
 double aac_pair_product(const float *pair, int64_t embedding);
 
 #endif

@@ -2,8 +2,6 @@
  * Stage 2: the image adapters learn to see what the finished text vectors name. Loss of an image:
  * cross entropy of its detection feature, and focal and dice of every level's map.
  */
-#include <string.h>
-
 #include "core/error.h"
 #include "core/memory.h"
 #include "model/vision_training.h"
@@ -25,13 +23,20 @@ typedef struct image_stage {
     int64_t images, filled; /* that run together; that have come for the next run */
     bool streamed;          /* the frozen blocks' weights come again in each run */
     aac_stage_pixels pixels;
-    int labels[MOST_IMAGES];
-    aac_device_routine forward, backward; /* of full runs of steps of `repeated` images */
+    aac_device_routine routine; /* of full runs of steps of `repeated` images */
     size_t repeated;
-    float *features, *feature_gradient;       // (images, levels, patches, embedding), device memory
-    aac_mirror detection, detection_gradient; // (images, embedding)
-    aac_mirror pair;                          // (images, 2, embedding)
+    aac_plan *classify;
+    /* In device memory: */
+    float *features, *feature_gradient;    // (images, levels, patches, embedding)
+    float *detection, *detection_gradient; // (images, embedding)
+    aac_mirror classes; // pairs (images, 2, embedding), then labels (images) as int32_t
 } image_stage;
+
+/* What the images are compared with: on the host, or in device memory. */
+typedef struct image_classes {
+    float *pairs;
+    int32_t *labels;
+} image_classes;
 
 static const aac_dispatch *dispatch_of(const image_stage *stage)
 {
@@ -42,6 +47,13 @@ static const aac_dispatch *dispatch_of(const image_stage *stage)
 static int64_t feature_values(const image_stage *stage)
 {
     return stage->loss.rows * stage->loss.embedding;
+}
+
+static image_classes classes_in(const image_stage *stage, void *memory)
+{
+    float *pairs = memory;
+    return (image_classes){pairs,
+                           (int32_t *)(void *)(pairs + stage->images * 2 * stage->loss.embedding)};
 }
 
 static aaclip_status begin(aac_stage *base, const aac_step *step)
@@ -57,7 +69,7 @@ static aaclip_status map_losses(const image_stage *stage, const aac_step *step, 
     int64_t at = image * feature_values(stage);
     const aac_map_sample maps = {
         .features = stage->features + at,
-        .pair = (const float *)stage->pair.device + 2 * image * stage->loss.embedding,
+        .pair = classes_in(stage, stage->classes.device).pairs + 2 * image * stage->loss.embedding,
         .mask = stage->pixels.mask + (size_t)image * stage->pixels.count,
         .factor = 1.0f / (float)step->count,
         .feature_gradient = step->train ? stage->feature_gradient + at : NULL,
@@ -65,62 +77,38 @@ static aaclip_status map_losses(const image_stage *stage, const aac_step *step, 
     return aac_map_loss_run(&stage->loss, &maps);
 }
 
-/* Cross entropy of the detection features, with its gradient where the operations are. Images that
- * did not come have none. */
-static aaclip_status classify(image_stage *stage, const aac_step *step, double *loss)
+/* The same of the detection features. Images that did not come have no loss and no gradient. */
+static aaclip_status classify(const image_stage *stage, const aac_step *step)
 {
-    const aac_dispatch *dispatch = dispatch_of(stage);
-    int64_t embedding = stage->loss.embedding;
-    float *gradient = stage->detection_gradient.host;
-    aaclip_status status = aac_mirror_fetch(dispatch, &stage->detection);
-    if (status)
-        return status;
-    if (step->train)
-        memset(gradient, 0, stage->detection_gradient.bytes);
-    for (int64_t i = 0; i < stage->filled; i++)
-        *loss += aac_classification_loss((const float *)stage->detection.host + i * embedding,
-                                         (const float *)stage->pair.host + 2 * i * embedding,
-                                         stage->labels[i], embedding, 1 / (double)step->count,
-                                         step->train ? gradient + i * embedding : NULL);
-    return step->train ? aac_mirror_send(dispatch, &stage->detection_gradient) : AACLIP_OK;
+    const image_classes classes = classes_in(stage, stage->classes.device);
+    const aac_op_args args = {.x = stage->detection,
+                              .a = classes.pairs,
+                              .index = classes.labels,
+                              .factor = 1.0f / (float)step->count,
+                              .losses = aac_map_loss_last(&stage->loss),
+                              .y = step->train ? stage->detection_gradient : NULL};
+    return aac_run(stage->classify, &args, NULL);
 }
 
 /* Sums over images. */
-static void add_losses(const aac_step *step, const double sums[3], double classification)
+static void add_losses(const aac_step *step, const double sums[4])
 {
     double share = 1 / (double)step->count;
     step->losses->focal += share * sums[0];
     step->losses->dice_normal += share * sums[1];
     step->losses->dice_abnormal += share * sums[2];
-    step->losses->classification += share * classification;
-    step->losses->total += share * (sums[0] + sums[1] + sums[2] + classification);
+    step->losses->classification += share * sums[3];
+    step->losses->total += share * (sums[0] + sums[1] + sums[2] + sums[3]);
 }
 
 typedef struct stage_run {
     image_stage *stage;
     const aac_step *step;
-    bool repeats;
 } stage_run;
 
-/* From pixels and pairs to the sums of the losses and the gradients of the features; nothing waits
- * on the way. In the place of images that have not come, whatever was there runs along. */
-static aaclip_status run_forward(void *user)
-{
-    const stage_run *run = user;
-    image_stage *stage = run->stage;
-    aaclip_status status = aac_vision_training_forward(stage->training, stage->pixels.rgb,
-                                                       stage->features, stage->detection.device);
-    if (!status)
-        status = aac_map_loss_begin(&stage->loss);
-    for (int64_t i = 0; !status && i < stage->filled; i++)
-        status = map_losses(stage, run->step, i);
-    return status;
-}
-
 /* Images that have not come have no gradient. */
-static aaclip_status run_backward(void *user)
+static aaclip_status go_back(const image_stage *stage)
 {
-    image_stage *stage = ((const stage_run *)user)->stage;
     int64_t values = feature_values(stage), missing = stage->images - stage->filled;
     aaclip_status status = AACLIP_OK;
     if (missing)
@@ -129,13 +117,29 @@ static aaclip_status run_backward(void *user)
                              (size_t)(missing * values) * sizeof *stage->feature_gradient);
     return status ? status
                   : aac_vision_training_backward(stage->training, stage->feature_gradient,
-                                                 stage->detection_gradient.device);
+                                                 stage->detection_gradient);
+}
+
+/* From pixels and classes to the sums of the losses, and to the gradients; nothing waits on the
+ * way. In the place of images that have not come, whatever was there runs along. */
+static aaclip_status run_network(void *user)
+{
+    const stage_run *run = user;
+    image_stage *stage = run->stage;
+    aaclip_status status = aac_vision_training_forward(stage->training, stage->pixels.rgb,
+                                                       stage->features, stage->detection);
+    if (!status)
+        status = aac_map_loss_begin(&stage->loss);
+    for (int64_t i = 0; !status && i < stage->filled; i++)
+        status = map_losses(stage, run->step, i);
+    if (!status)
+        status = classify(stage, run->step);
+    return status || !run->step->train ? status : go_back(stage);
 }
 
 static void forget(image_stage *stage)
 {
-    aac_device_routine_clear(dispatch_of(stage), &stage->forward);
-    aac_device_routine_clear(dispatch_of(stage), &stage->backward);
+    aac_device_routine_clear(dispatch_of(stage), &stage->routine);
 }
 
 /* Whether this run is like the one before, whose losses had the same factor. */
@@ -149,29 +153,23 @@ static bool repeats(image_stage *stage, const aac_step *step)
     return true;
 }
 
-static aaclip_status ask(stage_run *run, aac_device_routine *routine,
-                         aaclip_status (*operations)(void *user))
-{
-    return run->repeats ? aac_device_repeat(dispatch_of(run->stage), routine, operations, run)
-                        : operations(run);
-}
-
 /* The images that have come, forward and back. */
 static aaclip_status run(image_stage *stage, const aac_step *step)
 {
-    stage_run own = {stage, step, repeats(stage, step)};
-    double sums[3] = {0}, classification = 0;
-    aaclip_status status = aac_mirror_send(dispatch_of(stage), &stage->pair);
+    const aac_dispatch *dispatch = dispatch_of(stage);
+    stage_run own = {stage, step};
+    double sums[4] = {0};
+    for (int64_t i = stage->filled; i < stage->images; i++)
+        classes_in(stage, stage->classes.host).labels[i] = -1;
+    aaclip_status status = aac_mirror_send(dispatch, &stage->classes);
     if (!status)
-        status = ask(&own, &stage->forward, run_forward);
-    if (!status)
-        status = classify(stage, step, &classification);
-    if (!status && step->train)
-        status = ask(&own, &stage->backward, run_backward);
+        status = repeats(stage, step)
+                     ? aac_device_repeat(dispatch, &stage->routine, run_network, &own)
+                     : run_network(&own);
     if (!status)
         status = aac_map_loss_end(&stage->loss, sums);
     if (!status)
-        add_losses(step, sums, classification);
+        add_losses(step, sums);
     stage->filled = 0;
     return status;
 }
@@ -179,14 +177,15 @@ static aaclip_status run(image_stage *stage, const aac_step *step)
 static aaclip_status image(aac_stage *base, const aac_step *step, const aac_sample *sample)
 {
     image_stage *stage = (image_stage *)base;
-    float *pair = (float *)stage->pair.host + 2 * stage->filled * stage->loss.embedding;
+    const image_classes classes = classes_in(stage, stage->classes.host);
+    float *pair = classes.pairs + 2 * stage->filled * stage->loss.embedding;
     aaclip_status status =
         aaclip_text_cache_get(stage->cache, sample->class_name, pair, pair + stage->loss.embedding);
     if (!status)
         status = aac_stage_pixels_send(&stage->pixels, sample, stage->filled);
     if (status)
         return status;
-    stage->labels[stage->filled++] = sample->label;
+    classes.labels[stage->filled++] = sample->label;
     return stage->filled == stage->images ? run(stage, step) : AACLIP_OK;
 }
 
@@ -223,11 +222,12 @@ static void free_stage(aac_stage *base)
     aac_vision_encoder_free(&stage->encoder);
     aaclip_adapters_close(&stage->adapters);
     aac_map_loss_clear(&stage->loss);
-    aac_mirror *const mirrors[] = {&stage->detection, &stage->detection_gradient, &stage->pair};
-    for (size_t i = 0; i < sizeof mirrors / sizeof *mirrors; i++)
-        aac_mirror_free(dispatch_of(stage), mirrors[i]);
-    aac_device_free(dispatch_of(stage), stage->features);
-    aac_device_free(dispatch_of(stage), stage->feature_gradient);
+    float *const arrays[] = {stage->features, stage->feature_gradient, stage->detection,
+                             stage->detection_gradient};
+    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++)
+        aac_device_free(dispatch_of(stage), arrays[i]);
+    aac_mirror_free(dispatch_of(stage), &stage->classes);
+    aac_plan_free(&stage->classify);
     aac_stage_pixels_clear(&stage->pixels);
     aac_free(stage);
 }
@@ -235,18 +235,21 @@ static void free_stage(aac_stage *base)
 static aaclip_status allocate(image_stage *stage, int64_t image_size)
 {
     const aac_dispatch *dispatch = dispatch_of(stage);
-    size_t bytes = (size_t)stage->loss.embedding * sizeof(float);
-    size_t images = (size_t)stage->images;
-    size_t features = images * (size_t)feature_values(stage) * sizeof(float);
-    stage->features = aac_device_alloc(dispatch, features);
-    stage->feature_gradient = aac_device_alloc(dispatch, features);
-    if (!stage->features || !stage->feature_gradient)
+    size_t images = (size_t)stage->images, embedding = (size_t)stage->loss.embedding;
+    size_t features = images * (size_t)feature_values(stage);
+    stage->features = aac_device_alloc_array(dispatch, features, sizeof(float));
+    stage->feature_gradient = aac_device_alloc_array(dispatch, features, sizeof(float));
+    stage->detection = aac_device_alloc_array(dispatch, images * embedding, sizeof(float));
+    stage->detection_gradient = aac_device_alloc_array(dispatch, images * embedding, sizeof(float));
+    if (!stage->features || !stage->feature_gradient || !stage->detection ||
+        !stage->detection_gradient)
         return aac_device_error(dispatch);
-    aaclip_status status = aac_mirror_new(dispatch, &stage->detection, images * bytes);
+    const aac_op_desc desc = {.op = AAC_OP_CLASSIFICATION_LOSS,
+                              .classification_loss = {stage->images, stage->loss.embedding}};
+    aaclip_status status = aac_dispatch_plan(dispatch, &stage->classify, &desc);
     if (!status)
-        status = aac_mirror_new(dispatch, &stage->detection_gradient, images * bytes);
-    if (!status)
-        status = aac_mirror_new(dispatch, &stage->pair, images * 2 * bytes);
+        status = aac_mirror_new(dispatch, &stage->classes,
+                                images * (2 * embedding * sizeof(float) + sizeof(int32_t)));
     return status ? status
                   : aac_stage_pixels_make(&stage->pixels, dispatch, image_size, stage->images);
 }

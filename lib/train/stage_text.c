@@ -192,7 +192,7 @@ static aaclip_status image(aac_stage *base, const aac_step *step, const aac_samp
 {
     text_stage *stage = (text_stage *)base;
     text_class *item = NULL;
-    double sums[3] = {0}, share = 1 / (double)step->count;
+    double sums[4] = {0}, share = 1 / (double)step->count;
     aaclip_status status = find_class(stage, &item, sample->class_name);
     if (!status)
         status = aac_stage_pixels_send(&stage->pixels, sample, 0);

@@ -11,8 +11,8 @@ char *tiny_model_write(void);
 /* Opened with backend `reference` at the first call, closed when the process ends. */
 const aaclip_model *tiny_model(void);
 /*
- * Ends the program unless the detector gets through a picture; a decision upon weights that are not
- * finite may be refused. Returns what making the detector returned. `class_name` is in the cache.
+ * Ends the program unless the detector gets through a picture, or says that what it came to is not
+ * of finite numbers. Returns what making the detector returned. `class_name` is in the cache.
  */
 aaclip_status tiny_detect(const aaclip_model *model, const aaclip_adapters *adapters,
                           const aaclip_text_cache *cache, const char *class_name);

@@ -122,6 +122,7 @@ static void visit_gradients(void (*visit)(const aac_op_desc *, void *), void *us
                                         {37, 64, 33}, {300, 5, 9}, {129, 96, 64}};
     static const int64_t maps[][2] = {{1, 1}, {3, 1}, {2, 7}, {5, 70}, {8, 112}, {37, 129}};
     static const int64_t counts[] = {1, 15, 1000, 40000};
+    static const int64_t classes[][2] = {{1, 5}, {3, 64}, {8, 768}};
     for (size_t i = 0; i < COUNT(shapes); i++)
         for (size_t t = 0; t < COUNT(float_types); t++) {
             const aac_op_desc desc = {
@@ -136,6 +137,11 @@ static void visit_gradients(void (*visit)(const aac_op_desc *, void *), void *us
                 .segmentation_loss = {1 + (int64_t)i % 3, maps[i][0], maps[i][1], balanced}};
             visit(&desc, user);
         }
+    for (size_t i = 0; i < COUNT(classes); i++) {
+        const aac_op_desc desc = {.op = AAC_OP_CLASSIFICATION_LOSS,
+                                  .classification_loss = {classes[i][0], classes[i][1]}};
+        visit(&desc, user);
+    }
     for (size_t i = 0; i < COUNT(counts); i++) {
         const aac_op_desc desc = {.op = AAC_OP_ADAM, .adam = {counts[i]}};
         visit(&desc, user);

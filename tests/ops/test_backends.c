@@ -215,6 +215,10 @@ static extent measure(operands *op)
             2 * d->segmentation_loss.maps * d->segmentation_loss.grid * d->segmentation_loss.grid;
         return (extent){cells, cells, AAC_F32, AAC_F32, 0, 3};
     }
+    case AAC_OP_CLASSIFICATION_LOSS: {
+        int64_t values = d->classification_loss.rows * d->classification_loss.columns;
+        return (extent){values, values, AAC_F32, AAC_F32, 0, 1};
+    }
     case AAC_OP_FINITE:
         return (extent){d->finite.count, 1, AAC_F32, AAC_F32, 0, 0};
     case AAC_OP_ADAM:
@@ -355,6 +359,23 @@ static void put_infinite(operands *op)
         x[0] = -INFINITY;
 }
 
+/* Of every three rows the first is abnormal, the second left out, with a pair of NaN, the last
+ * normal. */
+static void make_classes(operands *op)
+{
+    int64_t rows = op->desc.classification_loss.rows,
+            pair = 2 * op->desc.classification_loss.columns;
+    op->a_bytes = (size_t)(rows * pair) * sizeof *op->a;
+    op->a = random_floats(rows * pair);
+    op->index_bytes = (size_t)rows * sizeof *op->index;
+    op->index = make(op->index_bytes);
+    for (int64_t i = 0; i < rows; i++) {
+        op->index[i] = i % 3 == 0 ? 1 : i % 3 == 1 ? -1 : 0;
+        for (int64_t j = 0; op->index[i] < 0 && j < pair; j++)
+            op->a[i * pair + j] = NAN;
+    }
+}
+
 static void make_operands(operands *op, const aac_op_desc *desc)
 {
     *op = (operands){.desc = *desc};
@@ -393,6 +414,8 @@ static void make_operands(operands *op, const aac_op_desc *desc)
             random_floats(desc->linear.turned ? desc->linear.inputs : desc->linear.outputs);
         if (desc->linear.quantized)
             put_on_grid(op);
+    } else if (desc->op == AAC_OP_CLASSIFICATION_LOSS) {
+        make_classes(op);
     } else if (desc->op == AAC_OP_FINITE) {
         put_infinite(op);
     }
@@ -601,7 +624,9 @@ static bool run(const operands *op, const aac_backend *backend, int threads, uns
                               .losses = losses,
                               .factor = 0.5f};
     bool done = run_lent(op, plan, &args);
-    for (int i = 0; op->desc.op == AAC_OP_SEGMENTATION_LOSS && i < 3; i++)
+    bool loss =
+        op->desc.op == AAC_OP_SEGMENTATION_LOSS || op->desc.op == AAC_OP_CLASSIFICATION_LOSS;
+    for (size_t i = 0; loss && i < op->more_bytes / sizeof *more; i++)
         more[i] = (float)losses[i];
     for (size_t i = 0; i < GUARD; i++)
         done = done && y[op->y_bytes + i] == FILL;

@@ -232,6 +232,21 @@ static double loss_objective(const gradient_case *test, const double *x)
     return sum;
 }
 
+/* The pairs stand behind the rows. */
+static double class_objective(const gradient_case *test, const double *x)
+{
+    int64_t rows = test->desc.classification_loss.rows;
+    int64_t columns = test->desc.classification_loss.columns;
+    const double *pair = x + test->first;
+    double sum = 0;
+    for (int64_t i = 0; i < rows; i++, x += columns, pair += 2 * columns) {
+        double logits[] = {dot(x, pair, columns), dot(x, pair + columns, columns)};
+        if (test->index[i] >= 0)
+            sum += log(exp(logits[0]) + exp(logits[1])) - logits[test->index[i]];
+    }
+    return sum;
+}
+
 /* The forward result of attention, which its backward reads. */
 static float *attention_out(const gradient_case *test, const float *x)
 {
@@ -397,6 +412,11 @@ int main(void)
          {.op = AAC_OP_SEGMENTATION_LOSS, .segmentation_loss = {2, 4, 13, true}},
          .first = 64,
          .objective = loss_objective},
+        {"classification_loss",
+         {.op = AAC_OP_CLASSIFICATION_LOSS, .classification_loss = {3, 5}},
+         .first = 15,
+         .index = {1, -1, 0},
+         .objective = class_objective},
     };
     int failed = 0, count = (int)(sizeof cases / sizeof *cases);
     for (int i = 0; i < count; i++)

@@ -290,6 +290,7 @@ static const struct {
     [AAC_OP_GATHER_BACKWARD] = {"gather, back", aac_cuda_gather_backward},
     [AAC_OP_SIMILARITY_BACKWARD] = {"similarity, back", aac_cuda_similarity_backward},
     [AAC_OP_SEGMENTATION_LOSS] = {"segmentation loss", aac_cuda_segmentation_loss},
+    [AAC_OP_CLASSIFICATION_LOSS] = {"classification loss", aac_cuda_classification_loss},
     [AAC_OP_FINITE] = {"finite", aac_cuda_finite},
     [AAC_OP_ADAM] = {"Adam", aac_cuda_adam},
 };

@@ -37,6 +37,7 @@ int aac_cuda_activate_backward(const aac_op_desc *desc, const aac_op_args *args,
 int aac_cuda_similarity_backward(const aac_op_desc *desc, const aac_op_args *args, void *scratch);
 int aac_cuda_attention_backward(const aac_op_desc *desc, const aac_op_args *args, void *scratch);
 int aac_cuda_segmentation_loss(const aac_op_desc *desc, const aac_op_args *args, void *scratch);
+int aac_cuda_classification_loss(const aac_op_desc *desc, const aac_op_args *args, void *scratch);
 int aac_cuda_finite(const aac_op_desc *desc, const aac_op_args *args, void *scratch);
 int aac_cuda_adam(const aac_op_desc *desc, const aac_op_args *args, void *scratch);
 

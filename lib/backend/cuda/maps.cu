@@ -1,4 +1,4 @@
-/* From bytes to patches, from patch similarities to the anomaly map, and the loss of a map. */
+/* From bytes to patches, from patch similarities to the anomaly map, and the losses. */
 #include "backend/cuda/kernels.cuh"
 
 typedef struct pixel_scale {
@@ -343,5 +343,41 @@ extern "C" int aac_cuda_segmentation_loss(const aac_op_desc *desc, const aac_op_
     sum_rows<<<dim3(SUMS, maps), ROW_THREADS, 0, STREAM>>>(memory, shape);
     find_slopes<<<rows, ROW_THREADS, 0, STREAM>>>(x, args->mask, memory, shape, args->losses);
     gather_slopes<<<cells, ROW_THREADS, 0, STREAM>>>(memory, (float *)args->y, shape, args->factor);
+    return cudaGetLastError();
+}
+
+/* One block, which goes from row to row: losses are added in their order. */
+static __global__ void classification_loss(const float *x, const float *pairs,
+                                           const int32_t *labels, float *y, double *losses,
+                                           int rows, int columns, float factor)
+{
+    double sum = 0;
+    for (int row = 0; row < rows; row++, x += columns, pairs += 2 * columns) {
+        const int label = labels[row];
+        double apart = 0;
+        for (int i = threadIdx.x; i < columns; i += blockDim.x)
+            apart += (double)x[i] * ((double)pairs[i] - (double)pairs[columns + i]);
+        apart = block_sum(apart);
+        double wrong_minus_right = label ? apart : -apart;
+        double wrong = 1 / (1 + exp(-wrong_minus_right)); /* probability of the other label */
+        double towards = (double)factor * (label ? wrong : -wrong);
+        for (int i = threadIdx.x; y && i < columns; i += blockDim.x)
+            y[(int64_t)row * columns + i] =
+                label < 0 ? 0 : (float)(towards * ((double)pairs[i] - (double)pairs[columns + i]));
+        if (label >= 0)
+            sum += log1p(exp(-fabs(wrong_minus_right))) +
+                   (wrong_minus_right > 0 ? wrong_minus_right : 0);
+    }
+    if (threadIdx.x == 0)
+        losses[0] += sum;
+}
+
+extern "C" int aac_cuda_classification_loss(const aac_op_desc *desc, const aac_op_args *args,
+                                            void *scratch)
+{
+    (void)scratch;
+    classification_loss<<<1, ROW_THREADS, 0, STREAM>>>(
+        (const float *)args->x, args->a, args->index, (float *)args->y, args->losses,
+        (int)desc->classification_loss.rows, (int)desc->classification_loss.columns, args->factor);
     return cudaGetLastError();
 }

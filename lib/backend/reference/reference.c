@@ -25,6 +25,7 @@ static const aac_reference_run runs[AAC_OP_COUNT] = {
     [AAC_OP_GATHER_BACKWARD] = aac_reference_gather_backward,
     [AAC_OP_SIMILARITY_BACKWARD] = aac_reference_similarity_backward,
     [AAC_OP_SEGMENTATION_LOSS] = aac_reference_segmentation_loss,
+    [AAC_OP_CLASSIFICATION_LOSS] = aac_reference_classification_loss,
     [AAC_OP_FINITE] = aac_reference_finite,
     [AAC_OP_ADAM] = aac_reference_adam,
 };

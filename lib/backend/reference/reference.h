@@ -39,6 +39,8 @@ aaclip_status aac_reference_similarity_backward(const aac_plan *plan, const aac_
                                                 void *scratch);
 aaclip_status aac_reference_segmentation_loss(const aac_plan *plan, const aac_op_args *args,
                                               void *scratch);
+aaclip_status aac_reference_classification_loss(const aac_plan *plan, const aac_op_args *args,
+                                                void *scratch);
 aaclip_status aac_reference_adam(const aac_plan *plan, const aac_op_args *args, void *scratch);
 aaclip_status aac_reference_finite(const aac_plan *plan, const aac_op_args *args, void *scratch);
 

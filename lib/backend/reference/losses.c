@@ -1,4 +1,5 @@
-/* The training losses of a map: focal and two dice, with their gradient on the grid. */
+/* The training losses: of a map focal and two dice, with their gradient on the grid; of an image
+ * the cross entropy of its class. */
 #include <math.h>
 #include <string.h>
 
@@ -119,5 +120,35 @@ aaclip_status aac_reference_segmentation_loss(const aac_plan *plan, const aac_op
     for (int64_t i = 0; i < desc->segmentation_loss.maps; i++)
         run_map(desc, args, alpha, (const float *)args->x + i * values,
                 (float *)args->y + i * values, scratch);
+    return AACLIP_OK;
+}
+
+static double dot(const float *a, const float *b, int64_t count)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < count; i++)
+        sum += (double)a[i] * (double)b[i];
+    return sum;
+}
+
+aaclip_status aac_reference_classification_loss(const aac_plan *plan, const aac_op_args *args,
+                                                void *scratch)
+{
+    (void)scratch;
+    int64_t columns = plan->desc.classification_loss.columns;
+    for (int64_t row = 0; row < plan->desc.classification_loss.rows; row++) {
+        const float *x = (const float *)args->x + row * columns,
+                    *pair = args->a + 2 * row * columns;
+        const int32_t label = args->index[row];
+        double apart = dot(x, pair, columns) - dot(x, pair + columns, columns);
+        double wrong_minus_right = label ? apart : -apart;
+        double wrong = 1 / (1 + exp(-wrong_minus_right)); /* probability of the other label */
+        double towards = (double)args->factor * (label ? wrong : -wrong);
+        for (int64_t i = 0; args->y && i < columns; i++)
+            ((float *)args->y)[row * columns + i] =
+                label < 0 ? 0 : (float)(towards * ((double)pair[i] - (double)pair[columns + i]));
+        if (label >= 0)
+            args->losses[0] += log1p(exp(-fabs(wrong_minus_right))) + fmax(wrong_minus_right, 0);
+    }
     return AACLIP_OK;
 }
