@@ -125,7 +125,8 @@ AACLIP_API aaclip_status aaclip_detector_set_roi(aaclip_detector *detector, cons
  * the photograph during the call.
  * Errors: NOT_FOUND (class), INVALID_ARGUMENT (image; tiles so small that the map exceeds the
  * limit; another thread is using the detector), OUT_OF_MEMORY, BACKEND, FORMAT (the weights lead to
- * a map or score that is not of finite numbers), UNSUPPORTED (so do they in precision f16 alone).
+ * a map or score that is not of finite numbers), UNSUPPORTED (the same in precision f16, which may
+ * be for want of range).
  */
 AACLIP_API aaclip_status aaclip_detector_detect(aaclip_detector *detector,
                                                 const aaclip_image_view *image,

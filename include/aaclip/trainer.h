@@ -146,7 +146,7 @@ AACLIP_API aaclip_status aaclip_trainer_options_init_sized(aaclip_trainer_option
  * Stage 2 needs `cache` with a pair for every class of the data set; stage 1 takes NULL.
  * Errors: INVALID_ARGUMENT (options, unlabelled samples), NOT_FOUND (class not in the cache,
  * vocabulary), MISMATCH, UNSUPPORTED (a bundle has no text tower; a model in
- * int8), OUT_OF_MEMORY.
+ * int8 or f16), OUT_OF_MEMORY.
  */
 AACLIP_API aaclip_status aaclip_trainer_new(aaclip_trainer **trainer, const aaclip_model *model,
                                             const aaclip_dataset *dataset,

@@ -112,7 +112,7 @@ aac_op_cost aac_op_cost_of(const aac_op_desc *desc, const aac_op_args *args)
                          1 + size_of(desc->layer_norm.y) / 4);
     case AAC_OP_LAYER_NORM_BACKWARD: /* x, dy, y twice */
         return rows_cost(desc->layer_norm.rows, desc->layer_norm.columns, 4);
-    case AAC_OP_BLEND: /* a, y twice */
+    case AAC_OP_BLEND: /* x, a, y */
         return rows_cost(desc->blend.rows, desc->blend.columns, 3);
     case AAC_OP_BLEND_BACKWARD: /* x, a, dy; y, da */
         return rows_cost(desc->blend.rows, desc->blend.columns, 5);

@@ -22,7 +22,7 @@ struct aac_vision_training {
     float *detection;        // (images, patches, embedding)
     float *gradient_of;      // (images, 1 + patches, width): of the residual stream
     float *projected;        // (patches, embedding): gradient before the L2 norm
-    aac_block_stream stream; /* with recompute: of the frozen blocks */
+    aac_block_stream stream; /* of a streamed encoder: the frozen blocks */
     char *tape, *workspace;
 };
 

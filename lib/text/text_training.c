@@ -13,7 +13,7 @@ struct aac_text_training {
     aac_head_backward_plan head;
     aac_plan *norm;             /* ln_final, back */
     aac_plan *gather;           /* of the ends, back */
-    aac_block_tape *blocks;     // (blocks): pointers into the workspace of the run
+    aac_block_tape *blocks;     // (blocks + 1): pointers into the workspace of the run
     aac_adapter_tape *adapters; // (adapted blocks)
 };
 

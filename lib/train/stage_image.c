@@ -290,7 +290,7 @@ static int64_t images_together(const aac_stage_setup *setup)
     return step < MOST_IMAGES ? step : MOST_IMAGES;
 }
 
-/* With `recompute`; on a device the blocks stay, which costs less memory than sending them time. */
+/* With `recompute`; on a device the blocks stay: to send them twice in a step is far slower. */
 static bool is_streamed(const aac_stage_setup *setup)
 {
     return setup->options->recompute && aac_device_is_host(aac_model_dispatch(setup->model));

@@ -113,10 +113,22 @@ static aaclip_status make_stage(aaclip_trainer *trainer)
     return status ? status : trainer->stage->check(trainer->stage, trainer->dataset);
 }
 
+/* A device leaves the processors to the pictures. */
+static unsigned choose_loader_threads(const aaclip_trainer *trainer)
+{
+    const unsigned processors = aac_processor_count(), most = 8;
+    if (trainer->options.loader_threads)
+        return trainer->options.loader_threads;
+    if (!aac_device_is_host(aac_model_dispatch(trainer->model)))
+        return processors < most ? processors : most;
+    return processors > 2 ? 2 : 1;
+}
+
 static aaclip_status prepare(aaclip_trainer *trainer, const aaclip_trainer_options *options)
 {
     aaclip_status status = aac_trainer_read_options(trainer, options);
     aac_dtype type = aac_model_block_type(trainer->model);
+    trainer->loader_threads = choose_loader_threads(trainer);
     if (!status && (type == AAC_I8 || type == AAC_F16))
         status =
             aac_error(AACLIP_ERROR_UNSUPPORTED,
@@ -205,24 +217,13 @@ void aaclip_trainer_close(aaclip_trainer **handle)
     aac_free(trainer);
 }
 
-/* A device leaves the processors to the pictures. */
-static unsigned loader_threads(const aaclip_trainer *trainer)
-{
-    const unsigned processors = aac_processor_count(), most = 8;
-    if (trainer->options.loader_threads)
-        return trainer->options.loader_threads;
-    if (!aac_device_is_host(aac_model_dispatch(trainer->model)))
-        return processors < most ? processors : most;
-    return processors > 2 ? 2 : 1;
-}
-
 static aac_loader_options loader_options(const aaclip_trainer *trainer)
 {
     return (aac_loader_options){.image_size = (uint32_t)trainer->image_size,
                                 .seed = trainer->state.seed,
                                 .epoch = (uint32_t)trainer->state.epoch,
-                                .threads = loader_threads(trainer),
-                                .ahead = 2 * loader_threads(trainer),
+                                .threads = trainer->loader_threads,
+                                .ahead = 2 * trainer->loader_threads,
                                 .require_masks = true};
 }
 

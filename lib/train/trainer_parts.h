@@ -18,10 +18,11 @@ struct aaclip_trainer {
     aac_optimizer optimizer;
     aac_training_state state;
     aac_stage *stage;
-    bool stale;         /* values changed and the stage has not seen them */
-    size_t *order;      // (samples): of the running epoch
-    aac_loader *loader; /* NULL: opens at the state's position when needed */
-    uint8_t *samples;   /* the loader's memory, for a device to fetch from; NULL: it has its own */
+    bool stale;              /* values changed and the stage has not seen them */
+    size_t *order;           // (samples): of the running epoch
+    unsigned loader_threads; /* found once: what is there of the samples depends on it */
+    aac_loader *loader;      /* NULL: opens at the state's position when needed */
+    uint8_t *samples; /* the loader's memory, for a device to fetch from; NULL: it has its own */
     aac_appender *log;
 };
 

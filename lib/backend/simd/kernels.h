@@ -29,7 +29,7 @@ typedef struct aac_kernels {
 
     void (*layer_norm)(const float *x, int64_t count, float epsilon, const float *gain,
                        const float *bias, float *y);
-    /* y = weight * a * |y| / |a| + (1 - weight) * y */
+    /* y = weight * a * |x| / |a| + (1 - weight) * x; y may be x */
     void (*blend)(const float *x, const float *a, int64_t count, float weight, float *y);
 
     /* y = dy * activation'(x); y may be dy. */

@@ -67,7 +67,7 @@ static const char *copying_backend(void)
     return NULL;
 }
 
-/* On a device it stays: it takes less memory there than sending it in every step takes time. */
+/* On a device it stays: to send it twice in a step is far slower. */
 static void recomputing_keeps_no_image_tower(void **state)
 {
     (void)state;
