@@ -10,8 +10,8 @@
  * Matrices are row-major and dense: row i follows row i - 1 without a gap. Vectors (bias, gain) are
  * float32. float32 in means float32 arithmetic; bfloat16 and float16 operands are multiplied as
  * they are and accumulated in float32 or better, results are rounded once, to nearest even. What a
- * forward operation may have in bfloat16 it may have in float16: few backends do, and none goes
- * back in it.
+ * forward operation may have in bfloat16 it may have in float16: few backends do, and none but
+ * `reference` goes back in it.
  */
 #ifndef AAC_BACKEND_BACKEND_H
 #define AAC_BACKEND_BACKEND_H

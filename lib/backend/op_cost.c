@@ -236,7 +236,9 @@ void aac_op_shape_text(char text[AAC_OP_SHAPE_TEXT], const aac_op_desc *desc,
         break;
     case AAC_OP_CONVERT:
         rows_text(text, desc->convert.rows, desc->convert.columns,
-                  desc->convert.y == AAC_F32 ? " to f32" : type_name(desc->convert.y));
+                  desc->convert.y == AAC_F32   ? " to f32"
+                  : desc->convert.y == AAC_F16 ? " to f16"
+                                               : " to bf16");
         break;
     case AAC_OP_GATHER:
     case AAC_OP_GATHER_BACKWARD:

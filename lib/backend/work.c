@@ -83,6 +83,7 @@ bool aac_op_has_f16(const aac_op_desc *desc)
     case AAC_OP_ATTENTION_BACKWARD:
         return desc->attention.type == AAC_F16;
     case AAC_OP_LAYER_NORM:
+    case AAC_OP_LAYER_NORM_BACKWARD:
         return desc->layer_norm.y == AAC_F16;
     case AAC_OP_CONVERT:
         return desc->convert.x == AAC_F16 || desc->convert.y == AAC_F16;

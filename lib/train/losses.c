@@ -148,7 +148,7 @@ aaclip_status aac_map_loss_begin(const aac_map_loss *loss)
     return aac_device_clear(loss->dispatch, loss->sums.device, loss->sums.bytes);
 }
 
-double *aac_map_loss_last(const aac_map_loss *loss)
+double *aac_map_loss_class_sum(const aac_map_loss *loss)
 {
     return (double *)loss->sums.device + 3;
 }

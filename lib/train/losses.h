@@ -39,10 +39,10 @@ typedef struct aac_map_sample {
 } aac_map_sample;
 
 /* The sums begin at 0, each run adds to the first three, and the end tells focal, dice of normal,
- * dice of abnormal, classification. The last of them is the caller's: aac_map_loss_last. */
+ * dice of abnormal, classification. The last is the caller's to add to: aac_map_loss_class_sum. */
 aaclip_status aac_map_loss_begin(const aac_map_loss *loss);
 aaclip_status aac_map_loss_run(const aac_map_loss *loss, const aac_map_sample *sample);
-double *aac_map_loss_last(const aac_map_loss *loss); /* in device memory */
+double *aac_map_loss_class_sum(const aac_map_loss *loss); /* in device memory */
 aaclip_status aac_map_loss_end(const aac_map_loss *loss, double sums[4]);
 
 /* On the host: normal . abnormal */

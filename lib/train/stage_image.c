@@ -85,7 +85,7 @@ static aaclip_status classify(const image_stage *stage, const aac_step *step)
                               .a = classes.pairs,
                               .index = classes.labels,
                               .factor = 1.0f / (float)step->count,
-                              .losses = aac_map_loss_last(&stage->loss),
+                              .losses = aac_map_loss_class_sum(&stage->loss),
                               .y = step->train ? stage->detection_gradient : NULL};
     return aac_run(stage->classify, &args, NULL);
 }

@@ -201,6 +201,8 @@ static aaclip_status image(aac_stage *base, const aac_step *step, const aac_samp
                                                 stage->class_feature, stage->vision_workspace);
     if (!status)
         status = aac_map_loss_begin(&stage->loss);
+    if (status)
+        return status;
     int64_t left_out = stage->config.level_count * stage->loss.patches - stage->loss.rows;
     const aac_map_sample maps = {
         .features = stage->features + left_out * stage->loss.embedding,
@@ -210,8 +212,7 @@ static aaclip_status image(aac_stage *base, const aac_step *step, const aac_samp
         .factor = (float)share,
         .pair_gradient = step->train ? item->pair_gradient.device : NULL,
     };
-    if (!status)
-        status = aac_map_loss_run(&stage->loss, &maps);
+    status = aac_map_loss_run(&stage->loss, &maps);
     if (!status)
         status = aac_map_loss_end(&stage->loss, sums);
     if (status)

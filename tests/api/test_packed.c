@@ -155,6 +155,8 @@ static void bits_are_the_same(void **state)
             if (precision != AACLIP_PRECISION_AUTO && aaclip_backend_available(backend))
                 check_same_bits(backend, (aaclip_precision)precision);
     }
+    if (aaclip_backend_available("reference"))
+        check_same_bits("reference", AACLIP_PRECISION_F16);
 }
 
 /* A folder in which everything is packed, and one file of it. */

@@ -261,6 +261,7 @@ static bool supports(const aac_op_desc *desc)
     case AAC_OP_ATTENTION_BACKWARD:
         return desc->attention.head_size <= AAC_CUDA_LARGEST_HEAD && !aac_op_has_f16(desc);
     case AAC_OP_ACTIVATE_BACKWARD:
+    case AAC_OP_LAYER_NORM_BACKWARD:
     case AAC_OP_LINEAR_GRADIENT:
         return !aac_op_has_f16(desc);
     default:

@@ -355,7 +355,7 @@ static __global__ void classification_loss(const float *x, const float *pairs,
     for (int row = 0; row < rows; row++, x += columns, pairs += 2 * columns) {
         const int label = labels[row];
         double apart = 0;
-        for (int i = threadIdx.x; i < columns; i += blockDim.x)
+        for (int i = threadIdx.x; label >= 0 && i < columns; i += blockDim.x)
             apart += (double)x[i] * ((double)pairs[i] - (double)pairs[columns + i]);
         apart = block_sum(apart);
         double wrong_minus_right = label ? apart : -apart;

@@ -108,22 +108,15 @@ aaclip_status aac_reference_layer_norm_backward(const aac_plan *plan, const aac_
     return AACLIP_OK;
 }
 
-static double dot(const float *a, const float *b, int64_t count)
-{
-    double sum = 0;
-    for (int64_t i = 0; i < count; i++)
-        sum += (double)a[i] * (double)b[i];
-    return sum;
-}
-
 /* Both norms depend on what they are norms of; a zero norm passes nothing. */
 static void blend_row(const aac_op_desc *desc, const float *x, const float *a, const float *dy,
                       float *y, float *da)
 {
     int64_t columns = desc->blend.columns;
     double weight = (double)desc->blend.weight;
-    double x_norm = sqrt(dot(x, x, columns)), a_norm = sqrt(dot(a, a, columns));
-    double product = dot(a, dy, columns);
+    double x_norm = sqrt(aac_reference_dot(x, x, columns)),
+           a_norm = sqrt(aac_reference_dot(a, a, columns));
+    double product = aac_reference_dot(a, dy, columns);
     for (int64_t i = 0; i < columns; i++) {
         double gradient = (double)dy[i], along_a = 0, along_x = 0;
         if (a_norm > 0) {
@@ -161,7 +154,8 @@ aaclip_status aac_reference_normalize_backward(const aac_plan *plan, const aac_o
         const float *x = (const float *)args->x + row * columns;
         const float *dy = (const float *)args->dy + (mean ? 0 : row * columns);
         float *y = (float *)args->y + row * columns;
-        double norm = sqrt(dot(x, x, columns)), along = dot(x, dy, columns);
+        double norm = sqrt(aac_reference_dot(x, x, columns)),
+               along = aac_reference_dot(x, dy, columns);
         double factor = share / fmax(norm, 1e-12);
         double turn = norm > 1e-12 ? along / square(norm) : 0;
         for (int64_t i = 0; i < columns; i++)

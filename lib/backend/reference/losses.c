@@ -123,14 +123,6 @@ aaclip_status aac_reference_segmentation_loss(const aac_plan *plan, const aac_op
     return AACLIP_OK;
 }
 
-static double dot(const float *a, const float *b, int64_t count)
-{
-    double sum = 0;
-    for (int64_t i = 0; i < count; i++)
-        sum += (double)a[i] * (double)b[i];
-    return sum;
-}
-
 aaclip_status aac_reference_classification_loss(const aac_plan *plan, const aac_op_args *args,
                                                 void *scratch)
 {
@@ -139,16 +131,21 @@ aaclip_status aac_reference_classification_loss(const aac_plan *plan, const aac_
     for (int64_t row = 0; row < plan->desc.classification_loss.rows; row++) {
         const float *x = (const float *)args->x + row * columns,
                     *pair = args->a + 2 * row * columns;
+        float *y = args->y ? (float *)args->y + row * columns : NULL;
         const int32_t label = args->index[row];
-        double apart = dot(x, pair, columns) - dot(x, pair + columns, columns);
+        if (label < 0) {
+            if (y)
+                memset(y, 0, (size_t)columns * sizeof *y);
+            continue;
+        }
+        double apart =
+            aac_reference_dot(x, pair, columns) - aac_reference_dot(x, pair + columns, columns);
         double wrong_minus_right = label ? apart : -apart;
         double wrong = 1 / (1 + exp(-wrong_minus_right)); /* probability of the other label */
         double towards = (double)args->factor * (label ? wrong : -wrong);
-        for (int64_t i = 0; args->y && i < columns; i++)
-            ((float *)args->y)[row * columns + i] =
-                label < 0 ? 0 : (float)(towards * ((double)pair[i] - (double)pair[columns + i]));
-        if (label >= 0)
-            args->losses[0] += log1p(exp(-fabs(wrong_minus_right))) + fmax(wrong_minus_right, 0);
+        for (int64_t i = 0; y && i < columns; i++)
+            y[i] = (float)(towards * ((double)pair[i] - (double)pair[columns + i]));
+        args->losses[0] += log1p(exp(-fabs(wrong_minus_right))) + fmax(wrong_minus_right, 0);
     }
     return AACLIP_OK;
 }

@@ -47,6 +47,14 @@ void aac_reference_set(void *values, aac_dtype type, int64_t index, double value
             type == AAC_F16 ? aac_f32_to_f16((float)value) : aac_f32_to_bf16((float)value);
 }
 
+double aac_reference_dot(const float *a, const float *b, int64_t count)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < count; i++)
+        sum += (double)a[i] * (double)b[i];
+    return sum;
+}
+
 static bool available(void)
 {
     return true;

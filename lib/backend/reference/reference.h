@@ -52,10 +52,11 @@ void aac_reference_weight_image(const aac_weight *weight, aac_weight_image *imag
 aaclip_status aac_reference_adopt(aac_weight **weight, const aac_op_desc *desc,
                                   const aac_weight_image *image);
 
-/* Element `index` of a float32 or bfloat16 array. */
+/* Element `index` of an array of float32, bfloat16 or float16. */
 double aac_reference_get(const void *values, aac_dtype type, int64_t index);
 void aac_reference_set(void *values, aac_dtype type, int64_t index, double value);
 
+double aac_reference_dot(const float *a, const float *b, int64_t count);
 double aac_reference_activation(double x, aac_activation activation, double slope);
 
 /* Doubles of scratch that one thread needs for an operation. */
