@@ -3,11 +3,11 @@
 static aaclip_status plan_matrix(aac_head_backward_plan *plan, const aac_head_shape *shape,
                                  const aac_dispatch *dispatch)
 {
-    const aac_op_desc gradient = {
-        .op = AAC_OP_LINEAR_GRADIENT,
-        .linear_gradient = {shape->rows, shape->width, shape->embedding, shape->type}};
+    const aac_op_desc gradient = {.op = AAC_OP_LINEAR_GRADIENT,
+                                  .linear_gradient = {shape->images * shape->rows, shape->width,
+                                                      shape->embedding, shape->type}};
     aac_op_desc project = {.op = AAC_OP_LINEAR,
-                           .linear = {.rows = shape->rows,
+                           .linear = {.rows = shape->images * shape->rows,
                                       .inputs = shape->embedding,
                                       .outputs = shape->width,
                                       .x = shape->type,
@@ -23,17 +23,17 @@ static aaclip_status plan_matrix(aac_head_backward_plan *plan, const aac_head_sh
 aaclip_status aac_head_backward_plan_make(aac_head_backward_plan *plan, const aac_head_shape *shape,
                                           const aac_dispatch *dispatch)
 {
-    *plan = (aac_head_backward_plan){0};
-    int64_t rows = shape->rows, embedding = shape->embedding;
+    int64_t rows = shape->rows, embedding = shape->embedding, all = shape->images * rows;
+    *plan = (aac_head_backward_plan){.images = shape->images, .values = rows * embedding};
     const aac_op_desc normalize = {.op = AAC_OP_NORMALIZE_BACKWARD,
                                    .normalize = {rows, embedding, false}};
     const aac_op_desc mean = {.op = AAC_OP_NORMALIZE_BACKWARD,
                               .normalize = {rows, embedding, true}};
     const aac_op_desc activate = {
         .op = AAC_OP_ACTIVATE_BACKWARD,
-        .activate = {rows, embedding, AAC_ACTIVATION_LEAKY_RELU, shape->slope, AAC_F32}};
+        .activate = {all, embedding, AAC_ACTIVATION_LEAKY_RELU, shape->slope, AAC_F32}};
     const aac_op_desc convert = {.op = AAC_OP_CONVERT,
-                                 .convert = {rows, embedding, AAC_F32, shape->type}};
+                                 .convert = {all, embedding, AAC_F32, shape->type}};
     aaclip_status status = aac_dispatch_plan(dispatch, &plan->normalize, &normalize);
     if (!status)
         status = aac_dispatch_plan(dispatch, &plan->mean, &mean);
@@ -65,12 +65,25 @@ size_t aac_head_backward_scratch(const aac_head_backward_plan *plan)
     return aac_largest_scratch(plans, sizeof plans / sizeof *plans);
 }
 
+/* From the gradients of results to those before the L2 norm, in `buffer`. */
+static aaclip_status run_norms(const aac_head_backward_plan *plan,
+                               const aac_head_backward_args *args, void *scratch)
+{
+    aaclip_status status = AACLIP_OK;
+    for (int64_t i = 0; !status && i < plan->images; i++) {
+        const aac_op_args normalize = {.x = args->projected + i * plan->values,
+                                       .dy = args->dy + i * args->apart,
+                                       .y = args->buffer + i * plan->values};
+        status = aac_run(args->mean ? plan->mean : plan->normalize, &normalize, scratch);
+    }
+    return status;
+}
+
 aaclip_status aac_head_backward_run(const aac_head_backward_plan *plan,
                                     const aac_head_backward_args *args, void *scratch)
 {
     const void *operand = NULL;
-    const aac_op_args normalize = {.x = args->projected, .dy = args->dy, .y = args->buffer};
-    aaclip_status status = aac_run(args->mean ? plan->mean : plan->normalize, &normalize, scratch);
+    aaclip_status status = run_norms(plan, args, scratch);
     const aac_op_args activate = {.x = args->projected, .dy = args->buffer, .y = args->buffer};
     if (!status && plan->activate)
         status = aac_run(plan->activate, &activate, scratch);

@@ -5,14 +5,18 @@
 #include "model/trained_tower.h"
 
 typedef struct aac_head_shape {
-    int64_t rows, width, embedding;
+    int64_t images; /* or other groups, whose results lie apart */
+    int64_t rows;   /* of each */
+    int64_t width, embedding;
     bool activation; /* LeakyReLU of this slope behind the matrix */
     float slope;
     aac_dtype type; /* of the matrix products */
 } aac_head_shape;
 
 typedef struct aac_head_backward_plan {
-    aac_plan *normalize, *mean, *activate, *convert, *gradient, *project, *project_more;
+    int64_t images, values;     /* of an image */
+    aac_plan *normalize, *mean; /* of an image */
+    aac_plan *activate, *convert, *gradient, *project, *project_more;
 } aac_head_backward_plan;
 
 aaclip_status aac_head_backward_plan_make(aac_head_backward_plan *plan, const aac_head_shape *shape,
@@ -21,15 +25,16 @@ void aac_head_backward_plan_clear(aac_head_backward_plan *plan);
 size_t aac_head_backward_scratch(const aac_head_backward_plan *plan);
 
 typedef struct aac_head_backward_args {
-    const void *normed;     // (rows, width), type: what the matrix got
-    const float *projected; // (rows, embedding): before the L2 norm
-    const float *dy;        // (rows, embedding); with `mean` (embedding)
-    bool mean;              /* the result was the mean of the normalised rows */
+    const void *normed;     // (images, rows, width), type: what the matrix got
+    const float *projected; // (images, rows, embedding): before the L2 norm
+    const float *dy;        // (rows, embedding) of the first image; with `mean` (embedding)
+    int64_t apart;          /* values from an image's dy to the next one's */
+    bool mean;              /* the result was the mean of an image's normalised rows */
     const aac_trained_projection *projection;
-    float *back;   // (rows, width): gradient of `normed`
+    float *back;   // (images, rows, width): gradient of `normed`
     bool more;     /* it is added to what is there */
-    float *buffer; // (rows, embedding)
-    void *operand; // (rows, embedding), type; unused for float32
+    float *buffer; // (images, rows, embedding)
+    void *operand; // (images, rows, embedding), type; unused for float32
 } aac_head_backward_args;
 
 /* Adds to the gradient of the projection's matrix. */

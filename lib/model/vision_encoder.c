@@ -58,7 +58,7 @@ static aaclip_status plan_blocks(aac_vision_encoder *encoder, const aac_dispatch
     return status;
 }
 
-/* ln_post, a projection and the L2 norm of so many rows. */
+/* ln_post and the L2 norm of so many rows, a projection of those of all images. */
 static aaclip_status plan_head(const aac_vision_encoder *encoder, const aac_dispatch *dispatch,
                                int64_t rows, aac_plan **norm, aac_plan **project,
                                aac_plan **normalize)
@@ -71,7 +71,7 @@ static aaclip_status plan_head(const aac_vision_encoder *encoder, const aac_disp
                        aac_model_checkpoint(encoder->model)->vision.layer_norm_eps}};
     const aac_op_desc linear = {
         .op = AAC_OP_LINEAR,
-        .linear = {.rows = rows,
+        .linear = {.rows = encoder->images * rows,
                    .inputs = encoder->width,
                    .outputs = encoder->embedding,
                    .x = encoder->type,
@@ -289,7 +289,8 @@ aac_vision_memory aac_vision_encoder_lay_out(const aac_vision_encoder *encoder,
     if (surgery)
         memory.plain = aac_take(workspace, rows * width, sizeof(float));
     memory.projected =
-        aac_take(workspace, (size_t)encoder->patches * (size_t)encoder->embedding, sizeof(float));
+        aac_take(workspace, (size_t)(encoder->images * encoder->patches * encoder->embedding),
+                 sizeof(float));
     memory.block.narrow = aac_take(workspace, rows * width, element);
     memory.block.wide = aac_take(workspace, rows * (size_t)widest(encoder), element);
     if (encoder->adapter.blend || shape->training)

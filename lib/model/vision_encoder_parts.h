@@ -15,9 +15,10 @@ struct aac_vision_encoder {
     aac_weight **values; // (blocks): those of the surgery have one; NULL without surgery
     float *start; // (1 + patches, width): class token and positions, what every image begins with
     int32_t *offsets; // (images + 1): of the images among the rows; both in device memory
-    aac_plan *gather, *embed, *ln_pre, *ln_post, *project, *normalize, *detect;
-    aac_plan *class_norm, *class_project, *class_normalize; /* of one row; for the surgery run */
-    aac_block_plan block, value_block;                      /* value_block: for the surgery run */
+    aac_plan *gather, *embed, *ln_post, *normalize, *detect; /* of one image's patches */
+    aac_plan *ln_pre, *project;                              /* of all images */
+    aac_plan *class_norm, *class_project, *class_normalize;  /* of one row; for the surgery run */
+    aac_block_plan block, value_block;                       /* value_block: for the surgery run */
     aac_adapter_plan adapter;
 };
 
@@ -25,7 +26,7 @@ struct aac_vision_encoder {
 typedef struct aac_vision_memory {
     float *x;         // (images, 1 + patches, width)
     float *plain;     // (1 + patches, width): the plain tower beside the surgery
-    float *projected; // (patches, embedding)
+    float *projected; // (images, patches, embedding)
     aac_block_memory block;
 } aac_vision_memory;
 

@@ -49,67 +49,62 @@ static aaclip_status run_ln_post(const aac_vision_encoder *encoder, const aac_pl
     return aac_run(plan, &norm, memory->block.scratch);
 }
 
-static aaclip_status detect(const aac_vision_encoder *encoder, const aac_projection *projection,
-                            const void *normed, float *detection, const aac_vision_memory *memory,
-                            float *kept)
+/* ln_post of the patch tokens, which a product takes from all images together. */
+static aaclip_status norm_patches(const aac_vision_encoder *encoder, const float *x, void *normed,
+                                  const aac_vision_memory *memory)
 {
-    float *projected = kept ? kept : memory->projected;
-    const aac_op_args mean = {.x = projected, .y = detection};
-    aaclip_status status =
-        project(encoder, encoder->project, projection, normed, projected, memory);
-    return status ? status : aac_run(encoder->detect, &mean, memory->block.scratch);
-}
-
-/* An image's part of what a tap leaves. */
-static aac_tap_tape part_of(const aac_vision_encoder *encoder, const aac_tap_tape *tap,
-                            int64_t image)
-{
-    int64_t rows = image * encoder->patches;
-    size_t element = aac_dtype_size(encoder->type);
-    return (aac_tap_tape){(char *)tap->normed + (size_t)(rows * encoder->width) * element,
-                          tap->projected + rows * encoder->embedding};
-}
-
-/*
- * ln_post and the projections of an image's patch tokens in the residual stream x after a level's
- * block; the class token is left. `detection` is NULL but for the last level.
- */
-static aaclip_status tap_image(const aac_vision_encoder *encoder, uint32_t level, int64_t image,
-                               const float *x, float *features, float *detection,
-                               const aac_vision_memory *memory, const aac_vision_tape *tape)
-{
-    const aac_adapter_tower *trained =
-        encoder->adapters ? aac_adapters_image(encoder->adapters) : NULL;
-    const aac_tap_tape kept =
-        tape ? part_of(encoder, &tape->taps[level], image) : (aac_tap_tape){0};
-    const float *patches = x + aac_vision_encoder_patches_at(encoder, image);
-    void *normed = tape ? kept.normed : memory->block.narrow;
-    float *projected = tape ? kept.projected : features;
-    int64_t values = encoder->patches * encoder->embedding;
-    const aac_op_args normalize = {.x = projected, .y = features};
-    aaclip_status status = run_ln_post(encoder, encoder->ln_post, patches, normed, memory);
-    if (!status)
-        status = project(encoder, encoder->project, trained ? &trained->projections[level] : NULL,
-                         normed, projected, memory);
-    if (!status)
-        status = aac_run(encoder->normalize, &normalize, memory->block.scratch);
-    if (!status && detection)
-        status = detect(encoder, trained ? &trained->detection : NULL, normed, detection, memory,
-                        tape ? tape->detection + image * values : NULL);
+    size_t bytes = (size_t)(encoder->patches * encoder->width) * aac_dtype_size(encoder->type);
+    aaclip_status status = AACLIP_OK;
+    for (int64_t i = 0; !status && i < encoder->images; i++)
+        status =
+            run_ln_post(encoder, encoder->ln_post, x + aac_vision_encoder_patches_at(encoder, i),
+                        (char *)normed + (size_t)i * bytes, memory);
     return status;
 }
 
-/* features: of the first image and this level. */
+/* The L2 norm of each image's rows, or the mean of those: `y` of an image is `apart` further. */
+static aaclip_status finish_images(const aac_vision_encoder *encoder, const aac_plan *plan,
+                                   const float *projected, float *y, int64_t apart,
+                                   const aac_vision_memory *memory)
+{
+    aaclip_status status = AACLIP_OK;
+    for (int64_t i = 0; !status && i < encoder->images; i++) {
+        const aac_op_args args = {.x = projected + i * encoder->patches * encoder->embedding,
+                                  .y = y + i * apart};
+        status = aac_run(plan, &args, memory->block.scratch);
+    }
+    return status;
+}
+
+/*
+ * ln_post and the projections of the patch tokens in the residual stream x after a level's block;
+ * class tokens are left. features: of the first image and this level. `detection` is NULL but for
+ * the last level.
+ */
 static aaclip_status tap_level(const aac_vision_encoder *encoder, uint32_t level, const float *x,
                                float *features, float *detection, const aac_vision_memory *memory,
                                const aac_vision_tape *tape)
 {
+    const aac_adapter_tower *trained =
+        encoder->adapters ? aac_adapters_image(encoder->adapters) : NULL;
+    const aac_tap_tape *tap = tape ? &tape->taps[level] : NULL;
+    void *normed = tap ? tap->normed : memory->block.narrow;
+    float *projected = tap ? tap->projected : memory->projected;
     int64_t apart = encoder->config.level_count * encoder->patches * encoder->embedding;
-    aaclip_status status = AACLIP_OK;
-    for (int64_t i = 0; !status && i < encoder->images; i++)
-        status = tap_image(encoder, level, i, x, features + i * apart,
-                           detection ? detection + i * encoder->embedding : NULL, memory, tape);
-    return status;
+    aaclip_status status = norm_patches(encoder, x, normed, memory);
+    if (!status)
+        status = project(encoder, encoder->project, trained ? &trained->projections[level] : NULL,
+                         normed, projected, memory);
+    if (!status)
+        status = finish_images(encoder, encoder->normalize, projected, features, apart, memory);
+    if (status || !detection)
+        return status;
+    projected = tape ? tape->detection : memory->projected;
+    status = project(encoder, encoder->project, trained ? &trained->detection : NULL, normed,
+                     projected, memory);
+    return status ? status
+                  : finish_images(encoder, encoder->detect, projected, detection,
+                                  encoder->embedding, memory);
 }
 
 aaclip_status aac_vision_encoder_block(const aac_vision_encoder *encoder, uint32_t index,

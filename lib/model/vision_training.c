@@ -21,7 +21,7 @@ struct aac_vision_training {
     aac_adapter_tape again_adapter;
     float *detection;        // (images, patches, embedding)
     float *gradient_of;      // (images, 1 + patches, width): of the residual stream
-    float *projected;        // (patches, embedding): gradient before the L2 norm
+    float *projected;        // (images, patches, embedding): gradient before the L2 norm
     aac_block_stream stream; /* of a streamed encoder: the frozen blocks */
     char *tape, *workspace;
 };
@@ -29,7 +29,8 @@ struct aac_vision_training {
 static aaclip_status plan_heads(aac_vision_training *training, const aac_dispatch *dispatch)
 {
     const aac_vision_encoder *encoder = training->encoder;
-    const aac_head_shape shape = {.rows = encoder->patches,
+    const aac_head_shape shape = {.images = encoder->images,
+                                  .rows = encoder->patches,
                                   .width = encoder->width,
                                   .embedding = encoder->embedding,
                                   .activation = encoder->config.image_projection_activation,
@@ -119,7 +120,7 @@ static void lay_out_tape(aac_vision_training *training, aac_workspace *workspace
                            aac_take(workspace, patches * embedding, sizeof(float))};
     training->detection = aac_take(workspace, patches * embedding, sizeof(float));
     training->gradient_of = aac_take(workspace, rows * width, sizeof(float));
-    training->projected = aac_take(workspace, (size_t)encoder->patches * embedding, sizeof(float));
+    training->projected = aac_take(workspace, patches * embedding, sizeof(float));
 }
 
 static aaclip_status allocate(aac_vision_training *training)
@@ -195,53 +196,52 @@ aaclip_status aac_vision_training_forward(aac_vision_training *training, const u
                                   &tape);
 }
 
-/* Adds a level's gradient of an image to that of its patches' rows. */
+/* Through ln_post: adds `back`, (images, patches, width), to the gradient of the patches' rows. */
+static aaclip_status norms_backward(const aac_vision_training *training, uint32_t level,
+                                    const float *back, void *scratch)
+{
+    const aac_vision_encoder *encoder = training->encoder;
+    const float *x = training->blocks[encoder->config.levels[level]].x;
+    aaclip_status status = AACLIP_OK;
+    for (int64_t i = 0; !status && i < encoder->images; i++) {
+        int64_t at = aac_vision_encoder_patches_at(encoder, i);
+        const aac_op_args norm = {.x = x + at,
+                                  .dy = back + i * encoder->patches * encoder->width,
+                                  .y = training->gradient_of + at,
+                                  .gain = encoder->tower->ln_post_gain};
+        status = aac_run(training->norm, &norm, scratch);
+    }
+    return status;
+}
+
+/* Adds a level's gradient to that of the patches' rows. feature_gradient: of the first image and
+ * this level. detection_gradient: NULL but for the last level. */
 static aaclip_status tap_backward(const aac_vision_training *training, uint32_t level,
-                                  int64_t image, const float *feature_gradient,
-                                  const float *detection_gradient, const aac_vision_memory *memory)
+                                  const float *feature_gradient, const float *detection_gradient,
+                                  const aac_vision_memory *memory)
 {
     const aac_vision_encoder *encoder = training->encoder;
     const aac_tap_tape *tap = &training->taps[level];
-    int64_t row = image * encoder->patches;
-    size_t element = aac_dtype_size(encoder->type);
     void *scratch = memory->block.scratch;
-    aac_head_backward_args head = {.normed = (const char *)tap->normed +
-                                             (size_t)(row * encoder->width) * element,
-                                   .projected = tap->projected + row * encoder->embedding,
+    aac_head_backward_args head = {.normed = tap->normed,
+                                   .projected = tap->projected,
                                    .dy = feature_gradient,
+                                   .apart = encoder->config.level_count * encoder->patches *
+                                            encoder->embedding,
                                    .projection = &training->trained->projections[level],
                                    .back = memory->block.adapted,
                                    .buffer = training->projected,
                                    .operand = memory->block.wide};
     aaclip_status status = aac_head_backward_run(&training->head, &head, scratch);
     if (!status && detection_gradient) {
-        head.projected = training->detection + row * encoder->embedding;
+        head.projected = training->detection;
         head.dy = detection_gradient;
+        head.apart = encoder->embedding;
         head.projection = &training->trained->detection;
         head.mean = head.more = true;
         status = aac_head_backward_run(&training->head, &head, scratch);
     }
-    int64_t at = aac_vision_encoder_patches_at(encoder, image);
-    const aac_op_args norm = {.x = training->blocks[encoder->config.levels[level]].x + at,
-                              .dy = memory->block.adapted,
-                              .y = training->gradient_of + at,
-                              .gain = encoder->tower->ln_post_gain};
-    return status ? status : aac_run(training->norm, &norm, scratch);
-}
-
-/* The same of all images. */
-static aaclip_status taps_backward(const aac_vision_training *training, uint32_t level,
-                                   const float *feature_gradient, const float *detection_gradient,
-                                   const aac_vision_memory *memory)
-{
-    const aac_vision_encoder *encoder = training->encoder;
-    int64_t values = encoder->patches * encoder->embedding, levels = encoder->config.level_count;
-    bool last = level + 1 == levels;
-    aaclip_status status = AACLIP_OK;
-    for (int64_t i = 0; !status && i < encoder->images; i++)
-        status = tap_backward(training, level, i, feature_gradient + (i * levels + level) * values,
-                              last ? detection_gradient + i * encoder->embedding : NULL, memory);
-    return status;
+    return status ? status : norms_backward(training, level, memory->block.adapted, scratch);
 }
 
 /* The tapes of a block and its adapter: as the forward run left them, or computed again. */
@@ -309,8 +309,10 @@ aaclip_status aac_vision_training_backward(aac_vision_training *training,
                                             aac_vision_encoder_stream_bytes(encoder));
     for (uint32_t i = training->highest; !status && i-- > 0;) {
         if (level && config->levels[level - 1] == i + 1) {
-            level--;
-            status = taps_backward(training, level, feature_gradient, detection_gradient, &memory);
+            bool last = level-- == config->level_count;
+            status = tap_backward(training, level,
+                                  feature_gradient + level * encoder->patches * encoder->embedding,
+                                  last ? detection_gradient : NULL, &memory);
             gradient.rounded = false;
         }
         if (!status)

@@ -32,7 +32,8 @@ static aaclip_status plan_end(aac_text_training *training, const aaclip_config *
                               const aac_dispatch *dispatch)
 {
     const aac_text_plan *forward = &training->forward;
-    const aac_head_shape shape = {.rows = forward->batch->prompts,
+    const aac_head_shape shape = {.images = 1,
+                                  .rows = forward->batch->prompts,
                                   .width = forward->checkpoint->text.width,
                                   .embedding = forward->checkpoint->embedding,
                                   .activation = config->text_projection_activation,
