@@ -41,8 +41,8 @@ cover fuzz_safetensors corpus/safetensors -- files/safetensors.c core/tensor.c
 cover fuzz_checkpoint corpus/checkpoint -- files/checkpoint.c files/checkpoint_config.c \
     files/checkpoint_parts.c files/checkpoint_openai.c files/checkpoint_huggingface.c \
     files/tensor_file.c
-cover fuzz_adapters corpus/adapters -- model/adapters.c detect/calibration.c
-cover fuzz_text_cache corpus/text_cache -- text/text_cache.c
+cover fuzz_adapters corpus/adapters -- model/adapters_read.c detect/calibration.c
+cover fuzz_text_cache corpus/text_cache -- text/text_cache_files.c text/text_cache.c
 cover fuzz_bundle corpus/bundle -- model/model_save.c model/model.c detect/bundle.c
 cover fuzz_training corpus/training -- train/adapter_files_read.c train/adapter_files.c
 cover fuzz_settings corpus/settings -- core/config.c detect/calibration.c

@@ -1,0 +1,62 @@
+/* Adapters to a file, alone or among a bundle's entries. */
+#include "core/config.h"
+#include "core/error.h"
+#include "core/memory.h"
+#include "model/adapters_parts.h"
+#include "model/model.h"
+#include "model/save.h"
+
+static aaclip_status save_tower(aac_save_list *list, const aac_adapter_tower *tower)
+{
+    aaclip_status status = AACLIP_OK;
+    for (uint32_t i = 0; !status && i < tower->layer_count; i++) {
+        const aac_layer_adapter *layer = &tower->layers[i];
+        status = aac_save_tensor(list, layer->first_tensor.name, &layer->first_tensor, AAC_F32);
+        if (!status && layer->second_tensor.data)
+            status =
+                aac_save_tensor(list, layer->second_tensor.name, &layer->second_tensor, AAC_F32);
+    }
+    for (uint32_t i = 0; !status && i < tower->projection_count; i++)
+        status = aac_save_tensor(list, tower->projections[i].tensor.name,
+                                 &tower->projections[i].tensor, AAC_F32);
+    if (!status && tower->detection.tensor.data)
+        status =
+            aac_save_tensor(list, tower->detection.tensor.name, &tower->detection.tensor, AAC_F32);
+    return status;
+}
+
+aaclip_status aac_adapters_save_entries(const aaclip_adapters *adapters, aac_save_list *list,
+                                        bool with_text)
+{
+    char *config = aac_config_to_json(&adapters->config);
+    aaclip_status status = aac_save_text(list, "aaclip.config", config);
+    aac_free(config);
+    if (!status)
+        status = aac_save_key(list, "aaclip.model_vision_fingerprint",
+                              aac_model_vision_fingerprint(adapters->model));
+    if (!status)
+        status = aac_save_key(list, "aaclip.text_adapter_fingerprint", adapters->text_fingerprint);
+    if (!status && with_text)
+        status = save_tower(list, &adapters->text);
+    return status ? status : save_tower(list, &adapters->image);
+}
+
+aaclip_status aac_adapters_save_calibration(const aaclip_adapters *adapters, aac_save_list *list)
+{
+    const char *path, *calibration = aac_adapters_calibration(adapters, &path);
+    return calibration ? aac_save_text(list, AAC_CALIBRATION_KEY, calibration) : AACLIP_OK;
+}
+
+aaclip_status aaclip_adapters_save(const aaclip_adapters *adapters, const char *path)
+{
+    if (!adapters || !path)
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_adapters_save: NULL argument");
+    aac_save_list list = {0};
+    aaclip_status status = aac_adapters_save_entries(adapters, &list, true);
+    if (!status)
+        status = aac_adapters_save_calibration(adapters, &list);
+    if (!status)
+        status = aac_save_write(&list, path);
+    aac_save_clear(&list);
+    return status;
+}
