@@ -548,6 +548,7 @@ static bool build_cache(training *session)
     aaclip_text_cache_options_init(&options);
     options.vocabulary = arguments->vocabulary;
     options.prompts = arguments->prompts;
+    options.config = &session->config; /* with --plain-text: what detection will have */
     options.progress = build_progress;
     options.progress_user = &session->bar;
     bool done = !failed(aaclip_text_cache_new(&session->cache, session->model, trained, &options));

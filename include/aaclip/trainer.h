@@ -145,8 +145,9 @@ AACLIP_API aaclip_status aaclip_trainer_options_init_sized(aaclip_trainer_option
  * Prepares training on `dataset`, whose samples need labels, and masks where they are abnormal.
  * Stage 2 needs `cache` with a pair for every class of the data set; stage 1 takes NULL.
  * Errors: INVALID_ARGUMENT (options, unlabelled samples), NOT_FOUND (class not in the cache,
- * vocabulary), MISMATCH, UNSUPPORTED (a bundle has no text tower; a model in
- * int8 or f16), OUT_OF_MEMORY.
+ * vocabulary), MISMATCH (adapters or cache of another model; a cache that built its vectors under
+ * another configuration), UNSUPPORTED (a bundle has no text tower; a model in int8 or f16),
+ * OUT_OF_MEMORY.
  */
 AACLIP_API aaclip_status aaclip_trainer_new(aaclip_trainer **trainer, const aaclip_model *model,
                                             const aaclip_dataset *dataset,

@@ -110,16 +110,26 @@ static aaclip_status detect_some(aaclip_detector *detector, aac_detector_engine 
     return status;
 }
 
-/* Who runs the next of `left` images. Without memory for many at once they go one by one. */
-static aac_detector_engine *choose_engine(aaclip_detector *detector, size_t left)
+/*
+ * Who runs the next of `left` images. Without memory for many at once they go one by one, which
+ * `no_room` notes for the rest of the batch.
+ */
+static aaclip_status choose_engine(aaclip_detector *detector, size_t left, bool *no_room,
+                                   aac_detector_engine **engine)
 {
     bool apart = !aac_device_is_host(aac_model_dispatch(detector->model));
-    if (!apart || detector->options.tile || left < AAC_DETECTOR_BATCH)
-        return &detector->one;
-    if (!detector->many.encoder &&
-        aac_detector_engine_open(detector, &detector->many, AAC_DETECTOR_BATCH))
-        return &detector->one;
-    return &detector->many;
+    *engine = &detector->one;
+    if (!apart || detector->options.tile || left < AAC_DETECTOR_BATCH || *no_room)
+        return AACLIP_OK;
+    if (!detector->many.encoder) {
+        aaclip_status status =
+            aac_detector_engine_open(detector, &detector->many, AAC_DETECTOR_BATCH);
+        *no_room = status == AACLIP_ERROR_OUT_OF_MEMORY;
+        if (status)
+            return *no_room ? AACLIP_OK : status;
+    }
+    *engine = &detector->many;
+    return AACLIP_OK;
 }
 
 #define MOST_MAP_VALUES (1ull << 30)
@@ -220,14 +230,19 @@ static aaclip_status detect_batch(aaclip_detector *detector, const aaclip_image_
                                   aaclip_result *results)
 {
     size_t bytes, stride = results[0].size; /* a caller built with another version has its own */
+    bool no_room = false;
     aaclip_status status = measure(detector, images, count, &bytes);
     if (!status)
         status = reserve_results(detector, bytes);
     if (!status)
         status = reserve_regions(detector, count);
     aac_workspace workspace = {.base = detector->results};
+    detector->many.prepared = false; /* by a batch that failed */
     for (size_t done = 0; !status && done < count;) {
-        aac_detector_engine *engine = choose_engine(detector, count - done);
+        aac_detector_engine *engine;
+        status = choose_engine(detector, count - done, &no_room, &engine);
+        if (status)
+            break;
         tile_layout tiles[AAC_DETECTOR_BATCH];
         aac_kept_result kept[AAC_DETECTOR_BATCH];
         aaclip_result own[AAC_DETECTOR_BATCH] = {{0}};

@@ -18,8 +18,7 @@ typedef struct aac_detector_engine {
     aac_vision_encoder *encoder; /* NULL: not made yet */
     char *memory, *host;         /* the workspace: of the operations, of the host */
     aac_device_routine network;
-    int side;      /* 0 or 1: the half of the host's pixels that is next */
-    bool prepared; /* that holds them already */
+    bool prepared; /* the host's pixels are those of the next run already */
 } aac_detector_engine;
 
 struct aaclip_detector {

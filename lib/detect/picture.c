@@ -21,7 +21,7 @@ static aac_detector_memory lay_out(const aaclip_detector *detector,
     size_t images = (size_t)engine->images, pixels = images * size * size;
     const aac_plan *const plans[] = {detector->similarity, detector->finite, detector->map};
     aac_detector_memory memory = {0};
-    memory.rgb = aac_take(host, pixels * (images > 1 ? 6 : 3), 1);
+    memory.rgb = aac_take(host, pixels * 3, 1);
     memory.pair = aac_take(host, images * 2 * embedding, sizeof(float));
     memory.device_rgb = apart ? aac_take(workspace, pixels * 3, 1) : memory.rgb;
     memory.device_pair =
@@ -157,22 +157,14 @@ static aaclip_status run_network(void *user)
     return status;
 }
 
-/* The half of the host's pixels that is next. */
-static uint8_t *side_of(const aaclip_detector *detector, const aac_detector_engine *engine,
-                        const aac_detector_memory *memory)
-{
-    return memory->rgb + engine->side * engine->images * 3 * detector->size * detector->size;
-}
-
 static aaclip_status prepare(const aaclip_detector *detector, aac_detector_engine *engine,
                              const aaclip_image_view *views, const aac_detector_memory *memory)
 {
     uint32_t size = (uint32_t)detector->size;
-    uint8_t *rgb = side_of(detector, engine, memory);
     aaclip_status status = AACLIP_OK;
     for (int64_t i = 0; !status && i < engine->images; i++)
         status = aaclip_image_resize(&views[i], size, size,
-                                     rgb + i * 3 * detector->size * detector->size);
+                                     memory->rgb + i * 3 * detector->size * detector->size);
     engine->prepared = !status;
     return status;
 }
@@ -184,7 +176,7 @@ static aaclip_status send(const aaclip_detector *detector, const aac_detector_en
     size_t images = (size_t)engine->images;
     size_t pixels = images * (size_t)(3 * detector->size * detector->size);
     size_t pairs = images * 2 * (size_t)detector->embedding * sizeof(float);
-    const uint8_t *rgb = side_of(detector, engine, memory);
+    const uint8_t *rgb = memory->rgb;
     ptrdiff_t apart = (const uint8_t *)memory->pair - rgb;
     if (apart == (const uint8_t *)memory->device_pair - memory->device_rgb)
         return aac_device_copy(dispatch, memory->device_rgb, rgb, (size_t)apart + pairs);
@@ -262,10 +254,8 @@ aaclip_status aac_detector_run(const aaclip_detector *detector, aac_detector_eng
         status = send(detector, engine, memory);
     if (!status)
         status = aac_device_repeat(dispatch_of(detector), &engine->network, run_network, &run);
-    if (!status && next) { /* the other half: what was sent from this one may be on its way */
-        engine->side = !engine->side;
+    if (!status && next) /* the pixels of this run were sent */
         status = prepare(detector, engine, next, memory);
-    }
     if (!status)
         status = fetch(detector, engine, memory, kept);
     for (int64_t i = 0; !status && i < engine->images; i++) {

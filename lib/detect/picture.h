@@ -18,8 +18,7 @@ typedef struct aac_kept_result {
  * do not reach the same memory.
  */
 typedef struct aac_detector_memory {
-    uint8_t *rgb;        // (images, size, size, 3), of several images twice: see aac_detector_run
-    uint8_t *device_rgb; // (images, size, size, 3)
+    uint8_t *rgb, *device_rgb; // (images, size, size, 3)
     float *pair, *device_pair; // (images, 2, embedding)
     /* Of the operations; NULL where they write what is kept, of one image: */
     aac_kept_result written[AAC_DETECTOR_BATCH]; /* all but features, of each image */
@@ -38,8 +37,8 @@ aac_detector_memory aac_detector_memory_of(const aaclip_detector *detector,
 
 /*
  * As many views, results and scores as the engine has images. The pairs are in memory->pair.
- * `next`: the views of the next run, to be resized while this one computes; NULL: not known. An
- * engine of one image has none.
+ * `next`: the views of the next run, to be resized while this one computes; NULL: not known. The
+ * caller makes that run, or sets engine->prepared to false.
  */
 aaclip_status aac_detector_run(const aaclip_detector *detector, aac_detector_engine *engine,
                                const aaclip_image_view *views, const aaclip_image_view *next,

@@ -58,6 +58,8 @@ static aaclip_status configure(aaclip_detector *detector)
     if (!status)
         status = check_tiles(&detector->options);
     if (!status)
+        status = aac_text_cache_check_config(detector->cache, &detector->config);
+    if (!status)
         status = aac_decider_open(&detector->decider, &detector->options, detector->adapters);
     return status ? status : choose_size(detector);
 }

@@ -308,6 +308,30 @@ aaclip_status aac_text_cache_check_model(const aaclip_text_cache *cache, const a
                      "text cache: made with another text tower than the model's");
 }
 
+aaclip_status aac_text_cache_check_config(const aaclip_text_cache *cache,
+                                          const aaclip_config *config)
+{
+    const aaclip_config *own = &cache->config;
+    const char *field = NULL;
+    aaclip_status status = aac_mutex_take(cache->mutex);
+    if (status)
+        return status;
+    bool built = cache->built;
+    aac_mutex_unlock(cache->mutex);
+    if (aac_model_activation(cache->model, own->activation) !=
+        aac_model_activation(cache->model, config->activation))
+        field = "activation";
+    else if (own->normalize_class_vector != config->normalize_class_vector)
+        field = "normalize_class_vector";
+    if (!field || !built)
+        return AACLIP_OK;
+    return aac_error(AACLIP_ERROR_MISMATCH,
+                     "text cache: %s of its configuration, profile %s, differs from that of the "
+                     "image side, profile %s; give the cache the same adapters or configuration",
+                     field, aaclip_profile_name(own->profile),
+                     aaclip_profile_name(config->profile));
+}
+
 aaclip_status aac_text_cache_check(const aaclip_text_cache *cache, const aaclip_model *model,
                                    const aaclip_adapters *adapters)
 {

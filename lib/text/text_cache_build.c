@@ -290,6 +290,7 @@ aaclip_status aaclip_text_cache_build(aaclip_text_cache *cache, const char *cons
             status = build_pairs(cache, phrases, count, pairs);
         if (!status)
             status = aac_text_cache_store(cache, names, count, pairs);
+        cache->built = cache->built || (!status && count);
         aac_mutex_unlock(cache->mutex);
     }
     aac_free(pairs);

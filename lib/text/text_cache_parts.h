@@ -34,6 +34,7 @@ struct aaclip_text_cache {
     aac_class_pair *pairs;
     size_t count, capacity;
     aac_names names; /* numbers of pairs */
+    bool built;      /* some by this cache, under its configuration; else they came as vectors */
 };
 
 /*

@@ -150,6 +150,8 @@ static aaclip_status prepare(aaclip_trainer *trainer, const aaclip_trainer_optio
                                       "aaclip_trainer_options", &trainer->image_size);
     if (!status)
         status = make_parameters(trainer);
+    if (!status && trainer->cache)
+        status = aac_text_cache_check_config(trainer->cache, &trainer->config);
     trainer->options.initial = NULL; /* was read */
     if (status)
         return status;

@@ -71,6 +71,40 @@ static void batch_gives_the_bits_of_single_images(void **state)
     fixture_close(&all);
 }
 
+/* A device resizes the pictures of the next run while one computes. */
+static void a_failed_batch_leaves_no_picture(void **state)
+{
+    enum { COUNT = 16, FAILS = 8 };
+    (void)state;
+    fixture all;
+    fixture_open(&all, NULL, 2);
+    aaclip_detector *alone = make_detector(&all, true), *together = make_detector(&all, true);
+    aaclip_image_view views[2], images[COUNT];
+    const char *names[COUNT];
+    two_views(all.image, views);
+    aaclip_result results[COUNT] = {{.size = sizeof results[0]}};
+    for (int i = 0; i < COUNT; i++) {
+        images[i] = views[0];
+        names[i] = i == FAILS ? "dog" : "cat";
+    }
+    must_fail(aaclip_detector_detect_batch(together, images, names, COUNT, results),
+              AACLIP_ERROR_NOT_FOUND, "dog");
+    names[FAILS] = "cat";
+    for (int i = 0; i < COUNT; i++)
+        images[i] = views[1];
+    must(aaclip_detector_detect_batch(together, images, names, FAILS, results));
+    kept_result expected = detect_and_keep(alone, &views[1], "cat");
+    for (int i = 0; i < FAILS; i++) {
+        kept_result found = keep_result(&results[i]);
+        assert_true(is_same(&all, &expected, &found));
+        free_result(&found);
+    }
+    free_result(&expected);
+    aaclip_detector_close(&alone);
+    aaclip_detector_close(&together);
+    fixture_close(&all);
+}
+
 static void detecting_again_gives_the_same_bits(void **state)
 {
     (void)state;
@@ -331,6 +365,37 @@ static void other_models_and_adapters_are_refused(void **state)
     fixture_close(&other);
 }
 
+/* Without adapters nothing but the two configurations can say it. Vectors from elsewhere can't. */
+static void vectors_of_another_configuration_are_refused(void **state)
+{
+    (void)state;
+    static const char *const name[] = {"nut"};
+    fixture all;
+    fixture_open(&all, NULL, 1);
+    aaclip_config config;
+    must(aaclip_config_init(&config, AACLIP_PROFILE_PUBLISHED));
+    aaclip_text_cache *cache = NULL;
+    must(aaclip_text_cache_new(&cache, all.model, NULL, NULL)); /* profile document */
+    float vectors[2][32] = {{1}, {0, 1}};
+    must(aaclip_text_cache_add(cache, "cat", vectors[0], vectors[1]));
+    aaclip_detector_options options;
+    must(aaclip_detector_options_init(&options));
+    options.config = &config;
+    options.image_size = 56;
+    aaclip_detector *detector = NULL;
+    must(aaclip_detector_new(&detector, all.model, NULL, cache, &options));
+    aaclip_detector_close(&detector);
+    must(aaclip_text_cache_build(cache, name, name, 1));
+    must_fail(aaclip_detector_new(&detector, all.model, NULL, cache, &options),
+              AACLIP_ERROR_MISMATCH,
+              "text cache: activation of its configuration, profile document");
+    options.config = NULL;
+    must(aaclip_detector_new(&detector, all.model, NULL, cache, &options));
+    aaclip_detector_close(&detector);
+    aaclip_text_cache_close(&cache);
+    fixture_close(&all);
+}
+
 static void image_sizes_are_checked(void **state)
 {
     (void)state;
@@ -385,6 +450,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(batch_gives_the_bits_of_single_images),
+        cmocka_unit_test(a_failed_batch_leaves_no_picture),
         cmocka_unit_test(detecting_again_gives_the_same_bits),
         cmocka_unit_test(thread_counts_give_the_same_result),
         cmocka_unit_test(features_have_their_shapes),
@@ -392,6 +458,7 @@ int main(void)
         cmocka_unit_test(pixel_formats_give_equal_results),
         cmocka_unit_test(impossible_views_are_refused),
         cmocka_unit_test(other_models_and_adapters_are_refused),
+        cmocka_unit_test(vectors_of_another_configuration_are_refused),
         cmocka_unit_test(image_sizes_are_checked),
         cmocka_unit_test_setup_teardown(what_is_no_number_is_an_error, scratch_make,
                                         scratch_remove),

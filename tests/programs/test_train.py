@@ -210,6 +210,10 @@ class Train(unittest.TestCase):
         plain = self.folder / "plain"  # stage 2 with the text vectors of CLIP itself
         self.trains(*SMALL, *MANIFEST, "--plain-text", "--image-epoch", "1", "--save-path", plain)
         self.assertEqual(self.names(plain), ["image_adapter_1.pth", "image_adapter_latest.pth"])
+        self.trains( # with those of the profile, which the library checks
+            *SMALL, *MANIFEST, "--plain-text", "--profile", "published", "--image-epoch", "1",
+            "--save-path", self.folder / "z",
+        )  # fmt: skip
 
     def test_log(self):
         log = self.folder / "log.jsonl"

@@ -65,6 +65,29 @@ def everything() -> dict[str, Any]:
     return {"model": model, "adapters": adapters, "texts": texts, "detector": detector}
 
 
+def test_handles_of_another_kind_are_refused(tmp_path: Path) -> None:
+    """C would read one as the other."""
+    made = everything()
+    model, adapters, texts = made["model"], made["adapters"], made["texts"]
+    metrics = aaclip.Metrics()
+    bundle = tmp_path / "bundle.safetensors"
+    wrong: list[tuple[Callable[[], object], str]] = [
+        (lambda: aaclip.Detector(model, adapters, texts), "expected TextCache, found Adapters"),
+        (lambda: aaclip.Detector(model, texts, texts), "expected Adapters, found TextCache"),
+        (lambda: aaclip.Detector(texts, texts), "expected Model, found TextCache"),
+        (lambda: aaclip.TextCache(adapters), "expected Model, found Adapters"),
+        (lambda: aaclip.Adapters(texts, *ADAPTERS), "expected Model, found TextCache"),
+        (lambda: aaclip.save_bundle(bundle, model, adapters), "expected TextCache, found Adapters"),
+        (lambda: aaclip.Trainer(model, model, "image"), "expected Dataset, found Model"),
+        (lambda: metrics.merge(model), "expected Metrics, found Model"),
+        (lambda: aaclip.Detector(model, None), "expected TextCache, found NoneType"),
+    ]
+    for call, message in wrong:
+        with pytest.raises(TypeError, match=message):
+            call()
+    assert not bundle.exists()
+
+
 def test_the_leak_detector_detects() -> None:
     kept: list[Any] = []
     with pytest.raises(AssertionError, match="bytes in"):

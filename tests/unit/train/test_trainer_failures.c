@@ -235,7 +235,8 @@ static void running_out_of_memory_spoils_nothing(void **state)
     short_memory largest = {.left = -1, .limit = memory.largest};
     assert_int_equal(evaluate_short(&setup, other, &largest, plain), AACLIP_ERROR_OUT_OF_MEMORY);
     int failures = 0;
-    bool met = true; /* by the evaluation, or by training's samples, which are read ahead meanwhile */
+    bool met =
+        true; /* by the evaluation, or by training's samples, which are read ahead meanwhile */
     for (int left = 0; met; left += STRIDE) {
         short_memory once = {.left = left, .limit = SIZE_MAX};
         failures += evaluate_short(&setup, other, &once, plain) != AACLIP_OK;
@@ -303,6 +304,22 @@ static void empty_cache(training *setup)
     must(aaclip_text_cache_new(&setup->cache, setup->model, setup->initial, NULL));
 }
 
+/* Vectors that detection with the trained adapters would not have. */
+static void other_configuration(training *setup)
+{
+    static const char *const name[] = {"wood"};
+    aaclip_config config;
+    aaclip_text_cache_options options;
+    must(aaclip_config_init(&config, setup->options.profile == AACLIP_PROFILE_PUBLISHED
+                                         ? AACLIP_PROFILE_DOCUMENT
+                                         : AACLIP_PROFILE_PUBLISHED));
+    must(aaclip_text_cache_options_init(&options));
+    options.config = &config;
+    aaclip_text_cache_close(&setup->cache);
+    must(aaclip_text_cache_new(&setup->cache, setup->model, NULL, &options));
+    must(aaclip_text_cache_build(setup->cache, name, name, 1));
+}
+
 static void unknown_folder_of_log(training *setup)
 {
     setup->options.log = "/nowhere/log.jsonl";
@@ -334,6 +351,7 @@ static void wrong_options_are_refused(void **state)
         {too_many_blocks, AACLIP_ERROR_INVALID_ARGUMENT, "surgery_blocks"},
         {no_cache, AACLIP_ERROR_INVALID_ARGUMENT, "stage 2 needs a text cache"},
         {empty_cache, AACLIP_ERROR_NOT_FOUND, "wood"},
+        {other_configuration, AACLIP_ERROR_MISMATCH, "text cache: activation"},
         {unknown_folder_of_log, AACLIP_ERROR_IO, "/nowhere/log.jsonl"},
         {other_handle, AACLIP_ERROR_MISMATCH, "another model handle"},
     };

@@ -36,6 +36,7 @@ from ._enums import (
     Status,
 )
 from ._version import __version__
+from .bundle import save_bundle
 from .calibration import Calibration, f1_threshold, quantile_threshold
 from .cancel import CancelFlag
 from .config import (
@@ -69,7 +70,7 @@ from .images import Image, ImageLike, colour_map, overlay, resize, write_png, wr
 from .log import log_to, set_log
 from .maps import Region, find_regions, map_peak, probability, resize_map, threshold_map
 from .metrics import Metrics, MetricValues
-from .model import Adapters, Model, ModelInfo, save_bundle
+from .model import Adapters, Model, ModelInfo
 from .result import Result
 from .text import TextCache, TextPair
 from .training import Losses, Trainer, TrainingProgress

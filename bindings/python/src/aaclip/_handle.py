@@ -15,6 +15,7 @@ from ._functions import lib
 from ._interrupt import ending
 
 Self = TypeVar("Self", bound="Handle")
+H = TypeVar("H", bound="Handle")
 
 
 class State:
@@ -223,11 +224,26 @@ class Handle:
         )
 
 
+def _is_a(handle: object, kind: type[Handle]) -> bool:
+    """C takes any pointer: a handle of another kind would be read as one of this."""
+    if isinstance(handle, kind):
+        return True
+    raise TypeError(f"expected {kind.__name__}, found {type(handle).__name__}")
+
+
 @contextmanager
-def use(handle: Handle | None) -> Iterator[int | None]:
-    """The pointer of a handle that may be missing."""
+def use(handle: H, kind: type[H]) -> Iterator[int]:
+    """The pointer of an argument, which is not freed inside the block."""
+    if _is_a(handle, kind):
+        with handle._use() as pointer:
+            yield pointer
+
+
+@contextmanager
+def use_optional(handle: H | None, kind: type[H]) -> Iterator[int | None]:
+    """The same of an argument that may be missing."""
     if handle is None:
         yield None
         return
-    with handle._use() as pointer:
+    with use(handle, kind) as pointer:
         yield pointer

@@ -17,7 +17,7 @@ from . import _structs as s
 from ._convert import Mask, Path, address, encode, mask, set_options, text_array
 from ._enums import Domain, Layout, member
 from ._functions import lib
-from ._handle import Handle, use
+from ._handle import Handle, use, use_optional
 from .calibration import Calibration
 from .config import Config, config_pointer
 from .datasets import Dataset, Sample
@@ -88,8 +88,9 @@ class Detector(Handle):
             },
         )
         handle = c_void_p()
-        with model._use() as clip, use(adapters) as adapted, texts._use() as cache:
-            lib.detector_new(byref(handle), clip, adapted, cache, byref(options))
+        with use(model, Model) as clip, use(texts, TextCache) as cache:
+            with use_optional(adapters, Adapters) as adapted:
+                lib.detector_new(byref(handle), clip, adapted, cache, byref(options))
         needs = [need for need in (model, texts, adapters) if need is not None]
         self._adopt(handle, *needs)
         self._texts = texts

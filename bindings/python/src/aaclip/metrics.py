@@ -17,7 +17,7 @@ from ._convert import address, decode, encode, float_map, set_options
 from ._convert import mask as as_mask
 from ._enums import member
 from ._functions import lib
-from ._handle import Handle
+from ._handle import Handle, use
 
 _MEAN = c_size_t(-1).value  # stands for a class's index
 
@@ -130,7 +130,7 @@ class Metrics(Handle):
         with ExitStack() as stack:
             for each in sorted((self, other), key=id):  # always in one order: no deadlock
                 stack.enter_context(each._use_alone())
-            with self._use() as own, other._use() as theirs:
+            with self._use() as own, use(other, Metrics) as theirs:
                 lib.metrics_merge(own, byref(c_void_p(theirs)))
             other._state.take()
 

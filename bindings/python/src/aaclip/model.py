@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from ctypes import byref, c_void_p
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Optional, Union
+from typing import Optional, Union
 
 from . import _structs as s
 from ._convert import (
@@ -23,9 +23,6 @@ from ._functions import lib
 from ._handle import Handle, use
 from .calibration import Calibration
 from .config import Config, config_pointer
-
-if TYPE_CHECKING:
-    from .text import TextCache
 
 
 @dataclass(frozen=True)
@@ -156,7 +153,7 @@ class Adapters(Handle):
             raise TypeError("expected at least one file of adapters")
         files = text_array(encode_path(path) for path in paths)
         handle = c_void_p()
-        with model._use() as pointer:
+        with use(model, Model) as pointer:
             lib.adapters_open(byref(handle), pointer, files, len(files), config_pointer(config))
         self._adopt(handle, model)
 
@@ -214,19 +211,3 @@ class Adapters(Handle):
             return "<aaclip.Adapters, closed>"
         towers = [name for name, has in (("text", self.has_text), ("image", self.has_image)) if has]
         return f"<aaclip.Adapters of {' and '.join(towers)}, {self.config.profile.name.lower()}>"
-
-
-def save_bundle(
-    path: Path,
-    model: Model,
-    texts: TextCache,
-    adapters: Optional[Adapters] = None,
-    *,
-    float16: bool = False,
-) -> None:
-    """
-    Writes image tower, adapters and all text vectors as one file for deployment, which opens as a
-    model, as adapters and as a text cache and needs no vocabulary.
-    """
-    with model._use() as clip, texts._use() as cache, use(adapters) as adapted:
-        lib.bundle_save(encode_path(path), clip, adapted, cache, float16)

@@ -24,7 +24,7 @@ from ._convert import (
     text_array,
 )
 from ._functions import lib
-from ._handle import Handle, use
+from ._handle import Handle, use, use_optional
 from ._interrupt import Relay
 from .config import Config, class_phrase, config_pointer
 from .errors import NotFoundError
@@ -96,7 +96,7 @@ class TextCache(Handle, Mapping[str, TextPair]):
             },
         )
         handle = c_void_p()
-        with model._use() as clip, use(adapters) as adapted:
+        with use(model, Model) as clip, use_optional(adapters, Adapters) as adapted:
             if file is None:
                 lib.text_cache_new(byref(handle), clip, adapted, byref(options))
             else:

@@ -18,7 +18,7 @@ from ._convert import (
 )
 from ._enums import Profile, Scales, Stage, member
 from ._functions import lib
-from ._handle import Handle, use
+from ._handle import Handle, use, use_optional
 from ._interrupt import Relay
 from .config import Config, config_pointer
 from .datasets import Dataset
@@ -185,8 +185,8 @@ class Trainer(Handle):
         )
         _set_milestones(options, milestones)
         handle = c_void_p()
-        with model._use() as clip, dataset._use() as samples, use(texts) as cache:
-            with use(initial) as first:
+        with use(model, Model) as clip, use(dataset, Dataset) as samples:
+            with use_optional(texts, TextCache) as cache, use_optional(initial, Adapters) as first:
                 options.initial = first
                 lib.trainer_new(byref(handle), clip, samples, cache, byref(options))
         needs = [need for need in (model, dataset, texts) if need is not None]
@@ -225,7 +225,7 @@ class Trainer(Handle):
         """Losses on a data set as it is: no augmentation, nothing is trained."""
         self._not_in_callback()
         own = s.sized(s.Losses)
-        with self._use_alone() as pointer, dataset._use() as samples:
+        with self._use_alone() as pointer, use(dataset, Dataset) as samples:
             lib.trainer_evaluate(pointer, samples, byref(own))
         return Losses._read(own)
 

@@ -1,0 +1,28 @@
+"""A model with adapters and text vectors, as one file."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from ._convert import Path, encode_path
+from ._functions import lib
+from ._handle import use, use_optional
+from .model import Adapters, Model
+from .text import TextCache
+
+
+def save_bundle(
+    path: Path,
+    model: Model,
+    texts: TextCache,
+    adapters: Optional[Adapters] = None,
+    *,
+    float16: bool = False,
+) -> None:
+    """
+    Writes image tower, adapters and all text vectors as one file for deployment, which opens as a
+    model, as adapters and as a text cache and needs no vocabulary.
+    """
+    with use(model, Model) as clip, use(texts, TextCache) as cache:
+        with use_optional(adapters, Adapters) as adapted:
+            lib.bundle_save(encode_path(path), clip, adapted, cache, float16)
