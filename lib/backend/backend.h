@@ -114,7 +114,8 @@ typedef struct aac_op_desc {
             int64_t heads, head_size;
             aac_attention_kind kind;
             aac_dtype type;
-            int64_t rows; /* of all sequences, or of the tree */
+            int64_t rows;  /* of all sequences, or of the tree */
+            int64_t pairs; /* of a tree: the rows that each row sees, summed; counted, not used */
         } attention;
         /* y = weight * a * |x| / |a| + (1 - weight) * x over each row, float32, y may be x; |a| = 0
          * leaves (1 - weight) * x. Backward: y receives the gradient of x (y may be dy), da that of

@@ -125,29 +125,38 @@ aaclip_status aac_device_clear(const aac_dispatch *dispatch, void *memory, size_
     return status;
 }
 
-void *aac_device_adopt(const aac_dispatch *dispatch, void *host, size_t bytes)
+aaclip_status aac_device_adopt(const aac_dispatch *dispatch, void **memory, void *host,
+                               size_t bytes)
 {
+    *memory = NULL;
     if (!host)
-        aac_error_memory();
-    if (!host || !memory_of(dispatch))
-        return host;
-    void *memory = aac_device_alloc(dispatch, bytes);
+        return aac_error_memory();
+    if (!memory_of(dispatch)) {
+        *memory = host;
+        return AACLIP_OK;
+    }
+    void *made = aac_device_alloc(dispatch, bytes);
     aaclip_status status =
-        memory ? aac_device_copy(dispatch, memory, host, bytes) : aac_device_error(dispatch);
+        made ? aac_device_copy(dispatch, made, host, bytes) : aac_device_error(dispatch);
     aac_free(host);
-    if (!status)
-        return memory;
-    aac_device_free(dispatch, memory);
-    return NULL;
+    if (status)
+        aac_device_free(dispatch, made);
+    else
+        *memory = made;
+    return status;
 }
 
-float *aac_device_vector(const aac_dispatch *dispatch, const aac_tensor *tensor)
+aaclip_status aac_device_vector(const aac_dispatch *dispatch, float **values,
+                                const aac_tensor *tensor)
 {
     size_t count = (size_t)aac_tensor_elements(tensor);
-    float *values = aac_alloc_array(count, sizeof *values);
-    if (values)
-        aac_tensor_to_f32(tensor, values);
-    return aac_device_adopt(dispatch, values, count * sizeof *values);
+    void *memory;
+    float *host = aac_alloc_array(count, sizeof *host);
+    if (host)
+        aac_tensor_to_f32(tensor, host);
+    aaclip_status status = aac_device_adopt(dispatch, &memory, host, count * sizeof *host);
+    *values = memory;
+    return status;
 }
 
 aaclip_status aac_mirror_new(const aac_dispatch *dispatch, aac_mirror *mirror, size_t bytes)

@@ -30,13 +30,15 @@ aaclip_status aac_device_copy(const aac_dispatch *dispatch, void *to, const void
 aaclip_status aac_device_clear(const aac_dispatch *dispatch, void *memory, size_t bytes);
 
 /*
- * Device memory with the contents of `host`, memory of aac_alloc that it takes over; NULL, with an
- * error, when that is NULL or nothing is left.
+ * Device memory with the contents of `host`, memory of aac_alloc that it takes over; NULL is out of
+ * memory. *memory is NULL on failure.
  */
-void *aac_device_adopt(const aac_dispatch *dispatch, void *host, size_t bytes);
+aaclip_status aac_device_adopt(const aac_dispatch *dispatch, void **memory, void *host,
+                               size_t bytes);
 
-/* A tensor's values as float32 in device memory; NULL, with an error, when out of memory. */
-float *aac_device_vector(const aac_dispatch *dispatch, const aac_tensor *tensor);
+/* A tensor's values as float32 in device memory; *values is NULL on failure. */
+aaclip_status aac_device_vector(const aac_dispatch *dispatch, float **values,
+                                const aac_tensor *tensor);
 
 /*
  * Operations that are asked for again and again with the same memory. The second time they are

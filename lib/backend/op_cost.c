@@ -14,20 +14,11 @@ typedef struct attention_rows {
     double rows, pairs;
 } attention_rows;
 
-static attention_rows tree_rows_of(const aac_op_desc *desc, const aac_op_args *args)
-{
-    attention_rows sum = {.rows = (double)desc->attention.rows};
-    for (int64_t row = 0; row < desc->attention.rows; row++)
-        for (int64_t at = row; at >= 0; at = args->parents[at])
-            sum.pairs++;
-    return sum;
-}
-
 static attention_rows attention_rows_of(const aac_op_desc *desc, const aac_op_args *args)
 {
     attention_rows sum = {0};
     if (desc->attention.kind == AAC_ATTENTION_TREE)
-        return tree_rows_of(desc, args);
+        return (attention_rows){(double)desc->attention.rows, (double)desc->attention.pairs};
     for (int64_t i = 0; i < args->sequences; i++) {
         double rows = desc->attention.uniform ? (double)desc->attention.longest
                                               : args->offsets[i + 1] - args->offsets[i];

@@ -10,7 +10,8 @@ typedef struct aac_op_cost {
     double bytes; /* every operand once */
 } aac_op_cost;
 
-/* `args` gives attention its sequences; their offsets are in the memory of the host. */
+/* `args` gives attention its sequences. Unless they are uniform their offsets are read, which are
+ * in the memory of the host then. */
 aac_op_cost aac_op_cost_of(const aac_op_desc *desc, const aac_op_args *args);
 
 /* "1370 x 1024 -> 4096, bias, quick_gelu" and the like. */

@@ -42,6 +42,16 @@ bool aac_tensor_is_contiguous(const aac_tensor *tensor)
     return true;
 }
 
+aac_tensor aac_tensor_transposed(const aac_tensor *matrix)
+{
+    aac_tensor turned = *matrix;
+    turned.shape[0] = matrix->shape[1];
+    turned.shape[1] = matrix->shape[0];
+    turned.stride[0] = matrix->stride[1];
+    turned.stride[1] = matrix->stride[0];
+    return turned;
+}
+
 const char *aac_shape_text(char *text, const int64_t *shape, int rank)
 {
     size_t used = 0;

@@ -36,6 +36,8 @@ typedef struct aac_tensor {
 int64_t aac_tensor_elements(const aac_tensor *tensor);
 /* Whether the elements lie in row-major order without gaps. */
 bool aac_tensor_is_contiguous(const aac_tensor *tensor);
+/* The same matrix with its two dimensions swapped. */
+aac_tensor aac_tensor_transposed(const aac_tensor *matrix);
 /* "768x1024"; "scalar" for rank 0. `text` holds at least AAC_SHAPE_TEXT bytes. */
 #define AAC_SHAPE_TEXT 128
 const char *aac_shape_text(char *text, const int64_t *shape, int rank);

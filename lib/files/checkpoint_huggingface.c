@@ -87,7 +87,7 @@ static void take_vision(aac_taker *taker, aac_checkpoint *checkpoint)
     aac_take_tensor(taker, &projection, "visual_projection.weight", -1, width);
     if (taker->status)
         return;
-    checkpoint->vision_projection = aac_transposed(&projection);
+    checkpoint->vision_projection = aac_tensor_transposed(&projection);
     checkpoint->embedding = projection.shape[0];
     checkpoint->vision_blocks = take_blocks(taker, "vision_model", &checkpoint->vision);
 }
@@ -107,7 +107,7 @@ static void take_text(aac_taker *taker, aac_checkpoint *checkpoint)
     aac_take_tensor(taker, &projection, "text_projection.weight", checkpoint->embedding, width);
     if (taker->status)
         return;
-    checkpoint->text_projection = aac_transposed(&projection);
+    checkpoint->text_projection = aac_tensor_transposed(&projection);
     checkpoint->vocabulary = checkpoint->token_embedding.shape[0];
     checkpoint->context = checkpoint->text_position.shape[0];
     checkpoint->text_blocks = take_blocks(taker, "text_model", &checkpoint->text);

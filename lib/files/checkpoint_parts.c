@@ -83,16 +83,6 @@ void aac_take_patches(aac_taker *taker, aac_checkpoint *checkpoint, const char *
                               aac_tensor_file_path(taker->file), full, found);
 }
 
-aac_tensor aac_transposed(const aac_tensor *matrix)
-{
-    aac_tensor turned = *matrix;
-    turned.shape[0] = matrix->shape[1];
-    turned.shape[1] = matrix->shape[0];
-    turned.stride[0] = matrix->stride[1];
-    turned.stride[1] = matrix->stride[0];
-    return turned;
-}
-
 int64_t aac_count_layers(const aac_tensor_file *file, const char *prefix, const char *stem)
 {
     char start[LONGEST_NAME];

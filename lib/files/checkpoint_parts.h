@@ -21,9 +21,6 @@ void aac_take_tensor(aac_taker *taker, aac_tensor *tensor, const char *name, int
 /* The patch convolution, the one tensor of rank 4; fills width and patch size as well. */
 void aac_take_patches(aac_taker *taker, aac_checkpoint *checkpoint, const char *name);
 
-/* Swaps the two dimensions of a matrix. */
-aac_tensor aac_transposed(const aac_tensor *matrix);
-
 /* One more than the largest N of the names "<prefix><stem>N.*", at most 1000: whoever takes the
  * layers' tensors sees gaps. */
 int64_t aac_count_layers(const aac_tensor_file *file, const char *prefix, const char *stem);

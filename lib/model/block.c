@@ -46,13 +46,12 @@ static aaclip_status pack_vectors(aac_block *block, const aac_block_tensors *ten
                                       &tensors->ln_2_weight, &tensors->ln_2_bias};
     float **const to[] = {&block->ln_1_gain, &block->ln_1_bias, &block->ln_2_gain,
                           &block->ln_2_bias};
-    for (size_t i = 0; i < sizeof to / sizeof *to; i++) {
+    aaclip_status status = AACLIP_OK;
+    for (size_t i = 0; !status && i < sizeof to / sizeof *to; i++) {
         aac_device_free(dispatch, *to[i]);
-        *to[i] = aac_device_vector(dispatch, from[i]);
-        if (!*to[i])
-            return AACLIP_ERROR_OUT_OF_MEMORY;
+        status = aac_device_vector(dispatch, to[i], from[i]);
     }
-    return AACLIP_OK;
+    return status;
 }
 
 aaclip_status aac_block_pack(aac_block *block, const aac_block_tensors *tensors, aac_packer *packer,
@@ -145,7 +144,8 @@ static aaclip_status plan_attention(aac_block_plan *plan, const aac_dispatch *di
                                                  .head_size = width / shape->heads,
                                                  .kind = shape->attention,
                                                  .type = shape->type,
-                                                 .rows = shape->rows}};
+                                                 .rows = shape->rows,
+                                                 .pairs = shape->pairs}};
     aaclip_status status = plan_linear(&plan->qkv, dispatch, shape, width, parts * width, 0, false);
     return status ? status : aac_dispatch_plan(dispatch, &plan->attention, &attention);
 }

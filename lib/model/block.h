@@ -41,6 +41,7 @@ typedef struct aac_block_shape {
     int64_t rows;    /* of x */
     int64_t longest; /* rows of the longest sequence */
     bool uniform;    /* every sequence has that many */
+    int64_t pairs;   /* of a tree: see backend.h */
     int64_t width, heads, mlp;
     float epsilon;
     aac_attention_kind attention;

@@ -35,7 +35,8 @@ static aaclip_status plan_others(aac_block_backward_plan *plan, const aac_block_
                                                  .head_size = shape->width / shape->heads,
                                                  .kind = shape->attention,
                                                  .type = shape->type,
-                                                 .rows = shape->rows}};
+                                                 .rows = shape->rows,
+                                                 .pairs = shape->pairs}};
     aaclip_status status = AACLIP_OK;
     if (shape->type != AAC_F32)
         status = aac_dispatch_plan(dispatch, &plan->convert, &convert);

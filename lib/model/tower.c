@@ -22,17 +22,6 @@ static void free_blocks(aac_block *blocks, int64_t count, const aac_dispatch *di
     aac_free(blocks);
 }
 
-/* CLIP stores projections (width, embedding), to be used as x @ projection. */
-static aac_tensor transpose(const aac_tensor *projection)
-{
-    aac_tensor transposed = *projection;
-    transposed.shape[0] = projection->shape[1];
-    transposed.shape[1] = projection->shape[0];
-    transposed.stride[0] = projection->stride[1];
-    transposed.stride[1] = projection->stride[0];
-    return transposed;
-}
-
 /* (width, 3, patch, patch) as (width, 3 * patch * patch). */
 static aaclip_status pack_patches(aac_weight **weight, const aac_tensor *convolution,
                                   const aac_dispatch *dispatch, aac_dtype type)
@@ -77,16 +66,17 @@ aaclip_status aac_vision_tower_new(aac_vision_tower **out, const aac_checkpoint 
     aac_vision_tower *tower = *out = aac_calloc(1, sizeof *tower);
     if (!tower)
         return aac_error_memory();
-    tower->ln_pre_gain = aac_device_vector(dispatch, &checkpoint->ln_pre_weight);
-    tower->ln_pre_bias = aac_device_vector(dispatch, &checkpoint->ln_pre_bias);
-    tower->ln_post_gain = aac_device_vector(dispatch, &checkpoint->ln_post_weight);
-    tower->ln_post_bias = aac_device_vector(dispatch, &checkpoint->ln_post_bias);
-    bool vectors =
-        tower->ln_pre_gain && tower->ln_pre_bias && tower->ln_post_gain && tower->ln_post_bias;
-    aaclip_status status = vectors ? AACLIP_OK : AACLIP_ERROR_OUT_OF_MEMORY;
+    float **const vectors[] = {&tower->ln_pre_gain, &tower->ln_pre_bias, &tower->ln_post_gain,
+                               &tower->ln_post_bias};
+    const aac_tensor *const tensors[] = {&checkpoint->ln_pre_weight, &checkpoint->ln_pre_bias,
+                                         &checkpoint->ln_post_weight, &checkpoint->ln_post_bias};
+    aaclip_status status = AACLIP_OK;
+    for (size_t i = 0; !status && i < sizeof vectors / sizeof *vectors; i++)
+        status = aac_device_vector(dispatch, vectors[i], tensors[i]);
     if (!status)
         status = pack_patches(&tower->patch, &checkpoint->patch_weight, dispatch, type);
-    const aac_tensor projection = transpose(&checkpoint->vision_projection);
+    /* CLIP stores it (width, embedding), to be used as x @ projection */
+    const aac_tensor projection = aac_tensor_transposed(&checkpoint->vision_projection);
     if (!status)
         status = aac_dispatch_pack(dispatch, &tower->projection, &projection, NULL, 1, type);
     if (status)
@@ -140,13 +130,15 @@ aaclip_status aac_text_tower_new(aac_text_tower **out, const aac_checkpoint *che
     if (!tower)
         return aac_error_memory();
     tower->position = aac_vector_new(&checkpoint->text_position);
-    if (!tower->position)
-        aac_error_memory();
-    tower->ln_final_gain = aac_device_vector(packer->dispatch, &checkpoint->ln_final_weight);
-    tower->ln_final_bias = aac_device_vector(packer->dispatch, &checkpoint->ln_final_bias);
-    bool vectors = tower->position && tower->ln_final_gain && tower->ln_final_bias;
-    aaclip_status status = vectors ? AACLIP_OK : AACLIP_ERROR_OUT_OF_MEMORY;
-    const aac_tensor projection = transpose(&checkpoint->text_projection);
+    aaclip_status status = tower->position ? AACLIP_OK : aac_error_memory();
+    if (!status)
+        status = aac_device_vector(packer->dispatch, &tower->ln_final_gain,
+                                   &checkpoint->ln_final_weight);
+    if (!status)
+        status =
+            aac_device_vector(packer->dispatch, &tower->ln_final_bias, &checkpoint->ln_final_bias);
+    /* CLIP stores it (width, embedding), to be used as x @ projection */
+    const aac_tensor projection = aac_tensor_transposed(&checkpoint->text_projection);
     if (!status)
         status = aac_packer_pack(packer, &tower->projection, &projection, NULL, 1, type);
     if (!status)

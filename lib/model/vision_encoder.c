@@ -141,13 +141,18 @@ static aaclip_status make_start(aac_vision_encoder *encoder, const aac_dispatch 
         aac_free(start);
         return status;
     }
-    encoder->start = aac_device_adopt(dispatch, start, start_bytes(encoder));
+    void *memory;
+    status = aac_device_adopt(dispatch, &memory, start, start_bytes(encoder));
+    encoder->start = memory;
+    if (status)
+        return status;
     size_t count = (size_t)encoder->images + 1;
     int32_t *offsets = aac_alloc_array(count, sizeof *offsets);
     for (size_t i = 0; offsets && i < count; i++)
         offsets[i] = (int32_t)((int64_t)i * (1 + encoder->patches));
-    encoder->offsets = aac_device_adopt(dispatch, offsets, count * sizeof *offsets);
-    return encoder->start && encoder->offsets ? AACLIP_OK : AACLIP_ERROR_OUT_OF_MEMORY;
+    status = aac_device_adopt(dispatch, &memory, offsets, count * sizeof *offsets);
+    encoder->offsets = memory;
+    return status;
 }
 
 aac_sequences aac_vision_encoder_images(const aac_vision_encoder *encoder)

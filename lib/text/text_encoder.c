@@ -40,6 +40,15 @@ static aaclip_status plan_end(aac_text_plan *plan, const aaclip_config *config, 
     return status ? status : aac_dispatch_plan(dispatch, &plan->normalize, &normalize);
 }
 
+/* A node sees those before it in its prompts, and itself. */
+static int64_t count_pairs(const aac_prefix_tree *tree)
+{
+    int64_t pairs = 0;
+    for (int64_t i = 0; i < tree->nodes; i++)
+        pairs += tree->positions[i] + 1;
+    return pairs;
+}
+
 static aac_block_shape tower_shape(const aac_text_plan *plan, const aaclip_model *model,
                                    const aaclip_config *config, bool training)
 {
@@ -47,6 +56,7 @@ static aac_block_shape tower_shape(const aac_text_plan *plan, const aaclip_model
     return (aac_block_shape){
         .rows = plan->tree.nodes,
         .longest = longest_prompt(plan->batch),
+        .pairs = count_pairs(&plan->tree),
         .width = tower->width,
         .heads = tower->heads,
         .mlp = tower->mlp,
@@ -159,16 +169,13 @@ static void embed_tokens(const aac_text_plan *plan, float *x)
     }
 }
 
-static int32_t *copy_numbers(const aac_dispatch *dispatch, const int32_t *numbers, int64_t count)
+/* *out is to be freed after a failure, too. */
+static aaclip_status copy_numbers(const aac_dispatch *dispatch, int32_t **out,
+                                  const int32_t *numbers, int64_t count)
 {
     size_t bytes = (size_t)count * sizeof *numbers;
-    int32_t *copy = aac_device_alloc(dispatch, bytes);
-    if (!copy)
-        aac_device_error(dispatch);
-    if (!copy || !aac_device_copy(dispatch, copy, numbers, bytes))
-        return copy;
-    aac_device_free(dispatch, copy);
-    return NULL;
+    *out = aac_device_alloc(dispatch, bytes);
+    return *out ? aac_device_copy(dispatch, *out, numbers, bytes) : aac_device_error(dispatch);
 }
 
 /* What the host knows of a batch, where operations read it. */
@@ -184,10 +191,13 @@ static aaclip_status place_tree(aac_text_plan *plan)
     float *start = aac_alloc_array(values, sizeof *start);
     if (start)
         embed_tokens(plan, start);
-    plan->start = aac_device_adopt(plan->dispatch, start, values * sizeof *start);
-    plan->parents = copy_numbers(plan->dispatch, tree->parents, tree->nodes);
-    plan->ends = copy_numbers(plan->dispatch, tree->ends, plan->batch->prompts);
-    return plan->start && plan->parents && plan->ends ? AACLIP_OK : AACLIP_ERROR_OUT_OF_MEMORY;
+    void *memory;
+    aaclip_status status = aac_device_adopt(plan->dispatch, &memory, start, values * sizeof *start);
+    plan->start = memory;
+    if (!status)
+        status = copy_numbers(plan->dispatch, &plan->parents, tree->parents, tree->nodes);
+    return status ? status
+                  : copy_numbers(plan->dispatch, &plan->ends, tree->ends, plan->batch->prompts);
 }
 
 static aaclip_status begin_rows(const aac_text_plan *plan, float *x)

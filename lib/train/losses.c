@@ -50,12 +50,15 @@ static aaclip_status make_plans(aac_map_loss *loss, const aac_dispatch *dispatch
     return status ? status : plan_class(loss, dispatch);
 }
 
-static float *make_ones(const aac_dispatch *dispatch, size_t count)
+static aaclip_status make_ones(float **out, const aac_dispatch *dispatch, size_t count)
 {
+    void *memory;
     float *ones = aac_alloc_array(count, sizeof *ones);
     for (size_t i = 0; ones && i < count; i++)
         ones[i] = 1;
-    return aac_device_adopt(dispatch, ones, count * sizeof *ones);
+    aaclip_status status = aac_device_adopt(dispatch, &memory, ones, count * sizeof *ones);
+    *out = memory;
+    return status;
 }
 
 static aaclip_status allocate(aac_map_loss *loss, const aac_dispatch *dispatch)
@@ -65,11 +68,10 @@ static aaclip_status allocate(aac_map_loss *loss, const aac_dispatch *dispatch)
                                      loss->class_back};
     size_t rows = (size_t)loss->rows;
     aaclip_status status = aac_mirror_new(dispatch, &loss->sums, 4 * sizeof(double));
+    if (!status)
+        status = make_ones(&loss->ones, dispatch, rows);
     if (status)
         return status;
-    loss->ones = make_ones(dispatch, rows);
-    if (!loss->ones)
-        return AACLIP_ERROR_OUT_OF_MEMORY;
     loss->scores = aac_device_alloc_array(dispatch, 2 * rows, sizeof(float));
     loss->gradient = aac_device_alloc_array(dispatch, 2 * rows, sizeof(float));
     loss->class_scores = aac_device_alloc_array(dispatch, 2, sizeof(float));

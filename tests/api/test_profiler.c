@@ -106,6 +106,33 @@ static void detection_is_counted(void **state)
     aaclip_profiler_close(&profiler);
 }
 
+/* One prompt: a tree without branches, whose row i sees i + 1 rows. */
+static void a_prompt_is_counted(void **state)
+{
+    (void)state;
+    static const char *const prompt[] = {"a photo of a nut"};
+    aaclip_model_info info = {.size = sizeof info};
+    must(aaclip_model_get_info(shared.model, &info));
+    int32_t ids[77];
+    size_t tokens = 0;
+    float vector[32];
+    must(aaclip_text_cache_tokenize(shared.cache, prompt[0], ids, 77, &tokens));
+    aaclip_profiler *profiler = started();
+    must(aaclip_text_cache_encode(shared.cache, prompt, 1, vector));
+    must(aaclip_profiler_stop(profiler));
+    uint64_t calls = 0;
+    for (size_t i = 0; i < aaclip_profiler_count(profiler); i++) {
+        const aaclip_profiler_entry entry = entry_at(profiler, i);
+        if (strcmp(entry.operation, "attention") != 0)
+            continue;
+        calls += entry.calls;
+        size_t pairs = tokens * (tokens + 1) / 2;
+        assert_true(entry.flop == (double)(entry.calls * 4 * pairs * info.text_width));
+    }
+    assert_int_equal(calls, info.text_layers);
+    aaclip_profiler_close(&profiler);
+}
+
 static void nothing_is_counted_after_stop(void **state)
 {
     (void)state;
@@ -258,7 +285,7 @@ int main(void)
         cmocka_unit_test(detection_is_counted),   cmocka_unit_test(nothing_is_counted_after_stop),
         cmocka_unit_test(several_run_at_once),    cmocka_unit_test(entries_end),
         cmocka_unit_test(threads_have_their_own), cmocka_unit_test(text_and_training_are_counted),
-        cmocka_unit_test(memory_may_run_out),
+        cmocka_unit_test(memory_may_run_out),     cmocka_unit_test(a_prompt_is_counted),
     };
     return cmocka_run_group_tests_name("profiler", tests, open_shared, close_shared);
 }
