@@ -64,7 +64,8 @@ AACLIP_API aaclip_status aaclip_profiler_start(aaclip_profiler **profiler);
 
 /**
  * Counts no more; what was counted stays. Nothing when it has been stopped before.
- * Errors: INVALID_ARGUMENT; OUT_OF_MEMORY when there was none for an entry: that is missing.
+ * Errors: INVALID_ARGUMENT; OUT_OF_MEMORY when there was none for an entry: that is missing;
+ * BACKEND when a device's clock failed: times are too short.
  */
 AACLIP_API aaclip_status aaclip_profiler_stop(aaclip_profiler *profiler);
 

@@ -29,7 +29,9 @@ typedef struct pending_run {
 
 struct aaclip_profiler {
     aaclip_profiler *next; /* of the same thread, while running */
-    bool running, incomplete;
+    bool running;
+    bool incomplete; /* out of memory for a row or a mark */
+    bool untimed;    /* a device's clock failed */
     profiler_row *rows;
     size_t count, capacity;
     pending_run pending[PENDING];
@@ -78,11 +80,12 @@ static void settle(aaclip_profiler *profiler)
 {
     for (size_t i = 0; i < profiler->pending_count; i++) {
         const pending_run *run = &profiler->pending[i];
-        double seconds = run->from && run->to ? run->clock->seconds(run->from, run->to) : -1;
+        bool marked = run->from && run->to;
+        double seconds = marked ? run->clock->seconds(run->from, run->to) : -1;
         if (seconds >= 0)
             profiler->rows[run->row].seconds += seconds;
-        else
-            profiler->incomplete = true;
+        profiler->incomplete = profiler->incomplete || !marked;
+        profiler->untimed = profiler->untimed || (marked && seconds < 0);
         run->clock->release(run->from);
         run->clock->release(run->to);
     }
@@ -176,6 +179,9 @@ aaclip_status aaclip_profiler_stop(aaclip_profiler *profiler)
                          "aaclip_profiler_stop: another thread started this profiler");
     if (profiler->incomplete)
         return aac_error(AACLIP_ERROR_OUT_OF_MEMORY, "profiler: out of memory for an entry");
+    if (profiler->untimed)
+        return aac_error(AACLIP_ERROR_BACKEND,
+                         "profiler: the device's clock did not time all operations");
     return AACLIP_OK;
 }
 

@@ -218,6 +218,8 @@ static aaclip_status write_pieces(aac_writer *writer, const unsigned char *data,
 
 aaclip_status aac_writer_write(aac_writer *writer, const void *data, size_t size)
 {
+    if (writer->failure)
+        return writer->failure;
     if (size > BUFFER_SIZE - writer->filled) {
         if (!empty_buffer(writer))
             return writer_failure(writer, "write");

@@ -302,6 +302,8 @@ static aaclip_status read_classes(aac_dataset_reader *reader, const folder_layou
     for (size_t i = 0; !status && i < count; i++) {
         char path[AAC_PATH_SIZE];
         bool matches = false;
+        if (names[i][0] == '.')
+            continue;
         status = aac_path_join(path, reader->root, names[i]);
         if (!status)
             status = match_class(&matches, layout, path);

@@ -7,6 +7,7 @@
 #include "core/json_text.h"
 #include "core/memory.h"
 #include "core/platform.h"
+#include "core/utf8.h"
 #include "evaluate/dataset.h"
 #include "evaluate/dataset_types.h"
 
@@ -116,6 +117,7 @@ static const char *below_root(const aaclip_dataset *dataset, const char *path)
     return below ? path + length + 1 : path;
 }
 
+/* NULL: out of memory. */
 static json_t *object_of(const aaclip_dataset *dataset, const aaclip_sample *sample)
 {
     json_t *object = json_object();
@@ -136,10 +138,15 @@ static json_t *object_of(const aaclip_dataset *dataset, const aaclip_sample *sam
 static aaclip_status write_sample(aac_writer *writer, const aaclip_dataset *dataset,
                                   const aaclip_sample *sample)
 {
+    const char *const texts[] = {sample->image_path, sample->class_name,
+                                 sample->mask_path ? sample->mask_path : ""};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        if (!aac_utf8_is_valid(texts[i]))
+            return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
+                             "%s: expected paths and a class name in UTF-8", sample->image_path);
     json_t *object = object_of(dataset, sample);
     if (!object)
-        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
-                         "%s: expected a path and a class name in UTF-8", sample->image_path);
+        return aac_error_memory();
     char *line = aac_json_text(object, 0);
     json_decref(object);
     if (!line)

@@ -60,11 +60,20 @@ static aaclip_status push(struct machine *machine, aac_pickle_value *value)
     return AACLIP_OK;
 }
 
+/* One more that takes memory. */
+static aaclip_status count_value(struct machine *machine)
+{
+    if (++machine->value_count <= MOST_VALUES)
+        return AACLIP_OK;
+    return aac_error(AACLIP_ERROR_UNSUPPORTED, "more than %u values", (unsigned)MOST_VALUES);
+}
+
 static aaclip_status push_new(struct machine *machine, aac_pickle_kind kind,
                               aac_pickle_value **created)
 {
-    if (++machine->value_count > MOST_VALUES)
-        return aac_error(AACLIP_ERROR_UNSUPPORTED, "more than %u values", (unsigned)MOST_VALUES);
+    aaclip_status status = count_value(machine);
+    if (status)
+        return status;
     *created = aac_pickle_new(machine->arena, kind);
     return *created ? push(machine, *created) : aac_error_memory();
 }
@@ -356,12 +365,11 @@ static aaclip_status combine(struct machine *machine, enum opcode opcode)
     if (opcode == OP_BUILD) {
         status = aac_pickle_set_state(first, second);
         result = first;
-    } else if (++machine->value_count > MOST_VALUES) {
-        status = aac_error(AACLIP_ERROR_UNSUPPORTED, "more than %u values", (unsigned)MOST_VALUES);
-    } else if (opcode == OP_NEWOBJ) {
-        status = aac_pickle_instantiate(&result, machine->arena, first);
     } else {
-        status = aac_pickle_call(&result, machine->arena, first, second);
+        status = count_value(machine);
+        if (!status)
+            status = opcode == OP_NEWOBJ ? aac_pickle_instantiate(&result, machine->arena, first)
+                                         : aac_pickle_call(&result, machine->arena, first, second);
     }
     return status ? status : push(machine, result);
 }
@@ -370,6 +378,8 @@ static aaclip_status persistent(struct machine *machine)
 {
     aac_pickle_value *id = NULL, *storage;
     aaclip_status status = pop(machine, &id);
+    if (!status)
+        status = count_value(machine);
     if (!status)
         status = aac_pickle_open_storage(&storage, machine->arena, id);
     return status ? status : push(machine, storage);

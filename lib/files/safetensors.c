@@ -7,6 +7,7 @@
 #include "core/json_text.h"
 #include "core/memory.h"
 #include "core/platform.h"
+#include "core/utf8.h"
 #include "files/bytes.h"
 #include "files/tensor_index.h"
 
@@ -238,10 +239,30 @@ static json_t *describe_metadata(const aac_metadata *metadata, size_t count)
     return object;
 }
 
+/* Names are the library's or a file's own; metadata may be what a pickle held. */
+static aaclip_status check_texts(const char *path, const aac_tensor_source *tensors,
+                                 size_t tensor_count, const aac_metadata *metadata,
+                                 size_t metadata_count)
+{
+    for (size_t i = 0; i < tensor_count; i++)
+        if (!aac_utf8_is_valid(tensors[i].tensor.name))
+            return aac_error(AACLIP_ERROR_FORMAT, "%s: name of tensor %zu: expected UTF-8", path,
+                             i);
+    for (size_t i = 0; i < metadata_count; i++)
+        if (!aac_utf8_is_valid(metadata[i].value))
+            return aac_error(AACLIP_ERROR_FORMAT, "%s: metadata %s: expected UTF-8", path,
+                             metadata[i].key);
+    return AACLIP_OK;
+}
+
 static aaclip_status make_header(char **header, const char *path, const aac_tensor_source *tensors,
                                  size_t tensor_count, const aac_metadata *metadata,
                                  size_t metadata_count)
 {
+    *header = NULL;
+    aaclip_status status = check_texts(path, tensors, tensor_count, metadata, metadata_count);
+    if (status)
+        return status;
     json_t *root = json_object();
     bool done = true;
     uint64_t begin = 0;
@@ -255,9 +276,6 @@ static aaclip_status make_header(char **header, const char *path, const aac_tens
     }
     *header = done ? aac_json_text(root, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
     json_decref(root);
-    if (!done)
-        return aac_error(AACLIP_ERROR_OUT_OF_MEMORY,
-                         "%s: out of memory, or a name that is not UTF-8", path);
     return *header ? AACLIP_OK : aac_error_memory();
 }
 

@@ -1,8 +1,8 @@
+#include "core/utf8.h"
 #include "files/torch_writer.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <utf8proc.h>
 
 #include "core/error.h"
 #include "core/memory.h"
@@ -211,16 +211,6 @@ void aac_torch_number(aac_torch_writer *writer, double value)
         put(writer, bytes, sizeof bytes);
 }
 
-static bool is_utf8(const char *text, size_t length)
-{
-    utf8proc_ssize_t left = (utf8proc_ssize_t)length, used = 1;
-    for (; left > 0 && used > 0; text += used, left -= used) {
-        utf8proc_int32_t codepoint;
-        used = utf8proc_iterate((const utf8proc_uint8_t *)text, left, &codepoint);
-    }
-    return left == 0;
-}
-
 void aac_torch_text(aac_torch_writer *writer, const char *text)
 {
     size_t length = text ? strlen(text) : 0;
@@ -228,7 +218,7 @@ void aac_torch_text(aac_torch_writer *writer, const char *text)
         return;
     if (!text)
         fail(writer, aac_error_memory());
-    else if (length > UINT32_MAX || !is_utf8(text, length))
+    else if (length > UINT32_MAX || !aac_utf8_is_valid(text))
         misplaced(writer, "a text that is not UTF-8 or longer than 4 GB");
     else
         put_text(writer, text, length);

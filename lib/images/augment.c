@@ -33,7 +33,7 @@ void aac_augment_options_init(aac_augment_options *options, const aaclip_config 
     options->colour_first = true;
     options->rotation_bits = 32;
     for (int c = 0; c < 3; c++)
-        options->fill[c] = (uint8_t)lrintf(255 * config->image_mean[c]);
+        options->fill[c] = (uint8_t)lrintf(255 * fminf(fmaxf(config->image_mean[c], 0), 1));
 }
 
 aaclip_status aac_augment_options_check(const aac_augment_options *options)

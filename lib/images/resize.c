@@ -160,7 +160,7 @@ static aaclip_status filter_columns(const aaclip_image_view *image, uint32_t wid
     int16_t *scratch = status ? NULL : aac_calloc((size_t)threads * 3, length * sizeof *scratch);
     if (!scratch) {
         axis_free(&axis);
-        return aac_error_memory();
+        return status ? status : aac_error_memory();
     }
     const uint32_t together = rows_together(image->width);
     for (uint32_t done = 0, end; !status && done < image->height; done = end) {

@@ -346,20 +346,17 @@ static aaclip_status read_config(aaclip_adapters *adapters, const aac_tensor_fil
 static aaclip_status read_metadata(aaclip_adapters *adapters, const aac_tensor_file *file,
                                    config_origin *origin)
 {
-    const char *path = aac_tensor_file_path(file);
     const char *config = aac_tensor_file_string(file, "aaclip.config");
-    uint64_t vision = 0;
-    const char *key = aac_tensor_file_string(file, "aaclip.model_vision_fingerprint");
-    if (key && !aac_load_key(file, "aaclip.model_vision_fingerprint", &vision))
-        return aac_error(AACLIP_ERROR_FORMAT,
-                         "%s: metadata aaclip.model_vision_fingerprint: expected 16 hexadecimal "
-                         "digits, found %.40s",
-                         path, key);
-    if (key && vision != aac_model_vision_fingerprint(adapters->model))
+    const uint64_t found = aac_model_vision_fingerprint(adapters->model);
+    uint64_t wanted = found;
+    aaclip_status status = aac_load_optional_key(file, "aaclip.model_vision_fingerprint", &wanted);
+    if (status)
+        return status;
+    if (wanted != found)
         return aac_error(AACLIP_ERROR_MISMATCH,
-                         "%s: trained for a model with fingerprint %016llx, found %016llx", path,
-                         (unsigned long long)vision,
-                         (unsigned long long)aac_model_vision_fingerprint(adapters->model));
+                         "%s: trained for a model with fingerprint %016llx, found %016llx",
+                         aac_tensor_file_path(file), (unsigned long long)wanted,
+                         (unsigned long long)found);
     if (!config || *origin == CONFIG_CALLER)
         return AACLIP_OK;
     return read_config(adapters, file, config, origin);
@@ -386,12 +383,14 @@ static aaclip_status read_file(aaclip_adapters *adapters, const char *path, conf
 }
 
 /* A bundle keeps the key of the text adapters that made its cache. */
-static void set_text_fingerprint(aaclip_adapters *adapters)
+static aaclip_status set_text_fingerprint(aaclip_adapters *adapters)
 {
+    aaclip_status status = AACLIP_OK;
     adapters->text_fingerprint = aac_adapter_tower_text_fingerprint(&adapters->text);
-    for (size_t i = 0; i < adapters->file_count && !adapters->text.present; i++)
-        aac_load_key(adapters->files[i], "aaclip.text_adapter_fingerprint",
-                     &adapters->text_fingerprint);
+    for (size_t i = 0; !status && i < adapters->file_count && !adapters->text.present; i++)
+        status = aac_load_optional_key(adapters->files[i], "aaclip.text_adapter_fingerprint",
+                                       &adapters->text_fingerprint);
+    return status;
 }
 
 /* Image adapters say which text adapters they were trained with; published files say nothing. */
@@ -425,8 +424,9 @@ static aaclip_status open_files(aaclip_adapters *adapters, const char *const *pa
         status = aac_adapter_tower_pack(&adapters->text, adapters->model);
     if (!status)
         status = aac_adapter_tower_pack(&adapters->image, adapters->model);
+    if (!status)
+        status = set_text_fingerprint(adapters);
     if (!status) {
-        set_text_fingerprint(adapters);
         warn_of_other_text(adapters);
         for (size_t i = 0; i < adapters->file_count; i++) /* was packed */
             aac_tensor_file_release(adapters->files[i]);

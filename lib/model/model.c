@@ -85,8 +85,9 @@ static uint64_t fingerprint_tower(const aac_tensor *const *tensors, size_t count
     return fingerprint.value;
 }
 
-static void fingerprint_model(aaclip_model *model)
+static aaclip_status fingerprint_model(aaclip_model *model)
 {
+    aaclip_status status = AACLIP_OK;
     const aac_checkpoint *c = model->checkpoint;
     const aac_tensor *const vision[] = {
         &c->patch_weight, &c->class_embedding, &c->vision_position, &c->ln_pre_weight,
@@ -99,10 +100,12 @@ static void fingerprint_model(aaclip_model *model)
         model->text_fingerprint = fingerprint_tower(text, sizeof text / sizeof *text, c->file,
                                                     c->text_blocks, c->text.layers);
     else
-        aac_load_key(c->file, "aaclip.text_fingerprint", &model->text_fingerprint);
+        status =
+            aac_load_optional_key(c->file, "aaclip.text_fingerprint", &model->text_fingerprint);
     snprintf(model->fingerprint, sizeof model->fingerprint, "%016llx-%016llx",
              (unsigned long long)model->vision_fingerprint,
              (unsigned long long)model->text_fingerprint);
+    return status;
 }
 
 /* Whether the chosen backend multiplies such matrices, or one behind it that is as fast. */
@@ -212,11 +215,12 @@ aaclip_status aaclip_model_open(aaclip_model **out, const char *path,
         return aac_error_memory();
     atomic_init(&model->references, 1);
     status = open_parts(model, path, &own);
+    if (!status)
+        status = fingerprint_model(model);
     if (status) {
         aaclip_model_close(&model);
         return status;
     }
-    fingerprint_model(model);
     log_backends(model);
     *out = model;
     return AACLIP_OK;

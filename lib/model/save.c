@@ -1,3 +1,4 @@
+#include "core/utf8.h"
 #include "model/save.h"
 
 #include <stdlib.h>
@@ -107,9 +108,18 @@ void aac_save_clear(aac_save_list *list)
 bool aac_load_key(const aac_tensor_file *file, const char *key, uint64_t *value)
 {
     const char *text = aac_tensor_file_string(file, key);
-    if (!text || strlen(text) != 16)
+    if (!text || strlen(text) != 16 || strspn(text, "0123456789abcdefABCDEF") != 16)
         return false;
-    char *end;
-    *value = strtoull(text, &end, 16);
-    return *end == '\0';
+    *value = strtoull(text, NULL, 16);
+    return true;
+}
+
+aaclip_status aac_load_optional_key(const aac_tensor_file *file, const char *key, uint64_t *value)
+{
+    const char *text = aac_tensor_file_string(file, key);
+    if (!text || aac_load_key(file, key, value))
+        return AACLIP_OK;
+    return aac_error(AACLIP_ERROR_FORMAT,
+                     "%s: metadata %s: expected 16 hexadecimal digits, found %.*s",
+                     aac_tensor_file_path(file), key, aac_utf8_excerpt(text, 40), text);
 }

@@ -30,7 +30,9 @@ aaclip_status aac_save_key(aac_save_list *list, const char *key, uint64_t value)
 aaclip_status aac_save_write(const aac_save_list *list, const char *path);
 void aac_save_clear(aac_save_list *list);
 
-/* Reads what aac_save_key wrote: false when absent or malformed. */
+/* Reads what aac_save_key wrote; false, and *value stays, when absent or malformed. */
 bool aac_load_key(const aac_tensor_file *file, const char *key, uint64_t *value);
+/* The same of a key that may be absent: FORMAT when it is malformed. */
+aaclip_status aac_load_optional_key(const aac_tensor_file *file, const char *key, uint64_t *value);
 
 #endif

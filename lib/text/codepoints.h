@@ -19,8 +19,4 @@ bool aac_codepoints_append_utf8(aac_codepoints *text, const char *utf8);
 bool aac_codepoints_equal(const aac_codepoints *a, const aac_codepoints *b);
 void aac_codepoints_free(aac_codepoints *text);
 
-bool aac_utf8_is_valid(const char *utf8);
-/* Number of bytes, at most `limit`, of the start of `utf8` that cut no character: for messages. */
-int aac_utf8_excerpt(const char *utf8, int limit);
-
 #endif

@@ -1,4 +1,5 @@
 /* A text cache: two vectors a class, found by its name, and how they are to be made. */
+#include "core/utf8.h"
 #include "text/text_cache_parts.h"
 
 #include <stdio.h>
@@ -10,7 +11,6 @@
 #include "core/memory.h"
 #include "core/options.h"
 #include "model/fingerprint.h"
-#include "text/codepoints.h"
 
 aaclip_status aaclip_text_cache_options_init_sized(aaclip_text_cache_options *options,
                                                    size_t struct_size)

@@ -54,7 +54,7 @@ aaclip_status aac_training_check_state(const aac_training_state *state, const ch
         {"second beta", state->beta2, below_1},
         {"epsilon", state->epsilon, DBL_MAX},
         {"gamma", state->gamma, DBL_MAX},
-        {"number of milestones", state->milestone_count, AAC_MAX_MILESTONES},
+        {"number of milestones", state->milestone_count, AACLIP_MAX_MILESTONES},
     };
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         if (!(numbers[i].value >= 0 && numbers[i].value <= numbers[i].largest))

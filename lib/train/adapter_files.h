@@ -8,11 +8,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include <aaclip/config.h>
+#include <aaclip/trainer.h>
 
 #include "train/parameters.h"
-
-#define AAC_MAX_MILESTONES 8
 
 /* All that exact resume needs beside the parameters. Counts are at most 2^53. */
 typedef struct aac_training_state {
@@ -25,7 +23,7 @@ typedef struct aac_training_state {
     double beta1, beta2, epsilon;
     double gamma; /* the learning rate's factor at each milestone, a number of steps; rising */
     uint32_t milestone_count;
-    uint64_t milestones[AAC_MAX_MILESTONES];
+    uint64_t milestones[AACLIP_MAX_MILESTONES];
 
     aaclip_config config;
     uint64_t model_vision_fingerprint, text_adapter_fingerprint; /* 0: unknown */

@@ -5,10 +5,10 @@
 #include "core/config.h"
 #include "core/error.h"
 #include "core/memory.h"
+#include "core/utf8.h"
 #include "files/json.h"
 #include "files/tensor_file.h"
 #include "model/save.h"
-#include "text/codepoints.h"
 #include "train/adapter_files_parts.h"
 
 /* A number of a torch archive, or its text in the metadata of a safetensors file. */
@@ -280,9 +280,9 @@ static aaclip_status read_schedule(aac_training_state *state, const aac_tensor_f
                                   aac_training_name(name, "aaclip.scheduler.milestones.%u",
                                                     state->milestone_count),
                                   &value)) {
-        if (state->milestone_count == AAC_MAX_MILESTONES)
+        if (state->milestone_count == AACLIP_MAX_MILESTONES)
             return aac_error(AACLIP_ERROR_UNSUPPORTED, "%s: %s: expected at most %d milestones",
-                             aac_tensor_file_path(file), name, AAC_MAX_MILESTONES);
+                             aac_tensor_file_path(file), name, AACLIP_MAX_MILESTONES);
         status = to_count(file, name, value, &state->milestones[state->milestone_count++]);
     }
     return status;
@@ -298,8 +298,13 @@ static aaclip_status read_progress(aac_training_state *state, const aac_tensor_f
     aaclip_status status = config ? aac_config_from_json(&state->config, config, path) : AACLIP_OK;
     if (status)
         return status;
-    aac_load_key(file, "aaclip.model_vision_fingerprint", &state->model_vision_fingerprint);
-    aac_load_key(file, "aaclip.text_adapter_fingerprint", &state->text_adapter_fingerprint);
+    status = aac_load_optional_key(file, "aaclip.model_vision_fingerprint",
+                                   &state->model_vision_fingerprint);
+    if (!status)
+        status = aac_load_optional_key(file, "aaclip.text_adapter_fingerprint",
+                                       &state->text_adapter_fingerprint);
+    if (status)
+        return status;
     *found = aac_tensor_file_string(file, "aaclip.seed") != NULL;
     if (!*found)
         return AACLIP_OK;

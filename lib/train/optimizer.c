@@ -151,14 +151,13 @@ aaclip_status aac_optimizer_step(aac_optimizer *optimizer, aac_training_state *s
     if (status)
         return status;
     optimizer->sent = true;
-    state->learning_rate = aac_learning_rate(state);
-    state->step++;
+    const double rate = aac_learning_rate(state);
     for (size_t i = 0; !status && i < part_count(optimizer); i++) {
-        const aac_adam_step adam = {.rate = state->learning_rate,
+        const aac_adam_step adam = {.rate = rate,
                                     .beta1 = state->beta1,
                                     .beta2 = state->beta2,
                                     .epsilon = state->epsilon,
-                                    .step = (int64_t)state->step,
+                                    .step = (int64_t)state->step + 1,
                                     .first_moment = step_array(optimizer, i, offset, FIRST),
                                     .second_moment = step_array(optimizer, i, offset, SECOND)};
         const aac_op_args args = {.y = step_array(optimizer, i, offset, VALUES),
@@ -167,7 +166,11 @@ aaclip_status aac_optimizer_step(aac_optimizer *optimizer, aac_training_state *s
         status = aac_run(optimizer->steps[i], &args, NULL);
         offset += part_elements(optimizer, i);
     }
-    return status;
+    if (status)
+        return status;
+    state->learning_rate = rate;
+    state->step++;
+    return AACLIP_OK;
 }
 
 void aac_initialise_parameters(aac_parameter_set *parameters, uint64_t seed)

@@ -376,9 +376,13 @@ static aaclip_status run_step(aaclip_trainer *trainer, aaclip_losses *losses, bo
         aac_trainer_drop_loader(trainer); /* it is ahead of the position */
         return status;
     }
+    const uint64_t before = trainer->state.step;
     status = update(trainer);
     *taken = !status;
-    advance(trainer, step.count);
+    if (trainer->state.step > before) /* also where what follows it failed */
+        advance(trainer, step.count);
+    else
+        aac_trainer_drop_loader(trainer);
     return status ? status : report(trainer, losses, aac_seconds_now() - started);
 }
 

@@ -127,12 +127,19 @@ static aaclip_status init_trainer(void *options, size_t size)
                                              AACLIP_PROFILE_DOCUMENT);
 }
 
+/* Vectors from elsewhere go with every profile. */
 static aaclip_status use_trainer(void *options)
 {
+    static const float normal[32] = {1}, abnormal[32] = {0, 1};
+    aaclip_text_cache *cache = NULL;
     aaclip_trainer *own = NULL;
-    aaclip_status status =
-        aaclip_trainer_new(&own, shared.model, training_set, shared.cache, options);
+    must(aaclip_text_cache_new(&cache, shared.model, shared.adapters, NULL));
+    for (size_t i = 0; i < aaclip_dataset_class_count(training_set); i++)
+        must(aaclip_text_cache_add(cache, aaclip_dataset_class_name(training_set, i), normal,
+                                   abnormal));
+    aaclip_status status = aaclip_trainer_new(&own, shared.model, training_set, cache, options);
     aaclip_trainer_close(&own);
+    aaclip_text_cache_close(&cache);
     return status;
 }
 

@@ -239,7 +239,7 @@ static void spoil_milestones(aac_parameter_set *set, aac_training_state *state)
 static void spoil_milestone_count(aac_parameter_set *set, aac_training_state *state)
 {
     (void)set;
-    state->milestone_count = AAC_MAX_MILESTONES + 1;
+    state->milestone_count = AACLIP_MAX_MILESTONES + 1;
 }
 
 static void spoil_weight(aac_parameter_set *set, aac_training_state *state)

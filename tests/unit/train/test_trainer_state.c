@@ -180,7 +180,11 @@ static void change_levels(training *setup)
 
 static void change_profile(training *setup)
 {
-    setup->options.profile = AACLIP_PROFILE_DOCUMENT;
+    static aaclip_config config;
+    must(aaclip_config_init(&config, AACLIP_PROFILE_DOCUMENT));
+    config.activation = AACLIP_ACTIVATION_GELU; /* as the text vectors were made */
+    config.normalize_class_vector = true;
+    setup->options.config = &config;
 }
 
 /* Vectors of the plain text tower. */
