@@ -95,10 +95,10 @@ typedef struct aaclip_result {
 
 /**
  * Plans detection. Retains model, adapters (NULL: plain CLIP projections) and cache.
- * Errors: MISMATCH (adapters or cache of another model; a cache that built its vectors under
- * another configuration), INVALID_ARGUMENT (find_regions without a calibration, too), FORMAT (the
- * calibration that the adapters carry), UNSUPPORTED (keep_features with tiles, too), OUT_OF_MEMORY.
- * On failure *detector is NULL.
+ * Errors: MISMATCH (adapters of another model handle, a cache of another model; a cache that built
+ * its vectors under another configuration), INVALID_ARGUMENT (find_regions without a calibration,
+ * too), FORMAT (the calibration that the adapters carry), UNSUPPORTED (keep_features with tiles,
+ * too), OUT_OF_MEMORY. On failure *detector is NULL.
  */
 AACLIP_API aaclip_status aaclip_detector_new(aaclip_detector **detector, const aaclip_model *model,
                                              const aaclip_adapters *adapters,

@@ -17,7 +17,11 @@
 
 AACLIP_BEGIN_DECLS
 
-/** Safe to use from several threads. Keyed by the text tower's and text adapters' fingerprints. */
+/**
+ * Safe to use from several threads, one at a time: while one builds classes, which may take
+ * seconds, the others' calls wait, those of detectors too. Keyed by the text tower's and text
+ * adapters' fingerprints.
+ */
 typedef struct aaclip_text_cache aaclip_text_cache;
 
 /**

@@ -142,12 +142,12 @@ AACLIP_API aaclip_status aaclip_trainer_options_init_sized(aaclip_trainer_option
     aaclip_trainer_options_init_sized((options), sizeof *(options), (stage), (profile))
 
 /**
- * Prepares training on `dataset`, whose samples need labels, and masks where they are abnormal.
- * Stage 2 needs `cache` with a pair for every class of the data set; stage 1 takes NULL.
- * Errors: INVALID_ARGUMENT (options, unlabelled samples), NOT_FOUND (class not in the cache,
- * vocabulary), MISMATCH (adapters or cache of another model; a cache that built its vectors under
- * another configuration), UNSUPPORTED (a bundle has no text tower; a model in int8 or f16),
- * OUT_OF_MEMORY.
+ * Prepares training on `dataset`: every class needs normal and abnormal samples and no others,
+ * abnormal ones a mask. Stage 2 needs `cache` with a pair for every class; stage 1 takes NULL.
+ * Errors: INVALID_ARGUMENT (options, missing masks), NOT_FOUND (class not in the cache,
+ * vocabulary), MISMATCH (a class without normal or without abnormal samples; adapters of another
+ * model handle; a cache of another model, or one that built its vectors under another
+ * configuration), UNSUPPORTED (a bundle has no text tower; a model in int8 or f16), OUT_OF_MEMORY.
  */
 AACLIP_API aaclip_status aaclip_trainer_new(aaclip_trainer **trainer, const aaclip_model *model,
                                             const aaclip_dataset *dataset,

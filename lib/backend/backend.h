@@ -300,7 +300,6 @@ typedef struct aac_backend_memory {
     /* Either side may be host memory, which may be used again on return. */
     aaclip_status (*copy)(void *to, const void *from, size_t bytes);
     aaclip_status (*clear)(void *memory, size_t bytes); /* zeros */
-    aaclip_status (*wait)(void); /* till what the thread has asked for is done */
     /* Host memory that copies reach faster, 64-byte aligned; both NULL: any will do. */
     void *(*allocate_host)(size_t bytes);
     void (*release_host)(void *memory);

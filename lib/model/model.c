@@ -394,7 +394,7 @@ aac_activation aac_model_activation(const aaclip_model *model, aaclip_activation
     return activation == AACLIP_ACTIVATION_GELU ? AAC_ACTIVATION_GELU : AAC_ACTIVATION_QUICK_GELU;
 }
 
-static int64_t default_image_size(const aaclip_model *model)
+int64_t aac_model_default_size(const aaclip_model *model)
 {
     int64_t patch = model->checkpoint->patch, trained = patch * model->checkpoint->grid;
     return trained == 336 ? 518 / patch * patch : trained;
@@ -405,7 +405,7 @@ aaclip_status aac_model_image_size(const aaclip_model *model, uint32_t asked, co
 {
     int64_t patch = model->checkpoint->patch;
     const int64_t largest = 8192; /* cost grows with the fourth power */
-    *size = asked ? asked : default_image_size(model);
+    *size = asked ? asked : aac_model_default_size(model);
     if (*size % patch == 0 && *size <= largest)
         return AACLIP_OK;
     return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
@@ -453,126 +453,4 @@ aaclip_status aaclip_model_get_info(const aaclip_model *model, aaclip_model_info
     aaclip_model_info own;
     fill_info(&own, model);
     return aac_options_write(info, info->size, &own, sizeof own, "aaclip_model_info");
-}
-
-/* The operations on matrices and sequences that the image tower has at `rows` tokens. */
-static aac_op_desc typical_product(const aaclip_model *model, aac_op op, int64_t rows)
-{
-    const aac_tower_shape *vision = &model->checkpoint->vision;
-    if (op == AAC_OP_LINEAR)
-        return (aac_op_desc){.op = op,
-                             .linear = {.rows = rows,
-                                        .inputs = vision->width,
-                                        .outputs = vision->width,
-                                        .x = model->type,
-                                        .y = model->type,
-                                        .bias = true,
-                                        .quantized = aac_model_block_type(model) == AAC_I8}};
-    if (op == AAC_OP_LINEAR_GRADIENT)
-        return (aac_op_desc){.op = op,
-                             .linear_gradient = {rows, vision->width, vision->width, model->type}};
-    return (aac_op_desc){.op = op,
-                         .attention = {.longest = rows,
-                                       .uniform = true,
-                                       .heads = vision->heads,
-                                       .head_size = vision->width / vision->heads,
-                                       .kind = AAC_ATTENTION_FULL,
-                                       .type = model->type}};
-}
-
-/* Sizes and types of an operation at the default image size: what the choice may depend on. */
-static aac_op_desc typical(const aaclip_model *model, aac_op op)
-{
-    const aac_checkpoint *checkpoint = model->checkpoint;
-    int64_t size = default_image_size(model), grid = size / checkpoint->patch;
-    int64_t patches = grid * grid, rows = patches + 1, width = checkpoint->vision.width;
-    int64_t embedding = checkpoint->embedding;
-    aac_dtype type = model->type;
-    aac_op_desc desc = {.op = op};
-    switch (op) {
-    case AAC_OP_LINEAR:
-    case AAC_OP_LINEAR_GRADIENT:
-    case AAC_OP_ATTENTION:
-    case AAC_OP_ATTENTION_BACKWARD:
-        return typical_product(model, op, rows);
-    case AAC_OP_LAYER_NORM:
-    case AAC_OP_LAYER_NORM_BACKWARD:
-        desc.layer_norm.rows = rows;
-        desc.layer_norm.columns = width;
-        desc.layer_norm.y = op == AAC_OP_LAYER_NORM ? type : AAC_F32;
-        break;
-    case AAC_OP_BLEND:
-    case AAC_OP_BLEND_BACKWARD:
-        desc.blend.rows = rows;
-        desc.blend.columns = width;
-        break;
-    case AAC_OP_NORMALIZE:
-    case AAC_OP_NORMALIZE_BACKWARD:
-        desc.normalize.rows = patches;
-        desc.normalize.columns = embedding;
-        break;
-    case AAC_OP_CONVERT:
-        desc.convert.rows = rows;
-        desc.convert.columns = width;
-        desc.convert.x = AAC_F32;
-        desc.convert.y = AAC_BF16;
-        break;
-    case AAC_OP_GATHER:
-    case AAC_OP_GATHER_BACKWARD:
-        desc.gather.rows = desc.gather.sources = rows;
-        desc.gather.columns = width;
-        desc.gather.type = AAC_F32;
-        break;
-    case AAC_OP_PATCHES:
-        desc.patches.size = size;
-        desc.patches.patch = checkpoint->patch;
-        desc.patches.y = type;
-        break;
-    case AAC_OP_SIMILARITY:
-    case AAC_OP_SIMILARITY_BACKWARD:
-        desc.similarity.rows = patches;
-        desc.similarity.columns = embedding;
-        break;
-    case AAC_OP_ANOMALY_MAP:
-        desc.anomaly_map.levels = 4;
-        desc.anomaly_map.grid = grid;
-        desc.anomaly_map.size = size;
-        desc.anomaly_map.kernel = 7;
-        break;
-    case AAC_OP_ACTIVATE:
-    case AAC_OP_ACTIVATE_BACKWARD:
-        desc.activate.rows = rows;
-        desc.activate.columns = checkpoint->vision.mlp;
-        desc.activate.activation = aac_model_activation(model, AACLIP_ACTIVATION_CHECKPOINT);
-        desc.activate.type = type;
-        break;
-    case AAC_OP_SEGMENTATION_LOSS:
-        desc.segmentation_loss.maps = 4;
-        desc.segmentation_loss.grid = grid;
-        desc.segmentation_loss.size = size;
-        break;
-    case AAC_OP_CLASSIFICATION_LOSS:
-        desc.classification_loss.rows = 1;
-        desc.classification_loss.columns = embedding;
-        break;
-    case AAC_OP_FINITE:
-        desc.finite.count = width * width;
-        break;
-    case AAC_OP_ADAM:
-        desc.adam.count = width * width;
-        break;
-    case AAC_OP_COUNT:
-        break;
-    }
-    return desc;
-}
-
-const char *aaclip_model_operation_backend(const aaclip_model *model, const char *operation)
-{
-    for (int op = 0; model && operation && op < AAC_OP_COUNT; op++)
-        if (strcmp(operation, aac_op_name((aac_op)op)) == 0) {
-            const aac_op_desc desc = typical(model, (aac_op)op);
-            return aac_dispatch_choose(&model->dispatch, &desc)->name;
-        }
-    return NULL;
 }

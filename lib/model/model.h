@@ -55,9 +55,11 @@ void aac_model_release_text(const aaclip_model *model);
 /* The activation that a configuration asks for on this checkpoint. */
 aac_activation aac_model_activation(const aaclip_model *model, aaclip_activation activation);
 
+/* The published 518 for a checkpoint trained at 336, else what it was trained at. */
+int64_t aac_model_default_size(const aaclip_model *model);
 /*
- * Side of the input in pixels: as asked for, or for 0 the published 518 for a checkpoint trained at
- * 336 and else what it was trained at. INVALID_ARGUMENT names `what`.image_size.
+ * Side of the input in pixels: as asked for, or for 0 the default. INVALID_ARGUMENT names
+ * `what`.image_size.
  */
 aaclip_status aac_model_image_size(const aaclip_model *model, uint32_t asked, const char *what,
                                    int64_t *size);

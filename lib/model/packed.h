@@ -47,7 +47,7 @@ aaclip_status aac_packer_pack(aac_packer *packer, aac_weight **weight, const aac
 /*
  * After the last weight: writes the file if it lacks something and lets the weights use it in place
  * of their own memory. *kept is the file, or NULL; it is closed after the weights are freed. A
- * folder that cannot be written to is told to the log. Fails only when out of memory.
+ * folder that cannot be written to is told to the log. Fails only when out of memory or cancelled.
  */
 aaclip_status aac_packer_finish(aac_packer *packer, aac_tensor_file **kept);
 /* In any case; after the weights are freed if aac_packer_finish did not run. */

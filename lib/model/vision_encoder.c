@@ -250,11 +250,6 @@ void aac_vision_encoder_free(aac_vision_encoder **out)
     *out = NULL;
 }
 
-int64_t aac_vision_encoder_patches(const aac_vision_encoder *encoder)
-{
-    return encoder->patches;
-}
-
 static size_t largest_scratch(const aac_vision_encoder *encoder)
 {
     const aac_plan *const plans[] = {

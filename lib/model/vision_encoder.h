@@ -28,7 +28,6 @@ aaclip_status aac_vision_encoder_new(aac_vision_encoder **encoder, const aaclip_
                                      const aac_vision_setup *setup);
 void aac_vision_encoder_free(aac_vision_encoder **encoder);
 
-int64_t aac_vision_encoder_patches(const aac_vision_encoder *encoder);
 /* Bytes of workspace, device memory, that a run needs. */
 size_t aac_vision_encoder_workspace(const aac_vision_encoder *encoder);
 

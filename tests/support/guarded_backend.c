@@ -207,13 +207,8 @@ static aaclip_status clear(void *memory, size_t bytes)
     return AACLIP_OK;
 }
 
-static aaclip_status wait_for_all(void)
-{
-    return AACLIP_OK;
-}
-
 static const aac_backend_memory memory_calls = {
-    .allocate = allocate, .release = release, .copy = copy, .clear = clear, .wait = wait_for_all};
+    .allocate = allocate, .release = release, .copy = copy, .clear = clear};
 
 static void *translate(const void *address, const aac_plan *plan)
 {

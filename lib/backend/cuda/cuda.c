@@ -46,11 +46,6 @@ void aac_cuda_release(void *memory)
     aac_account_release(memory, give_memory);
 }
 
-static aaclip_status wait_for_all(void)
-{
-    return aac_cuda_error("wait", (int)cudaStreamSynchronize(cudaStreamPerThread));
-}
-
 /*
  * Waits where one side is the host's: what comes from there may be used again, and other threads'
  * streams see what was uploaded.
@@ -88,8 +83,8 @@ static void release_host(void *memory)
     cudaFreeHost(memory);
 }
 
-static const aac_backend_memory memory_calls = {allocate,     aac_cuda_release, copy,        clear,
-                                                wait_for_all, allocate_host,    release_host};
+static const aac_backend_memory memory_calls = {allocate, aac_cuda_release, copy,
+                                                clear,    allocate_host,    release_host};
 
 aaclip_status aac_cuda_upload(void **memory, const void *from, size_t bytes)
 {

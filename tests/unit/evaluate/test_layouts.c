@@ -64,13 +64,14 @@ static void expect_failure(const char *root, const aaclip_dataset_options *optio
 
 static void make_mvtec(const char *root)
 {
-    make_images(
-        root, (const char *const[]){
-                  "bottle/train/good/000.png", "bottle/train/good/001.png",
-                  "bottle/test/broken_large/000.png", "bottle/test/broken_large/001.png",
-                  "bottle/test/good/000.png", "bottle/ground_truth/broken_large/000_mask.png",
-                  "bottle/ground_truth/broken_large/001_mask.png", "metal_nut/train/good/000.png",
-                  "metal_nut/test/flip/000.png", "metal_nut/ground_truth/flip/000_mask.png", NULL});
+    make_images(root,
+                (const char *const[]){
+                    "bottle/train/good/000.png", "bottle/train/good/001.png",
+                    "bottle/test/broken_large/000.png", "bottle/test/broken_large/001.png",
+                    "bottle/test/good/000.png", "bottle/ground_truth/broken_large/000_mask.png",
+                    "bottle/ground_truth/broken_large/001_mask.png", "metal_nut/train/good/000.png",
+                    "metal_nut/test/flip/000.png", "metal_nut/ground_truth/flip/000_mask.png",
+                    ".bottle_before/train/good/000.png", ".bottle_before/test/good/000.png", NULL});
     scratch_tree_text(root, "bottle/license.txt", "CC BY-NC-SA 4.0");
     scratch_tree_text(root, "license.txt", "CC BY-NC-SA 4.0");
     scratch_tree_text(root, "bottle/test/good/Thumbs.db", "");

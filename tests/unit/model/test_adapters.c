@@ -506,6 +506,10 @@ static void adapters_of_another_model_are_refused(void **state)
                     AACLIP_ERROR_FORMAT,
                     "metadata aaclip.model_vision_fingerprint: expected 16 hexadecimal digits, "
                     "found 0123456789abcdeg");
+    refuse_metadata(own, &list, "aaclip.text_adapter_fingerprint", "+123456789abcdef",
+                    AACLIP_ERROR_FORMAT,
+                    "metadata aaclip.text_adapter_fingerprint: expected 16 hexadecimal digits, "
+                    "found +123456789abcdef");
     aac_free(trained);
     aac_free(saved);
 }

@@ -428,6 +428,8 @@ static void wrong_texts_are_refused(void **state)
         {"text_optimizer.param_groups.0.eps", "-1e-9", "epsilon: expected 0 to"},
         {"aaclip.config", "{}", "metadata aaclip.config"},
         {"aaclip.seed", "7", "aaclip.seed: expected 16 hexadecimal digits"},
+        {"aaclip.model_vision_fingerprint", "0x23456789abcdef",
+         "aaclip.model_vision_fingerprint: expected 16 hexadecimal digits"},
         {"aaclip.step", NULL, "aaclip.step: expected a number, found none"},
         {"aaclip.position", NULL, "aaclip.position: expected a number, found none"},
         {"aaclip.position", "-4", "aaclip.position: expected a count, found -4"},
