@@ -92,7 +92,7 @@ static const char usage[] =
     "  --save-steps N           also save every N steps [at the end of an epoch]\n"
     "  --seed N                 [0]\n"
     "  --recompute              less memory in stage 2, a third more time\n"
-    "  --precision P            f32, bf16 or auto [f32]\n"
+    "  --precision P            f32, bf16, auto or tf32 [f32]\n"
     "  --backend NAME           onednn, blas, reference, cuda or cuda:N [the best one]\n"
     "  --threads N              [all processors]\n"
     "  --log FILE               append one JSON object a step\n"

@@ -21,7 +21,7 @@ static const char usage[] =
     "  --adapters FILE    trained text adapters\n"
     "  --dataset NAME     whose classes are built [MVTec]\n"
     "  --profile P        document or published, without adapters [document]\n"
-    "  --precision P      f32, bf16 or auto [f32]\n"
+    "  --precision P      f32, bf16, auto, tf32 or f16 [f32]\n"
     "  --backend NAME     [the best one]\n"
     "  --threads N        [all processors]\n"
     "  --repeat N         builds that are timed [3]\n" CANCEL_HELP

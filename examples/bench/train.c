@@ -29,7 +29,7 @@ static const char usage[] =
     "  --batch-size N     [16 in stage 1, 2 in stage 2]\n"
     "  --image-size N     side of the network's input in pixels\n"
     "  --recompute        keep block inputs only\n"
-    "  --precision P      f32, bf16 or auto [f32]\n"
+    "  --precision P      f32, bf16, auto or tf32 [f32]\n"
     "  --backend NAME     [the best one]\n"
     "  --threads N        [all processors]\n"
     "  --repeat N         steps that are timed [3]\n"

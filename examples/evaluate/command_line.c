@@ -24,6 +24,7 @@ static const char usage[] =
     "                        [auto]\n"
     "  --split S             train, validation, test or all [test]\n"
     "  --class NAME          only this class; repeatable\n"
+    "  --phrase TEXT         words for the class in prompts, where there is one\n"
     "  --prompts FILE        JSON prompt set in place of the profile's\n"
     "  --profile P           document or published [told by the adapters]\n"
     "  --domain D            industrial or medical [told by --dataset, else industrial]\n"
@@ -103,6 +104,7 @@ parse_result parse_command_line(command_line *arguments, int argc, char **argv)
         {"layout", OPTION_TEXT, &arguments->layout, 0, NULL},
         {"split", OPTION_TEXT, &arguments->split, 0, NULL},
         {"class", OPTION_LIST, &arguments->classes, 0, NULL},
+        {"phrase", OPTION_TEXT, &arguments->phrase, 0, NULL},
         {"prompts", OPTION_TEXT, &arguments->prompts, 0, NULL},
         {"profile", OPTION_PROFILE, &arguments->profile, 0, &arguments->has_profile},
         {"domain", OPTION_DOMAIN, &arguments->domain, 0, &arguments->has_domain},

@@ -6,7 +6,8 @@
 #include "options.h"
 
 typedef struct command_line {
-    const char *model, *vocabulary, *prompts, *backend, *packed, *dataset, *data_root, *manifest;
+    const char *model, *vocabulary, *prompts, *phrase, *backend, *packed, *dataset, *data_root,
+        *manifest;
     const char *checkpoints, *layout, *split, *out, *json, *csv, *calibrate, *save_adapters;
     string_list adapters, classes;
     bool has_profile, has_domain, outside_paths, pictures, no_pixels, histogram, verbose;

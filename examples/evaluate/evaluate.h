@@ -39,8 +39,8 @@ typedef struct image_row {
     image_scores scores;
     float dataset_score;
     map_scale scale; /* of its class */
-    float peak;    /* of the map as a probability at the photograph's size, when calibrating */
-    char *failure; /* NULL, or why this image does not count */
+    float peak;      /* of the map as a probability at the photograph's size, when calibrating */
+    char *failure;   /* NULL, or why this image does not count */
 } image_row;
 
 /* One checkpoint's results over the data set. */
@@ -101,8 +101,8 @@ aaclip_status mask_open(mask_image *mask, const char *path);
 bool mask_resize(const mask_image *mask, uint8_t *resized, uint32_t width, uint32_t height);
 /*
  * Writes photo, mask and heat map side by side, each at most `most` pixels wide and high, and the
- * scale of colours with the largest value at the top. The map comes from the store; without one, and
- * for a mask that is not known, the panel is grey.
+ * scale of colours with the largest value at the top. The map comes from the store; without one,
+ * and for a mask that is not known, the panel is grey.
  */
 aaclip_status write_panels(const char *path, const image_row *row, const result_store *store,
                            uint32_t most);

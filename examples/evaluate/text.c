@@ -21,10 +21,23 @@ static bool build_missing(session *state, size_t *built)
         if (aaclip_text_cache_get(state->cache, name, NULL, NULL) != AACLIP_OK)
             good = list_add(&missing, name) || !complain(PROGRAM, "out of memory");
     }
-    good = good && !failed(build_classes(state->cache, state->arguments->dataset, NULL, &missing));
+    good = good && !failed(build_classes(state->cache, state->arguments->dataset,
+                                         state->arguments->phrase, &missing));
     *built = missing.count;
     list_clear(&missing);
     return good;
+}
+
+/* Vectors of a phrase are not kept: those of the class would be taken for them, and the reverse. */
+static bool check_phrase(const session *state, bool has_text)
+{
+    const size_t classes = aaclip_dataset_class_count(state->dataset);
+    if (!has_text)
+        return !complain(PROGRAM, "--phrase: %s is a bundle, which has its vectors",
+                         state->arguments->model);
+    return classes == 1 ||
+           !complain(PROGRAM, "--phrase goes with one class, found %zu; choose it by --class",
+                     classes);
 }
 
 bool open_cache(session *state, const aaclip_adapters *adapters)
@@ -39,9 +52,12 @@ bool open_cache(session *state, const aaclip_adapters *adapters)
     options.progress_user = &state->bar;
     aaclip_model_info info = {.size = sizeof info};
     aaclip_model_get_info(state->model, &info);
-    char *kept = !arguments->out ? NULL
-                                 : format_text("%s/text-%s.safetensors", arguments->out,
-                                               arguments->dataset ? arguments->dataset : "any");
+    if (arguments->phrase && !check_phrase(state, info.has_text))
+        return false;
+    char *kept = !arguments->out || arguments->phrase
+                     ? NULL
+                     : format_text("%s/text-%s.safetensors", arguments->out,
+                                   arguments->dataset ? arguments->dataset : "any");
     const char *stored = info.has_text ? kept : arguments->model;
     struct stat file;
     aaclip_status status = AACLIP_ERROR_NOT_FOUND;

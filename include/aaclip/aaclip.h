@@ -35,8 +35,8 @@
  *   pointer belongs to its handle and lives as long.
  * - Threads: functions without a handle may be called from any thread; each handle says who may use
  *   it. A handle is closed once, when no call with that variable is running.
- * - Ending: a call that runs long can be ended within a tenth of a second; aaclip/cancel.h says
- * how.
+ * - Ending: a call that runs long can be ended, usually within a tenth of a second; aaclip/cancel.h
+ *   says how.
  * - Text is UTF-8, except for paths, which go to the operating system as they are.
  * - Maps and masks are width x height values, row-major, without padding.
  */

@@ -494,7 +494,7 @@ class detector : public owner<aaclip_detector, aaclip_detector_close> {
             result = detection();
         return result;
     }
-    /** One image after the other; all results stay valid together. */
+    /** Together where that is faster, on a GPU; all results stay valid together. */
     std::vector<detection> detect_all(view<const aaclip_image_view> images, const c_strings &names,
                                       AACLIP_STATUS) {
         std::vector<detection> results(images.size());

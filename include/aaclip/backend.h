@@ -50,8 +50,8 @@ AACLIP_API bool aaclip_backend_available(const char *name);
  * counts. A call that would need more fails with OUT_OF_MEMORY, and its handles can be used on;
  * where images can run one by one instead of together, they do. What the driver takes for itself is
  * not counted. Any thread.
- * Errors: INVALID_ARGUMENT (NULL), NOT_FOUND (backend or device), BACKEND (cannot run here),
- * UNSUPPORTED (its memory is the host's).
+ * Errors: INVALID_ARGUMENT (NULL, or a device of a backend that has none to choose from), NOT_FOUND
+ * (backend or device), UNSUPPORTED (it cannot run here, or its memory is the host's).
  */
 AACLIP_API aaclip_status aaclip_backend_limit_memory(const char *name, uint64_t bytes);
 

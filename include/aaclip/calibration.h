@@ -23,8 +23,10 @@ AACLIP_BEGIN_DECLS
  *     for (each good part) {
  *         aaclip_detector_detect(detector, &view, "nut", &result);
  *         scores[i] = result.score;
- *         aaclip_map_probability(result.map, pixels, result.level_count, map);
- *         aaclip_map_peak(map, roi, result.map_width, result.map_height, &peaks[i]);
+ *         aaclip_map_resize(result.map, result.map_width, result.map_height, map, view.width,
+ *                           view.height);
+ *         aaclip_map_probability(map, pixels, result.level_count, map);
+ *         aaclip_map_peak(map, roi, view.width, view.height, &peaks[i]);
  *     }
  *     aaclip_calibration_init(&calibration);
  *     calibration.false_alarm_rate = 0.01;
@@ -33,9 +35,10 @@ AACLIP_BEGIN_DECLS
  *     aaclip_calibrate_quantile(peaks, count, 0.01, &calibration.map_threshold);
  *     aaclip_adapters_save_calibrated(adapters, &calibration, "nut.safetensors");
  *
- * Thresholds belong to what they were made with: model, adapters, class, domain and image size.
- * map_threshold belongs to the region of interest and the map's size too, for a peak changes a
- * little when a map is resized; aaclip-detect takes it at the size of the photograph.
+ * Thresholds belong to what they were made with: model, adapters, class and its words, domain, image
+ * size and tiles. map_threshold belongs to the region of interest (`roi`, NULL: everywhere) and to
+ * the map's size too, for a peak changes a little when a map is resized: detectors decide and find
+ * regions at the size of the photograph, as above.
  */
 
 /** How thresholds were chosen. */

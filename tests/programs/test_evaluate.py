@@ -743,6 +743,24 @@ class Evaluate(unittest.TestCase):
         plain = [*MODEL, *SIZE, "--data-root", self.data, "--class", "screw"]
         self.fails(*plain, "--save-adapters", self.folder / "a", says="there are no adapters")
 
+    def test_phrase(self):
+        self.mvtec("metal_nut")
+        phrase = ["--phrase", "hexagonal steel bolt"]
+        file = self.folder / "bolt.json"
+        _, _, plain = self.evaluate("--dataset", "MVTec")
+        _, _, rows = self.evaluate("--dataset", "MVTec", "--calibrate", file, *phrase)
+        self.assertNotEqual([r["score"] for r in rows], [r["score"] for r in plain])
+        images = self.detect([row["image"] for row in rows], "--calibration", file, *phrase)
+        self.assertEqual([r["score"] for r in rows], [f"{i['score']:.9g}" for i in images])
+        thresholds = json.loads(file.read_text())
+        for image in images:
+            self.assertIs(image["decision"], image["score"] >= thresholds["image_threshold"])
+        _, _, again = self.evaluate("--dataset", "MVTec")
+        self.assertEqual([r["score"] for r in again], [r["score"] for r in plain])
+        self.mvtec("screw", good=2, bad=2, seed=20)
+        data = [*MODEL, *ADAPTERS, *SIZE, "--data-root", self.data]
+        self.fails(*data, *phrase, says=["one class, found 2", "--class"])
+
     def test_tiles(self):
         self.mvtec()
         tiles = ["--tile", 70]

@@ -20,7 +20,7 @@ def _system_name() -> str:
     if sys.platform == "darwin":
         return f"libaaclip.{MAJOR}.dylib"
     if sys.platform == "win32":
-        return f"aaclip-{MAJOR}.dll"
+        return f"libaaclip-{MAJOR}.dll"
     return f"libaaclip.so.{MAJOR}"
 
 

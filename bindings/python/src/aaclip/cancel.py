@@ -11,7 +11,7 @@ from ._functions import lib
 
 class CancelFlag:
     """
-    Ends calls that run long, within a tenth of a second, with CancelledError:
+    Ends calls that run long, usually within a tenth of a second, with CancelledError:
 
         stop = aaclip.CancelFlag()
         with stop.watching():           # in the thread that calls
