@@ -35,10 +35,10 @@ AACLIP_BEGIN_DECLS
  *     aaclip_calibrate_quantile(peaks, count, 0.01, &calibration.map_threshold);
  *     aaclip_adapters_save_calibrated(adapters, &calibration, "nut.safetensors");
  *
- * Thresholds belong to what they were made with: model, adapters, class and its words, domain, image
- * size and tiles. map_threshold belongs to the region of interest (`roi`, NULL: everywhere) and to
- * the map's size too, for a peak changes a little when a map is resized: detectors decide and find
- * regions at the size of the photograph, as above.
+ * Thresholds belong to what they were made with: model, adapters, class and its words, domain,
+ * image size and tiles. map_threshold belongs to the region of interest (`roi`, NULL: everywhere)
+ * and to the map's size too, for a peak changes a little when a map is resized: detectors decide
+ * and find regions at the size of the photograph, as above.
  */
 
 /** How thresholds were chosen. */

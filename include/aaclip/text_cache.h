@@ -18,15 +18,14 @@
 AACLIP_BEGIN_DECLS
 
 /**
- * Safe to use from several threads, one at a time: while one builds classes, which may take
- * seconds, the others' calls wait, those of detectors too. Keyed by the text tower's and text
- * adapters' fingerprints.
+ * Safe to use from several threads: one at a time builds, encodes or tokenizes; vectors are added
+ * and taken meanwhile, by detectors too. Keyed by the text tower's and text adapters' fingerprints.
  */
 typedef struct aaclip_text_cache aaclip_text_cache;
 
 /**
  * Called between batches of prompts; return false to cancel. Runs in the calling thread and must
- * not use the cache.
+ * not build, encode or tokenize with the cache.
  */
 typedef bool (*aaclip_progress)(size_t done, size_t total, void *user);
 

@@ -20,6 +20,20 @@ const char *aac_path_name(const char *path)
     return name;
 }
 
+static char lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+bool aac_path_has_ending(const char *path, const char *ending)
+{
+    size_t length = strlen(path), count = strlen(ending);
+    for (size_t i = 1; i <= count; i++)
+        if (i > length || lower(path[length - i]) != lower(ending[count - i]))
+            return false;
+    return true;
+}
+
 /* Of a path that was looked at and not seen: nothing stands there. Else the system cannot tell. */
 static bool is_missing(void)
 {

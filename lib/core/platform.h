@@ -53,6 +53,7 @@ bool aac_path_is_absolute(const char *path);
 char *aac_path_resolve(const char *path);
 /* The part behind the last separator. */
 const char *aac_path_name(const char *path);
+bool aac_path_has_ending(const char *path, const char *ending); /* case is ignored */
 
 /* Names in a folder, sorted by byte value, without "." and "..". Free with aac_list_free. */
 aaclip_status aac_list_folder(char ***names, size_t *count, const char *path);

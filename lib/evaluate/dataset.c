@@ -29,20 +29,6 @@ aaclip_status aac_path_join(char path[AAC_PATH_SIZE], const char *folder, const 
     return AACLIP_OK;
 }
 
-static char lower(char c)
-{
-    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-}
-
-bool aac_path_has_ending(const char *path, const char *ending)
-{
-    size_t length = strlen(path), count = strlen(ending);
-    for (size_t i = 1; i <= count; i++)
-        if (i > length || lower(path[length - i]) != lower(ending[count - i]))
-            return false;
-    return true;
-}
-
 bool aac_dataset_wants_class(const aac_dataset_reader *reader, const char *class_name)
 {
     const aaclip_dataset_options *options = &reader->options;

@@ -23,7 +23,6 @@ typedef struct aac_dataset_reader {
 
 /* `folder`/`name`, or `name` alone when it is absolute. */
 aaclip_status aac_path_join(char path[AAC_PATH_SIZE], const char *folder, const char *name);
-bool aac_path_has_ending(const char *path, const char *ending); /* case is ignored */
 
 /* Whether the options let samples of this class or split in. */
 bool aac_dataset_wants_class(const aac_dataset_reader *reader, const char *class_name);

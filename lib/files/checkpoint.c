@@ -10,12 +10,6 @@
 #include "core/platform.h"
 #include "files/checkpoint_parts.h"
 
-static bool has_ending(const char *name, const char *ending)
-{
-    size_t length = strlen(name), tail = strlen(ending);
-    return length > tail && strcmp(name + length - tail, ending) == 0;
-}
-
 /* The only *.pt or *.safetensors of a folder. */
 static aaclip_status find_single(char **found, const char *folder)
 {
@@ -26,7 +20,8 @@ static aaclip_status find_single(char **found, const char *folder)
     if (status)
         return status;
     for (size_t i = 0; i < count; i++)
-        if (has_ending(names[i], ".pt") || has_ending(names[i], ".safetensors")) {
+        if (names[i][0] != '.' && (aac_path_has_ending(names[i], ".pt") ||
+                                   aac_path_has_ending(names[i], ".safetensors"))) {
             match = names[i];
             matches++;
         }

@@ -87,7 +87,8 @@ aaclip_status aaclip_text_cache_new(aaclip_text_cache **out, const aaclip_model 
     cache->progress_user = own.progress_user;
     cache->embedding = aac_model_checkpoint(model)->embedding;
     cache->mutex = aac_mutex_new();
-    status = cache->mutex ? configure(cache, &own) : aac_error_memory();
+    cache->making = aac_mutex_new();
+    status = cache->mutex && cache->making ? configure(cache, &own) : aac_error_memory();
     if (status)
         aaclip_text_cache_close(&cache);
     *out = cache;
@@ -130,6 +131,7 @@ void aaclip_text_cache_close(aaclip_text_cache **handle)
     if (cache->tower)
         aac_model_release_text(cache->model);
     aac_mutex_free(cache->mutex);
+    aac_mutex_free(cache->making);
     aac_free(cache->vocabulary);
     aaclip_adapters_close(&cache->adapters);
     aaclip_model_close(&cache->model);
@@ -139,13 +141,13 @@ void aaclip_text_cache_close(aaclip_text_cache **handle)
 void aac_text_cache_rest(const aaclip_text_cache *cache)
 {
     aaclip_text_cache *own = (aaclip_text_cache *)cache;
-    if (aac_mutex_is_orphan(own->mutex)) /* see aac_mutex_take */
+    if (aac_mutex_is_orphan(own->making)) /* see aac_mutex_take */
         return;
-    aac_mutex_lock(own->mutex);
+    aac_mutex_lock(own->making);
     if (own->tower)
         aac_model_release_text(own->model);
     own->tower = NULL;
-    aac_mutex_unlock(own->mutex);
+    aac_mutex_unlock(own->making);
 }
 
 static aac_class_pair *find_pair(const aaclip_text_cache *cache, const char *name)

@@ -239,14 +239,14 @@ aaclip_status aac_text_cache_tokens(aaclip_text_cache *cache, const char *phrase
                                     aac_class_tokens *tokens, const aac_text_tower **tower)
 {
     *tokens = (aac_class_tokens){0};
-    aaclip_status status = aac_mutex_take(cache->mutex);
+    aaclip_status status = aac_mutex_take(cache->making);
     if (status)
         return status;
     status = prepare(cache);
     if (!status)
         status = tokenize_class(cache, phrase, tokens);
     *tower = cache->tower;
-    aac_mutex_unlock(cache->mutex);
+    aac_mutex_unlock(cache->making);
     if (status)
         aac_class_tokens_clear(tokens);
     return status;
@@ -268,6 +268,18 @@ static aaclip_status check_strings(const char *const *strings, size_t count, con
     return AACLIP_OK;
 }
 
+static aaclip_status store_built(aaclip_text_cache *cache, const char *const *names, size_t count,
+                                 const float *pairs)
+{
+    aaclip_status status = aac_mutex_take(cache->mutex);
+    if (status)
+        return status;
+    status = aac_text_cache_store(cache, names, count, pairs);
+    cache->built = cache->built || (!status && count);
+    aac_mutex_unlock(cache->mutex);
+    return status;
+}
+
 aaclip_status aaclip_text_cache_build(aaclip_text_cache *cache, const char *const *names,
                                       const char *const *phrases, size_t count)
 {
@@ -283,15 +295,14 @@ aaclip_status aaclip_text_cache_build(aaclip_text_cache *cache, const char *cons
     float *pairs = aac_alloc_array(count, 2 * (size_t)cache->embedding * sizeof(float));
     if (!pairs)
         return aac_error_memory();
-    status = aac_mutex_take(cache->mutex);
+    status = aac_mutex_take(cache->making);
     if (!status) {
         status = prepare(cache);
         if (!status)
             status = build_pairs(cache, phrases, count, pairs);
         if (!status)
-            status = aac_text_cache_store(cache, names, count, pairs);
-        cache->built = cache->built || (!status && count);
-        aac_mutex_unlock(cache->mutex);
+            status = store_built(cache, names, count, pairs);
+        aac_mutex_unlock(cache->making);
     }
     aac_free(pairs);
     return status;
@@ -305,13 +316,13 @@ aaclip_status aaclip_text_cache_encode(aaclip_text_cache *cache, const char *con
     aaclip_status status = check_strings(prompts, count, "prompt");
     if (status)
         return status;
-    status = aac_mutex_take(cache->mutex);
+    status = aac_mutex_take(cache->making);
     if (status)
         return status;
     status = prepare(cache);
     if (!status)
         status = encode_prompts(cache, prompts, count, vectors);
-    aac_mutex_unlock(cache->mutex);
+    aac_mutex_unlock(cache->making);
     return status;
 }
 
@@ -321,13 +332,13 @@ aaclip_status aaclip_text_cache_tokenize(aaclip_text_cache *cache, const char *p
     if (!cache || !prompt || !ids || !count)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
                          "aaclip_text_cache_tokenize: NULL argument");
-    aaclip_status status = aac_mutex_take(cache->mutex);
+    aaclip_status status = aac_mutex_take(cache->making);
     if (status)
         return status;
     status = cache->tokenizer ? AACLIP_OK : open_tokenizer(cache);
     if (!status)
         status =
             aac_tokenizer_encode(cache->tokenizer, prompt, cache->truncate, ids, capacity, count);
-    aac_mutex_unlock(cache->mutex);
+    aac_mutex_unlock(cache->making);
     return status;
 }

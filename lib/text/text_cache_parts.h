@@ -28,9 +28,10 @@ struct aaclip_text_cache {
     aac_prompt_set prompts;
     uint64_t prompt_fingerprint;
     int64_t embedding;
-    aac_mutex *mutex; /* guards what follows */
+    aac_mutex *making; /* held while prompts are computed, guards these; taken before the other */
     aac_tokenizer *tokenizer;
     const aac_text_tower *tower;
+    aac_mutex *mutex; /* guards what follows; held for moments */
     aac_class_pair *pairs;
     size_t count, capacity;
     aac_names names; /* numbers of pairs */

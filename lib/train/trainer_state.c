@@ -7,15 +7,10 @@
 #include "core/error.h"
 #include "core/json_text.h"
 #include "core/memory.h"
+#include "core/platform.h"
 #include "model/adapters.h"
 #include "model/model.h"
 #include "train/trainer_parts.h"
-
-static bool has_ending(const char *path, const char *ending)
-{
-    size_t length = strlen(path), part = strlen(ending);
-    return length >= part && strcmp(path + length - part, ending) == 0;
-}
 
 /* Of the text adapters as they are; those of stage 2 come from the cache. */
 static aaclip_status current_fingerprint(const aaclip_trainer *trainer, uint64_t *fingerprint)
@@ -44,7 +39,7 @@ aaclip_status aaclip_trainer_save(const aaclip_trainer *trainer, const char *pat
     state.options = aac_trainer_settings(trainer);
     if (!state.options)
         return aac_error_memory();
-    bool torch = has_ending(path, ".pth") || has_ending(path, ".pt");
+    bool torch = aac_path_has_ending(path, ".pth") || aac_path_has_ending(path, ".pt");
     status = torch ? aac_training_write_torch(path, &trainer->parameters, &state)
                    : aac_training_write_safetensors(path, &trainer->parameters, &state);
     aac_free(state.options);
