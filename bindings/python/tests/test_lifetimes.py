@@ -69,7 +69,7 @@ def test_handles_of_another_kind_are_refused(tmp_path: Path) -> None:
     """C would read one as the other."""
     made = everything()
     model, adapters, texts = made["model"], made["adapters"], made["texts"]
-    metrics = aaclip.Metrics()
+    metrics, missing = aaclip.Metrics(), made.get("nothing")
     bundle = tmp_path / "bundle.safetensors"
     wrong: list[tuple[Callable[[], object], str]] = [
         (lambda: aaclip.Detector(model, adapters, texts), "expected TextCache, found Adapters"),
@@ -80,7 +80,7 @@ def test_handles_of_another_kind_are_refused(tmp_path: Path) -> None:
         (lambda: aaclip.save_bundle(bundle, model, adapters), "expected TextCache, found Adapters"),
         (lambda: aaclip.Trainer(model, model, "image"), "expected Dataset, found Model"),
         (lambda: metrics.merge(model), "expected Metrics, found Model"),
-        (lambda: aaclip.Detector(model, None), "expected TextCache, found NoneType"),
+        (lambda: aaclip.Detector(model, missing), "expected TextCache, found NoneType"),
     ]
     for call, message in wrong:
         with pytest.raises(TypeError, match=message):
