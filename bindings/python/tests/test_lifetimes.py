@@ -69,7 +69,8 @@ def test_handles_of_another_kind_are_refused(tmp_path: Path) -> None:
     """C would read one as the other."""
     made = everything()
     model, adapters, texts = made["model"], made["adapters"], made["texts"]
-    metrics, missing = aaclip.Metrics(), made.get("nothing")
+    metrics = aaclip.Metrics()
+    missing: Any = None
     bundle = tmp_path / "bundle.safetensors"
     wrong: list[tuple[Callable[[], object], str]] = [
         (lambda: aaclip.Detector(model, adapters, texts), "expected TextCache, found Adapters"),
