@@ -147,6 +147,13 @@ static aaclip_status check_map(const aaclip_detector *detector, const aaclip_ima
                      (unsigned long long)height, MOST_MAP_VALUES);
 }
 
+/* Of several: which one it was, counted from 0 as the caller's arrays are. */
+static aaclip_status name_image(aaclip_status status, size_t image, size_t count)
+{
+    return status && count > 1 ? aac_error_prefix(status, "image %zu of %zu", image, count)
+                               : status;
+}
+
 /* Checks the images and adds up what is kept of them. */
 static aaclip_status measure(const aaclip_detector *detector, const aaclip_image_view *images,
                              size_t count, size_t *bytes)
@@ -155,11 +162,11 @@ static aaclip_status measure(const aaclip_detector *detector, const aaclip_image
     for (size_t i = 0; i < count; i++) {
         aaclip_status status = aac_view_check(&images[i]);
         if (status)
-            return status;
+            return name_image(status, i, count);
         const tile_layout tiles = lay_out_tiles(detector, &images[i]);
         status = check_map(detector, &images[i], &tiles);
         if (status)
-            return status;
+            return name_image(status, i, count);
         aac_workspace workspace = {0};
         lay_out_result(detector, &tiles, &workspace);
         if (!aac_size_add(bytes, *bytes, workspace.used))

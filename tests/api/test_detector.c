@@ -338,6 +338,11 @@ static void impossible_views_are_refused(void **state)
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         must_fail(aaclip_detector_detect(detector, &bad[i], "cat", &result),
                   AACLIP_ERROR_INVALID_ARGUMENT, "image");
+    aaclip_result results[3] = {{.size = sizeof result}};
+    const aaclip_image_view three[3] = {good, good, bad[0]};
+    must_fail(aaclip_detector_detect_batch(detector, three, (const char *[]){"cat", "cat", "cat"},
+                                           3, results),
+              AACLIP_ERROR_INVALID_ARGUMENT, "image 2 of 3: image: no pixels");
     must_fail(aaclip_detector_detect(detector, &good, "dog", &result), AACLIP_ERROR_NOT_FOUND,
               "cat, nut");
     detect(detector, &good, "cat");
