@@ -28,6 +28,40 @@ static void print_message(aaclip_log_level level, const char *message, void *use
     fprintf(stderr, "%s: %s\n", names[level], message);
 }
 
+bool reported(aaclip_status status, const char *program)
+{
+    const char *text = aaclip_last_error();
+    if (status == AACLIP_ERROR_OUT_OF_MEMORY && !strstr(text, "memory"))
+        text = "out of memory"; /* that of an earlier call is there */
+    return status && complain(program, "%s", text);
+}
+
+int end_program(int code, const char *program)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return code;
+    complain(program, "stdout: cannot write: %s", strerror(errno));
+    return code ? code : 1;
+}
+
+bool make_folders(const char *path, const char *program)
+{
+    char *copy = strdup(path);
+    bool made = copy != NULL;
+    for (char *slash = copy; made && slash;) {
+        slash = strchr(slash + 1, '/');
+        if (slash)
+            *slash = '\0';
+        made = mkdir(copy, 0777) == 0 || errno == EEXIST;
+        if (slash)
+            *slash = '/';
+    }
+    if (!made)
+        complain(program, "%s: %s", path, strerror(errno));
+    free(copy);
+    return made;
+}
+
 void show_log(bool verbose)
 {
     aaclip_set_log(print_message, verbose ? AACLIP_LOG_DEBUG : AACLIP_LOG_WARNING, NULL);

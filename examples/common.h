@@ -12,6 +12,16 @@
 /* "program: message" on stderr; returns 1, the exit code of a failed program. */
 int complain(const char *program, const char *format, ...) AACLIP_PRINTF(2, 3);
 
+/* Whether a call failed, which is told then: in the library's words, or "out of memory" where a
+ * program had none of its own. */
+bool reported(aaclip_status status, const char *program);
+
+/* Exit code of a program that ends with `code`: 1 where its output did not arrive on stdout. */
+int end_program(int code, const char *program);
+
+/* Makes a folder with those above it, as far as they are missing; false with a message. */
+bool make_folders(const char *path, const char *program);
+
 /* Sends the library's warnings (with `verbose` everything) to stderr. */
 void show_log(bool verbose);
 

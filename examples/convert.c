@@ -62,6 +62,11 @@ static bool check_arguments(const command_line *arguments)
         return !complain(PROGRAM, "--bundle needs --class or --dataset");
     if (!arguments->bundle && arguments->classes.count)
         return !complain(PROGRAM, "classes are for bundles: add --bundle");
+    if (!arguments->bundle && (arguments->prompts || arguments->vocabulary))
+        return !complain(PROGRAM, "--%s is for bundles: add --bundle",
+                         arguments->prompts ? "prompts" : "vocab");
+    if (!arguments->bundle && !arguments->adapters.count && arguments->has_profile)
+        return !complain(PROGRAM, "--profile is for adapters and bundles");
     if (arguments->phrase && arguments->classes.count != 1)
         return !complain(PROGRAM, "--phrase goes with exactly one --class");
     if (arguments->float16 && arguments->adapters.count && !arguments->bundle)
@@ -172,8 +177,7 @@ int main(int argc, char **argv)
         signal(SIGINT, stop); /* leaves no half file */
         signal(SIGTERM, stop);
         aaclip_watch_cancel(&interrupted);
-        if (convert(&arguments))
-            code = complain(PROGRAM, "%s", aaclip_last_error());
+        code = reported(convert(&arguments), PROGRAM);
     }
     list_clear(&arguments.adapters);
     list_clear(&arguments.classes);

@@ -37,8 +37,8 @@ typedef struct program_arguments {
 } program_arguments;
 
 /*
- * Reads argv into `options`, which ends with an empty row; --help and --version are added. Names may
- * be written with underscores, as the Python code has them.
+ * Reads argv into `options`, which ends with an empty row; --help and --version are added. Names
+ * may be written with underscores, as the Python code has them.
  */
 parse_result parse_options(const program_option *options, const char *program, const char *usage,
                            int argc, char **argv, program_arguments *rest);

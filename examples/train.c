@@ -20,8 +20,8 @@ typedef struct command_line {
     const char *model, *vocabulary, *prompts, *backend, *dataset, *data_root, *manifest;
     const char *training_mode, *save_path, *log, *levels, *scales;
     string_list initial;
-    bool has_profile, has_config, resume, outside_paths, no_augmentation, no_shuffle, recompute,
-        balanced, plain_text, verbose;
+    bool has_profile, has_text_weight, has_image_weight, resume, outside_paths, no_augmentation,
+        no_shuffle, recompute, balanced, plain_text, verbose;
     aaclip_profile profile;
     aaclip_precision precision;
     unsigned threads, image_size, shot, accumulate, max_steps, save_steps, seed;
@@ -101,7 +101,7 @@ static const char usage[] =
 
 static bool failed(aaclip_status status)
 {
-    return status && complain(PROGRAM, "%s", aaclip_last_error());
+    return reported(status, PROGRAM);
 }
 
 static bool check_arguments(const command_line *arguments)
@@ -126,7 +126,6 @@ static bool check_arguments(const command_line *arguments)
 
 static parse_result parse(command_line *arguments, int argc, char **argv)
 {
-    bool *config = &arguments->has_config;
     const program_option options[] = {
         {"model", OPTION_MODEL, &arguments->model, 0, NULL},
         {"vocab", OPTION_TEXT, &arguments->vocabulary, 0, NULL},
@@ -145,11 +144,13 @@ static parse_result parse(command_line *arguments, int argc, char **argv)
         {"image-lr", OPTION_REAL, &arguments->image.learning_rate, 0, NULL},
         {"accumulate", OPTION_NUMBER, &arguments->accumulate, 65536, NULL},
         {"profile", OPTION_PROFILE, &arguments->profile, 0, &arguments->has_profile},
-        {"text-adapt-weight", OPTION_REAL, &arguments->text_adapt_weight, 0, config},
-        {"image-adapt-weight", OPTION_REAL, &arguments->image_adapt_weight, 0, config},
-        {"text-adapt-until", OPTION_NUMBER, &arguments->text_adapt_until, 4096, config},
-        {"image-adapt-until", OPTION_NUMBER, &arguments->image_adapt_until, 4096, config},
-        {"levels", OPTION_TEXT, &arguments->levels, 0, config},
+        {"text-adapt-weight", OPTION_REAL, &arguments->text_adapt_weight, 0,
+         &arguments->has_text_weight},
+        {"image-adapt-weight", OPTION_REAL, &arguments->image_adapt_weight, 0,
+         &arguments->has_image_weight},
+        {"text-adapt-until", OPTION_NUMBER, &arguments->text_adapt_until, 4096, NULL},
+        {"image-adapt-until", OPTION_NUMBER, &arguments->image_adapt_until, 4096, NULL},
+        {"levels", OPTION_TEXT, &arguments->levels, 0, NULL},
         {"text-norm-weight", OPTION_REAL, &arguments->text_norm_weight, 0, NULL},
         {"stage1-scales", OPTION_TEXT, &arguments->scales, 0, NULL},
         {"surgery-blocks", OPTION_NUMBER, &arguments->surgery_blocks, 4096, NULL},
@@ -201,16 +202,26 @@ static bool parse_levels(aaclip_config *config, const char *text)
                      AACLIP_MAX_LEVELS);
 }
 
-static bool make_config(training *session)
+/* What the call says, upon what profile or adapters say. */
+static bool apply_options(training *session)
 {
     const command_line *arguments = session->arguments;
     aaclip_config *config = &session->config;
-    aaclip_config_init(config, arguments->profile);
-    config->text_adapter_weight = (float)arguments->text_adapt_weight;
-    config->image_adapter_weight = (float)arguments->image_adapt_weight;
-    config->text_adapter_layers = arguments->text_adapt_until;
-    config->image_adapter_layers = arguments->image_adapt_until;
+    if (arguments->has_text_weight)
+        config->text_adapter_weight = (float)arguments->text_adapt_weight;
+    if (arguments->has_image_weight)
+        config->image_adapter_weight = (float)arguments->image_adapt_weight;
+    if (arguments->text_adapt_until)
+        config->text_adapter_layers = arguments->text_adapt_until;
+    if (arguments->image_adapt_until)
+        config->image_adapter_layers = arguments->image_adapt_until;
     return !arguments->levels || parse_levels(config, arguments->levels);
+}
+
+static bool make_config(training *session)
+{
+    aaclip_config_init(&session->config, session->arguments->profile);
+    return apply_options(session);
 }
 
 static char *join(const char *folder, const char *name)
@@ -230,23 +241,13 @@ static bool exists(const char *path)
     return stat(path, &info) == 0;
 }
 
+/* One that can be written to, else the first epoch would be lost. */
 static bool make_folder(const char *path)
 {
-    char *copy = strdup(path);
     char *inside = join(path, ".");
-    bool made = copy && inside;
-    for (char *slash = copy; made && slash;) {
-        slash = strchr(slash + 1, '/');
-        if (slash)
-            *slash = '\0';
-        made = mkdir(copy, 0777) == 0 || errno == EEXIST;
-        if (slash)
-            *slash = '/';
-    }
-    made = made && access(inside, W_OK) == 0; /* else the first epoch would be lost */
-    if (!made)
-        complain(PROGRAM, "%s: %s", path, strerror(errno));
-    free(copy);
+    bool made = inside && make_folders(path, PROGRAM);
+    if (made && access(inside, W_OK) != 0)
+        made = !complain(PROGRAM, "%s: %s", path, strerror(errno));
     free(inside);
     return made;
 }
@@ -290,17 +291,36 @@ static bool open_dataset(training *session)
     return opened && (!few || draw_shots(session));
 }
 
-/* The adapters to start from; they tell profile and configuration unless the call does. */
+static bool open_adapters(training *session, const aaclip_config *config)
+{
+    const string_list *files = &session->arguments->initial;
+    aaclip_adapters_close(&session->initial);
+    return !failed(aaclip_adapters_open(&session->initial, session->model,
+                                        (const char *const *)files->items, files->count, config));
+}
+
+static bool has_options(const command_line *arguments)
+{
+    return arguments->has_text_weight || arguments->has_image_weight ||
+           arguments->text_adapt_until || arguments->image_adapt_until || arguments->levels;
+}
+
+/* The adapters to start from tell profile and configuration, but for what the call says. */
 static bool open_initial(training *session)
 {
     const command_line *arguments = session->arguments;
-    const aaclip_config *fixed =
-        arguments->has_profile || arguments->has_config ? &session->config : NULL;
     if (!arguments->initial.count)
         return true;
-    return !failed(aaclip_adapters_open(&session->initial, session->model,
-                                        (const char *const *)arguments->initial.items,
-                                        arguments->initial.count, fixed)) &&
+    if (!arguments->has_profile) {
+        if (!open_adapters(session, NULL) ||
+            failed(aaclip_adapters_get_config(session->initial, &session->config)))
+            return false;
+        if (!has_options(arguments))
+            return true;
+        if (!apply_options(session))
+            return false;
+    }
+    return open_adapters(session, &session->config) &&
            !failed(aaclip_adapters_get_config(session->initial, &session->config));
 }
 
@@ -580,8 +600,6 @@ int main(int argc, char **argv)
     command_line arguments = {.training_mode = "full_shot",
                               .shot = 32,
                               .accumulate = 1,
-                              .text_adapt_weight = 0.1,
-                              .image_adapt_weight = 0.1,
                               .text_norm_weight = 0.1,
                               .text = {5, 16, 1e-5},
                               .image = {20, 2, 5e-4}};
@@ -599,5 +617,5 @@ int main(int argc, char **argv)
     }
     close_session(&session);
     list_clear(&arguments.initial);
-    return done ? 0 : 1;
+    return end_program(done ? 0 : 1, PROGRAM);
 }

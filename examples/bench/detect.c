@@ -148,7 +148,7 @@ int bench_detect(int argc, char **argv)
         }
         if (!status && arguments.cancel)
             status = measure_ends(&own, &run);
-        code = status ? complain(PROGRAM, "%s", aaclip_last_error())
+        code = status ? reported(status, PROGRAM)
                       : !report_finish(&run, "detection_s", arguments.session.json, PROGRAM);
         report_free(&run);
     }

@@ -125,7 +125,7 @@ static bool find_program(folder_run *own)
 
 static bool failed(aaclip_status status)
 {
-    return status && complain(PROGRAM, "%s", aaclip_last_error());
+    return reported(status, PROGRAM);
 }
 
 static bool open_all(folder_run *own)

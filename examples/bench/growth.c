@@ -83,7 +83,7 @@ static parse_result parse(command_line *arguments, int argc, char **argv)
 
 static bool failed(aaclip_status status)
 {
-    return status && complain(PROGRAM, "%s", aaclip_last_error());
+    return reported(status, PROGRAM);
 }
 
 /* One point of a curve: `work` runs once to warm up and `repeat` times more. */

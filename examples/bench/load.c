@@ -80,7 +80,7 @@ int bench_load_child(int argc, char **argv)
         return 1;
     show_log(false);
     aaclip_status status = measure_child(&own, &arguments.session, &figures);
-    int code = status ? complain(PROGRAM, "%s", aaclip_last_error()) : 0;
+    int code = reported(status, PROGRAM);
     if (!status)
         code = fwrite(&figures, sizeof figures, 1, stdout) != 1 || fflush(stdout) != 0;
     session_close(&own);

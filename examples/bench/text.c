@@ -77,7 +77,7 @@ static parse_result parse(command_line *arguments, int argc, char **argv)
 
 static bool failed(aaclip_status status)
 {
-    return status && complain(PROGRAM, "%s", aaclip_last_error());
+    return reported(status, PROGRAM);
 }
 
 static bool open_model(bench_run *bench)

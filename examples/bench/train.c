@@ -91,7 +91,7 @@ static parse_result parse(command_line *arguments, int argc, char **argv)
 
 static bool failed(aaclip_status status)
 {
-    return status && complain(PROGRAM, "%s", aaclip_last_error());
+    return reported(status, PROGRAM);
 }
 
 static char *path_in(const bench_run *bench, const char *name)

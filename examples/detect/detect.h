@@ -11,6 +11,7 @@ typedef struct command_line {
     const char *model, *vocabulary, *prompts, *class_name, *dataset, *phrase, *backend, *packed;
     const char *out, *json, *csv, *text_cache;
     string_list adapters, images;
+    string_list names; /* with `out`: of the pictures of each image */
     bool has_profile, has_domain, has_overlap, raw, mask, verbose;
     aaclip_profile profile;
     aaclip_domain domain;
@@ -29,6 +30,7 @@ typedef struct detection {
     region_setup regions;
     progress_bar bar;
     char class_name[256];
+    char vectors[1024]; /* their name in the cache */
 } detection;
 
 /* What is reported of one image. */
@@ -38,6 +40,9 @@ typedef struct report_row {
     uint32_t width, height;
     region_report found;
 } report_row;
+
+/* The images' file names without folder and ending; numbers tell equal ones apart. */
+bool name_pictures(const string_list *images, string_list *names);
 
 /* Overlay, mask and map of image `index`, as the command line asks for. */
 aaclip_status write_pictures(const command_line *arguments, const region_setup *regions,

@@ -114,7 +114,7 @@ static parse_result parse(command_line *arguments, int argc, char **argv)
 
 static bool failed(aaclip_status status)
 {
-    return status && complain(PROGRAM, "%s", aaclip_last_error());
+    return reported(status, PROGRAM);
 }
 
 static bool build_progress(size_t done, size_t total, void *user)
@@ -148,21 +148,45 @@ static bool file_exists(const char *path)
     return path && stat(path, &info) == 0;
 }
 
-static bool build_class(detection *session, const command_line *arguments)
+/* The words for the class in prompts. */
+static bool find_words(const detection *session, const command_line *arguments, char *words,
+                       size_t size)
 {
-    char phrase[512];
-    const char *name = session->class_name, *words = arguments->phrase;
-    if (!words) {
-        if (failed(aaclip_class_phrase(arguments->dataset, name, phrase, sizeof phrase)))
-            return false;
-        words = phrase;
-    }
+    if (!arguments->phrase)
+        return !failed(aaclip_class_phrase(arguments->dataset, session->class_name, words, size));
+    return (size_t)snprintf(words, size, "%s", arguments->phrase) < size ||
+           !complain(PROGRAM, "--phrase: longer than %zu bytes", size - 1);
+}
+
+static bool build_vectors(detection *session, const command_line *arguments, const char *words)
+{
+    const char *name = session->vectors;
     progress_start(&session->bar, "text");
     aaclip_status status = aaclip_text_cache_build(session->cache, &name, &words, 1);
     progress_end(&session->bar);
     if (!status && arguments->text_cache)
         status = aaclip_text_cache_save(session->cache, arguments->text_cache);
     return !failed(status);
+}
+
+/*
+ * Vectors have the name of their class in the cache; where phrase or data set gave it other words,
+ * with these, so that a file of --text-cache keeps the two apart. A bundle has what it has.
+ */
+static bool choose_vectors(detection *session, const command_line *arguments, bool has_text)
+{
+    char words[512];
+    if (!has_text) {
+        memcpy(session->vectors, session->class_name, sizeof session->class_name);
+        return !failed(aaclip_text_cache_get(session->cache, session->vectors, NULL, NULL));
+    }
+    if (!find_words(session, arguments, words, sizeof words))
+        return false;
+    bool other = arguments->phrase || arguments->dataset;
+    snprintf(session->vectors, sizeof session->vectors, other ? "%s (%s)" : "%s",
+             session->class_name, words);
+    return aaclip_text_cache_get(session->cache, session->vectors, NULL, NULL) == AACLIP_OK ||
+           build_vectors(session, arguments, words);
 }
 
 static bool choose_class(detection *session, const command_line *arguments)
@@ -192,6 +216,9 @@ static bool open_cache(detection *session, const command_line *arguments)
     options.progress_user = &session->bar;
     aaclip_model_info info = {.size = sizeof info};
     aaclip_model_get_info(session->model, &info);
+    if (!info.has_text && (arguments->phrase || arguments->text_cache))
+        return !complain(PROGRAM, "--%s: %s is a bundle, which has its vectors",
+                         arguments->phrase ? "phrase" : "text-cache", arguments->model);
     const char *stored = file_exists(arguments->text_cache) ? arguments->text_cache : NULL;
     if (!info.has_text)
         stored = arguments->model;
@@ -199,11 +226,8 @@ static bool open_cache(detection *session, const command_line *arguments)
                                                            session->adapters, &options)
                                   : aaclip_text_cache_new(&session->cache, session->model,
                                                           session->adapters, &options);
-    if (failed(status) || !choose_class(session, arguments))
-        return false;
-    bool known = stored && !arguments->phrase &&
-                 aaclip_text_cache_get(session->cache, session->class_name, NULL, NULL) == 0;
-    return known || build_class(session, arguments);
+    return !failed(status) && choose_class(session, arguments) &&
+           choose_vectors(session, arguments, info.has_text);
 }
 
 static bool open_detector(detection *session, const command_line *arguments,
@@ -264,7 +288,7 @@ static aaclip_status detect_view(const detection *session, const command_line *a
 {
     aaclip_result result = {.size = sizeof result};
     aaclip_status status =
-        aaclip_detector_detect(session->detector, view, session->class_name, &result);
+        aaclip_detector_detect(session->detector, view, session->vectors, &result);
     if (!status)
         status = region_report_keep(&row->found, &result);
     if (!status && arguments->out)
@@ -293,11 +317,13 @@ static bool detect_image(const detection *session, const command_line *arguments
     return done;
 }
 
-static bool make_folder(const char *path)
+static bool prepare_output(command_line *arguments)
 {
-    if (!path || mkdir(path, 0777) == 0 || errno == EEXIST)
+    if (!arguments->out)
         return true;
-    return !complain(PROGRAM, "%s: %s", path, strerror(errno));
+    return make_folders(arguments->out, PROGRAM) &&
+           (name_pictures(&arguments->images, &arguments->names) ||
+            !complain(PROGRAM, "out of memory"));
 }
 
 static int run(detection *session, const command_line *arguments)
@@ -329,12 +355,12 @@ int main(int argc, char **argv)
     int code = parsed == PARSE_WRONG;
     if (parsed == PARSE_RUN) {
         show_log(arguments.verbose);
-        code = open_session(&session, &arguments) && make_folder(arguments.out)
-                   ? run(&session, &arguments)
-                   : 1;
+        bool ready = open_session(&session, &arguments) && prepare_output(&arguments);
+        code = ready ? run(&session, &arguments) : 1;
     }
     close_session(&session);
     list_clear(&arguments.images);
+    list_clear(&arguments.names);
     list_clear(&arguments.adapters);
-    return code;
+    return end_program(code, PROGRAM);
 }

@@ -3,24 +3,86 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The image's file name without folder and ending; a number tells equal names apart. */
+static bool add_stem(string_list *stems, const char *path)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    const char *dot = strrchr(name, '.');
+    int length = (int)(dot && dot != name ? (size_t)(dot - name) : strlen(name));
+    char *stem = malloc((size_t)length + 1);
+    if (stem)
+        snprintf(stem, (size_t)length + 1, "%s", name);
+    bool added = stem && list_add(stems, stem);
+    free(stem);
+    return added;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Where the first of equal names is among the sorted ones, or would be. */
+static size_t position_of(char **sorted, size_t count, const char *name)
+{
+    size_t low = 0, high = count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (strcmp(sorted[middle], name) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* `uses[k]`: how often sorted[k], the first of equal names, has been given out with a number. */
+static bool add_name(string_list *names, const char *stem, char **sorted, size_t *uses,
+                     size_t count)
+{
+    size_t size = strlen(stem) + 32, at = position_of(sorted, count, stem);
+    char *name = malloc(size);
+    if (!name)
+        return false;
+    snprintf(name, size, "%s", stem);
+    for (bool taken = uses[at] > 0; taken;) {
+        snprintf(name, size, "%s-%zu", stem, ++uses[at]);
+        size_t other = position_of(sorted, count, name);
+        taken = other < count && strcmp(sorted[other], name) == 0;
+    }
+    uses[at] += uses[at] == 0;
+    bool added = list_add(names, name);
+    free(name);
+    return added;
+}
+
+bool name_pictures(const string_list *images, string_list *names)
+{
+    string_list stems = {0};
+    bool good = true;
+    for (size_t i = 0; good && i < images->count; i++)
+        good = add_stem(&stems, images->items[i]);
+    char **sorted = calloc(images->count, sizeof *sorted);
+    size_t *uses = calloc(images->count, sizeof *uses);
+    good = good && sorted && uses;
+    if (good) {
+        memcpy(sorted, stems.items, images->count * sizeof *sorted);
+        qsort(sorted, images->count, sizeof *sorted, compare_names);
+    }
+    for (size_t i = 0; good && i < images->count; i++)
+        good = add_name(names, stems.items[i], sorted, uses, images->count);
+    free(sorted);
+    free(uses);
+    list_clear(&stems);
+    return good;
+}
+
 static char *output_path(const command_line *arguments, size_t index, const char *ending)
 {
-    const char *path = arguments->images.items[index], *slash = strrchr(path, '/');
-    const char *name = slash ? slash + 1 : path, *dot = strrchr(name, '.');
-    int length = (int)(dot && dot != name ? (size_t)(dot - name) : strlen(name));
-    size_t before = 0, size = strlen(arguments->out) + strlen(path) + strlen(ending) + 32;
-    for (size_t i = 0; i < index; i++) {
-        const char *other = strrchr(arguments->images.items[i], '/');
-        other = other ? other + 1 : arguments->images.items[i];
-        before +=
-            strncmp(other, name, (size_t)length) == 0 && (other[length] == '.' || !other[length]);
-    }
+    const char *name = arguments->names.items[index];
+    size_t size = strlen(arguments->out) + strlen(name) + strlen(ending) + 2;
     char *result = malloc(size);
-    if (result && before)
-        snprintf(result, size, "%s/%.*s-%zu%s", arguments->out, length, name, before + 1, ending);
-    else if (result)
-        snprintf(result, size, "%s/%.*s%s", arguments->out, length, name, ending);
+    if (result)
+        snprintf(result, size, "%s/%s%s", arguments->out, name, ending);
     return result;
 }
 

@@ -119,7 +119,7 @@ static bool write_calibration(const session *state, const char *class_name,
     const char *given = arguments->calibrate;
     if (given) {
         char *path = is_file(given) ? strdup(given) : format_text("%s/%s.json", given, class_name);
-        bool written = path && (is_file(given) || make_folders(given)) &&
+        bool written = path && (is_file(given) || make_folders(given, PROGRAM)) &&
                        !failed(aaclip_calibration_save(calibration, path));
         free(path);
         if (!written)

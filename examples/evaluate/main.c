@@ -195,5 +195,5 @@ int main(int argc, char **argv)
     close_session(&state);
     list_clear(&arguments.adapters);
     list_clear(&arguments.classes);
-    return done ? 0 : 1;
+    return end_program(done ? 0 : 1, PROGRAM);
 }

@@ -168,7 +168,7 @@ bool open_session(session *state)
            !failed(aaclip_model_open(&state->model, arguments->model, &model)) &&
            name_checkpoints(state) &&
            (!arguments->out ||
-            (make_folders(arguments->out) && store_open(&state->store, arguments->out)));
+            (make_folders(arguments->out, PROGRAM) && store_open(&state->store, arguments->out)));
 }
 
 static void close_result(evaluation *result)

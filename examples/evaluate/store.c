@@ -42,25 +42,7 @@ bool to_stdout(const char *path)
 
 bool failed(aaclip_status status)
 {
-    return status && complain(PROGRAM, "%s", aaclip_last_error());
-}
-
-bool make_folders(const char *path)
-{
-    char *copy = strdup(path);
-    bool made = copy != NULL;
-    for (char *slash = copy; made && slash;) {
-        slash = strchr(slash + 1, '/');
-        if (slash)
-            *slash = '\0';
-        made = mkdir(copy, 0777) == 0 || errno == EEXIST;
-        if (slash)
-            *slash = '/';
-    }
-    if (!made)
-        complain(PROGRAM, "%s: %s", path, strerror(errno));
-    free(copy);
-    return made;
+    return reported(status, PROGRAM);
 }
 
 bool make_folder_of(const char *path)
@@ -69,7 +51,7 @@ bool make_folder_of(const char *path)
     if (!folder)
         return !complain(PROGRAM, "out of memory");
     *strrchr(folder, '/') = '\0';
-    bool made = make_folders(folder);
+    bool made = make_folders(folder, PROGRAM);
     free(folder);
     return made;
 }
@@ -170,7 +152,7 @@ bool store_open(result_store *store, const char *folder)
 {
     *store = (result_store){.cache = format_text("%s/cache", folder),
                             .path = format_text("%s/scores.jsonl", folder)};
-    bool good = store->cache && store->path && make_folders(store->cache);
+    bool good = store->cache && store->path && make_folders(store->cache, PROGRAM);
     if (good) {
         store->log = fopen(store->path, "a+");
         good = store->log && fseeko(store->log, 0, SEEK_SET) == 0 && read_log(store);

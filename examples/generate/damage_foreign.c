@@ -74,8 +74,7 @@ static bool make_contamination(drawn_picture *picture, chance *stream)
         flaw.x = x + (i ? chance_between(stream, -0.16f, 0.16f) : 0);
         flaw.y = y + (i ? chance_between(stream, -0.16f, 0.16f) : 0);
         float less = 1 / (1 + 0.3f * (float)i);
-        shape_blob(&flaw, stream, (range){0.06f * less, 0.11f * less}, 1.6f,
-                   (range){0.25f, 0.25f});
+        shape_blob(&flaw, stream, (range){0.06f * less, 0.11f * less}, 1.6f, (range){0.25f, 0.25f});
         visit(picture, &flaw, particle_at);
     }
     return true;

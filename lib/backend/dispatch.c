@@ -164,7 +164,7 @@ aaclip_status aac_dispatch_repack(const aac_dispatch *dispatch, aac_weight **wei
 {
     const aac_op_desc desc = aac_dispatch_describe(parts, bias_parts, part_count, type);
     const aac_backend *backend;
-    int threads = aac_op_is_small(&desc, 1) ? 1 : dispatch->threads;
+    int threads = aac_op_packing_threads(&desc, dispatch->threads);
     aaclip_status status = aac_cancel_look();
     if (!status)
         status = find(dispatch, &desc, &backend);
@@ -187,8 +187,8 @@ aaclip_status aac_dispatch_adopt(const aac_dispatch *dispatch, aac_weight **weig
     *weight = NULL;
     if (!backend->adopt)
         return AACLIP_OK;
-    /* as for packing: oneDNN chooses a layout for a number of threads */
-    aac_team previous = aac_threads_set(aac_op_is_small(desc, 1) ? 1 : dispatch->threads);
+    /* oneDNN chooses a layout for a number of threads */
+    aac_team previous = aac_threads_set(aac_op_packing_threads(desc, dispatch->threads));
     aaclip_status status = backend->adopt(weight, desc, image);
     aac_threads_restore(previous);
     return status;

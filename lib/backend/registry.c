@@ -11,8 +11,8 @@
 #include "core/error.h"
 
 /*
- * Best first. `simd` only stands behind the others: it has no int8. `cuda` is taken by name alone:
- * who has a device may want it for something else.
+ * Best first. `simd` only stands behind the others, which it beats where it has an operation. `cuda`
+ * is taken by name alone: who has a device may want it for something else.
  */
 typedef struct registry_row {
     const aac_backend *backend;

@@ -72,6 +72,13 @@ bool aac_op_is_small(const aac_op_desc *desc, int64_t sequences)
     return false;
 }
 
+int aac_op_packing_threads(const aac_op_desc *linear, int threads)
+{
+    aac_op_desc one = *linear;
+    one.linear.rows = 1;
+    return aac_op_is_small(&one, 1) ? 1 : threads;
+}
+
 bool aac_op_has_f16(const aac_op_desc *desc)
 {
     switch (desc->op) {

@@ -440,7 +440,16 @@ class BadInput(unittest.TestCase):
         for path in (blocker / "x", "/proc/aaclip-test", self.folder / "no" / "x"):
             with self.subTest(path):
                 self.fails(DETECT, *detect, "--text-cache", path, PHOTO, says=path)
+        for path in (blocker / "x", "/proc/aaclip-test"):
+            with self.subTest(path):
                 self.fails(DETECT, *detect, "--out", path, PHOTO, says=path)
+        with open("/dev/full", "w", encoding="utf-8") as full:  # what nobody gets was not printed
+            result = subprocess.run(
+                [str(a) for a in (DETECT, *detect, PHOTO)], stdout=full, stderr=subprocess.PIPE,
+                text=True, timeout=100, check=False,
+            )  # fmt: skip
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("stdout: cannot write", result.stderr)
         self.fails(DETECT, *detect, "--out", blocker, PHOTO, says=blocker / "chelsea_overlay.png")
         self.fails(DETECT, *detect, "--out", out, PHOTO, says=out / "chelsea_overlay.png")
 

@@ -96,6 +96,18 @@ class Programs(unittest.TestCase):
         self.assertEqual([Path(f["path"]).name for f in found], ["a.jpeg", "b.JPG", "c.png"])
         self.assertEqual(len({f["score"] for f in found}), 1)
 
+    def test_pictures_of_equal_names(self):
+        images, out = self.folder / "images", self.folder / "new" / "out"
+        images.mkdir()
+        for name in ("a-2.png", "a.jpg", "a.png", "b.png"):
+            shutil.copy(PHOTO, images / name)
+        result = call(DETECT, *MODEL, *adapters(), *CLASS, *SIZE, "--out", out, images)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(
+            sorted(path.name for path in out.iterdir()),
+            [f"{name}_overlay.png" for name in ("a-2", "a-3", "a", "b")],
+        )
+
     def test_jpeg(self):
         if HAS_JPEG == "1":
             found = self.scores(*MODEL, *adapters(), *CLASS, *SIZE, JPEG)
@@ -124,6 +136,16 @@ class Programs(unittest.TestCase):
         reference = self.scores(*MODEL, *adapters(), *CLASS, *SIZE, "--backend", "reference", PHOTO)
         default = self.scores(*MODEL, *adapters(), *CLASS, *SIZE, "--threads", "1", PHOTO)
         self.assertAlmostEqual(reference[0]["score"], default[0]["score"], places=5)
+
+    def test_text_cache_file_keeps_words_apart(self):
+        call = [*MODEL, *adapters(), "--class", "metal_nut", *SIZE]
+        cache = ["--text-cache", self.folder / "words.safetensors"]
+        choices = ([], ["--phrase", "rusty bolt"], ["--dataset", "MVTec"])
+        expected = [self.scores(*call, *choice, PHOTO) for choice in choices]
+        self.assertEqual(len({str(scores) for scores in expected}), 3)
+        for _ in range(2):  # written, then read
+            for choice, scores in zip(choices, expected):
+                self.assertEqual(self.scores(*call, *choice, *cache, PHOTO), scores)
 
     def test_text_cache_file(self):
         cache = self.folder / "text.safetensors"
@@ -159,8 +181,14 @@ class Programs(unittest.TestCase):
         found = self.scores("--model", bundle, "--class", "metal_nut", *SIZE, PHOTO)
         self.assertEqual(found[0]["score"], expected[0]["score"])
         self.fails(
-            DETECT, "--model", bundle, "--class", "bottle", PHOTO, says=["no text tower"]
+            DETECT, "--model", bundle, "--class", "bottle", PHOTO,
+            says=["class 'bottle'", "which has: metal_nut, screw"],
         )  # fmt: skip
+        for option in ("--phrase", "--text-cache"):
+            self.fails(
+                DETECT, "--model", bundle, "--class", "screw", option, "x", PHOTO,
+                says=[option, "is a bundle"],
+            )  # fmt: skip
         self.fails(DETECT, "--model", bundle, PHOTO, says="--class is missing")
 
     def test_a_bad_image_does_not_stop_the_others(self):

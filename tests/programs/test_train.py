@@ -215,6 +215,35 @@ class Train(unittest.TestCase):
             "--save-path", self.folder / "z",
         )  # fmt: skip
 
+    def config_of(self, folder):
+        """The configuration that a folder's adapters carry."""
+        out = folder / "both.safetensors"
+        adapters = [("--adapters", folder / name) for name in ("text_adapter.pth", "image_adapter_2.pth")]
+        made = subprocess.run(
+            [CONVERT, *map(str, [*MODEL, *adapters[0], *adapters[1], "--out", out])],
+            capture_output=True, text=True, timeout=LIMIT, check=False,
+        )  # fmt: skip
+        self.assertEqual(made.returncode, 0, made.stderr)
+        content = out.read_bytes()
+        header = json.loads(content[8 : 8 + struct.unpack("<Q", content[:8])[0]])
+        return json.loads(header["__metadata__"]["aaclip.config"])
+
+    def test_options_upon_those_of_the_adapters(self):
+        """An option changes what it names; the rest is what the adapters of --init were made with."""
+        first, second = self.folder / "first", self.folder / "second"
+        small = ["--image-adapt-until", "3", "--levels", "1,2,4", "--text-adapt-weight", "0.3"]
+        self.trains(*SMALL, *MANIFEST, *BOTH, *small, "--save-path", first)
+        start = ["--init", first / "text_adapter.pth", "--init", first / "image_adapter_2.pth"]
+        self.trains(
+            *MODEL, "--img-size", "56", "--threads", "1", *MANIFEST, *BOTH, *start,
+            "--image-adapt-weight", "0.2", "--save-path", second,
+        )  # fmt: skip
+        before, after = self.config_of(first), self.config_of(second)
+        self.assertEqual((before["profile"], before["levels"]), ("published", [1, 2, 4]))
+        self.assertAlmostEqual(before["text_adapter_weight"], 0.3, places=6)
+        self.assertAlmostEqual(after["image_adapter_weight"], 0.2, places=6)
+        self.assertEqual(after | {"image_adapter_weight": before["image_adapter_weight"]}, before)
+
     def test_log(self):
         log = self.folder / "log.jsonl"
         arguments = [*SMALL, *MANIFEST, *BOTH, "--save-path", self.folder / "out", "--log", log]

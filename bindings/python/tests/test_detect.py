@@ -200,6 +200,9 @@ def test_bad_calls(
         aaclip.Detector(model, texts, adapters, image_size=100)
     with pytest.raises(ValueError, match="image_size: 4294967408 is outside"):
         aaclip.Detector(model, texts, adapters, image_size=(1 << 32) + SIZE)
+    with pytest.raises(ValueError, match="image_size: 4294967408 is outside"):
+        wide: Any = np.int64((1 << 32) + SIZE)
+        aaclip.Detector(model, texts, adapters, image_size=wide)
     with pytest.raises(ValueError, match="domain: expected one of industrial, medical"):
         aaclip.Detector(model, texts, adapters, domain="space")
     with pytest.raises(aaclip.InvalidArgumentError, match="needs a calibration"):
@@ -224,6 +227,14 @@ def test_class_may_be_left_out_when_there_is_one(
     texts.build({"b": "leather"})
     with pytest.raises(ValueError, match=r"\['a', 'b'\]"):
         detector.detect(PHOTO)
+
+
+def test_a_detector_outlives_its_texts(model: aaclip.Model, adapters: aaclip.Adapters) -> None:
+    with aaclip.TextCache(model, adapters) as texts:
+        texts.build({"a": "wood"})
+        detector = aaclip.Detector(model, texts, adapters, image_size=SIZE)
+        expected = detector.detect(PHOTO).score
+    assert detector.detect(PHOTO).score == expected
 
 
 def test_batches(detector: aaclip.Detector, photo: npt.NDArray[np.uint8]) -> None:

@@ -53,6 +53,8 @@ def test_layouts_and_splits(mvtec: Path) -> None:
     assert {(s.label, s.class_name) for s in folder} == {(None, "bolt")}
     with pytest.raises(aaclip.NotFoundError, match="screw"):
         aaclip.Dataset.open(mvtec, classes=["screw"])
+    with pytest.raises(ValueError, match="classes: expected at least one"):
+        aaclip.Dataset.open(mvtec, classes=[])
     with pytest.raises(ValueError, match="split: expected one of all, train, validation, test"):
         aaclip.Dataset.open(mvtec, split="half")
 

@@ -75,7 +75,8 @@ def test_every_status_has_its_exception() -> None:
     assert len(set(kinds.values())) == len(kinds) == len(aaclip.Status) - 1
     for status, kind in kinds.items():
         assert kind.status is status and issubclass(kind, aaclip.Error)
-    assert type(errors.make(77, "")) is aaclip.Error
+    newer = errors.make(77, "")
+    assert type(newer) is aaclip.Error and int(newer.status) == 77
 
 
 def test_adapters(model: aaclip.Model, adapters: aaclip.Adapters, tmp_path: Path) -> None:

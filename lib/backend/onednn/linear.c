@@ -4,8 +4,10 @@
 
 #include "backend/onednn/onednn.h"
 #include "backend/simd/stack.h"
+#include "backend/work.h"
 #include "core/error.h"
 #include "core/memory.h"
+#include "core/threads.h"
 
 typedef struct onednn_weight {
     aac_weight base;
@@ -166,11 +168,15 @@ static bool describe_turned(linear_plan *plan, const aac_op_desc *desc)
     return done;
 }
 
+/* The layout that packing chose; see aac_op_packing_threads. */
 static bool describe_weights(linear_plan *plan, const aac_op_desc *desc)
 {
-    return desc->linear.turned ? describe_turned(plan, desc)
-                               : aac_dnnl_layout_weights(&plan->weights, desc->linear.inputs,
-                                                         desc->linear.outputs, desc->linear.x);
+    aac_team previous = aac_threads_set(aac_op_packing_threads(desc, plan->base.threads));
+    bool done = desc->linear.turned ? describe_turned(plan, desc)
+                                    : aac_dnnl_layout_weights(&plan->weights, desc->linear.inputs,
+                                                              desc->linear.outputs, desc->linear.x);
+    aac_threads_restore(previous);
+    return done;
 }
 
 static bool describe(linear_plan *plan, const aac_op_desc *desc)

@@ -1,4 +1,5 @@
 /* Linear layers, one dot product after the other. */
+#include <float.h>
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -102,7 +103,7 @@ static aaclip_status quantize_matrix(reference_weight *weight)
         float *row = weight->copy + i * inputs, largest = 0;
         for (int64_t j = 0; j < inputs; j++)
             largest = fabsf(row[j]) > largest ? fabsf(row[j]) : largest;
-        float inverse = largest > 0 ? limit / largest : 0;
+        float inverse = largest > 0 ? fminf(limit / largest, FLT_MAX) : 0;
         weight->step[i] = largest / limit;
         for (int64_t j = 0; j < inputs; j++)
             row[j] = isfinite(row[j]) ? rintf(row[j] * inverse) : NAN;
@@ -121,7 +122,7 @@ static double quantize_row(const aac_op_desc *desc, const void *x, int64_t row, 
         high = value > high ? value : high;
         taint = isfinite(value) ? taint : NAN;
     }
-    float span = high - low, inverse = span > 0 ? 255.0f / span : 0;
+    float span = high - low, inverse = span > 0 ? fminf(255.0f / span, FLT_MAX) : 0;
     float zero = rintf(-low * inverse);
     for (int64_t i = 0; i < inputs; i++) {
         float value = (float)aac_reference_get(x, desc->linear.x, row * inputs + i);

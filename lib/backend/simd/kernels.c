@@ -80,8 +80,8 @@ static inline float maximum(const float *row, int64_t count)
  */
 static inline float power_of_two(float x)
 {
-    const float round_to_integer = 0x1.8p23f;
-    x = x < -125.0f ? -125.0f : x; /* so that NaN stays */
+    const float round_to_integer = 0x1.8p23f + 127; /* leaves n + 127, an exponent's bits */
+    x = x < -125.0f ? -125.0f : x;
     float shifted = x + round_to_integer, f = x - (shifted - round_to_integer);
     float p = 0.00015345811f;
     p = p * f + 0.0013399931f;
@@ -90,7 +90,7 @@ static inline float power_of_two(float x)
     p = p * f + 0.24022646f;
     p = p * f + 0.6931472f;
     p = p * f + 1.0f;
-    return from_bits(to_bits(p) + (to_bits(shifted) << 23));
+    return p * from_bits(to_bits(shifted) << 23); /* NaN stays, whatever its bits */
 }
 
 /* 1 / (1 + exp(-1.702 x)) */

@@ -182,7 +182,7 @@ static row_range range_of(const uint16_t *x, int64_t count)
     return even;
 }
 
-/* The integers of the row kernels' quantize_row, to the bit. */
+/* The integers of the row kernels' quantize_row, to the bit but in rows within 1e-36 of zero. */
 static void quantize_bf16(const uint16_t *x, int64_t count, uint8_t *q, float *step, int32_t *zero)
 {
     row_range range = range_of(x, count);

@@ -1,5 +1,5 @@
-/* Everything in float32, and in bfloat16 what is no product of matrices, on vectorised kernels.
- * Other backends fall back to it. */
+/* Everything in float32, in bfloat16 what is no linear layer, and 8-bit linear layers, on vectorised
+ * kernels; see supports(). Other backends fall back to it. */
 #include "backend/simd/linear.h"
 #include "backend/work.h"
 

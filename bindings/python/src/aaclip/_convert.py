@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import numbers
+import operator
 import os
 from typing import Any, Iterable, Optional, Tuple, Union
 
@@ -82,6 +84,8 @@ def set_options(options: ctypes.Structure, values: "dict[str, Any]") -> None:
     """Sets the fields whose value is not None; the others keep what the library put there."""
     for name, value in values.items():
         if value is not None:
+            if isinstance(value, numbers.Integral):  # NumPy's, too
+                value = int(value)
             setattr(options, name, value)
             if isinstance(value, int) and getattr(options, name) != value:  # ctypes cuts bits off
                 raise ValueError(f"{name}: {value} is outside what the library takes")
@@ -89,6 +93,7 @@ def set_options(options: ctypes.Structure, values: "dict[str, Any]") -> None:
 
 def unsigned(value: int, bits: int, what: str) -> int:
     """For arguments, whose high bits ctypes would cut off."""
+    value = operator.index(value)
     if not 0 <= value < 1 << bits:
         raise ValueError(f"{what}: expected 0 to 2^{bits} - 1, found {value}")
     return value

@@ -69,7 +69,11 @@ class CtrlC:
         if before not in (None, ctypes.addressof(self._flag)):
             self._watch(before)
             return False
-        sender = self._sender or self._start()
+        try:
+            sender = self._sender or self._start()
+        except (OSError, RuntimeError):  # out of files or threads: without Ctrl-C, then
+            self._watch(None)
+            return False
         other = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
         if other not in (-1, sender.fileno()):
             signal.set_wakeup_fd(other)

@@ -138,7 +138,8 @@ class Config:
 
     def _write(self) -> s.Config:
         own = s.Config()
-        lib.config_init_sized(ctypes.byref(own), ctypes.sizeof(own), self.profile)
+        profile = member(Profile, self.profile, "profile")
+        lib.config_init_sized(ctypes.byref(own), ctypes.sizeof(own), profile)
         if len(self.levels) > s.MAX_LEVELS:
             raise ValueError(f"levels: expected at most {s.MAX_LEVELS}, found {len(self.levels)}")
         for name in ("image_mean", "image_deviation"):

@@ -70,6 +70,8 @@ class Dataset(Handle, Sequence[Sample]):
         options = s.DatasetOptions()
         lib.dataset_options_init_sized(byref(options), ctypes.sizeof(options))
         wanted = None if classes is None else text_array(encode(name) for name in classes)
+        if wanted is not None and not len(wanted):
+            raise ValueError("classes: expected at least one, found none")
         set_options(
             options,
             {

@@ -94,6 +94,7 @@ class Detector(Handle):
         needs = [need for need in (model, texts, adapters) if need is not None]
         self._adopt(handle, *needs)
         self._texts = texts
+        self._classes = list(texts)  # which the detector keeps when they are closed
         self._roi: Optional[Mask] = None
         self._leases: weakref.WeakSet[Lease] = weakref.WeakSet()
         if roi is not None:
@@ -220,10 +221,11 @@ class Detector(Handle):
     def _class_of(self, class_name: Optional[str]) -> str:
         if class_name is not None:
             return class_name
-        names = list(self._texts)
-        if len(names) != 1:
-            raise ValueError(f"class_name: expected one of {names}, found none")
-        return names[0]
+        if not self._texts.closed:
+            self._classes = list(self._texts)
+        if len(self._classes) != 1:
+            raise ValueError(f"class_name: expected one of {self._classes}, found none")
+        return self._classes[0]
 
     def _detect(
         self, images: Sequence[ImageLike], names: Sequence[str], order: str, copy: bool

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from ._enums import Status
 
 
@@ -81,5 +83,7 @@ _KINDS: dict[int, type[Error]] = {
 
 
 def make(status: int, text: str) -> Error:
-    """The exception of a status; one that a newer library added becomes a plain Error."""
-    return _KINDS.get(status, Error)(text or f"status {status}")
+    """The exception of a status; one that a newer library added becomes an Error with its number."""
+    message = text or f"status {status}"
+    kind = _KINDS.get(status)
+    return kind(message) if kind else Error(message, cast(Status, status))
