@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <setjmp.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -321,6 +322,56 @@ static bool is_refused(void *user)
     return refused;
 }
 
+typedef struct reader {
+    aaclip_text_cache *cache;
+    atomic_bool stop;
+} reader;
+
+static void *look_up(void *user)
+{
+    reader *own = user;
+    while (!atomic_load(&own->stop))
+        aaclip_text_cache_get(own->cache, "cat", NULL, NULL);
+    return NULL;
+}
+
+/* Had, or refused: never waited for. */
+static bool looks_up(const reader *own)
+{
+    aaclip_status status = aaclip_text_cache_get(own->cache, "cat", NULL, NULL);
+    return status == AACLIP_OK || status == AACLIP_ERROR_INVALID_ARGUMENT;
+}
+
+/* At whatever moment of another thread's call. */
+static void forks_meet_a_lock_anywhere(void **state)
+{
+    enum { FORKS = 400, READERS = 2 };
+    (void)state;
+    fixture all;
+    fixture_open(&all, NULL, 1);
+    reader own = {.cache = all.cache};
+    pthread_t threads[READERS];
+    for (int i = 0; i < READERS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, look_up, &own), 0);
+    bool good = true;
+    fflush(NULL);
+    for (int i = 0; good && i < FORKS; i++) {
+        int status = 0;
+        pid_t child = fork();
+        if (child == 0) {
+            alarm(10);
+            _exit(looks_up(&own) ? 0 : 1);
+        }
+        good = child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) &&
+               WEXITSTATUS(status) == 0;
+    }
+    atomic_store(&own.stop, true);
+    for (int i = 0; i < READERS; i++)
+        pthread_join(threads[i], NULL);
+    assert_true(good);
+    fixture_close(&all);
+}
+
 static void a_handle_in_use_is_refused_after_a_fork(void **state)
 {
     (void)state;
@@ -358,6 +409,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_forked_process_goes_on_training, scratch_make,
                                         scratch_remove),
         cmocka_unit_test(a_handle_in_use_is_refused_after_a_fork),
+        cmocka_unit_test(forks_meet_a_lock_anywhere),
     };
     return cmocka_run_group_tests_name("processes", tests, NULL, NULL);
 }

@@ -45,8 +45,31 @@ unsigned aac_forks(void)
 
 struct aac_mutex {
     pthread_mutex_t native;
-    atomic_uint holder; /* 0: none; else the process's number of forks and 1 */
+    atomic_uint holder;  /* 0: none; else the process's number of forks and 1 */
+    atomic_uint process; /* whose `native` is, in forks; with RENEWING while it is made anew */
 };
+
+#define RENEWING (1u << 31)
+
+/*
+ * A thread that is not here may have had `native`, while another one forked, just before it said so
+ * in `holder`, or after it had taken that back: it had not begun then, or had finished. So the
+ * first who wants a mutex without a holder in a new process makes it anew.
+ */
+static void renew(aac_mutex *mutex)
+{
+    unsigned found = atomic_load(&mutex->process);
+    while (found != forks && atomic_load(&mutex->holder) == 0) {
+        if (found == (forks | RENEWING)) {
+            sched_yield();
+            found = atomic_load(&mutex->process);
+        } else if (atomic_compare_exchange_weak(&mutex->process, &found, forks | RENEWING)) {
+            pthread_mutex_init(&mutex->native, NULL);
+            atomic_store(&mutex->process, forks);
+            return;
+        }
+    }
+}
 
 static void hold(aac_mutex *mutex)
 {
@@ -65,8 +88,10 @@ aac_mutex *aac_mutex_new(void)
         aac_free(mutex);
         return NULL;
     }
-    if (mutex)
+    if (mutex) {
         atomic_init(&mutex->holder, 0);
+        atomic_init(&mutex->process, forks);
+    }
     return mutex;
 }
 
@@ -80,12 +105,14 @@ void aac_mutex_free(aac_mutex *mutex)
 
 void aac_mutex_lock(aac_mutex *mutex)
 {
+    renew(mutex);
     pthread_mutex_lock(&mutex->native);
     hold(mutex);
 }
 
 bool aac_mutex_try(aac_mutex *mutex)
 {
+    renew(mutex);
     if (pthread_mutex_trylock(&mutex->native) != 0)
         return false;
     hold(mutex);
