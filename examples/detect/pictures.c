@@ -61,13 +61,13 @@ bool name_pictures(const string_list *images, string_list *names)
     bool good = true;
     for (size_t i = 0; good && i < images->count; i++)
         good = add_stem(&stems, images->items[i]);
-    char **sorted = calloc(images->count, sizeof *sorted);
-    size_t *uses = calloc(images->count, sizeof *uses);
+    char **sorted = calloc(images->count + 1, sizeof *sorted);
+    size_t *uses = calloc(images->count + 1, sizeof *uses);
     good = good && sorted && uses;
-    if (good) {
-        memcpy(sorted, stems.items, images->count * sizeof *sorted);
+    for (size_t i = 0; good && i < images->count; i++)
+        sorted[i] = stems.items[i];
+    if (good)
         qsort(sorted, images->count, sizeof *sorted, compare_names);
-    }
     for (size_t i = 0; good && i < images->count; i++)
         good = add_name(names, stems.items[i], sorted, uses, images->count);
     free(sorted);

@@ -102,8 +102,8 @@ aaclip_status aaclip_text_cache_open(aaclip_text_cache **out, const char *path,
 {
     if (out)
         *out = NULL;
-    if (!path)
-        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_text_cache_open: NULL path");
+    if (!out || !path)
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_text_cache_open: NULL argument");
     aac_tensor_file *file = NULL;
     aaclip_status status = aaclip_text_cache_new(out, model, adapters, options);
     if (!status)
@@ -116,7 +116,7 @@ aaclip_status aaclip_text_cache_open(aaclip_text_cache **out, const char *path,
             status = load_pair(*out, file, tensor);
     }
     aac_tensor_file_close(&file);
-    if (status && out)
+    if (status)
         aaclip_text_cache_close(out);
     return status;
 }
