@@ -1034,6 +1034,56 @@ static int test_small_work(void)
     return failed;
 }
 
+/* Of `rows` rows, one of whose keys holds these bits: whether that makes all results NaN. */
+static bool stays_no_number(const aac_backend *backend, int64_t rows, uint32_t bits)
+{
+    enum { SIZE = 16 };
+    const aac_op_desc desc = {
+        .op = AAC_OP_ATTENTION,
+        .attention = {
+            .longest = rows, .uniform = true, .heads = 1, .head_size = SIZE, .rows = rows}};
+    const int32_t offsets[] = {0, (int32_t)rows};
+    float *x = aac_alloc_array((size_t)rows * 3 * SIZE, sizeof *x);
+    float *y = aac_calloc((size_t)rows * SIZE, sizeof *y);
+    aac_plan *plan = NULL;
+    if (!x || !y || backend->plan(&plan, &desc, 1))
+        abort();
+    for (int64_t i = 0; i < rows * 3 * SIZE; i++)
+        x[i] = random_value();
+    memcpy(&x[3 * 3 * SIZE + SIZE + 5], &bits, sizeof bits);
+    void *scratch = aac_alloc(plan->scratch);
+    const aac_op_args args = {.x = x, .y = y, .offsets = offsets, .sequences = 1};
+    bool all = scratch && !aac_run(plan, &args, scratch);
+    for (int64_t i = 0; all && i < rows * SIZE; i++)
+        all = isnan(y[i]);
+    aac_plan_free(&plan);
+    aac_free(scratch);
+    aac_free(x);
+    aac_free(y);
+    return all;
+}
+
+/* Whatever its bits: a processor's own, a GPU's, one that counts from below. */
+static int test_no_numbers(void)
+{
+    static const uint32_t bits[] = {0xffc00000, 0x7fffffff, 0x7fc00001};
+    static const int64_t rows[] = {9, 150};
+    int failed = 0;
+    for (size_t i = 0; i < aac_backend_count(); i++)
+        for (size_t k = 0; k < sizeof bits / sizeof *bits * sizeof rows / sizeof *rows; k++) {
+            const aac_backend *backend = aac_backend_at(i);
+            const aac_op_desc desc = {.op = AAC_OP_ATTENTION,
+                                      .attention = {.longest = rows[k % 2], .head_size = 16}};
+            if (backend->memory || !backend->available() || !backend->supports(&desc) ||
+                stays_no_number(backend, rows[k % 2], bits[k / 2]))
+                continue;
+            printf("%s: attention makes a number of NaN %08x among %d keys\n", backend->name,
+                   bits[k / 2], (int)rows[k % 2]);
+            failed++;
+        }
+    return failed;
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "--list") == 0) {
@@ -1044,7 +1094,7 @@ int main(int argc, char **argv)
     int failed = 0;
     if (argc == 1)
         failed = test_failing_memory() + test_linear_support() + test_training_support() +
-                 test_small_work();
+                 test_small_work() + test_no_numbers();
     visit_cases(compare, &totals);
     for (int op = 0; op < AAC_OP_COUNT; op++)
         printf("%-20s largest difference %.1e\n", aac_op_name((aac_op)op), totals.worst[op]);
