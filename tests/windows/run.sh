@@ -47,7 +47,9 @@ fi
 
 export PKG_CONFIG_LIBDIR="$prefix/lib/pkgconfig"
 if [ ! -f "$build/build.ninja" ]; then
-    meson setup "$build" "$source" --cross-file "$source/tests/windows/mingw.cross" --werror \
+    printf "[binaries]\nexe_wrapper = '%s'\n" "$source/tests/windows/wine.sh" >"$build.cross"
+    meson setup "$build" "$source" --cross-file "$source/tests/windows/mingw.cross" \
+        --cross-file "$build.cross" --werror \
         -Dbuildtype=release -Ddefault_library=shared -Donednn=disabled -Dopenblas=disabled \
         -Djpeg=disabled -Dpng=disabled -Dtests=enabled -Dexamples=disabled
 fi
