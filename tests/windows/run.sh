@@ -64,7 +64,8 @@ trap 'wineserver -k || true' EXIT
 wineboot -i >/dev/null 2>&1 </dev/null
 
 status=0
-meson test -C "$build" --no-rebuild --print-errorlogs "$@" || status=$?
+meson test -C "$build" --no-rebuild --print-errorlogs --no-suite slow --no-suite soak "$@" ||
+    status=$?
 log=$build/meson-logs
 printf '\nLeft out or skipped on this system:\n'
 grep -ho 'left out.*' "$log/meson-log.txt" | sort -u

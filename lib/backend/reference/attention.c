@@ -4,23 +4,11 @@
 #include "backend/reference/reference.h"
 #include "core/threads.h"
 
-/* Which of the three parts stands for q, k and v. */
-enum part { PART_Q, PART_K, PART_V };
-
-static double value_of(const aac_op_desc *desc, const aac_op_args *args, int64_t row,
-                       enum part part, int64_t head, int64_t i)
-{
-    int64_t size = desc->attention.head_size, width = desc->attention.heads * size;
-    if (desc->attention.kind == AAC_ATTENTION_VALUE) /* v is all there is */
-        return aac_reference_get(args->x, desc->attention.type, row * width + head * size + i);
-    return aac_reference_get(args->x, desc->attention.type,
-                             (row * 3 + (int64_t)part) * width + head * size + i);
-}
-
-/* Doubles of scratch for one (sequence, head); dk and dv on the way back only. */
+/* Doubles of scratch for one (sequence, head), whose rows count from 0. */
 typedef struct head_memory {
     double *weights, *dweights, *keys; // (longest)
-    double *dk, *dv;                   // (rows of the sequence, head_size)
+    double *q, *k, *v;                 // (rows of the sequence, head_size)
+    double *dy, *dk, *dv;              // the same, on the way back only
 } head_memory;
 
 static bool is_tree(const aac_op_desc *desc)
@@ -35,30 +23,61 @@ static int64_t most_rows(const aac_op_desc *desc)
 }
 
 static void find_rows(const aac_op_desc *desc, const aac_op_args *args, int64_t sequence,
-                      int64_t *first, int64_t *last)
+                      int64_t *first, int64_t *rows)
 {
     *first = is_tree(desc) ? 0 : args->offsets[sequence];
-    *last = is_tree(desc) ? desc->attention.rows : args->offsets[sequence + 1];
+    *rows = is_tree(desc) ? desc->attention.rows : args->offsets[sequence + 1] - *first;
 }
 
 static head_memory lay_out(const aac_op_desc *desc, double *scratch)
 {
-    int64_t longest = desc->attention.longest;
-    double *sums = scratch + 3 * longest;
-    return (head_memory){scratch, scratch + longest, scratch + 2 * longest, sums,
-                         sums + most_rows(desc) * desc->attention.head_size};
+    const int64_t longest = desc->attention.longest;
+    const int64_t values = most_rows(desc) * desc->attention.head_size;
+    double *q = scratch + 3 * longest;
+    return (head_memory){
+        .weights = scratch,
+        .dweights = scratch + longest,
+        .keys = scratch + 2 * longest,
+        .q = q,
+        .k = q + values,
+        .v = q + 2 * values,
+        .dy = q + 3 * values,
+        .dk = q + 4 * values,
+        .dv = q + 5 * values,
+    };
 }
 
 size_t aac_reference_attention_scratch(const aac_op_desc *desc)
 {
-    bool back = desc->op == AAC_OP_ATTENTION_BACKWARD;
+    const int64_t arrays = desc->op == AAC_OP_ATTENTION_BACKWARD ? 6 : 3;
     return (size_t)(3 * desc->attention.longest +
-                    (back ? 2 * most_rows(desc) * desc->attention.head_size : 0));
+                    arrays * most_rows(desc) * desc->attention.head_size);
+}
+
+/* Part `part` of `parts` that lie side by side in each row; `out` is (rows, head_size). */
+static void read_head(const aac_op_desc *desc, const void *values, int64_t first, int64_t rows,
+                      int64_t head, int64_t part, int64_t parts, double *out)
+{
+    const int64_t size = desc->attention.head_size, width = desc->attention.heads * size;
+    for (int64_t row = 0; row < rows; row++)
+        for (int64_t i = 0; i < size; i++)
+            out[row * size + i] =
+                aac_reference_get(values, desc->attention.type,
+                                  ((first + row) * parts + part) * width + head * size + i);
+}
+
+static void read_parts(const aac_op_desc *desc, const aac_op_args *args, int64_t first,
+                       int64_t rows, int64_t head, const head_memory *memory)
+{
+    const bool alone = desc->attention.kind == AAC_ATTENTION_VALUE; /* v is all there is */
+    read_head(desc, args->x, first, rows, head, 0, alone ? 1 : 3, memory->q);
+    read_head(desc, args->x, first, rows, head, alone ? 0 : 1, alone ? 1 : 3, memory->k);
+    read_head(desc, args->x, first, rows, head, alone ? 0 : 2, alone ? 1 : 3, memory->v);
 }
 
 /* The rows that `row` sees; their number. */
 static int64_t list_keys(const aac_op_desc *desc, const aac_op_args *args, int64_t row,
-                         int64_t first, int64_t last, double *keys)
+                         int64_t rows, double *keys)
 {
     int64_t count = 0;
     if (is_tree(desc)) {
@@ -66,23 +85,22 @@ static int64_t list_keys(const aac_op_desc *desc, const aac_op_args *args, int64
             keys[count++] = (double)key;
         return count;
     }
-    int64_t end = desc->attention.kind == AAC_ATTENTION_CAUSAL ? row + 1 : last;
-    for (int64_t key = first; key < end; key++)
+    int64_t end = desc->attention.kind == AAC_ATTENTION_CAUSAL ? row + 1 : rows;
+    for (int64_t key = 0; key < end; key++)
         keys[count++] = (double)key;
     return count;
 }
 
 /* Softmax over the keys of query `row`, into `weights`. */
-static void weigh(const aac_op_desc *desc, const aac_op_args *args, int64_t row, int64_t head,
-                  int64_t count, const head_memory *memory)
+static void weigh(const head_memory *memory, int64_t row, int64_t count, int64_t size)
 {
-    int64_t size = desc->attention.head_size;
+    const double *q = memory->q + row * size;
     double largest = -INFINITY, sum = 0;
     for (int64_t key = 0; key < count; key++) {
+        const double *k = memory->k + (int64_t)memory->keys[key] * size;
         double dot = 0;
         for (int64_t i = 0; i < size; i++)
-            dot += value_of(desc, args, row, PART_Q, head, i) *
-                   value_of(desc, args, (int64_t)memory->keys[key], PART_K, head, i);
+            dot += q[i] * k[i];
         memory->weights[key] = dot / sqrt((double)size);
         largest = fmax(largest, memory->weights[key]);
     }
@@ -96,17 +114,18 @@ static void attend(const aac_op_desc *desc, const aac_op_args *args, int64_t seq
                    double *scratch)
 {
     const head_memory memory = lay_out(desc, scratch);
-    int64_t size = desc->attention.head_size, heads = desc->attention.heads, first, last;
-    find_rows(desc, args, sequence, &first, &last);
-    for (int64_t row = first; row < last; row++) {
-        int64_t count = list_keys(desc, args, row, first, last, memory.keys);
-        weigh(desc, args, row, head, count, &memory);
+    int64_t size = desc->attention.head_size, heads = desc->attention.heads, first, rows;
+    find_rows(desc, args, sequence, &first, &rows);
+    read_parts(desc, args, first, rows, head, &memory);
+    for (int64_t row = 0; row < rows; row++) {
+        int64_t count = list_keys(desc, args, row, rows, memory.keys);
+        weigh(&memory, row, count, size);
         for (int64_t i = 0; i < size; i++) {
             double sum = 0;
             for (int64_t key = 0; key < count; key++)
-                sum += memory.weights[key] *
-                       value_of(desc, args, (int64_t)memory.keys[key], PART_V, head, i);
-            aac_reference_set(args->y, desc->attention.type, (row * heads + head) * size + i, sum);
+                sum += memory.weights[key] * memory.v[(int64_t)memory.keys[key] * size + i];
+            aac_reference_set(args->y, desc->attention.type,
+                              ((first + row) * heads + head) * size + i, sum);
         }
     }
 }
@@ -131,34 +150,33 @@ aaclip_status aac_reference_attention(const aac_plan *plan, const aac_op_args *a
     return AACLIP_OK;
 }
 
-/* ds = p (dp - sum(p dp)) with dp = dy . v; dq = ds k, dk += ds q, dv += p dy. */
-static void backward_row(const aac_op_desc *desc, const aac_op_args *args, int64_t row,
-                         int64_t head, int64_t first, int64_t count, const head_memory *memory)
+/* ds = p (dp - sum(p dp)) with dp = dy . v; dq = ds k in the place of dy, dk += ds q, dv += p dy.
+ */
+static void backward_row(const head_memory *memory, int64_t row, int64_t count, int64_t size)
 {
-    int64_t size = desc->attention.head_size, width = desc->attention.heads * size;
+    const double *q = memory->q + row * size;
+    double *dy = memory->dy + row * size, *dq = dy;
     double scale = 1 / sqrt((double)size), expected = 0;
-    weigh(desc, args, row, head, count, memory);
+    weigh(memory, row, count, size);
     for (int64_t key = 0; key < count; key++) {
-        int64_t key_row = (int64_t)memory->keys[key];
+        const int64_t at = (int64_t)memory->keys[key] * size;
         double product = 0;
         for (int64_t i = 0; i < size; i++) {
-            double dy =
-                aac_reference_get(args->dy, desc->attention.type, row * width + head * size + i);
-            product += dy * value_of(desc, args, key_row, PART_V, head, i);
-            memory->dv[(key_row - first) * size + i] += memory->weights[key] * dy;
+            product += dy[i] * memory->v[at + i];
+            memory->dv[at + i] += memory->weights[key] * dy[i];
         }
         memory->dweights[key] = product;
         expected += memory->weights[key] * product;
     }
-    for (int64_t i = 0; i < size; i++) {
-        double dq = 0, q = value_of(desc, args, row, PART_Q, head, i);
-        for (int64_t key = 0; key < count; key++) {
-            int64_t key_row = (int64_t)memory->keys[key];
-            double ds = scale * memory->weights[key] * (memory->dweights[key] - expected);
-            dq += ds * value_of(desc, args, key_row, PART_K, head, i);
-            memory->dk[(key_row - first) * size + i] += ds * q;
+    for (int64_t i = 0; i < size; i++)
+        dq[i] = 0;
+    for (int64_t key = 0; key < count; key++) {
+        const int64_t at = (int64_t)memory->keys[key] * size;
+        double ds = scale * memory->weights[key] * (memory->dweights[key] - expected);
+        for (int64_t i = 0; i < size; i++) {
+            dq[i] += ds * memory->k[at + i];
+            memory->dk[at + i] += ds * q[i];
         }
-        aac_reference_set(args->y, desc->attention.type, row * 3 * width + head * size + i, dq);
     }
 }
 
@@ -166,16 +184,19 @@ static void backward_head(const aac_op_desc *desc, const aac_op_args *args, int6
                           int64_t head, double *scratch)
 {
     const head_memory memory = lay_out(desc, scratch);
-    int64_t size = desc->attention.head_size, width = desc->attention.heads * size, first, last;
-    find_rows(desc, args, sequence, &first, &last);
-    for (int64_t i = 0; i < (last - first) * size; i++)
+    int64_t size = desc->attention.head_size, width = desc->attention.heads * size, first, rows;
+    find_rows(desc, args, sequence, &first, &rows);
+    read_parts(desc, args, first, rows, head, &memory);
+    read_head(desc, args->dy, first, rows, head, 0, 1, memory.dy);
+    for (int64_t i = 0; i < rows * size; i++)
         memory.dk[i] = memory.dv[i] = 0;
-    for (int64_t row = first; row < last; row++) {
-        int64_t count = list_keys(desc, args, row, first, last, memory.keys);
-        backward_row(desc, args, row, head, first, count, &memory);
+    for (int64_t row = 0; row < rows; row++) {
+        int64_t count = list_keys(desc, args, row, rows, memory.keys);
+        backward_row(&memory, row, count, size);
     }
-    for (int64_t i = 0; i < (last - first) * size; i++) {
+    for (int64_t i = 0; i < rows * size; i++) {
         int64_t at = (first + i / size) * 3 * width + head * size + i % size;
+        aac_reference_set(args->y, desc->attention.type, at, memory.dy[i]);
         aac_reference_set(args->y, desc->attention.type, at + width, memory.dk[i]);
         aac_reference_set(args->y, desc->attention.type, at + 2 * width, memory.dv[i]);
     }

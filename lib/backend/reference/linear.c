@@ -218,16 +218,18 @@ static void run_quantized_row(const aac_op_desc *desc, const aac_op_args *args, 
     }
 }
 
-static void run_row(const aac_op_desc *desc, const aac_op_args *args, int64_t row)
+static void run_row(const aac_op_desc *desc, const aac_op_args *args, int64_t row, double *x)
 {
     const reference_weight *weight = (const reference_weight *)args->weight;
     int64_t inputs = desc->linear.inputs, outputs = desc->linear.outputs;
     int64_t down = desc->linear.turned ? 1 : inputs, across = desc->linear.turned ? outputs : 1;
+    for (int64_t i = 0; i < inputs; i++)
+        x[i] = aac_reference_get(args->x, desc->linear.x, row * inputs + i);
     for (int64_t column = 0; column < outputs; column++) {
+        const float *matrix = weight->matrix + column * down;
         double sum = desc->linear.bias ? (double)weight->bias[column] : 0;
         for (int64_t i = 0; i < inputs; i++)
-            sum += aac_reference_get(args->x, desc->linear.x, row * inputs + i) *
-                   (double)weight->matrix[column * down + i * across];
+            sum += x[i] * (double)matrix[i * across];
         finish(desc, sum, args->y, row * outputs + column);
     }
 }
@@ -237,11 +239,11 @@ aaclip_status aac_reference_linear(const aac_plan *plan, const aac_op_args *args
     const aac_op_desc *desc = &plan->desc;
 #pragma omp parallel for
     for (int64_t row = 0; row < desc->linear.rows; row++) {
+        double *x = (double *)scratch + aac_threads_index() * desc->linear.inputs;
         if (desc->linear.quantized)
-            run_quantized_row(desc, args, row,
-                              (double *)scratch + aac_threads_index() * desc->linear.inputs);
+            run_quantized_row(desc, args, row, x);
         else
-            run_row(desc, args, row);
+            run_row(desc, args, row, x);
     }
     return AACLIP_OK;
 }

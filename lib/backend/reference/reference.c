@@ -67,7 +67,7 @@ static bool supports(const aac_op_desc *desc)
 
 size_t aac_reference_scratch(const aac_op_desc *desc)
 {
-    if (desc->op == AAC_OP_LINEAR && desc->linear.quantized)
+    if (desc->op == AAC_OP_LINEAR)
         return (size_t)desc->linear.inputs;
     if (desc->op == AAC_OP_ATTENTION || desc->op == AAC_OP_ATTENTION_BACKWARD)
         return aac_reference_attention_scratch(desc);
