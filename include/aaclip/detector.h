@@ -160,8 +160,8 @@ AACLIP_API void aaclip_map_probability(const float *map, size_t count, uint32_t 
  * Writes a deployment bundle: image tower, adapters and all pairs of the cache in one safetensors
  * file, whole or not at all. It opens as a model, as adapters and as a cache, and needs neither
  * text tower nor vocabulary. `adapters` may be NULL; float16 as in aaclip_model_save.
- * Errors: MISMATCH (adapters or cache of another model), INVALID_ARGUMENT (a cache without a
- * class), IO, OUT_OF_MEMORY.
+ * Errors: MISMATCH (adapters or cache of another model; vectors that the cache built under another
+ * configuration), INVALID_ARGUMENT (a cache without a class), IO, OUT_OF_MEMORY.
  */
 AACLIP_API aaclip_status aaclip_bundle_save(const char *path, const aaclip_model *model,
                                             const aaclip_adapters *adapters,

@@ -32,6 +32,8 @@ aaclip_status aaclip_bundle_save(const char *path, const aaclip_model *model,
     aaclip_status status = aac_adapters_check_model(adapters, model);
     if (!status)
         status = aac_text_cache_check(cache, model, adapters);
+    if (!status && adapters)
+        status = aac_text_cache_check_config(cache, aac_adapters_config(adapters));
     aac_save_list list = {0};
     if (!status)
         status = collect(&list, model, adapters, cache, float16);

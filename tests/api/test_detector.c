@@ -401,6 +401,36 @@ static void vectors_of_another_configuration_are_refused(void **state)
     fixture_close(&all);
 }
 
+/* Adapters of the image side alone say how text is to be embedded, too. */
+static void a_bundle_has_vectors_of_its_configuration(void **state)
+{
+    static const char *const image_side[] = {NANO "/adapters-published/image_adapter_20.pth"};
+    static const char *const name[] = {"nut"};
+    const scratch_file file = scratch_path(*state, "bundle.safetensors");
+    aaclip_model *model = open_model(NULL, 1);
+    aaclip_adapters *adapters = NULL;
+    must(aaclip_adapters_open(&adapters, model, image_side, 1, NULL));
+    aaclip_config config;
+    must(aaclip_adapters_get_config(adapters, &config));
+    aaclip_text_cache_options options;
+    must(aaclip_text_cache_options_init(&options));
+    for (int own = 0; own < 2; own++) {
+        aaclip_text_cache *cache = NULL;
+        options.config = own ? &config : NULL; /* else profile document */
+        must(aaclip_text_cache_new(&cache, model, NULL, &options));
+        must(aaclip_text_cache_build(cache, name, name, 1));
+        if (own)
+            must(aaclip_bundle_save(file.path, model, adapters, cache, false));
+        else
+            must_fail(aaclip_bundle_save(file.path, model, adapters, cache, false),
+                      AACLIP_ERROR_MISMATCH, "activation of its configuration, profile document");
+        assert_int_equal(scratch_count(*state), own);
+        aaclip_text_cache_close(&cache);
+    }
+    aaclip_adapters_close(&adapters);
+    aaclip_model_close(&model);
+}
+
 static void image_sizes_are_checked(void **state)
 {
     (void)state;
@@ -464,6 +494,8 @@ int main(void)
         cmocka_unit_test(impossible_views_are_refused),
         cmocka_unit_test(other_models_and_adapters_are_refused),
         cmocka_unit_test(vectors_of_another_configuration_are_refused),
+        cmocka_unit_test_setup_teardown(a_bundle_has_vectors_of_its_configuration, scratch_make,
+                                        scratch_remove),
         cmocka_unit_test(image_sizes_are_checked),
         cmocka_unit_test_setup_teardown(what_is_no_number_is_an_error, scratch_make,
                                         scratch_remove),
