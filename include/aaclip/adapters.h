@@ -21,7 +21,8 @@ typedef struct aaclip_adapters aaclip_adapters;
 
 /**
  * Reads adapters for `model` from `count` files, usually a text and an image one: published `.pth`
- * (`text_adapter`, `image_adapter`), the document's, the library's safetensors, or a bundle.
+ * (`text_adapter`, `image_adapter`), the document's, the library's safetensors, or a bundle (one
+ * that was made without image adapters gives its configuration and calibration alone).
  * Names and shapes select the kind of adapter and the profile; `config`, when not NULL, overrides
  * all fields that the files do not fix. Where files of the library carry configurations that
  * differ, each tower has that of its own file. Every shape is checked against the model. Image

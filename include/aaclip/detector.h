@@ -34,7 +34,7 @@ typedef struct aaclip_detector_options {
     /** Side of the network's input in pixels, a multiple of the patch. 0: 518 for a checkpoint
      * trained at 336, else the size it was trained at. */
     uint32_t image_size;
-    const aaclip_config *config; /**< used without adapters; NULL: the document profile */
+    const aaclip_config *config; /**< used without adapters; NULL: that of the text cache */
     bool keep_features;          /**< results carry patch and detection features */
     /**
      * Side of a square tile in pixels of the photograph; 0: the whole picture at once. For defects

@@ -13,8 +13,9 @@ static aaclip_status collect(aac_save_list *list, const aaclip_model *model,
     aaclip_status status = aac_save_text(list, "aaclip.bundle", "1");
     if (!status)
         status = aac_model_save_entries(model, list, false, float16);
-    if (!status && adapters)
-        status = aac_adapters_save_entries(adapters, list, false);
+    if (!status)
+        status = adapters ? aac_adapters_save_entries(adapters, list, false)
+                          : aac_save_config(list, aac_text_cache_config(cache));
     if (!status && adapters)
         status = aac_adapters_save_calibration(adapters, list);
     return status ? status : aac_text_cache_save_entries(cache, list);

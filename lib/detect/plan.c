@@ -46,8 +46,10 @@ static aaclip_status configure(aaclip_detector *detector)
     aaclip_status status = AACLIP_OK;
     if (detector->adapters)
         detector->config = *aac_adapters_config(detector->adapters);
-    else
+    else if (detector->options.config)
         status = aac_config_read(&detector->config, detector->options.config);
+    else
+        detector->config = *aac_text_cache_config(detector->cache);
     if (!status)
         status = aac_config_resolve(&detector->config, checkpoint->vision.layers,
                                     checkpoint->text.layers);

@@ -370,7 +370,8 @@ static aaclip_status read_file(aaclip_adapters *adapters, const char *path, conf
         return status;
     adapters->file_count++;
     bool text = has_prefix(*file, "text_adapter."), image = has_prefix(*file, "image_adapter.");
-    if (!text && !image)
+    bool bundle = aac_tensor_file_string(*file, "aaclip.bundle") != NULL; /* perhaps of none */
+    if (!text && !image && !bundle)
         return aac_error(AACLIP_ERROR_FORMAT,
                          "%s: expected text_adapter.* or image_adapter.* tensors, found none",
                          path);

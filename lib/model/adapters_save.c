@@ -28,9 +28,7 @@ static aaclip_status save_tower(aac_save_list *list, const aac_adapter_tower *to
 aaclip_status aac_adapters_save_entries(const aaclip_adapters *adapters, aac_save_list *list,
                                         bool with_text)
 {
-    char *config = aac_config_to_json(&adapters->config);
-    aaclip_status status = aac_save_text(list, "aaclip.config", config);
-    aac_free(config);
+    aaclip_status status = aac_save_config(list, &adapters->config);
     if (!status)
         status = aac_save_key(list, "aaclip.model_vision_fingerprint",
                               aac_model_vision_fingerprint(adapters->model));

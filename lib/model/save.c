@@ -1,11 +1,12 @@
-#include "core/utf8.h"
 #include "model/save.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/config.h"
 #include "core/error.h"
 #include "core/memory.h"
+#include "core/utf8.h"
 
 /* Room for one more element; false when out of memory. */
 static bool grow(void **array, size_t count, size_t *capacity, size_t element)
@@ -86,6 +87,14 @@ aaclip_status aac_save_key(aac_save_list *list, const char *key, uint64_t value)
     char *text = aac_format("%016llx", (unsigned long long)value);
     aaclip_status status = aac_save_text(list, key, text);
     aac_free(text);
+    return status;
+}
+
+aaclip_status aac_save_config(aac_save_list *list, const aaclip_config *config)
+{
+    char *json = aac_config_to_json(config);
+    aaclip_status status = aac_save_text(list, "aaclip.config", json);
+    aac_free(json);
     return status;
 }
 

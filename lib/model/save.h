@@ -2,6 +2,8 @@
 #ifndef AAC_MODEL_SAVE_H
 #define AAC_MODEL_SAVE_H
 
+#include <aaclip/config.h>
+
 #include "files/tensor_file.h"
 
 /* Owns names, keys, values and copies; tensors' data belong to others and outlive the list. */
@@ -26,6 +28,8 @@ aaclip_status aac_save_keep(aac_save_list *list, void *pointer);
 aaclip_status aac_save_text(aac_save_list *list, const char *key, const char *value);
 /* The value as 16 hexadecimal digits. */
 aaclip_status aac_save_key(aac_save_list *list, const char *key, uint64_t value);
+/* Every field, as aaclip.config. */
+aaclip_status aac_save_config(aac_save_list *list, const aaclip_config *config);
 
 aaclip_status aac_save_write(const aac_save_list *list, const char *path);
 void aac_save_clear(aac_save_list *list);

@@ -310,27 +310,44 @@ aaclip_status aac_text_cache_check_model(const aaclip_text_cache *cache, const a
                      "text cache: made with another text tower than the model's");
 }
 
-aaclip_status aac_text_cache_check_config(const aaclip_text_cache *cache,
-                                          const aaclip_config *config)
+const aaclip_config *aac_text_cache_config(const aaclip_text_cache *cache)
 {
-    const aaclip_config *own = &cache->config;
-    const char *field = NULL;
+    return &cache->config;
+}
+
+const char *aac_text_cache_config_difference(const aaclip_text_cache *cache,
+                                             const aaclip_config *config)
+{
+    if (aac_model_activation(cache->model, cache->config.activation) !=
+        aac_model_activation(cache->model, config->activation))
+        return "activation";
+    if (cache->config.normalize_class_vector != config->normalize_class_vector)
+        return "normalize_class_vector";
+    return NULL;
+}
+
+aaclip_status aac_text_cache_was_built(const aaclip_text_cache *cache, bool *built)
+{
     aaclip_status status = aac_mutex_take(cache->mutex);
     if (status)
         return status;
-    bool built = cache->built;
+    *built = cache->built;
     aac_mutex_unlock(cache->mutex);
-    if (aac_model_activation(cache->model, own->activation) !=
-        aac_model_activation(cache->model, config->activation))
-        field = "activation";
-    else if (own->normalize_class_vector != config->normalize_class_vector)
-        field = "normalize_class_vector";
-    if (!field || !built)
-        return AACLIP_OK;
+    return AACLIP_OK;
+}
+
+aaclip_status aac_text_cache_check_config(const aaclip_text_cache *cache,
+                                          const aaclip_config *config)
+{
+    const char *field = aac_text_cache_config_difference(cache, config);
+    bool built = false;
+    aaclip_status status = aac_text_cache_was_built(cache, &built);
+    if (status || !field || !built)
+        return status;
     return aac_error(AACLIP_ERROR_MISMATCH,
                      "text cache: %s of its configuration, profile %s, differs from that of the "
                      "image side, profile %s; give the cache the same adapters or configuration",
-                     field, aaclip_profile_name(own->profile),
+                     field, aaclip_profile_name(cache->config.profile),
                      aaclip_profile_name(config->profile));
 }
 

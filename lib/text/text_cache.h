@@ -11,6 +11,8 @@
 aaclip_text_cache *aac_text_cache_retain(const aaclip_text_cache *cache);
 /* MISMATCH unless the cache's vectors were made with this model's text tower. */
 aaclip_status aac_text_cache_check_model(const aaclip_text_cache *cache, const aaclip_model *model);
+/* Under which it builds classes. */
+const aaclip_config *aac_text_cache_config(const aaclip_text_cache *cache);
 /* MISMATCH where the cache built vectors that this configuration would make otherwise. */
 aaclip_status aac_text_cache_check_config(const aaclip_text_cache *cache,
                                           const aaclip_config *config);

@@ -2,8 +2,10 @@
 #include <string.h>
 
 #include "core/cancel.h"
+#include "core/config.h"
 #include "core/error.h"
 #include "core/memory.h"
+#include "core/options.h"
 #include "text/text_cache_parts.h"
 
 static aaclip_status save_pairs(const aaclip_text_cache *cache, aac_save_list *list)
@@ -40,8 +42,13 @@ aaclip_status aaclip_text_cache_save(const aaclip_text_cache *cache, const char 
 {
     if (!cache || !path)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_text_cache_save: NULL argument");
+    bool built = false;
     aac_save_list list = {0};
-    aaclip_status status = aac_text_cache_save_entries(cache, &list);
+    aaclip_status status = aac_text_cache_was_built(cache, &built);
+    if (!status && built)
+        status = aac_save_config(&list, &cache->config);
+    if (!status)
+        status = aac_text_cache_save_entries(cache, &list);
     if (!status)
         status = aac_save_write(&list, path);
     aac_save_clear(&list);
@@ -63,8 +70,11 @@ static aaclip_status check_key(const aac_tensor_file *file, const char *key, uin
                      (unsigned long long)expected, (unsigned long long)found);
 }
 
-static aaclip_status check_file(const aaclip_text_cache *cache, const aac_tensor_file *file)
+/* `config`: under which the file's vectors were built; NULL when it does not say. */
+static aaclip_status check_file(const aaclip_text_cache *cache, const aac_tensor_file *file,
+                                const aaclip_config *config)
 {
+    const char *field = config ? aac_text_cache_config_difference(cache, config) : NULL;
     aaclip_status status = check_key(file, "aaclip.text_fingerprint",
                                      aac_model_text_fingerprint(cache->model), "weights");
     if (!status)
@@ -72,6 +82,12 @@ static aaclip_status check_file(const aaclip_text_cache *cache, const aac_tensor
                            aac_adapters_text_fingerprint(cache->adapters), "text adapters");
     if (!status && aac_model_checkpoint(cache->model)->has_text)
         status = check_key(file, "aaclip.prompt_fingerprint", cache->prompt_fingerprint, "prompts");
+    if (!status && field)
+        return aac_error(AACLIP_ERROR_MISMATCH,
+                         "%s: metadata aaclip.config: %s differs from the configuration that is "
+                         "given, profile %s",
+                         aac_tensor_file_path(file), field,
+                         aaclip_profile_name(cache->config.profile));
     return status;
 }
 
@@ -96,27 +112,55 @@ static aaclip_status load_pair(aaclip_text_cache *cache, const aac_tensor_file *
     return status;
 }
 
+static aaclip_status load_pairs(aaclip_text_cache *cache, const aac_tensor_file *file)
+{
+    aaclip_status status = AACLIP_OK;
+    for (size_t i = 0; !status && i < aac_tensor_file_count(file); i++) {
+        const aac_tensor *tensor = aac_tensor_file_at(file, i);
+        if (strncmp(tensor->name, "text_cache.", strlen("text_cache.")) == 0)
+            status = load_pair(cache, file, tensor);
+    }
+    return status;
+}
+
+/* Where the caller says nothing, the file's configuration is the cache's. */
+static aaclip_status load(aaclip_text_cache **out, const aac_tensor_file *file,
+                          const aaclip_model *model, const aaclip_adapters *adapters,
+                          const aaclip_text_cache_options *options)
+{
+    const char *json = aac_tensor_file_string(file, "aaclip.config");
+    aaclip_config config = {.size = sizeof config};
+    aaclip_text_cache_options own = {.size = sizeof own};
+    aaclip_status status = aac_options_read(&own, sizeof own, options, "aaclip_text_cache_options");
+    if (!status && json)
+        status = aac_config_from_json(&config, json, aac_tensor_file_path(file));
+    if (!own.config && json)
+        own.config = &config;
+    if (!status)
+        status = aaclip_text_cache_new(out, model, adapters, &own);
+    if (!status)
+        status = check_file(*out, file, json ? &config : NULL);
+    if (!status)
+        status = load_pairs(*out, file);
+    if (!status)
+        (*out)->built = json != NULL;
+    else
+        aaclip_text_cache_close(out);
+    return status;
+}
+
 aaclip_status aaclip_text_cache_open(aaclip_text_cache **out, const char *path,
                                      const aaclip_model *model, const aaclip_adapters *adapters,
                                      const aaclip_text_cache_options *options)
 {
     if (out)
         *out = NULL;
-    if (!out || !path)
+    if (!out || !path || !model)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_text_cache_open: NULL argument");
     aac_tensor_file *file = NULL;
-    aaclip_status status = aaclip_text_cache_new(out, model, adapters, options);
+    aaclip_status status = aac_tensor_file_open(&file, path);
     if (!status)
-        status = aac_tensor_file_open(&file, path);
-    if (!status)
-        status = check_file(*out, file);
-    for (size_t i = 0; !status && i < aac_tensor_file_count(file); i++) {
-        const aac_tensor *tensor = aac_tensor_file_at(file, i);
-        if (strncmp(tensor->name, "text_cache.", strlen("text_cache.")) == 0)
-            status = load_pair(*out, file, tensor);
-    }
+        status = load(out, file, model, adapters, options);
     aac_tensor_file_close(&file);
-    if (status)
-        aaclip_text_cache_close(out);
     return status;
 }

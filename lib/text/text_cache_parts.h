@@ -35,7 +35,7 @@ struct aaclip_text_cache {
     aac_class_pair *pairs;
     size_t count, capacity;
     aac_names names; /* numbers of pairs */
-    bool built;      /* some by this cache, under its configuration; else they came as vectors */
+    bool built;      /* some under its configuration; else they came as vectors */
 };
 
 /*
@@ -44,6 +44,10 @@ struct aaclip_text_cache {
  */
 aaclip_status aac_text_cache_store(aaclip_text_cache *cache, const char *const *names, size_t count,
                                    const float *pairs);
+/* The first field that makes other vectors under `config` than here; NULL when there is none. */
+const char *aac_text_cache_config_difference(const aaclip_text_cache *cache,
+                                             const aaclip_config *config);
+aaclip_status aac_text_cache_was_built(const aaclip_text_cache *cache, bool *built);
 /* INVALID_ARGUMENT for names that files could not keep, as they have them in JSON. */
 aaclip_status aac_text_cache_check_names(const char *const *names, size_t count);
 

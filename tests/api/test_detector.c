@@ -410,7 +410,7 @@ static void a_bundle_has_vectors_of_its_configuration(void **state)
     aaclip_model *model = open_model(NULL, 1);
     aaclip_adapters *adapters = NULL;
     must(aaclip_adapters_open(&adapters, model, image_side, 1, NULL));
-    aaclip_config config;
+    aaclip_config config = {.size = sizeof config};
     must(aaclip_adapters_get_config(adapters, &config));
     aaclip_text_cache_options options;
     must(aaclip_text_cache_options_init(&options));
@@ -429,6 +429,80 @@ static void a_bundle_has_vectors_of_its_configuration(void **state)
     }
     aaclip_adapters_close(&adapters);
     aaclip_model_close(&model);
+}
+
+/* The map and score of half the photograph for "nut", at image size 112. */
+static kept_result detect_nut(const fixture *all, const aaclip_config *config)
+{
+    aaclip_image_view views[2];
+    two_views(all->image, views);
+    aaclip_detector_options options;
+    must(aaclip_detector_options_init(&options));
+    options.config = config;
+    options.image_size = 112;
+    aaclip_detector *detector = NULL;
+    must(aaclip_detector_new(&detector, all->model, all->adapters, all->cache, &options));
+    kept_result found = detect_and_keep(detector, &views[0], "nut");
+    aaclip_detector_close(&detector);
+    return found;
+}
+
+/* Opened with and without the adapters that it has not. */
+static void check_bundle_of_text(const char *path, const kept_result *expected)
+{
+    fixture own = {0};
+    must(aaclip_image_open(&own.image, PHOTO));
+    aaclip_model_options options;
+    aaclip_config document;
+    aaclip_text_cache_options cache_options;
+    must(aaclip_model_options_init(&options));
+    must(aaclip_config_init(&document, AACLIP_PROFILE_DOCUMENT));
+    must(aaclip_text_cache_options_init(&cache_options));
+    options.threads = 1;
+    must(aaclip_model_open(&own.model, path, &options));
+    for (int adapters = 0; adapters < 2; adapters++) {
+        if (adapters)
+            must(aaclip_adapters_open(&own.adapters, own.model, &path, 1, NULL));
+        must(aaclip_text_cache_open(&own.cache, path, own.model, own.adapters, NULL));
+        kept_result found = detect_nut(&own, NULL);
+        assert_true(same_bits(expected, &found));
+        free_result(&found);
+        if (!adapters) {
+            aaclip_detector_options other;
+            must(aaclip_detector_options_init(&other));
+            other.config = &document;
+            aaclip_detector *detector = NULL;
+            must_fail(aaclip_detector_new(&detector, own.model, NULL, own.cache, &other),
+                      AACLIP_ERROR_MISMATCH, "activation of its configuration, profile published");
+        }
+        aaclip_text_cache_close(&own.cache);
+    }
+    cache_options.config = &document;
+    must_fail(aaclip_text_cache_open(&own.cache, path, own.model, NULL, &cache_options),
+              AACLIP_ERROR_MISMATCH, "metadata aaclip.config: activation differs");
+    fixture_close(&own);
+}
+
+static void a_bundle_of_text_alone_keeps_its_configuration(void **state)
+{
+    static const char *const name[] = {"nut"};
+    const scratch_file file = scratch_path(*state, "bundle.safetensors");
+    fixture all = {.model = open_model(NULL, 1)};
+    must(aaclip_image_open(&all.image, PHOTO));
+    aaclip_config config;
+    aaclip_text_cache_options options;
+    must(aaclip_config_init(&config, AACLIP_PROFILE_PUBLISHED));
+    must(aaclip_text_cache_options_init(&options));
+    options.config = &config;
+    must(aaclip_text_cache_new(&all.cache, all.model, NULL, &options));
+    must(aaclip_text_cache_build(all.cache, name, name, 1));
+    kept_result given = detect_nut(&all, &config), taken = detect_nut(&all, NULL);
+    assert_true(same_bits(&given, &taken));
+    must(aaclip_bundle_save(file.path, all.model, NULL, all.cache, false));
+    check_bundle_of_text(file.path, &given);
+    free_result(&given);
+    free_result(&taken);
+    fixture_close(&all);
 }
 
 static void image_sizes_are_checked(void **state)
@@ -496,6 +570,8 @@ int main(void)
         cmocka_unit_test(vectors_of_another_configuration_are_refused),
         cmocka_unit_test_setup_teardown(a_bundle_has_vectors_of_its_configuration, scratch_make,
                                         scratch_remove),
+        cmocka_unit_test_setup_teardown(a_bundle_of_text_alone_keeps_its_configuration,
+                                        scratch_make, scratch_remove),
         cmocka_unit_test(image_sizes_are_checked),
         cmocka_unit_test_setup_teardown(what_is_no_number_is_an_error, scratch_make,
                                         scratch_remove),

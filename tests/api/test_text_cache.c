@@ -203,6 +203,39 @@ static void saved_caches_belong_to_their_makers(void **state)
     aaclip_model_close(&other_model);
 }
 
+/* Of equal prompts only the configuration tells that other vectors would have been made. */
+static void saved_caches_say_their_configuration(void **state)
+{
+    static const char *const name[] = {"nut"};
+    const scratch_file path = scratch_path(*state, "cache.safetensors");
+    const scratch_file prompts = scratch_path(*state, "prompts.json");
+    scratch_write(prompts.path,
+                  "{\"normal\": [\"{}\"], \"abnormal\": [\"bad {}\"],"
+                  " \"templates\": [\"{}\"]}");
+    aaclip_config document, published;
+    aaclip_text_cache_options options;
+    must(aaclip_config_init(&document, AACLIP_PROFILE_DOCUMENT));
+    must(aaclip_config_init(&published, AACLIP_PROFILE_PUBLISHED));
+    must(aaclip_text_cache_options_init(&options));
+    options.prompts = prompts.path;
+    published.normalize_class_vector = document.normalize_class_vector; /* a prompt's key, too */
+    options.config = &published;
+    aaclip_text_cache *cache = NULL;
+    must(aaclip_text_cache_new(&cache, shared.model, NULL, &options));
+    must(aaclip_text_cache_build(cache, name, name, 1));
+    must(aaclip_text_cache_save(cache, path.path));
+    const pair before = get_pair(cache, "nut");
+    aaclip_text_cache_close(&cache);
+    options.config = &document;
+    open_mismatch(path.path, shared.model, NULL, &options);
+    options.config = NULL; /* the file's, under which the same vectors are built again */
+    must(aaclip_text_cache_open(&cache, path.path, shared.model, NULL, &options));
+    must(aaclip_text_cache_build(cache, name, name, 1));
+    const pair after = get_pair(cache, "nut");
+    assert_true(same_pair(&before, &after));
+    aaclip_text_cache_close(&cache);
+}
+
 /* Adapters and weights are known by their content, not by their handle. */
 static void saved_caches_open_for_the_same_weights(void **state)
 {
@@ -510,6 +543,7 @@ int main(void)
         in_scratch(building_follows_from_encoding),
         in_scratch(saved_caches_open_with_the_same_bits),
         in_scratch(saved_caches_belong_to_their_makers),
+        in_scratch(saved_caches_say_their_configuration),
         in_scratch(saved_caches_open_for_the_same_weights),
         in_scratch(files_that_are_no_caches_are_refused),
         cmocka_unit_test(cancelling_changes_nothing),

@@ -191,6 +191,16 @@ class Programs(unittest.TestCase):
             )  # fmt: skip
         self.fails(DETECT, "--model", bundle, PHOTO, says="--class is missing")
 
+    def test_bundles_without_image_adapters(self):
+        bundle = self.folder / "bundle.safetensors"
+        published = ["--profile", "published"]
+        for given in (published, adapters("published")[:2]):  # none, those of the text side
+            made = call(CONVERT, "--bundle", *MODEL, *given, "--class", "nut", "--out", bundle)
+            self.assertEqual(made.returncode, 0, made.stderr)
+            expected = self.scores(*MODEL, *given, "--class", "nut", *SIZE, PHOTO)
+            found = self.scores("--model", bundle, "--class", "nut", *SIZE, PHOTO)
+            self.assertEqual(found, expected)
+
     def test_a_bad_image_does_not_stop_the_others(self):
         images = self.folder / "images"
         images.mkdir()

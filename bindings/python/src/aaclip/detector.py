@@ -62,7 +62,7 @@ class Detector(Handle):
 
         - `domain`: "industrial" or "medical" smoothing.
         - `image_size`: side of the network's input in pixels, a multiple of the patch.
-        - `config`: what is computed without adapters.
+        - `config`: what is computed without adapters; None: that of the text cache.
         - `keep_features`: results carry patch and detection features.
         - `tile`, `tile_overlap`: side of square tiles in pixels of the photograph, and the share
           that neighbours have in common.
