@@ -10,6 +10,7 @@
  * The bytes depend on the arguments alone: every picture has random numbers of its own, made from
  * the seed, its class, split, kind and number.
  */
+#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -94,16 +95,38 @@ static bool check(const command_line *arguments)
     return true;
 }
 
-static bool is_new(const char *folder)
+/* An interrupted run leaves pictures, but no list of them. */
+static bool is_unused(const char *folder, const char *part)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/%s", folder, part);
+    DIR *opened = opendir(path);
+    bool unused = true;
+    for (struct dirent *entry; opened && unused && (entry = readdir(opened));)
+        unused = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
+    if (opened)
+        closedir(opened);
+    return unused || !complain(PROGRAM,
+                               "%s holds files already, perhaps of an interrupted run; remove it "
+                               "or choose another folder",
+                               path);
+}
+
+static bool is_new(const output_order *order)
 {
     static const char *const names[] = {"manifest.jsonl", "captions.jsonl"};
     struct stat info;
     char path[4096];
     for (int i = 0; i < 2; i++)
-        if (snprintf(path, sizeof path, "%s/%s", folder, names[i]) < (int)sizeof path &&
+        if (snprintf(path, sizeof path, "%s/%s", order->folder, names[i]) < (int)sizeof path &&
             stat(path, &info) == 0)
             return !complain(PROGRAM, "%s is there already; choose another folder", path);
-    return true;
+    if (order->captions)
+        return is_unused(order->folder, "images");
+    bool unused = true;
+    for (unsigned i = 0; unused && i < order->recipe_count; i++)
+        unused = is_unused(order->folder, order->recipes[i]->name);
+    return unused;
 }
 
 static void show_list(void)
@@ -158,10 +181,10 @@ int main(int argc, char **argv)
                               .side = arguments.side,
                               .seed = arguments.seed,
                               .pairs = arguments.pairs};
-        done = check(&arguments) && is_new(arguments.out) && choose(&order, &arguments.classes) &&
+        done = check(&arguments) && choose(&order, &arguments.classes) && is_new(&order) &&
                (arguments.has_captions ? write_captions(&order) : write_tree(&order));
         free(order.recipes);
     }
     list_clear(&arguments.classes);
-    return done ? 0 : 1;
+    return end_program(done ? 0 : 1, PROGRAM);
 }

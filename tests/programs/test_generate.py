@@ -287,6 +287,28 @@ class Generate(unittest.TestCase):
                 self.fails("--out", out, *more, says="is there already")
             self.assertEqual(contents(out), before)
 
+    def test_leftovers_are_not_mixed(self):
+        """Pictures that an interrupted run has left without a list of them."""
+        small = ["--class", "wood", "--train", "1", "--good", "0", "--defective", "0"]
+        for part, more in (("wood", small), ("images", ["--captions", "1"])):
+            left = self.folder / part / "out" / part / "old.png"
+            left.parent.mkdir(parents=True)
+            left.write_text("")
+            out = left.parents[1]
+            self.fails("--out", out, *SIZE, *more, says=f"{left.parent} holds files already")
+            self.assertEqual([*out.rglob("*.*")], [left])
+            left.unlink()
+            self.generates(out, *SIZE, *more)
+
+    def test_a_full_disk_is_told(self):
+        for arguments in (["--help"], ["--list"]):
+            with open("/dev/full", "w", encoding="utf-8") as full:
+                result = subprocess.run(
+                    [GENERATE, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+                )
+            self.assertEqual(result.returncode, 1)
+            self.assertIn("stdout: cannot write", result.stderr)
+
     def test_wrong_arguments(self):
         out = self.folder / "out"
         file = self.folder / "file"
