@@ -21,7 +21,7 @@ typedef struct command_line {
     const char *training_mode, *save_path, *log, *levels, *scales;
     string_list initial;
     bool has_profile, has_text_weight, has_image_weight, resume, outside_paths, no_augmentation,
-        no_shuffle, recompute, balanced, plain_text, verbose;
+        no_shuffle, recompute, balanced, plain_text, has_shot, verbose;
     aaclip_profile profile;
     aaclip_precision precision;
     unsigned threads, image_size, shot, accumulate, max_steps, save_steps, seed;
@@ -64,7 +64,8 @@ static const char usage[] =
     "  --vocab FILE             bpe_simple_vocab_16e6.txt.gz or merges.txt [beside the model]\n"
     "  --dataset NAME           known data set: phrases of its classes\n"
     "  --data-root FOLDER       where the images are [data/NAME]\n"
-    "  --manifest FILE          JSON lines of samples, paths relative to the data root\n"
+    "  --manifest FILE          JSON lines of samples, paths relative to the data root,\n"
+    "                           or without one to its own folder\n"
     "  --outside-paths          its files may lie outside of the data root\n"
     "  --training-mode M        few_shot or full_shot [full_shot]\n"
     "  --shot N                 few_shot: N normal and N abnormal images a class [32]; the\n"
@@ -75,11 +76,12 @@ static const char usage[] =
     "  --accumulate N           batches that make one step of stage 2 [1]\n"
     "  --profile P              document or published [document, or told by --init]\n"
     "  --text-adapt-weight X    [0.1]   --image-adapt-weight X  [0.1]\n"
-    "  --text-adapt-until N     [3]     --image-adapt-until N   [6]\n"
+    "  --text-adapt-until N     [3]     --image-adapt-until N   [6]; 0: the default\n"
     "  --text-norm-weight X     weight of the orthogonal loss [0.1]\n"
     "  --levels N,N,...         blocks whose patches are used [6,12,18,24]\n"
     "  --stage1-scales S        sum or last [sum; published: last]\n"
-    "  --surgery-blocks N       last blocks with value-value attention in stage 1 [19 of 24]\n"
+    "  --surgery-blocks N       last blocks with value-value attention in stage 1 [19 of 24];\n"
+    "                           0: the default\n"
     "  --balanced-focal         weigh pixels by the other kind's share\n"
     "  --img-size N             side of the network's input in pixels [518 for a 336 checkpoint]\n"
     "  --plain-text             no stage 1: stage 2 with the text vectors of plain CLIP\n"
@@ -104,6 +106,22 @@ static bool failed(aaclip_status status)
     return reported(status, PROGRAM);
 }
 
+static bool is_few(const command_line *arguments)
+{
+    return strncmp(arguments->training_mode, "few", 3) == 0;
+}
+
+/* As the library checks it, which sees stage 2 only after stage 1 has been trained. */
+static bool check_stage(const char *name, const stage_line *line)
+{
+    const double least = 1e-300, most = 1e6;
+    if (!line->batch_size)
+        return !complain(PROGRAM, "--%s-batch-size: expected 1 to 65536, found 0", name);
+    return (line->learning_rate >= least && line->learning_rate <= most) ||
+           !complain(PROGRAM, "--%s-lr: expected a positive number, at most %g, found %g", name,
+                     most, line->learning_rate);
+}
+
 static bool check_arguments(const command_line *arguments)
 {
     const char *mode = arguments->training_mode;
@@ -121,7 +139,13 @@ static bool check_arguments(const command_line *arguments)
         strcmp(arguments->scales, "last") != 0)
         return !complain(PROGRAM, "--stage1-scales: expected sum or last, found '%s'",
                          arguments->scales);
-    return true;
+    if (arguments->has_shot && !is_few(arguments))
+        return !complain(PROGRAM, "--shot needs --training-mode few_shot");
+    if (!arguments->shot)
+        return !complain(PROGRAM, "--shot: expected 1 or more, found 0");
+    if (!arguments->accumulate)
+        return !complain(PROGRAM, "--accumulate: expected 1 to 65536, found 0");
+    return check_stage("text", &arguments->text) && check_stage("image", &arguments->image);
 }
 
 static parse_result parse(command_line *arguments, int argc, char **argv)
@@ -135,7 +159,7 @@ static parse_result parse(command_line *arguments, int argc, char **argv)
         {"manifest", OPTION_TEXT, &arguments->manifest, 0, NULL},
         {"outside-paths", OPTION_FLAG, &arguments->outside_paths, 0, NULL},
         {"training-mode", OPTION_TEXT, &arguments->training_mode, 0, NULL},
-        {"shot", OPTION_NUMBER, &arguments->shot, 1000000, NULL},
+        {"shot", OPTION_NUMBER, &arguments->shot, 1000000, &arguments->has_shot},
         {"text-epoch", OPTION_NUMBER, &arguments->text.epochs, 1000000, NULL},
         {"image-epoch", OPTION_NUMBER, &arguments->image.epochs, 1000000, NULL},
         {"text-batch-size", OPTION_NUMBER, &arguments->text.batch_size, 65536, NULL},
@@ -287,8 +311,7 @@ static bool open_dataset(training *session)
                                           : strdup(arguments->manifest);
     bool opened = standard && !failed(aaclip_dataset_open(&session->dataset, standard, &options));
     free(standard);
-    bool few = strncmp(arguments->training_mode, "few", 3) == 0;
-    return opened && (!few || draw_shots(session));
+    return opened && (!is_few(arguments) || draw_shots(session));
 }
 
 static bool open_adapters(training *session, const aaclip_config *config)
