@@ -15,10 +15,18 @@ demo_recipe="--img-size 96 --text-epoch 2 --text-lr 3e-3 --text-norm-weight 3 --
 --image-epoch $demo_epochs --image-lr 2e-3 --image-adapt-until 8"
 demo_size=128
 
-# demo_clear OUT: removes what an earlier run left there, and nothing else.
+demo_mark=.aaclip-demo
+
+# demo_clear OUT: removes what an earlier run left there, and nothing else: a folder that no run has
+# marked must be new or empty.
 demo_clear() {
-    rm -rf "$1/seen" "$1/unseen" "$1/before" "$1/after" "$1/adapters"
+    if [ ! -f "${1:?}/$demo_mark" ] && [ -n "$(ls -A "$1" 2>/dev/null)" ]; then
+        echo "$1: expected a new or empty folder, or one of an earlier run" >&2
+        return 1
+    fi
     mkdir -p "$1"
+    : >"$1/$demo_mark"
+    rm -rf "$1/seen" "$1/unseen" "$1/before" "$1/after" "$1/adapters"
 }
 
 # demo_generate FOLDER SEED "CLASS..." [OPTION...]

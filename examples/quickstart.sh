@@ -4,30 +4,42 @@
 # measures again. Leaves pictures and a report in quickstart/. Takes two to four minutes on two cores.
 #
 #   --seed N     of the data and of the training [1]
-#   --out DIR    where everything goes [quickstart]; what an earlier run left there is replaced
+#   --out DIR    where everything goes [quickstart in the clone]; what an earlier run left there is
+#                replaced
 set -eu
-cd "$(dirname "$0")/.."
 
-seed=1 out=quickstart
+usage() {
+    echo "usage: quickstart.sh [--seed N] [--out DIR]" >&2
+    exit 2
+}
+
+seed=1 out=
 while [ $# -gt 0 ]; do
+    [ -n "${2-}" ] || usage
     case $1 in
     --seed) seed=$2 ;;
     --out) out=$2 ;;
-    *)
-        echo "usage: quickstart.sh [--seed N] [--out DIR]" >&2
-        exit 2
-        ;;
+    *) usage ;;
     esac
     shift 2
 done
+case $out in
+'' | /*) ;;
+*) out=$PWD/$out ;; # of where it was called
+esac
+cd "$(dirname "$0")/.."
 . examples/demo.sh
+if [ -z "$out" ]; then
+    out=quickstart
+    mkdir -p "$out" && : >"$out/$demo_mark" # the name alone says whose it is
+fi
+demo_clear "$out"
 
 began=$(date +%s)
 step() { printf '\n[%3d s] %s\n' $(($(date +%s) - began)) "$*"; }
 
 step "packages and build"
 sh examples/setup.sh
-demo_clear "$out"
 
 step "data: 12 classes to train on, 4 others to test on"
 demo_data "$out" "$seed"
