@@ -220,7 +220,10 @@ bool open_text_file(text_output *output, const char *path, const char *program)
         return true;
     }
     struct stat info;
-    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode))
+    const bool exists = stat(path, &info) == 0;
+    if (exists && S_ISDIR(info.st_mode))
+        return !complain(program, "%s: cannot write: %s", path, strerror(EISDIR));
+    if (exists && !S_ISREG(info.st_mode))
         return !complain(program, "%s: cannot write: not a regular file; - is stdout", path);
     size_t length = strlen(path) + sizeof ".XXXXXX";
     output->path = strdup(path);
@@ -258,6 +261,24 @@ bool finish_text_file(text_output *output, bool keep, const char *program)
     free(output->temporary);
     *output = (text_output){0};
     return !keep || written;
+}
+
+bool can_write_text_file(const char *path, const char *program)
+{
+    text_output output;
+    return !path ||
+           (open_text_file(&output, path, program) && finish_text_file(&output, false, program));
+}
+
+json_t *text_json(const char *text)
+{
+    json_t *exact = json_string(text);
+    char *copy = exact ? NULL : strdup(text);
+    for (char *c = copy; c && *c; c++)
+        *c = (unsigned char)*c < 0x80 ? *c : '?';
+    json_t *string = exact ? exact : json_string(copy);
+    free(copy);
+    return string;
 }
 
 void write_quoted(FILE *file, const char *text)

@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdio.h>
 
+#include <jansson.h>
+
 #include <aaclip/aaclip.h>
 
 /* "program: message" on stderr; returns 1, the exit code of a failed program. */
@@ -70,6 +72,10 @@ typedef struct text_output {
 bool open_text_file(text_output *output, const char *path, const char *program);
 /* With keep = false the file is removed. */
 bool finish_text_file(text_output *output, bool keep, const char *program);
+/* Whether open_text_file will do after long work; true for NULL. */
+bool can_write_text_file(const char *path, const char *program);
+/* A file name may hold any bytes, JSON only UTF-8: what is not becomes '?'. */
+json_t *text_json(const char *text);
 /* A field of CSV in quotes, with quotes inside doubled. */
 void write_quoted(FILE *file, const char *text);
 

@@ -181,5 +181,5 @@ int main(int argc, char **argv)
     }
     list_clear(&arguments.adapters);
     list_clear(&arguments.classes);
-    return code;
+    return end_program(code, PROGRAM);
 }

@@ -22,6 +22,10 @@ void reset_peak_memory(void);
 /* Sorts the values, of which there is at least one. */
 double median(double *values, unsigned count);
 
+/* Makes a folder in TMPDIR, or else /tmp; false with a message, and then `path` is empty. */
+enum { TEMPORARY_SIZE = 1024 };
+bool make_temporary_folder(char path[TEMPORARY_SIZE], const char *program);
+
 /* Random pixels (height, width, 3), which compress like none; NULL when out of memory. */
 uint8_t *generate_picture(uint32_t width, uint32_t height);
 

@@ -6,9 +6,18 @@
 #include <jansson.h>
 
 #include "bench.h"
-#include "common.h"
+#include "options.h"
 
 #define PROGRAM "aaclip-bench --compare"
+
+static const char usage[] =
+    "usage: " PROGRAM
+    " A.json B.json\n"
+    "\n"
+    "Prints two results of --json of the same mode side by side, and what got worse by more than\n"
+    "their spread; the exit status is 3 then.\n"
+    "\n"
+    "  --help, --version\n";
 
 enum { SLOWER = 3 }; /* exit status */
 
@@ -115,49 +124,99 @@ static bool compare_figures(const json_t *first, const json_t *second)
     return slower;
 }
 
-static const json_t *same_operation(const json_t *operations, const json_t *row)
+static bool same_text(const json_t *one, const json_t *other, const char *name)
+{
+    return strcmp(text(one, name), text(other, name)) == 0;
+}
+
+static bool same_work(const json_t *one, const json_t *other)
+{
+    return same_text(one, other, "operation") && same_text(one, other, "shape");
+}
+
+static bool same_place(const json_t *one, const json_t *other)
+{
+    return same_text(one, other, "backend") && number(one, "threads") == number(other, "threads");
+}
+
+/* The row of a result that does what `row` does, if there is one and no other. */
+static const json_t *only_work(const json_t *operations, const json_t *row)
+{
+    const json_t *found = NULL;
+    size_t i;
+    json_t *other;
+    json_array_foreach(operations, i, other)
+    {
+        if (!same_work(other, row))
+            continue;
+        if (found)
+            return NULL;
+        found = other;
+    }
+    return found;
+}
+
+/* Where both results have an operation once, it is compared even if it ran on another backend, or
+ * with other threads. */
+static const json_t *counterpart(const json_t *operations, const json_t *row, const json_t *among)
 {
     size_t i;
     json_t *other;
     json_array_foreach(operations, i, other)
     {
-        if (strcmp(text(other, "operation"), text(row, "operation")) == 0 &&
-            strcmp(text(other, "shape"), text(row, "shape")) == 0)
+        if (same_work(other, row) && same_place(other, row))
             return other;
     }
-    return NULL;
+    return only_work(among, row) ? only_work(operations, row) : NULL;
 }
 
-static void compare_operations(const json_t *first, const json_t *second)
+/* With the place where the result has the operation more than once. */
+static void name_row(char name[128], const json_t *row, const json_t *among)
 {
+    if (only_work(among, row))
+        snprintf(name, 128, "%s %s", text(row, "operation"), text(row, "shape"));
+    else
+        snprintf(name, 128, "%s %s, %s %g", text(row, "operation"), text(row, "shape"),
+                 text(row, "backend"), number(row, "threads"));
+}
+
+static bool compare_operations(const json_t *first, const json_t *second)
+{
+    const json_t *rows = json_object_get(first, "operations");
     const json_t *others = json_object_get(second, "operations");
+    char name[128];
     size_t i;
     json_t *row;
-    json_array_foreach(json_object_get(first, "operations"), i, row)
+    bool slower = false;
+    json_array_foreach(rows, i, row)
     {
-        char name[128];
-        const json_t *other = same_operation(others, row);
-        snprintf(name, sizeof name, "%s %s", text(row, "operation"), text(row, "shape"));
+        const json_t *other = counterpart(others, row, rows);
+        name_row(name, row, rows);
         if (other)
-            print_line(name, "ms", row, other, "less", 1e3);
+            slower = print_line(name, "ms", row, other, "less", 1e3) == WORSE || slower;
         else
             printf("%-60s only in the first\n", name);
     }
+    json_array_foreach(others, i, row)
+    {
+        name_row(name, row, others);
+        if (!counterpart(rows, row, others))
+            printf("%-60s only in the second\n", name);
+    }
+    return slower;
 }
 
-int bench_compare(int argc, char **argv)
+static int compare_files(const char *const *paths)
 {
-    if (argc != 3)
-        return complain(PROGRAM, "expected two files of --json, found %d", argc - 1);
-    json_t *first = read_result(argv[1]), *second = first ? read_result(argv[2]) : NULL;
+    json_t *first = read_result(paths[0]), *second = first ? read_result(paths[1]) : NULL;
     int code = 1;
     if (first && second && strcmp(text(first, "mode"), text(second, "mode")) != 0) {
-        complain(PROGRAM, "%s: expected mode %s as in %s, found %s", argv[2], text(first, "mode"),
-                 argv[1], text(second, "mode"));
+        complain(PROGRAM, "%s: expected mode %s as in %s, found %s", paths[1], text(first, "mode"),
+                 paths[0], text(second, "mode"));
     } else if (first && second) {
         print_differences(first, second);
         bool slower = compare_figures(first, second);
-        compare_operations(first, second);
+        slower = compare_operations(first, second) || slower;
         printf(slower ? "worse by more than the spread\n"
                       : "nothing worse by more than the spread\n");
         code = slower ? SLOWER : 0;
@@ -165,4 +224,16 @@ int bench_compare(int argc, char **argv)
     json_decref(first);
     json_decref(second);
     return code;
+}
+
+int bench_compare(int argc, char **argv)
+{
+    const program_option none[] = {{0}};
+    program_arguments rest;
+    parse_result parsed = parse_options(none, PROGRAM, usage, argc, argv, &rest);
+    if (parsed != PARSE_RUN)
+        return parsed == PARSE_WRONG;
+    if (rest.count != 2)
+        return complain(PROGRAM, "expected two files of --json, found %d", rest.count);
+    return compare_files((const char *const *)rest.items);
 }

@@ -25,7 +25,7 @@ static const char usage[] =
     "\n"
     "  --pictures N       in the smaller folder [4]\n"
     "  --detect FILE      the program [aaclip-detect beside this one]\n"
-    "  --repeat N         pairs of runs [3]\n" SESSION_HELP;
+    "  --repeat N         pairs of runs [3]\n" MODEL_HELP DETECTOR_HELP;
 
 typedef struct command_line {
     session_arguments session;
@@ -47,10 +47,10 @@ static parse_result parse(command_line *arguments, int argc, char **argv)
         return result;
     if (!session_arguments_fit(&arguments->session, &rest, PROGRAM))
         return PARSE_WRONG;
-    if (arguments->pictures)
-        return PARSE_RUN;
-    complain(PROGRAM, "--pictures: expected 1 or more");
-    return PARSE_WRONG;
+    bool good = arguments->pictures || !complain(PROGRAM, "--pictures: expected 1 or more");
+    if (good && arguments->session.image)
+        good = !complain(PROGRAM, "--image is for the other modes: folder draws its pictures");
+    return good ? PARSE_RUN : PARSE_WRONG;
 }
 
 enum { PATH_SIZE = 4096 };
@@ -59,9 +59,9 @@ typedef struct folder_run {
     const command_line *arguments;
     session session;
     char program[PATH_SIZE]; /* aaclip-detect */
-    char folder[32];
-    char path[3][64]; /* the two folders of pictures, and the output */
-    char texts[64], picture[80];
+    char folder[TEMPORARY_SIZE];
+    char path[3][TEMPORARY_SIZE + 16]; /* the two folders of pictures, and the output */
+    char texts[TEMPORARY_SIZE + 32], picture[TEMPORARY_SIZE + 32];
 } folder_run;
 
 /* Smooth with some noise, so that it compresses as photographs do. */
@@ -79,7 +79,7 @@ static bool write_folder(const char *folder, unsigned count, const aaclip_image_
 {
     bool good = mkdir(folder, 0777) == 0 || !complain(PROGRAM, "%s: %s", folder, strerror(errno));
     for (unsigned i = 0; good && i < count; i++) {
-        char path[96];
+        char path[TEMPORARY_SIZE + 32];
         snprintf(path, sizeof path, "%s/%04u.png", folder, i);
         good = !aaclip_write_png(path, view) || !complain(PROGRAM, "%s", aaclip_last_error());
     }
@@ -90,11 +90,8 @@ static bool prepare_files(folder_run *own)
 {
     const uint32_t width = 1024, height = 768;
     const unsigned count = own->arguments->pictures;
-    strcpy(own->folder, "/tmp/aaclip-bench-XXXXXX");
-    if (!mkdtemp(own->folder)) {
-        *own->folder = '\0';
-        return !complain(PROGRAM, "cannot make a temporary folder");
-    }
+    if (!make_temporary_folder(own->folder, PROGRAM))
+        return false;
     for (int i = 0; i < 3; i++)
         snprintf(own->path[i], sizeof own->path[i], "%s/%d", own->folder, i);
     snprintf(own->texts, sizeof own->texts, "%s/texts.safetensors", own->folder);
@@ -152,7 +149,7 @@ static bool make_call(string_list *call, const folder_run *own, const char *pict
     snprintf(size, sizeof size, "%u", aaclip_detector_image_size(own->session.detector));
     bool good = list_add(call, own->program) && add(call, "--model", given->model) &&
                 add(call, "--backend", given->backend) && add(call, "--threads", threads) &&
-                add(call, "--image-size", size) &&
+                add(call, "--packed", given->packed) && add(call, "--image-size", size) &&
                 add(call, "--precision", aaclip_precision_name(own->session.info.precision)) &&
                 add(call, "--class", own->session.class_name) && add(call, "--out", own->path[2]);
     if (own->session.info.has_text)

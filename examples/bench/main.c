@@ -2,6 +2,9 @@
 #include <string.h>
 
 #include "bench.h"
+#include "common.h"
+
+#define PROGRAM "aaclip-bench"
 
 int main(int argc, char **argv)
 {
@@ -15,6 +18,6 @@ int main(int argc, char **argv)
     };
     for (size_t i = 0; argc > 1 && i < sizeof modes / sizeof *modes; i++)
         if (strcmp(argv[1], modes[i].name) == 0)
-            return modes[i].run(argc - 1, argv + 1);
-    return bench_detect(argc, argv);
+            return end_program(modes[i].run(argc - 1, argv + 1), PROGRAM);
+    return end_program(bench_detect(argc, argv), PROGRAM);
 }

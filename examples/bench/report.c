@@ -27,7 +27,7 @@ static void set(report *run, const char *part, const char *name, json_t *value)
 
 void report_text(report *run, const char *setting, const char *text)
 {
-    set(run, "settings", setting, json_string(text));
+    set(run, "settings", setting, text_json(text));
 }
 
 void report_number(report *run, const char *setting, double number)

@@ -28,12 +28,15 @@ typedef struct session_arguments {
         "json", OPTION_TEXT, &(arguments)->json, 0, NULL                                           \
     }
 
-#define SESSION_HELP                                                                               \
+#define MODEL_HELP                                                                                 \
     "  --model FILE       CLIP checkpoint or bundle, or the name aaclip-mini\n"                    \
     "  --vocab FILE       vocabulary; without it (and without a bundle) text vectors are made "    \
     "up\n"                                                                                         \
-    "  --adapters FILE    trained adapters; give text and image ones\n"                            \
-    "  --image FILE       picture to detect in [a generated one of 1024 x 768]\n"                  \
+    "  --adapters FILE    trained adapters; give text and image ones\n"
+
+#define IMAGE_HELP "  --image FILE       picture to detect in [a generated one of 1024 x 768]\n"
+
+#define DETECTOR_HELP                                                                              \
     "  --image-size N     side of the network's input in pixels\n"                                 \
     "  --precision P      f32, bf16, auto, int8, tf32 or f16 [f32]\n"                              \
     "  --backend NAME     [the best one]\n"                                                        \
@@ -41,6 +44,8 @@ typedef struct session_arguments {
     "  --packed FOLDER    keep packed weights there, to start faster [nowhere]\n"                  \
     "  --json FILE        also write the figures as JSON; - is stdout\n"                           \
     "  --help, --version\n"
+
+#define SESSION_HELP MODEL_HELP IMAGE_HELP DETECTOR_HELP
 
 /* After parse_options: a model, a number of repetitions and nothing else, or a message. */
 bool session_arguments_fit(const session_arguments *arguments, const program_arguments *rest,

@@ -52,7 +52,7 @@ typedef struct bench_run {
     aaclip_text_cache *cache;
     aaclip_dataset *dataset;
     aaclip_trainer *trainer;
-    char folder[32];
+    char folder[TEMPORARY_SIZE];
 } bench_run;
 
 static parse_result parse(command_line *arguments, int argc, char **argv)
@@ -96,7 +96,7 @@ static bool failed(aaclip_status status)
 
 static char *path_in(const bench_run *bench, const char *name)
 {
-    static char path[64];
+    static char path[TEMPORARY_SIZE + 32];
     snprintf(path, sizeof path, "%s/%s", bench->folder, name);
     return path;
 }
@@ -293,12 +293,8 @@ static void report_settings(const bench_run *bench, report *run)
 
 static bool measure(bench_run *bench, report *run)
 {
-    strcpy(bench->folder, "/tmp/aaclip-bench-XXXXXX");
-    if (!mkdtemp(bench->folder)) {
-        *bench->folder = '\0';
-        return !complain(PROGRAM, "cannot make a temporary folder");
-    }
-    if (!open_model(bench) || !open_cache(bench) || !make_dataset(bench) || !open_trainer(bench))
+    if (!make_temporary_folder(bench->folder, PROGRAM) || !open_model(bench) ||
+        !open_cache(bench) || !make_dataset(bench) || !open_trainer(bench))
         return false;
     report_settings(bench, run);
     bool text = bench->arguments->stage == 2 && bench->arguments->vocabulary;

@@ -1,8 +1,11 @@
 /* Figures that both parts of aaclip-bench need. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "bench.h"
+#include "common.h"
 
 double peak_memory_mb(void)
 {
@@ -24,6 +27,19 @@ void reset_peak_memory(void)
         fputs("5", file);
         fclose(file);
     }
+}
+
+bool make_temporary_folder(char path[TEMPORARY_SIZE], const char *program)
+{
+    const char *named = getenv("TMPDIR");
+    int length =
+        snprintf(path, TEMPORARY_SIZE, "%s/aaclip-bench-XXXXXX", named && *named ? named : "/tmp");
+    errno = ENAMETOOLONG;
+    if (length < TEMPORARY_SIZE && mkdtemp(path))
+        return true;
+    complain(program, "%s: cannot make a temporary folder: %s", path, strerror(errno));
+    *path = '\0';
+    return false;
 }
 
 static int compare_doubles(const void *a, const void *b)

@@ -40,6 +40,13 @@ static parse_result parse(command_line *arguments, int argc, char **argv)
         complain(PROGRAM, "unexpected argument; --help shows how to call this program");
         return PARSE_WRONG;
     }
+    const aaclip_precision precision = arguments->precision;
+    if (result == PARSE_RUN && precision != AACLIP_PRECISION_F32 &&
+        precision != AACLIP_PRECISION_BF16 && precision != AACLIP_PRECISION_INT8) {
+        complain(PROGRAM, "--precision: expected f32, bf16 or int8, found %s",
+                 aaclip_precision_name(precision));
+        return PARSE_WRONG;
+    }
     if (!arguments->threads)
         arguments->threads = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
     return result;

@@ -3,21 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A file name may hold any bytes, JSON only UTF-8: what is not becomes '?'. */
-static json_t *path_string(const char *path)
-{
-    json_t *exact = json_string(path);
-    char *copy = exact ? NULL : strdup(path);
-    for (char *c = copy; c && *c; c++)
-        *c = (unsigned char)*c < 0x80 ? *c : '?';
-    json_t *string = exact ? exact : json_string(copy);
-    free(copy);
-    return string;
-}
-
 static json_t *row_to_json(const report_row *row, const region_setup *regions, const char *path)
 {
-    json_t *image = json_pack("{s:o, s:f, s:f, s:i, s:i}", "path", path_string(path), "score",
+    json_t *image = json_pack("{s:o, s:f, s:f, s:i, s:i}", "path", text_json(path), "score",
                               (double)row->score, "map_maximum", (double)row->map_maximum, "width",
                               (int)row->width, "height", (int)row->height);
     region_report_to_json(&row->found, regions, image);
@@ -44,9 +32,9 @@ static bool write_json(const command_line *arguments, const detection *session,
     aaclip_model_info info = {.size = sizeof info};
     aaclip_model_get_info(session->model, &info);
     json_t *root = json_pack("{s:s, s:o, s:s, s:s, s:o, s:i, s:o}", "version",
-                             aaclip_version_string(), "model", path_string(info.path), "backend",
+                             aaclip_version_string(), "model", text_json(info.path), "backend",
                              info.backend, "precision", aaclip_precision_name(info.precision),
-                             "class", path_string(session->class_name), "image_size",
+                             "class", text_json(session->class_name), "image_size",
                              (int)aaclip_detector_image_size(session->detector), "images", images);
     tiles_to_json(arguments, root);
     region_setup_to_json(&session->regions, root);

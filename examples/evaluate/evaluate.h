@@ -137,8 +137,6 @@ void column_texts(const aaclip_metric_values *values, char texts[COLUMN_COUNT][1
 /* Name of a row of evaluation.values. */
 const char *values_name(const evaluation *result, size_t index);
 
-/* File names may hold any bytes: what is no UTF-8 becomes '?'. */
-json_t *text_json(const char *text);
 void print_table(const evaluation *result);
 /* `settings` is given up; the results are added to it. */
 bool write_results_json(const char *path, json_t *settings, const evaluation *results,

@@ -107,17 +107,6 @@ void print_table(const evaluation *result)
            (double)result->count / result->seconds);
 }
 
-json_t *text_json(const char *text)
-{
-    json_t *exact = json_string(text);
-    char *copy = exact ? NULL : strdup(text);
-    for (char *c = copy; c && *c; c++)
-        *c = (unsigned char)*c < 0x80 ? *c : '?';
-    json_t *string = exact ? exact : json_string(copy);
-    free(copy);
-    return string;
-}
-
 /* null where the metric is not available. */
 static void set_real(json_t *object, const char *name, double value)
 {

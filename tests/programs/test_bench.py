@@ -2,6 +2,8 @@
 
 import copy
 import json
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -12,10 +14,11 @@ BENCH, DETECT, MODELS, HAS_ONEDNN = sys.argv[1:5]
 MODEL = ["--model", Path(MODELS) / "aaclip-mini" / "clip.safetensors", "--image-size", "48"]
 
 
-def call(*arguments):
+def call(*arguments, **environment):
     return subprocess.run(
-        [BENCH, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=120
-    )
+        [BENCH, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=120,
+        env={**os.environ, **environment},
+    )  # fmt: skip
 
 
 class Bench(unittest.TestCase):
@@ -114,7 +117,15 @@ class Bench(unittest.TestCase):
         self.assertEqual(found["settings"]["page_cache"], "cold")
 
     def test_folder(self):
-        found = self.result("folder", *MODEL, "--repeat", 1, "--pictures", 2, "--detect", DETECT)
+        packed = self.path / "packed"
+        packed.mkdir()
+        detect = self.path / "detect"  # tells what it was called with
+        detect.write_text(f'#!/bin/sh\necho "$@" >>"{self.path}/calls"\nexec "{DETECT}" "$@"\n')
+        detect.chmod(0o755)
+        found = self.result(
+            "folder", *MODEL, "--repeat", 1, "--pictures", 2, "--detect", detect, "--packed", packed
+        )
+        self.assertIn(f"--packed {packed}", (self.path / "calls").read_text())
         self.check_positive(found, 1, "folder_s", "forward_s", "decoded_s", "images_per_second")
         self.assertEqual(found["settings"]["pictures"], 2)
 
@@ -140,6 +151,20 @@ class Bench(unittest.TestCase):
             "--thread-counts", "",
         )  # fmt: skip
         self.assertEqual([n for n in found["figures"] if n.endswith("_s")], ["batch_2_s"])
+
+    def test_temporary_folder(self):
+        for mode in ("folder", "train"):
+            run = call(mode, *MODEL, "--detect" if mode == "folder" else "--repeat",
+                       DETECT if mode == "folder" else 1, TMPDIR=str(self.path / "none"))  # fmt: skip
+            self.assertEqual(run.returncode, 1)
+            self.assertIn(f"{self.path}/none/aaclip-bench-", run.stderr)
+            self.assertIn(os.strerror(2), run.stderr)
+
+    def test_a_path_that_is_not_utf_8(self):
+        path = os.fsencode(self.path) + b"/\xff.safetensors"
+        shutil.copy(MODEL[1], path)
+        found = self.result("--model", os.fsdecode(path), "--image-size", 48, "--repeat", 1)
+        self.assertTrue(found["settings"]["model"].endswith("/?.safetensors"))
 
     def test_roofline(self):
         if HAS_ONEDNN == "1":
@@ -198,9 +223,37 @@ class Bench(unittest.TestCase):
         self.assertTrue(lines["speed"].endswith("WORSE"))
         self.assertEqual(self.compare(second, first).returncode, 0)
 
+        second = copy.deepcopy(first)  # an operation alone
+        second["operations"] = [{**row, **figure("less", 1, 2, 3)}]
+        run = self.compare(first, second)
+        self.assertEqual(run.returncode, 3)
+        self.assertRegex(run.stdout, r"(?m)^linear.*WORSE$")
+        self.assertIn("\nworse by more", run.stdout)
+
         del second["figures"]["speed"]
         self.assertRegex(self.compare(first, second).stdout, r"speed +only in the first")
         self.assertRegex(self.compare(second, first).stdout, r"speed +only in the second")
+
+    def test_compare_tells_places_apart(self):
+        def row(backend, threads, *values):
+            return {"operation": "linear", "shape": "2 x 3 -> 4", "backend": backend, "threads": threads,
+                    "values": values, "median": values[1], "least": values[0], "largest": values[2]}  # fmt: skip
+
+        def result(*rows):
+            return {"mode": "detect", "settings": {}, "figures": {}, "operations": rows}
+
+        slow, fast = (7, 8, 9), (1, 2, 3)
+        both = result(row("onednn", 1, *slow), row("onednn", 2, *fast), row("blas", 2, *slow))
+        turned = result(*reversed(both["operations"]))
+        run = self.compare(both, turned)
+        self.assertEqual(run.returncode, 0, run.stdout)
+        self.assertEqual(run.stdout.count("linear 2 x 3 -> 4, "), 3)
+        run = self.compare(both, result(row("onednn", 2, *fast)))
+        self.assertEqual(run.stdout.count("only in the first"), 2)
+        run = self.compare(result(row("onednn", 2, *fast)), both)
+        self.assertEqual(run.stdout.count("only in the second"), 2)
+        run = self.compare(result(row("onednn", 2, *fast)), result(row("blas", 1, *slow)))
+        self.assertEqual(run.returncode, 3, run.stdout)  # once in both: of two backends
 
     def test_mistakes(self):
         broken, other = self.path / "broken.json", self.path / "other.json"
@@ -213,6 +266,11 @@ class Bench(unittest.TestCase):
             (["growth", *MODEL, "--sizes", "4,x"], "--sizes: expected"),
             (["folder", *MODEL, "--pictures", "0"], "--pictures: expected 1 or more"),
             (["folder", *MODEL, "--detect", "/no/such"], "/no/such: not found"),
+            (["folder", *MODEL, "--image", "a.png"], "--image is for the other modes"),
+            *(
+                (["roofline", "--precision", name], f"expected f32, bf16 or int8, found {name}")
+                for name in ("f16", "tf32", "auto")
+            ),
             (["load", "--model", "/no/such"], "/no/such"),
             (["load", *MODEL, "--repeat", "0"], "expected"),
             (["roofline", "stray"], "unexpected argument"),
@@ -226,7 +284,7 @@ class Bench(unittest.TestCase):
             self.assertTrue(run.stderr.startswith("aaclip-bench"), run.stderr)
 
     def test_every_mode_has_help(self):
-        for mode in ([], ["train"], ["load"], ["folder"], ["growth"], ["roofline"]):
+        for mode in ([], ["train"], ["load"], ["folder"], ["growth"], ["roofline"], ["--compare"]):
             run = call(*mode, "--help")
             self.assertEqual(run.returncode, 0)
             self.assertIn("usage: aaclip-bench", run.stdout)
