@@ -40,7 +40,7 @@ static const char usage[] =
     "                     or 0.5]\n"
     "  --calibration FILE thresholds of aaclip_calibration_save [those with the adapters]\n"
     "  --roi FILE         picture of the photo's size: look only where it is not black\n"
-    "  --min-area N       smallest region to report, in pixels of the photo\n"
+    "  --min-area N       smallest region to report by --json, in pixels of the photo\n"
     "  --json FILE        write results as JSON; - is stdout\n"
     "  --csv FILE         write results as CSV; - is stdout\n"
     "  --verbose          show the library's messages\n"
@@ -64,6 +64,8 @@ static bool check_arguments(const command_line *arguments)
     if (arguments->regions.threshold > 1)
         return !complain(PROGRAM, "--threshold: expected 0 to 1, found %g",
                          arguments->regions.threshold);
+    if (arguments->regions.min_area && !arguments->json)
+        return !complain(PROGRAM, "--min-area needs --json FILE, where regions are reported");
     if (arguments->phrase && !arguments->class_name)
         return !complain(PROGRAM, "--phrase needs --class NAME");
     return true;
@@ -230,6 +232,21 @@ static bool open_cache(detection *session, const command_line *arguments)
            choose_vectors(session, arguments, info.has_text);
 }
 
+/* What mask, regions and decision are made by must not be given where there are none of them. Only
+ * now is it known whether the adapters bring a calibration, with which there is a decision. */
+static bool check_regions(const detection *session, const command_line *arguments)
+{
+    const bool calibrated = session->regions.calibrated;
+    if (arguments->mask || arguments->json)
+        return true;
+    if (arguments->regions.roi && !calibrated)
+        return !complain(PROGRAM, "--roi needs --mask, --json FILE or a calibration");
+    if (arguments->regions.has_threshold && !(arguments->regions.roi && calibrated))
+        return !complain(PROGRAM,
+                         "--threshold needs --mask, --json FILE, or a calibration and --roi FILE");
+    return true;
+}
+
 static bool open_detector(detection *session, const command_line *arguments,
                           aaclip_detector_options *options)
 {
@@ -263,7 +280,8 @@ static bool open_session(detection *session, const command_line *arguments)
     return !failed(aaclip_model_open(&session->model, arguments->model, &model)) &&
            open_adapters(session, arguments) &&
            !failed(region_setup_open(&session->regions, &arguments->regions, session->adapters)) &&
-           open_cache(session, arguments) && open_detector(session, arguments, &detector);
+           check_regions(session, arguments) && open_cache(session, arguments) &&
+           open_detector(session, arguments, &detector);
 }
 
 static void close_session(detection *session)
@@ -317,13 +335,14 @@ static bool detect_image(const detection *session, const command_line *arguments
     return done;
 }
 
+/* Before any image is computed, what is written after all of them, too. */
 static bool prepare_output(command_line *arguments)
 {
-    if (!arguments->out)
-        return true;
-    return make_folders(arguments->out, PROGRAM) &&
-           (name_pictures(&arguments->images, &arguments->names) ||
-            !complain(PROGRAM, "out of memory"));
+    bool made = !arguments->out || (make_folders(arguments->out, PROGRAM) &&
+                                    (name_pictures(&arguments->images, &arguments->names) ||
+                                     !complain(PROGRAM, "out of memory")));
+    return made && can_write_text_file(arguments->json, PROGRAM) &&
+           can_write_text_file(arguments->csv, PROGRAM);
 }
 
 static int run(detection *session, const command_line *arguments)

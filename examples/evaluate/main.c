@@ -182,6 +182,14 @@ static bool run(session *state)
     return written && !failures && !state->uncalibrated;
 }
 
+/* Before any image is computed, what is to be written after all of them. */
+static bool can_write_results(const command_line *arguments)
+{
+    return can_write_text_file(arguments->json, PROGRAM) &&
+           can_write_text_file(arguments->csv, PROGRAM) &&
+           can_write_text_file(arguments->save_adapters, PROGRAM);
+}
+
 int main(int argc, char **argv)
 {
     command_line arguments = {.layout = "auto", .split = "test", .false_alarm_rate = 0.01};
@@ -190,7 +198,7 @@ int main(int argc, char **argv)
     bool done = parsed == PARSE_DONE;
     if (parsed == PARSE_RUN) {
         show_log(arguments.verbose);
-        done = open_session(&state) && run(&state);
+        done = open_session(&state) && can_write_results(&arguments) && run(&state);
     }
     close_session(&state);
     list_clear(&arguments.adapters);

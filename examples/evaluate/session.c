@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Index of a word among `count` names; -1 with a message that lists them. */
 static int find_word(const char *option, const char *word, const char *const *names, size_t count)
@@ -34,7 +35,8 @@ static bool open_dataset(session *state)
         return false;
     options.layout = (aaclip_dataset_layout)layout;
     options.split = (aaclip_dataset_split)split;
-    options.manifest = arguments->manifest;
+    if (arguments->data_root || arguments->dataset) /* else the manifest stands for its folder */
+        options.manifest = arguments->manifest;
     options.outside_paths = arguments->outside_paths;
     options.classes = (const char *const *)arguments->classes.items;
     options.class_count = arguments->classes.count;
@@ -103,16 +105,19 @@ static bool make_results(session *state, size_t count)
     return good || !complain(PROGRAM, "out of memory");
 }
 
+/* Epochs that were trained with --plain-text have no text adapters beside them. */
 static bool name_epochs(session *state, const string_list *names)
 {
     const char *folder = state->arguments->checkpoints;
     char *text = format_text("%s/text_adapter.pth", folder);
-    bool good = text != NULL;
+    bool good = text != NULL, plain = good && access(text, F_OK) != 0;
+    if (plain)
+        complain(PROGRAM, "%s: not there; text vectors are those of plain CLIP", text);
     for (size_t i = 0; good && i < names->count; i++) {
         evaluation *result = &state->results[i];
         char *image = format_text("%s/%s", folder, names->items[i]);
         result->name = strdup(names->items[i]);
-        good = image && result->name && list_add(&result->files, text) &&
+        good = image && result->name && (plain || list_add(&result->files, text)) &&
                list_add(&result->files, image);
         free(image);
     }

@@ -516,7 +516,12 @@ class Evaluate(unittest.TestCase):
         outline.feed((self.out / "report.html").read_text())
         self.assertEqual(outline.counts["table"], 3)  # of both, and their means
         (folder / "text_adapter.pth").unlink()
-        self.fails(*MODEL, *weights, "--data-root", self.data, says="text_adapter.pth")
+        plain, found, _ = self.evaluate("--dataset", "MVTec", weights=weights)
+        self.assertIn(f"{folder}/text_adapter.pth: not there", plain.stderr)
+        image = folder / "image_adapter_10.pth"
+        self.assertEqual(found["checkpoints"][1]["files"], [str(image)])
+        _, alone, _ = self.evaluate("--dataset", "MVTec", weights=["--adapters", image])
+        self.assertEqual(alone["checkpoints"][0]["classes"], found["checkpoints"][1]["classes"])
 
     def test_pictures(self):
         self.mvtec(good=1, bad=1)
@@ -809,8 +814,10 @@ class Evaluate(unittest.TestCase):
         blocker = self.folder / "file"
         blocker.write_text("")
         self.fails(*MODEL, *ADAPTERS, *data, *SIZE, "--out", blocker / "out", says=str(blocker))
-        self.fails(*MODEL, *ADAPTERS, *data, *SIZE, "--json", self.folder / "no" / "r.json",
-                   says="no/r.json")  # fmt: skip
+        for option in ("--json", "--csv", "--save-adapters"):  # told before anything is computed
+            self.fails(*MODEL, *ADAPTERS, *data, *SIZE, "--class", "metal_nut", "--out", self.out,
+                       option, self.folder / "no" / "r.json", says="no/r.json: cannot write")  # fmt: skip
+        self.assertEqual([*self.out.rglob("*.npy")], [])
         self.assertIn("usage:", call(EVALUATE, "--help").stdout)
 
 

@@ -365,6 +365,10 @@ class Layouts(unittest.TestCase):
         manifest.write_text(text)
         found, _ = self.check(tree, "--manifest", manifest)
         self.assertEqual(found["domain"], "industrial")
+        tree.text("listed.jsonl", text)  # without a data root: that is its folder
+        alone, _ = self.evaluate("--manifest", tree.root / "listed.jsonl")
+        first, second = (r["checkpoints"][0] for r in (found, alone))
+        self.assertEqual((second["failed"], second["classes"]), ([], first["classes"]))
         tree.text("full-shot.jsonl", text)  # found by itself
         again, _ = self.evaluate("--data-root", tree.root)
         first, second = (r["checkpoints"][0] for r in (found, again))

@@ -248,8 +248,11 @@ class Programs(unittest.TestCase):
     def test_unwritable_outputs(self):
         call_with = [*MODEL, *adapters(), *CLASS, *SIZE]
         nowhere = self.folder / "missing" / "r.json"
-        self.fails(DETECT, *call_with, "--json", nowhere, PHOTO, says=str(nowhere))
-        self.fails(DETECT, *call_with, "--csv", self.folder, PHOTO, says=str(self.folder))
+        out = self.folder / "out"
+        call_out = [*call_with, "--out", out]
+        self.fails(DETECT, *call_out, "--json", nowhere, PHOTO, says=str(nowhere))
+        self.fails(DETECT, *call_out, "--csv", self.folder, PHOTO, says=str(self.folder))
+        self.assertEqual([*out.iterdir()], [])  # told before anything is computed
         self.fails(CONVERT, *MODEL, "--out", nowhere, says=str(nowhere))
         blocker = self.folder / "file"
         blocker.write_text("")
@@ -259,11 +262,15 @@ class Programs(unittest.TestCase):
         if not os.path.exists("/dev/full"):
             self.skipTest("no /dev/full")
         arguments = [*MODEL, *adapters(), *CLASS, *SIZE, "--json", "-", PHOTO]
-        with open("/dev/full", "w") as full:
-            result = subprocess.run(
-                [DETECT, *map(str, arguments)], stdout=full, stderr=subprocess.PIPE, check=False
-            )
-        self.assertEqual(result.returncode, 1)
+        for call_with in ([DETECT, *arguments], [CONVERT, "--help"], [BENCH, "--help"],
+                          [BENCH, "growth", "--help"],
+                          [BENCH, *MODEL, *SIZE, "--repeat", "1"]):  # fmt: skip
+            with self.subTest(call_with), open("/dev/full", "w") as full:
+                result = subprocess.run(
+                    list(map(str, call_with)), stdout=full, stderr=subprocess.PIPE, check=False
+                )
+                self.assertEqual(result.returncode, 1)
+                self.assertIn(b"stdout: ", result.stderr)
 
     def test_help_and_version(self):
         for program in (DETECT, CONVERT, BENCH):

@@ -243,13 +243,34 @@ class Regions(unittest.TestCase):
         self.fails("--calibration", bad, says=["bad.json", "image_threshold"])
         self.fails("--roi", self.folder / "none.png", says=["none.png"])
         other, _ = self.roi("other.png", WIDTH - 1)
-        self.fails("--roi", other, says=["other.png: expected 225x150", "found 224x150"])
+        report = ["--json", self.folder / "r.json"]
+        self.fails("--roi", other, *report, says=["other.png: expected 225x150", "found 224x150"])
         own = self.folder / "broken.safetensors"
         with_metadata(self.adapters, own, "aaclip.calibration", "{}")
         result = call(DETECT, *self.common, *adapter_options(own), PHOTO)
         self.assertEqual(result.returncode, 1)
         self.assertIn("broken.safetensors: metadata aaclip.calibration: image_threshold",
                       result.stderr)  # fmt: skip
+
+    def test_what_nothing_would_use(self):
+        path, _ = self.roi()
+        csv = ["--csv", self.folder / "r.csv", "--out", self.folder]
+        file = ["--calibration", self.file("c.json", calibration(0.5, 0.5))]
+        common = [*self.common, *adapter_options(self.adapters), *csv]
+        for options, words in (
+            (["--min-area", "3"], "--min-area needs --json"),
+            (["--min-area", "3", "--mask", *file], "--min-area needs --json"),
+            (["--roi", path], "--roi needs --mask"),
+            (["--threshold", "0.5"], "--threshold needs --mask"),
+            (["--threshold", "0.5", *file], "--threshold needs --mask"),
+        ):
+            with self.subTest(options):
+                self.fails(*csv, *options, says=[words])
+        for options in (["--roi", path, *file], ["--roi", path, *file, "--threshold", "0.5"],
+                        ["--roi", path, "--mask"], ["--threshold", "0.5", "--mask"]):  # fmt: skip
+            with self.subTest(options):
+                result = call(DETECT, *common, *options, PHOTO)
+                self.assertEqual(result.returncode, 0, result.stderr)
 
     def test_empty_region_of_interest(self):
         Image.new("L", (WIDTH, HEIGHT)).save(self.folder / "black.png")
