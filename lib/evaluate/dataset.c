@@ -205,6 +205,11 @@ aaclip_status aac_dataset_add_listed(aac_dataset_reader *reader, const aaclip_sa
     return aac_dataset_add(reader, &sample);
 }
 
+const char *aac_skip_byte_order_mark(const char *text, const char *end)
+{
+    return end - text >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? text + 3 : text;
+}
+
 static aaclip_status check_options(const aaclip_dataset_options *options)
 {
     if ((unsigned)options->layout > AACLIP_LAYOUT_FOLDER ||

@@ -32,6 +32,9 @@ bool aac_dataset_wants_split(const aac_dataset_reader *reader, aaclip_dataset_sp
  */
 aaclip_status aac_dataset_add(aac_dataset_reader *reader, const aaclip_sample *sample);
 
+/* Behind the byte order mark that some programs put before UTF-8; `text` where there is none. */
+const char *aac_skip_byte_order_mark(const char *text, const char *end);
+
 /* The readers. Paths that stand in lists are relative to the root and must exist. */
 aaclip_status aac_dataset_read_manifest(aac_dataset_reader *reader, const char *path);
 aaclip_status aac_dataset_read_table(aac_dataset_reader *reader, const char *path);

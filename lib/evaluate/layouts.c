@@ -60,16 +60,30 @@ typedef struct image_folder {
     size_t mask_count;
 } image_folder;
 
+/* Of the masks, which are sorted, the first that may begin with image[0 .. length). */
+static size_t first_mask(const image_folder *folder, const char *image, size_t length)
+{
+    size_t low = 0, high = folder->mask_count;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (strncmp(folder->mask_names[middle], image, length) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
 /* "000.png" has the mask "000.png" or "000_mask.png", whatever the endings; NULL without one. */
 static const char *mask_of(const image_folder *folder, const char *image)
 {
     const size_t length = stem_length(image);
-    for (size_t i = 0; i < folder->mask_count; i++) {
+    for (size_t i = first_mask(folder, image, length); i < folder->mask_count; i++) {
         const char *mask = folder->mask_names[i];
-        if (strncmp(mask, image, length) != 0 || !is_image(mask))
-            continue;
+        if (strncmp(mask, image, length) != 0)
+            break;
         const size_t rest = stem_length(mask) - length;
-        if (rest == 0 || (rest == 5 && strncmp(mask + length, "_mask", 5) == 0))
+        if (is_image(mask) && (rest == 0 || (rest == 5 && strncmp(mask + length, "_mask", 5) == 0)))
             return mask;
     }
     return NULL;
@@ -261,16 +275,26 @@ static aaclip_status match(bool *matches, const folder_layout *layout, const cha
     return status;
 }
 
+/* Asked without an error's text: what is passed over is none. */
+static bool is_locked(const char *folder)
+{
+    char path[AAC_PATH_SIZE];
+    int length = snprintf(path, sizeof path, "%s/.", folder);
+    if (length < 0 || length >= AAC_PATH_SIZE || aac_path_kind_of(path) != AAC_PATH_FILE ||
+        errno != EACCES)
+        return false;
+    aac_log(AACLIP_LOG_WARNING, "passed over: %s: %s", path, strerror(EACCES));
+    return true;
+}
+
 /* A folder that may not be entered ("lost+found") is no class. */
 static aaclip_status match_class(bool *matches, const folder_layout *layout, const char *folder)
 {
     bool enters;
     *matches = false;
-    aaclip_status status = has_folder(&enters, folder, ".");
-    if (status && errno == EACCES) {
-        aac_log(AACLIP_LOG_WARNING, "passed over: %s", aaclip_last_error());
+    if (is_locked(folder))
         return AACLIP_OK;
-    }
+    aaclip_status status = has_folder(&enters, folder, ".");
     return status || !enters ? status : match(matches, layout, folder);
 }
 

@@ -92,7 +92,8 @@ aaclip_status aac_dataset_read_manifest(aac_dataset_reader *reader, const char *
     aaclip_status status = aac_read_file(&file, path);
     if (status)
         return status;
-    const char *next = (const char *)file.data, *end = next + file.size;
+    const char *text = (const char *)file.data, *end = text + file.size;
+    const char *next = aac_skip_byte_order_mark(text, end);
     for (size_t number = 1; !status && next < end; number++) {
         const char *stop = memchr(next, '\n', (size_t)(end - next));
         size_t length = (size_t)((stop ? stop : end) - next);

@@ -89,6 +89,7 @@ void aaclip_metrics_close(aaclip_metrics **handle)
     for (size_t i = 0; i < metrics->class_count; i++)
         free_class(&metrics->classes[i]);
     aac_free(metrics->classes);
+    aac_names_clear(&metrics->class_names);
     free_room(&metrics->room);
     aac_free(metrics);
 }
@@ -115,7 +116,7 @@ static bool reserve_class(aaclip_metrics *metrics, size_t more)
     bool done = reserve(&classes, metrics->class_count, &metrics->class_capacity, more,
                         sizeof *metrics->classes);
     metrics->classes = classes;
-    return done;
+    return done && aac_names_reserve(&metrics->class_names, more);
 }
 
 static bool reserve_images(aac_metrics_class *category, size_t images, size_t pixels)
@@ -132,12 +133,11 @@ static bool reserve_images(aac_metrics_class *category, size_t images, size_t pi
 
 static aac_metrics_class *find_class(const aaclip_metrics *metrics, const char *name)
 {
-    for (size_t i = 0; i < metrics->class_count; i++)
-        if (strcmp(metrics->classes[i].name, name) == 0)
-            return &metrics->classes[i];
-    return NULL;
+    const size_t number = aac_names_find(&metrics->class_names, name);
+    return number == AAC_NO_NAME ? NULL : &metrics->classes[number];
 }
 
+/* Its name is not found before keep_class: a class whose first image fails goes away again. */
 static aaclip_status add_class(aac_metrics_class **category, aaclip_metrics *metrics,
                                const char *name)
 {
@@ -147,6 +147,13 @@ static aaclip_status add_class(aac_metrics_class **category, aaclip_metrics *met
     *category = &metrics->classes[metrics->class_count++];
     **category = (aac_metrics_class){.name = copy};
     return AACLIP_OK;
+}
+
+/* The last class, into room that was made. */
+static void keep_class(aaclip_metrics *metrics)
+{
+    const size_t number = metrics->class_count - 1;
+    aac_names_add(&metrics->class_names, metrics->classes[number].name, number);
 }
 
 static bool is_usable(float value)
@@ -320,17 +327,20 @@ aaclip_status aaclip_metrics_add(aaclip_metrics *metrics, const char *class_name
     if (status)
         return status;
     aac_metrics_class *category = find_class(metrics, class_name);
+    const bool is_new = !category;
     aac_scored_image image = {.score = score, .has_map = map, .label = label};
     if (map)
         status =
             measure_map(&image, class_name, category ? category->count : 0, map, width, height);
-    if (!status && !category)
+    if (!status && is_new)
         status = add_class(&category, metrics, class_name);
     if (status)
         return status;
     status = add_image(metrics, category, &image, map, mask, width, height);
-    if (status && !category->count)
+    if (status && is_new)
         free_class(&metrics->classes[--metrics->class_count]);
+    else if (is_new)
+        keep_class(metrics);
     return status;
 }
 
@@ -380,10 +390,12 @@ aaclip_status aaclip_metrics_merge(aaclip_metrics *metrics, aaclip_metrics **oth
     for (size_t i = 0; i < (*other)->class_count; i++) {
         aac_metrics_class *added = &(*other)->classes[i];
         aac_metrics_class *category = find_class(metrics, added->name);
-        if (category)
+        if (category) {
             merge_class(category, added);
-        else
+        } else {
             metrics->classes[metrics->class_count++] = *added;
+            keep_class(metrics);
+        }
     }
     metrics->pixel_bytes += (*other)->pixel_bytes;
     (*other)->class_count = 0;

@@ -6,6 +6,8 @@
 
 #include <aaclip/metrics.h>
 
+#include "core/names.h"
+
 /*
  * Everything is computed from one walk over the distinct scores of a class, the largest first.
  * A tie is what has one score: pixels, or images.
@@ -148,7 +150,8 @@ struct aaclip_metrics {
     aaclip_metrics_options options;
     aac_metrics_class *classes;
     size_t class_count, class_capacity;
-    uint64_t pixel_bytes; /* kept in exact mode */
+    aac_names class_names; /* numbers of classes */
+    uint64_t pixel_bytes;  /* kept in exact mode */
     aac_pixel_room room;
 };
 

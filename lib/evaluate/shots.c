@@ -4,17 +4,15 @@
 #include "core/random.h"
 #include "evaluate/dataset_types.h"
 
-/* Marks `shots` random samples of one class and label; `indices` has room for all samples. */
+/* Marks `shots` random ones of the samples of one class and label, whose order changes. */
 static void draw(const aaclip_dataset *dataset, size_t class_index, int label, size_t shots,
                  uint64_t seed, size_t *indices, unsigned char *drawn)
 {
-    size_t count = 0;
-    for (size_t i = 0; i < dataset->count; i++)
-        if (dataset->samples[i].class_index == class_index && dataset->samples[i].label == label)
-            indices[count++] = i;
+    const aac_dataset_class *category = &dataset->classes[class_index];
+    const size_t count = category->sizes[label + 1];
     if (count && count < shots)
         aac_log(AACLIP_LOG_WARNING, "class \"%s\": %zu samples with label %d, wanted %zu",
-                dataset->classes[class_index].name, count, label, shots);
+                category->name, count, label, shots);
     aac_random random;
     aac_random_seed(&random, seed,
                     aac_random_stream(AAC_RANDOM_SHOTS, class_index, (uint64_t)(label + 1)));
@@ -23,19 +21,45 @@ static void draw(const aaclip_dataset *dataset, size_t class_index, int label, s
         drawn[indices[i]] = 1;
 }
 
+/*
+ * All samples by class and label; one after another those of each as they stand. `ends` has room
+ * for three numbers a class and receives where they end.
+ */
+static void sort_by_class(const aaclip_dataset *dataset, size_t *indices, size_t *ends)
+{
+    size_t begin = 0;
+    for (size_t i = 0; i < 3 * dataset->class_count; i++) {
+        ends[i] = begin;
+        begin += dataset->classes[i / 3].sizes[i % 3];
+    }
+    for (size_t i = 0; i < dataset->count; i++) {
+        const aaclip_sample *sample = &dataset->samples[i];
+        indices[ends[3 * sample->class_index + (size_t)(sample->label + 1)]++] = i;
+    }
+}
+
+static void draw_all(const aaclip_dataset *dataset, size_t shots, uint64_t seed, size_t *indices,
+                     size_t *ends, unsigned char *drawn)
+{
+    sort_by_class(dataset, indices, ends);
+    for (size_t i = 0; i < 3 * dataset->class_count; i++)
+        draw(dataset, i / 3, (int)(i % 3) - 1, shots, seed, indices + (i ? ends[i - 1] : 0), drawn);
+}
+
 static aaclip_status collect(aaclip_dataset *subset, const aaclip_dataset *dataset, size_t shots,
                              uint64_t seed)
 {
     size_t *indices = aac_alloc_array(dataset->count, sizeof *indices);
+    size_t *ends = aac_alloc_array(dataset->class_count, 3 * sizeof *ends);
     unsigned char *drawn = aac_calloc(dataset->count, 1);
-    aaclip_status status = indices && drawn ? AACLIP_OK : aac_error_memory();
-    for (size_t class_index = 0; !status && class_index < dataset->class_count; class_index++)
-        for (int label = -1; label <= 1; label++)
-            draw(dataset, class_index, label, shots, seed, indices, drawn);
+    aaclip_status status = indices && ends && drawn ? AACLIP_OK : aac_error_memory();
+    if (!status)
+        draw_all(dataset, shots, seed, indices, ends, drawn);
     for (size_t i = 0; !status && i < dataset->count; i++)
         if (drawn[i])
             status = aac_dataset_append(subset, &dataset->samples[i]);
     aac_free(indices);
+    aac_free(ends);
     aac_free(drawn);
     return status;
 }

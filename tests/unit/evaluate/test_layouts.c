@@ -5,6 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
+#ifndef _WIN32
+#include <sys/stat.h>
+#include <unistd.h>
+#endif
 
 #include <aaclip/dataset.h>
 
@@ -166,6 +170,65 @@ static void missing_masks(void **state)
     aaclip_dataset_close(&dataset);
 }
 
+/* Names that begin alike lie between an image's name and its mask's. */
+static void masks_are_found_among_names_that_begin_alike(void **state)
+{
+    make_images(*state,
+                (const char *const[]){
+                    "nut/train/good/0.png", "nut/test/bent/1.png", "nut/test/bent/10.png",
+                    "nut/test/bent/1_.png", "nut/test/bent/2.a.png", "nut/ground_truth/bent/10.png",
+                    "nut/ground_truth/bent/100_mask.png", "nut/ground_truth/bent/1_.bmp",
+                    "nut/ground_truth/bent/1_mask.png", "nut/ground_truth/bent/1_masks.png",
+                    "nut/ground_truth/bent/2.a.bmp", "nut/ground_truth/bent/2.png", NULL});
+    scratch_tree_text(*state, "nut/ground_truth/bent/1.txt", "");
+    aaclip_dataset_options options = defaults();
+    options.split = AACLIP_SPLIT_TEST;
+    expect(*state, &options,
+           "1 nut bent nut/test/bent/1.png nut/ground_truth/bent/1_mask.png\n"
+           "1 nut bent nut/test/bent/10.png nut/ground_truth/bent/10.png\n"
+           "1 nut bent nut/test/bent/1_.png nut/ground_truth/bent/1_.bmp\n"
+           "1 nut bent nut/test/bent/2.a.png nut/ground_truth/bent/2.a.bmp\n");
+    scratch_tree_image(*state, "nut/test/bent/3.png");
+    expect_failure(*state, &options, AACLIP_ERROR_NOT_FOUND, "3.png or 3_mask.png, found none");
+}
+
+/* What the log tells is no error's text: the call succeeds. */
+static void a_locked_folder_is_passed_over(void **state)
+{
+#ifdef _WIN32
+    (void)state;
+    skip();
+#else
+    const char *root = *state;
+    char locked[512], inside[520], before[256];
+    struct stat found;
+    const mode_t mask = umask(022);
+    make_mvtec(root);
+    umask(mask);
+    scratch_tree_text(root, "lost+found/inside", "");
+    snprintf(locked, sizeof locked, "%s/lost+found", root);
+    snprintf(inside, sizeof inside, "%s/.", locked);
+    assert_int_equal(chmod(root, 0755) | chmod(locked, 0), 0);
+    aaclip_dataset *dataset = NULL;
+    assert_int_not_equal(aaclip_dataset_open(&dataset, "", NULL), AACLIP_OK);
+    snprintf(before, sizeof before, "%s", aaclip_last_error());
+    const bool other = geteuid() == 0 && seteuid(65534) == 0; /* root may enter all */
+    const bool usable = stat(root, &found) == 0 && stat(inside, &found) != 0;
+    aaclip_status status = usable ? aaclip_dataset_open(&dataset, root, NULL) : AACLIP_OK;
+    if (other)
+        assert_int_equal(seteuid(0), 0);
+    assert_int_equal(chmod(locked, 0755), 0);
+    if (!usable) {
+        print_message("no folder that may be seen and not entered\n");
+        skip();
+    }
+    assert_int_equal(status, AACLIP_OK);
+    assert_int_equal(aaclip_dataset_count(dataset), 7);
+    assert_string_equal(aaclip_last_error(), before);
+    aaclip_dataset_close(&dataset);
+#endif
+}
+
 static void mpdd(void **state)
 {
     make_images(*state, (const char *const[]){
@@ -242,6 +305,13 @@ static void visa(void **state)
     expect(root, &options,
            "0 candle - candle/Data/Images/Normal/0000.JPG -\n"
            "0 pcb1 - pcb1/Data/Images/Normal/0000.JPG -\n");
+    scratch_tree_text(root, "split_csv/1cls.csv", /* as spreadsheets save it */
+                      "\xef\xbb\xbfobject,split,label,image,mask\r\n"
+                      "pcb1,train,normal,pcb1/Data/Images/Normal/0000.JPG,\r\n"
+                      "candle,test,normal,candle/Data/Images/Normal/0001.JPG,\r\n"
+                      "candle,test,anomaly,candle/Data/Images/Anomaly/000.JPG,"
+                      "candle/Data/Masks/Anomaly/000.png\r\n");
+    expect(root, &options, "0 pcb1 - pcb1/Data/Images/Normal/0000.JPG -\n");
     options.split = AACLIP_SPLIT_TEST;
     options.layout = AACLIP_LAYOUT_VISA;
     expect(root, &options,
@@ -277,6 +347,9 @@ static void visa_table_errors(void **state)
          "candle/none.JPG: no such file", AACLIP_ERROR_NOT_FOUND},
         {"object,split,label,image,mask\n", "no images", AACLIP_ERROR_NOT_FOUND},
         {"", "no images", AACLIP_ERROR_NOT_FOUND},
+        {"\xef\xbb\xbf", "no images", AACLIP_ERROR_NOT_FOUND},
+        {"object,split,label,image,mask\n\xef\xbb\xbf,test,normal,a.JPG\n",
+         ":2: expected 5 cells, found 4", AACLIP_ERROR_FORMAT},
     };
     make_visa(*state);
     char path[256];
@@ -400,12 +473,20 @@ static void allocations_may_fail(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        in_scratch_tree(mvtec),         in_scratch_tree(one_class_of_mvtec),
-        in_scratch_tree(missing_masks), in_scratch_tree(mpdd),
-        in_scratch_tree(btad),          in_scratch_tree(visa),
-        in_scratch_tree(bmad),          in_scratch_tree(visa_table_errors),
-        in_scratch_tree(polyps),        in_scratch_tree(plain_folders),
-        in_scratch_tree(no_data_set),   in_scratch_tree(allocations_may_fail),
+        in_scratch_tree(mvtec),
+        in_scratch_tree(one_class_of_mvtec),
+        in_scratch_tree(missing_masks),
+        in_scratch_tree(mpdd),
+        in_scratch_tree(btad),
+        in_scratch_tree(visa),
+        in_scratch_tree(bmad),
+        in_scratch_tree(visa_table_errors),
+        in_scratch_tree(polyps),
+        in_scratch_tree(plain_folders),
+        in_scratch_tree(masks_are_found_among_names_that_begin_alike),
+        in_scratch_tree(a_locked_folder_is_passed_over),
+        in_scratch_tree(no_data_set),
+        in_scratch_tree(allocations_may_fail),
     };
     return cmocka_run_group_tests_name("layouts", tests, NULL, NULL);
 }

@@ -229,6 +229,34 @@ static void refuses_wrong_options(void **state)
     aaclip_metrics_close(&metrics);
 }
 
+/* More than the table of names begins with. */
+static void finds_every_class(void **state)
+{
+    (void)state;
+    enum { CLASSES = 300 };
+    aaclip_metrics *metrics = open_exact(), *other = open_exact();
+    char name[16];
+    for (int i = 0; i < 4 * CLASSES; i++) {
+        snprintf(name, sizeof name, "class %d", i % (2 * CLASSES));
+        aaclip_metrics *to = i % (2 * CLASSES) < CLASSES ? metrics : other;
+        assert_int_equal(aaclip_metrics_add(to, name, NULL, NULL, 0, 0, (float)i, 0), AACLIP_OK);
+    }
+    snprintf(name, sizeof name, "class %d", 0);
+    assert_int_equal(aaclip_metrics_add(other, name, NULL, NULL, 0, 0, 1, 1), AACLIP_OK);
+    assert_int_equal(aaclip_metrics_class_count(other), CLASSES + 1);
+    assert_int_equal(aaclip_metrics_merge(metrics, &other), AACLIP_OK);
+    assert_int_equal(aaclip_metrics_class_count(metrics), 2 * CLASSES);
+    assert_int_equal(compute(metrics, 0).images, 3);
+    for (int i = 0; i < 2 * CLASSES; i++) {
+        snprintf(name, sizeof name, "class %d", i);
+        assert_string_equal(aaclip_metrics_class_name(metrics, (size_t)i), name);
+        assert_int_equal(aaclip_metrics_add(metrics, name, NULL, NULL, 0, 0, 1, 1), AACLIP_OK);
+        assert_int_equal(compute(metrics, (size_t)i).images, i ? 3 : 4);
+    }
+    assert_int_equal(aaclip_metrics_class_count(metrics), 2 * CLASSES);
+    aaclip_metrics_close(&metrics);
+}
+
 /* Two normal pixels and an abnormal one with its region: 4 * 2 + 8 + 8 bytes. */
 static void keeps_to_its_memory_limit(void **state)
 {
@@ -421,6 +449,7 @@ int main(void)
         cmocka_unit_test(streams_on_after_computing),
         cmocka_unit_test(refuses_what_it_cannot_count),
         cmocka_unit_test(refuses_wrong_options),
+        cmocka_unit_test(finds_every_class),
         cmocka_unit_test(keeps_to_its_memory_limit),
         cmocka_unit_test(leaves_out_what_is_not_wanted),
         cmocka_unit_test(histograms_follow_the_range),
