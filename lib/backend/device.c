@@ -1,5 +1,6 @@
 #include "backend/device.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "backend/account.h"
@@ -191,8 +192,8 @@ aaclip_status aac_mirror_fetch(const aac_dispatch *dispatch, const aac_mirror *m
 }
 
 /* Leaves routine->recording NULL where it fails. */
-static void record(const aac_backend_recorder *recorder, aac_device_routine *routine,
-                   aaclip_status (*operations)(void *user), void *user)
+static void try_recording(const aac_backend_recorder *recorder, aac_device_routine *routine,
+                          aaclip_status (*operations)(void *user), void *user)
 {
     if (recorder->begin())
         return;
@@ -204,6 +205,17 @@ static void record(const aac_backend_recorder *recorder, aac_device_routine *rou
         return;
     recorder->release(routine->recording);
     routine->recording = NULL;
+}
+
+/* Without a recording the operations are asked for as they are: what failed is not told. */
+static void record(const aac_backend_recorder *recorder, aac_device_routine *routine,
+                   aaclip_status (*operations)(void *user), void *user)
+{
+    char before[1024];
+    snprintf(before, sizeof before, "%s", aaclip_last_error());
+    try_recording(recorder, routine, operations, user);
+    if (!routine->recording)
+        aac_error(AACLIP_OK, "%s", before);
 }
 
 aaclip_status aac_device_repeat(const aac_dispatch *dispatch, aac_device_routine *routine,

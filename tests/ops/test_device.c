@@ -1,0 +1,71 @@
+/* Routines of a device: recorded, and run as they are where that fails. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "backend/backend.h"
+#include "backend/device.h"
+#include "core/error.h"
+
+static aaclip_status refuse_to_begin(void)
+{
+    return aac_error(AACLIP_ERROR_BACKEND, "recording: not now");
+}
+
+static aaclip_status begin(void)
+{
+    return AACLIP_OK;
+}
+
+static aaclip_status refuse_to_end(void **recording)
+{
+    *recording = NULL;
+    return aac_error(AACLIP_ERROR_BACKEND, "recording: not that");
+}
+
+static aaclip_status play(void *recording)
+{
+    (void)recording;
+    return AACLIP_OK;
+}
+
+static void release(void *recording)
+{
+    assert_null(recording);
+}
+
+static aaclip_status count_up(void *user)
+{
+    ++*(int *)user;
+    return AACLIP_OK;
+}
+
+static void a_routine_that_is_not_recorded_says_nothing(void **state)
+{
+    (void)state;
+    const aac_backend_recorder recorders[] = {{refuse_to_begin, refuse_to_end, play, release},
+                                              {begin, refuse_to_end, play, release}};
+    for (int i = 0; i < 2; i++) {
+        const aac_backend backend = {.name = "reluctant", .recorder = &recorders[i]};
+        const aac_dispatch dispatch = {.chain = {&backend}, .chain_length = 1, .threads = 1};
+        aac_device_routine routine = {0};
+        int runs = 0;
+        aac_error(AACLIP_ERROR_IO, "before");
+        for (int run = 0; run < 3; run++)
+            assert_int_equal(aac_device_repeat(&dispatch, &routine, count_up, &runs), AACLIP_OK);
+        assert_int_equal(runs, 3 + i); /* what is written down does not run */
+        assert_string_equal(aaclip_last_error(), "before");
+        aac_device_routine_clear(&dispatch, &routine);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_routine_that_is_not_recorded_says_nothing),
+    };
+    return cmocka_run_group_tests_name("device", tests, NULL, NULL);
+}
