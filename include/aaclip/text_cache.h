@@ -81,8 +81,9 @@ AACLIP_API void aaclip_text_cache_close(aaclip_text_cache **cache);
  * beginning is computed once for all classes of a call, so one call for many is faster than a call
  * for each; a value then differs by rounding, less than 1e-6 of the vector's length. The order of
  * the classes changes nothing. Memory does not grow with `count` but for the pairs.
- * Errors: UNSUPPORTED (a bundle has no text tower), NOT_FOUND (vocabulary), FORMAT,
- * INVALID_ARGUMENT (prompt too long, not UTF-8), CANCELLED, OUT_OF_MEMORY.
+ * Errors: UNSUPPORTED (a bundle has no text tower), NOT_FOUND, IO, FORMAT (vocabulary), MISMATCH
+ * (a vocabulary of another size than the model's), INVALID_ARGUMENT (prompt too long, not UTF-8),
+ * CANCELLED, OUT_OF_MEMORY.
  */
 AACLIP_API aaclip_status aaclip_text_cache_build(aaclip_text_cache *cache, const char *const *names,
                                                  const char *const *phrases, size_t count);
@@ -123,7 +124,8 @@ AACLIP_API aaclip_status aaclip_text_cache_encode(aaclip_text_cache *cache,
  * Tokenizes one prompt with the cache's vocabulary: writes at most `capacity` ids, from
  * `<|startoftext|>` to `<|endoftext|>`, and their number to *count. `capacity` is 2 or more; a
  * prompt that does not fit is an error, or cut with the option `truncate`.
- * Errors: NOT_FOUND, IO, FORMAT (vocabulary), INVALID_ARGUMENT (too long, not UTF-8),
+ * Errors: UNSUPPORTED (a bundle has no text tower), NOT_FOUND, IO, FORMAT (vocabulary), MISMATCH
+ * (a vocabulary of another size than the model's), INVALID_ARGUMENT (too long, not UTF-8),
  * OUT_OF_MEMORY.
  */
 AACLIP_API aaclip_status aaclip_text_cache_tokenize(aaclip_text_cache *cache, const char *prompt,

@@ -38,6 +38,16 @@ static aaclip_status prepare(aaclip_text_cache *cache)
     return status;
 }
 
+/* Without the tower: tokens are of use beside the prompts that it encodes. */
+static aaclip_status prepare_tokenizer(aaclip_text_cache *cache)
+{
+    const aac_checkpoint *checkpoint = aac_model_checkpoint(cache->model);
+    if (!checkpoint->has_text)
+        return aac_error(AACLIP_ERROR_UNSUPPORTED, "%s: a deployment bundle has no text tower",
+                         aac_tensor_file_path(checkpoint->file));
+    return cache->tokenizer ? AACLIP_OK : open_tokenizer(cache);
+}
+
 static aaclip_status tokenize(const aaclip_text_cache *cache, const char *prompt, int32_t *ids,
                               size_t *count)
 {
@@ -335,7 +345,7 @@ aaclip_status aaclip_text_cache_tokenize(aaclip_text_cache *cache, const char *p
     aaclip_status status = aac_mutex_take(cache->making);
     if (status)
         return status;
-    status = cache->tokenizer ? AACLIP_OK : open_tokenizer(cache);
+    status = prepare_tokenizer(cache);
     if (!status)
         status =
             aac_tokenizer_encode(cache->tokenizer, prompt, cache->truncate, ids, capacity, count);

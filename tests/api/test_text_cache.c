@@ -424,6 +424,33 @@ static void long_prompts_fail_or_are_cut(void **state)
     aaclip_text_cache_close(&lenient);
 }
 
+static void a_bundle_has_no_text_tower(void **state)
+{
+    static const char text[] = "a deployment bundle has no text tower";
+    const scratch_file file = scratch_path(*state, "bundle.safetensors");
+    const char *const name[] = {"bolt"};
+    aaclip_text_cache *built = new_cache(NULL), *cache = NULL;
+    must(build_classes(built));
+    must(aaclip_bundle_save(file.path, shared.model, shared.adapters, built, false));
+    aaclip_text_cache_close(&built);
+    aaclip_model *model = NULL;
+    aaclip_adapters *adapters = NULL;
+    int32_t ids[77];
+    size_t count;
+    float vector[EMBEDDING];
+    must(aaclip_model_open(&model, file.path, NULL));
+    const char *const paths[] = {file.path};
+    must(aaclip_adapters_open(&adapters, model, paths, 1, NULL));
+    must(aaclip_text_cache_open(&cache, file.path, model, adapters, NULL));
+    must_fail(aaclip_text_cache_build(cache, name, name, 1), AACLIP_ERROR_UNSUPPORTED, text);
+    must_fail(aaclip_text_cache_encode(cache, name, 1, vector), AACLIP_ERROR_UNSUPPORTED, text);
+    must_fail(aaclip_text_cache_tokenize(cache, "a bolt", ids, 77, &count),
+              AACLIP_ERROR_UNSUPPORTED, text);
+    aaclip_text_cache_close(&cache);
+    aaclip_adapters_close(&adapters);
+    aaclip_model_close(&model);
+}
+
 static void names_and_phrases_are_utf8(void **state)
 {
     (void)state;
@@ -549,6 +576,7 @@ int main(void)
         cmocka_unit_test(cancelling_changes_nothing),
         cmocka_unit_test(classes_do_not_depend_on_each_other),
         cmocka_unit_test(long_prompts_fail_or_are_cut),
+        in_scratch(a_bundle_has_no_text_tower),
         cmocka_unit_test(names_and_phrases_are_utf8),
         in_scratch(missing_vocabularies_are_named),
         cmocka_unit_test(caches_are_read_while_they_grow),
