@@ -104,8 +104,19 @@ def test_map_scales(detector: aaclip.Detector) -> None:
     assert np.allclose(same, result.map, atol=1e-6)
     grown = aaclip.resize_map([[0.0, 1.0]], 3, 1)
     assert np.allclose(grown, [[0, 0.5, 1]])
-    with pytest.raises(ValueError, match="at least 1 x 1"):
-        aaclip.resize_map(result.map, 0, 3)
+    assert result.heat_map(height=20).shape == (20, 225)
+    for call in (result.heat_map, lambda *size: aaclip.resize_map(result.map, *size)):
+        for size in ((0, 0), (0, 3), (3, 0)):
+            with pytest.raises(ValueError, match="at least 1 x 1"):
+                call(*size)
+        for wrong in (-1, 1 << 32, (1 << 32) + 1):
+            with pytest.raises(ValueError, match=f"width: expected 0 to .*, found {wrong}"):
+                call(wrong, 1)
+    with pytest.raises(ValueError, match="level_count: expected 1 or more, found 0"):
+        aaclip.probability(result.map, 0)
+    for wrong in (-1, (1 << 32) + 1):
+        with pytest.raises(ValueError, match=f"level_count: expected 0 to .*, found {wrong}"):
+            aaclip.probability(result.map, wrong)
     with pytest.raises(ValueError, match="height x width"):
         aaclip.resize_map([1.0], 3, 3)
 
@@ -199,6 +210,10 @@ def test_overlay_and_notebook(detector: aaclip.Detector, tmp_path: Path) -> None
         assert np.array_equal(sent.map, other.map)
         assert sent.path == other.path
     assert pickle.loads(pickle.dumps(blue)).overlay(0.0).max() == 128
+    assert aaclip.colour_map(0.5).shape == (3,)
+    assert aaclip.colour_map([0.5]).shape == (1, 3)
+    turned = np.linspace(0, 1, 6).reshape(2, 3).T
+    assert np.array_equal(aaclip.colour_map(turned), aaclip.colour_map(turned.copy("C")))
     with pytest.raises(ValueError, match="expected the image's 150 x 225"):
         aaclip.overlay(PHOTO, np.zeros((3, 3)))
 
@@ -217,6 +232,9 @@ def test_image_files(tmp_path: Path) -> None:
     resized = aaclip.resize(photo, 50, 40)
     expected = Pillow.fromarray(photo).resize((50, 40), Pillow.Resampling.BICUBIC)
     assert np.array_equal(resized, np.asarray(expected))
+    for width, height in ((0, 1), ((1 << 32) + 1, 1), (1, -1)):
+        with pytest.raises(ValueError, match="expected"):
+            aaclip.resize(photo, width, height)
     aaclip.write_png(tmp_path / "a.png", photo[:, ::-1])
     assert np.array_equal(np.asarray(Pillow.open(tmp_path / "a.png")), photo[:, ::-1])
     aaclip.write_png16(tmp_path / "b.png", [[0.0, 0.5, 1.0]])

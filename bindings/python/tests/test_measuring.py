@@ -34,6 +34,12 @@ def test_layouts_and_splits(mvtec: Path) -> None:
         assert len(whole) == 18 and whole.classes == ("nut", "wood")
         assert len(aaclip.Dataset.open(mvtec, layout="mvtec")) == 18
         assert whole.class_size("nut", 1) == 3 and whole.class_size("wood", 0) == 6
+        assert whole.class_size("nut", None) == 0
+        with pytest.raises(KeyError, match="'nope'"):
+            whole.class_size("nope", 0)
+        for label in (-1, 7):
+            with pytest.raises(ValueError, match=f"label: expected 0, 1 or None, found {label}"):
+                whole.class_size("nut", label)
     assert whole.closed
     with pytest.raises(ValueError, match="this data set is closed"):
         len(whole)

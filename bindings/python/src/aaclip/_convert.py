@@ -91,6 +91,14 @@ def set_options(options: ctypes.Structure, values: "dict[str, Any]") -> None:
                 raise ValueError(f"{name}: {value} is outside what the library takes")
 
 
+def size_of(width: int, height: int) -> Tuple[int, int]:
+    """A size that the library takes."""
+    width, height = unsigned(width, 32, "width"), unsigned(height, 32, "height")
+    if width < 1 or height < 1:
+        raise ValueError(f"size: expected at least 1 x 1, found {width} x {height}")
+    return width, height
+
+
 def unsigned(value: int, bits: int, what: str) -> int:
     """For arguments, whose high bits ctypes would cut off."""
     value = operator.index(value)

@@ -143,7 +143,12 @@ class Dataset(Handle, Sequence[Sample]):
 
     def class_size(self, class_name: str, label: Optional[int]) -> int:
         """How many samples of a class have a label: 0, 1 or None."""
-        index = self.classes.index(class_name)
+        if label not in (0, 1, None):
+            raise ValueError(f"label: expected 0, 1 or None, found {label!r}")
+        try:
+            index = self.classes.index(class_name)
+        except ValueError:
+            raise KeyError(class_name) from None
         with self._use() as pointer:
             return int(lib.dataset_class_size(pointer, index, -1 if label is None else label))
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _structs as s
-from ._convert import FloatMap, Path, address, encode, encode_path, float_map
+from ._convert import FloatMap, Path, address, encode, encode_path, float_map, size_of
 from ._enums import PixelFormat
 from ._functions import lib
 from ._handle import Handle
@@ -204,21 +204,16 @@ def viewed(source: ImageLike, order: str) -> Iterator[s.ImageView]:
 
 def resize(image: ImageLike, width: int, height: int, *, order: str = "RGB") -> Rgb:
     """Bit for bit Pillow's bicubic resize of the RGB image."""
-    _check_side(width, height)
+    width, height = size_of(width, height)
     rgb = np.empty((height, width, 3), np.uint8)
     with viewed(image, order) as view:
         lib.image_resize(byref(view), width, height, address(rgb))
     return rgb
 
 
-def _check_side(width: int, height: int) -> None:
-    if width < 1 or height < 1:
-        raise ValueError(f"size: expected at least 1 x 1, found {width} x {height}")
-
-
 def colour_map(values: npt.ArrayLike) -> Rgb:
     """Colours of values in [0, 1], blue over green to red: shape (..., 3)."""
-    array = np.ascontiguousarray(values, dtype=np.float32)
+    array = np.asarray(values, dtype=np.float32, order="C")  # a number has no axis
     rgb = np.empty((*array.shape, 3), np.uint8)
     lib.colour_map(address(array), array.size, address(rgb))
     return rgb

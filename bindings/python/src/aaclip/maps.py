@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _structs as s
-from ._convert import FloatMap, Mask, address, float_map, mask, unsigned
+from ._convert import FloatMap, Mask, address, float_map, mask, size_of, unsigned
 from ._functions import lib
 
 
@@ -47,7 +47,9 @@ def read_regions(found: "ctypes._Pointer[s.Region]", count: int) -> Tuple[Region
 
 def probability(values: npt.ArrayLike, level_count: int) -> FloatMap:
     """A result's map on the scale that training uses: 0 to 1, 0.5 is undecided."""
-    array = float_map(values)
+    array, level_count = float_map(values), unsigned(level_count, 32, "level_count")
+    if level_count < 1:
+        raise ValueError(f"level_count: expected 1 or more, found {level_count}")
     scaled = np.empty_like(array)
     lib.map_probability(address(array), array.size, level_count, address(scaled))
     return scaled
@@ -56,8 +58,7 @@ def probability(values: npt.ArrayLike, level_count: int) -> FloatMap:
 def resize_map(values: npt.ArrayLike, width: int, height: int) -> FloatMap:
     """Bilinear, corners aligned."""
     array = float_map(values)
-    if width < 1 or height < 1:
-        raise ValueError(f"size: expected at least 1 x 1, found {width} x {height}")
+    width, height = size_of(width, height)
     resized = np.empty((height, width), np.float32)
     lib.map_resize(
         address(array), array.shape[1], array.shape[0], address(resized), width, height

@@ -56,7 +56,8 @@ class Result:
     def heat_map(self, width: Optional[int] = None, height: Optional[int] = None) -> FloatMap:
         """The probability at the size of the photograph, or another."""
         wide, high = self.size
-        resized = maps.resize_map(self.map, width or wide, height or high)
+        width, height = wide if width is None else width, high if height is None else height
+        resized = maps.resize_map(self.map, width, height)
         return maps.probability(resized, self.level_count)
 
     def overlay(self, opacity: float = 0.5, *, longest_side: Optional[int] = None) -> Rgb:
