@@ -35,7 +35,7 @@ def arguments_of(entry, file):
         if word in OUTPUTS:
             for _ in range(OUTPUTS[word]):
                 next(words)
-        else:
+        elif kept or Path(word).name != "ccache":
             kept.append(word)
     if SOURCE / "lib" in file.parents and file != SOURCE / "lib/core/error.c":
         kept[1:1] = ["-include", str(HERE / "assume.h")]
@@ -61,6 +61,23 @@ def changed_since(revision):
         ["git", "diff", "--name-only", revision], cwd=SOURCE, check=True, capture_output=True, text=True
     )
     return {str(SOURCE / name) for name in listing.stdout.split()}
+
+
+def includes_any(command, files):
+    """Whether a compilation reads one of the files; also when a header of it is gone, as -MM fails."""
+    status, text = run([*command["arguments"], "-MM", "-MF", "-"], command["directory"])
+    words = text.replace("\\\n", " ").split()[1:]
+    read = {str((Path(command["directory"]) / word).resolve()) for word in words}
+    return status != 0 or bool(read & files)
+
+
+def only_those(commands, files):
+    """The compilations of some files, and those that include one of them."""
+    headers = {file for file in files if file.endswith(".h")}
+    return [
+        command for command in commands
+        if command["file"] in files or (headers and includes_any(command, headers))
+    ]  # fmt: skip
 
 
 def run(command, folder):
@@ -125,7 +142,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checks", nargs="*", metavar="CHECK", help=f"of {', '.join(CHECKS)}; else all")
     parser.add_argument("--build", type=Path, default=SOURCE / "build-analysis", help="a build folder; made if missing")
-    parser.add_argument("--changed", metavar="REVISION", help="only what differs from it in git")
+    parser.add_argument("--changed", metavar="REVISION", help="only what differs from it in git, and what includes that")
     parser.add_argument("--files", nargs="+", type=Path, help="only these")
     options = parser.parse_args()
     build = options.build.resolve()
@@ -134,7 +151,7 @@ def main():
     if options.changed or options.files:
         some = {str(file.resolve()) for file in options.files or []}
         some |= changed_since(options.changed) if options.changed else set()
-        commands = [command for command in commands if command["file"] in some]
+        commands = only_those(commands, some)
     work = build / "analysis"
     work.mkdir(exist_ok=True)
     (work / "compile_commands.json").write_text(json.dumps(commands, indent=1))

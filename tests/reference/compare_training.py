@@ -1,6 +1,6 @@
 """Compares a run of aaclip-train with what aaclip_train.py recorded of the same training.
 
-    aaclip-train ... --log log.jsonl --out trained
+    aaclip-train ... --log log.jsonl --save-path trained
     python3 compare_training.py --expected golden/losses.json --log log.jsonl \\
         --initial initial/text_adapter.pth --expected-adapter golden/text_adapter.pth \\
         --adapter trained/text_adapter.pth
