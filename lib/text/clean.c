@@ -8,8 +8,17 @@
 #include "core/memory.h"
 #include "text/entities.h"
 
+#define MOST_PASSES 64
+
 /* One pass over a text: appends the outcome to an empty `out`. */
 typedef void (*cleaning_stage)(aac_codepoints *out, const aac_codepoints *in);
+
+static void swap(aac_codepoints *a, aac_codepoints *b)
+{
+    const aac_codepoints first = *a;
+    *a = *b;
+    *b = first;
+}
 
 /* Replaces `text` by what the stage makes of it; `scratch` is the stage's room. */
 static void apply(cleaning_stage stage, aac_codepoints *text, aac_codepoints *scratch)
@@ -17,9 +26,7 @@ static void apply(cleaning_stage stage, aac_codepoints *text, aac_codepoints *sc
     scratch->count = 0;
     stage(scratch, text);
     scratch->failed |= text->failed;
-    aac_codepoints swapped = *text;
-    *text = *scratch;
-    *scratch = swapped;
+    swap(text, scratch);
 }
 
 /* Letters of a Latin ligature or digraph that ftfy takes apart, or NULL. */
@@ -165,10 +172,15 @@ static void compose(aac_codepoints *out, const aac_codepoints *in)
     aac_free(utf8);
 }
 
-/* ftfy's loop over one line: until nothing changes, because one repair can expose another. */
-static void fix_line(aac_codepoints *line, aac_codepoints *scratch, bool unescape)
+/*
+ * ftfy's loop over one line: until nothing changes, because one repair can expose another. Honest
+ * text takes two or three passes; "&amp;amp;amp;..." loses a level in each: false when it has more
+ * than MOST_PASSES.
+ */
+static bool fix_line(aac_codepoints *line, aac_codepoints *scratch, bool unescape)
 {
     aac_codepoints before = {0};
+    int passes = 0;
     do {
         before.count = 0;
         for (size_t i = 0; i < line->count; i++)
@@ -181,30 +193,33 @@ static void fix_line(aac_codepoints *line, aac_codepoints *scratch, bool unescap
         if (!is_composed_already(line))
             apply(compose, line, scratch);
         line->failed |= before.failed;
-    } while (!line->failed && !aac_codepoints_equal(line, &before));
+    } while (!line->failed && !aac_codepoints_equal(line, &before) && ++passes < MOST_PASSES);
     aac_codepoints_free(&before);
+    return passes < MOST_PASSES;
 }
 
 /* ftfy works line by line, and reads no more references from the first "<" on: that is real HTML.
- */
-static void fix_lines(aac_codepoints *out, const aac_codepoints *in)
+ * false when a line is given up. */
+static bool fix_lines(aac_codepoints *out, const aac_codepoints *in)
 {
     aac_codepoints line = {0}, scratch = {0};
-    bool unescape = true;
-    for (size_t i = 0; i < in->count && !out->failed;) {
+    bool unescape = true, settled = true;
+    for (size_t i = 0; i < in->count && !out->failed && settled;) {
         bool ended = false;
         for (line.count = 0; i < in->count && !ended; i++) {
             aac_codepoints_append(&line, in->data[i]);
             ended = in->data[i] == '\n';
             unescape &= in->data[i] != '<';
         }
-        fix_line(&line, &scratch, unescape);
+        settled = fix_line(&line, &scratch, unescape);
         for (size_t j = 0; j < line.count; j++)
             aac_codepoints_append(out, line.data[j]);
         out->failed |= line.failed;
     }
     aac_codepoints_free(&line);
     aac_codepoints_free(&scratch);
+    out->failed |= in->failed;
+    return settled;
 }
 
 /* Python's str.isspace. */
@@ -296,13 +311,20 @@ static void make_lower(aac_codepoints *out, const aac_codepoints *in)
 
 aaclip_status aac_clean_text(aac_codepoints *clean, const char *text)
 {
-    static const cleaning_stage stages[] = {fix_lines, aac_unescape_html, aac_unescape_html,
-                                            collapse_spaces, make_lower};
+    static const cleaning_stage stages[] = {aac_unescape_html, aac_unescape_html, collapse_spaces,
+                                            make_lower};
     if (!aac_codepoints_append_utf8(clean, text))
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "text: expected UTF-8");
     aac_codepoints scratch = {0};
-    for (size_t i = 0; i < sizeof stages / sizeof *stages; i++)
+    const bool settled = fix_lines(&scratch, clean);
+    swap(clean, &scratch);
+    for (size_t i = 0; settled && i < sizeof stages / sizeof *stages; i++)
         apply(stages[i], clean, &scratch);
     aac_codepoints_free(&scratch);
-    return clean->failed ? aac_error_memory() : AACLIP_OK;
+    if (clean->failed)
+        return aac_error_memory();
+    return settled
+               ? AACLIP_OK
+               : aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
+                           "text: expected HTML references nested less than %d deep", MOST_PASSES);
 }

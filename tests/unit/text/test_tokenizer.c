@@ -117,6 +117,33 @@ static void long_text_is_refused_or_cut(void **state)
     aac_tokenizer_close(&tokenizer);
 }
 
+/* A level a pass; 4,000 of them would take a second. */
+static void references_inside_references_have_an_end(void **state)
+{
+    (void)state;
+    enum { MOST = 4095 };
+    const size_t levels[] = {1, 50, 70, MOST};
+    aac_tokenizer *tokenizer = open_small();
+    int32_t ids[LONG_CONTEXT], same[LONG_CONTEXT];
+    size_t count, same_count;
+    char nested[4 * MOST + 2] = "&";
+    assert_int_equal(aac_tokenizer_encode(tokenizer, "&", false, same, 77, &same_count), AACLIP_OK);
+    for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
+        for (size_t j = 0; j < levels[i]; j++)
+            memcpy(nested + 1 + 4 * j, "amp;", 5);
+        aaclip_status status = aac_tokenizer_encode(tokenizer, nested, false, ids, 77, &count);
+        if (levels[i] < 64) {
+            assert_int_equal(status, AACLIP_OK);
+            assert_int_equal(count, same_count);
+            assert_memory_equal(ids, same, count * sizeof *ids);
+        } else {
+            assert_int_equal(status, AACLIP_ERROR_INVALID_ARGUMENT);
+            assert_non_null(strstr(aaclip_last_error(), "nested less than 64 deep"));
+        }
+    }
+    aac_tokenizer_close(&tokenizer);
+}
+
 static void unusable_arguments_are_named(void **state)
 {
     (void)state;
@@ -174,6 +201,7 @@ int main(void)
         cmocka_unit_test(vocab_json_renumbers_the_tokens),
         cmocka_unit_test(full_vocabulary_gives_the_ids_of_clip),
         cmocka_unit_test(long_text_is_refused_or_cut),
+        cmocka_unit_test(references_inside_references_have_an_end),
         cmocka_unit_test(unusable_arguments_are_named),
         cmocka_unit_test(every_failed_allocation_is_reported),
     };
