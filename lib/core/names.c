@@ -2,20 +2,13 @@
 
 #include <string.h>
 
+#include "core/hash.h"
 #include "core/memory.h"
-
-static size_t hash_name(const char *name)
-{
-    uint64_t hash = 0xcbf29ce484222325u;
-    for (; *name; name++)
-        hash = (hash ^ (unsigned char)*name) * 0x100000001b3u;
-    return (size_t)(hash ^ hash >> 32);
-}
 
 /* The slot that holds `name`, or the free one where it belongs. */
 static aac_name_slot *find_slot(const aac_names *names, const char *name)
 {
-    size_t mask = names->slot_count - 1, at = hash_name(name) & mask;
+    size_t mask = names->slot_count - 1, at = (size_t)aac_hash(name, strlen(name)) & mask;
     while (names->slots[at].name && strcmp(names->slots[at].name, name) != 0)
         at = (at + 1) & mask;
     return &names->slots[at];

@@ -124,6 +124,9 @@ void aac_sleep(double seconds);
 
 /* Processors that this process may run on. */
 unsigned aac_processor_count(void);
+/* Bytes that nobody can foresee; false when the system gives none. */
+bool aac_system_random(void *bytes, size_t size);
+
 
 /* Vector instructions that both the processor and the operating system allow. */
 typedef enum aac_isa { AAC_ISA_BASELINE, AAC_ISA_AVX2, AAC_ISA_AVX512 } aac_isa;

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "core/hash.h"
 #include "core/memory.h"
 
 /* Slots for `count` entries: a power of two, at most half full. */
@@ -11,14 +12,6 @@ static size_t slot_count(size_t count)
     while (slots / 2 < count)
         slots *= 2;
     return slots;
-}
-
-static size_t hash_spelling(const char *start, size_t length)
-{
-    uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
-    for (size_t i = 0; i < length; i++)
-        hash = (hash ^ (unsigned char)start[i]) * 0x100000001b3u;
-    return (size_t)(hash ^ (hash >> 32));
 }
 
 bool aac_spelling_table_init(aac_spelling_table *table, size_t count)
@@ -33,7 +26,7 @@ bool aac_spelling_table_init(aac_spelling_table *table, size_t count)
 static aac_spelling *spelling_slot(const aac_spelling_table *table, const char *start,
                                    size_t length)
 {
-    size_t at = hash_spelling(start, length) & table->mask;
+    size_t at = (size_t)aac_hash(start, length) & table->mask;
     for (;; at = (at + 1) & table->mask) {
         aac_spelling *slot = &table->slots[at];
         if (!slot->start || (slot->length == length && memcmp(slot->start, start, length) == 0))
@@ -74,9 +67,8 @@ bool aac_pair_table_init(aac_pair_table *table, size_t count)
 
 static aac_pair *pair_slot(const aac_pair_table *table, int32_t left, int32_t right)
 {
-    uint64_t key = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
-    key *= 0x9e3779b97f4a7c15u; /* Fibonacci hashing: the high bits are the mixed ones */
-    size_t at = (size_t)(key >> 32) & table->mask;
+    const int32_t key[2] = {left, right};
+    size_t at = (size_t)aac_hash(key, sizeof key) & table->mask;
     for (;; at = (at + 1) & table->mask) {
         aac_pair *slot = &table->slots[at];
         if (slot->left < 0 || (slot->left == left && slot->right == right))

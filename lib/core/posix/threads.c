@@ -1,4 +1,4 @@
-/* Threads, signals, time and processors on Linux, macOS and their kin. */
+/* Threads, signals, time, random numbers and processors on Linux, macOS and their kin. */
 #define _GNU_SOURCE
 
 #include "core/platform.h"
@@ -10,6 +10,9 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#ifdef __APPLE__
+#include <sys/random.h>
+#endif
 
 #include "core/memory.h"
 
@@ -255,6 +258,11 @@ void aac_sleep(double seconds)
     struct timespec time = {.tv_sec = (time_t)seconds};
     time.tv_nsec = (long)(1e9 * (seconds - (double)time.tv_sec));
     nanosleep(&time, NULL);
+}
+
+bool aac_system_random(void *bytes, size_t size)
+{
+    return getentropy(bytes, size) == 0;
 }
 
 unsigned aac_processor_count(void)

@@ -1,10 +1,13 @@
-/* Threads, time and processors on Windows 8 or newer. */
+/* Threads, time, random numbers and processors on Windows 8 or newer. */
 #define _WIN32_WINNT 0x0602
 #define WIN32_LEAN_AND_MEAN
+#define _CRT_RAND_S
 
 #include "core/platform.h"
 
 #include <process.h>
+#include <stdlib.h>
+#include <string.h>
 #include <windows.h>
 
 #include "core/memory.h"
@@ -149,6 +152,18 @@ double aac_seconds_now(void)
 void aac_sleep(double seconds)
 {
     Sleep((DWORD)(1000 * seconds));
+}
+
+bool aac_system_random(void *bytes, size_t size)
+{
+    unsigned some;
+    for (size_t done = 0, count; done < size; done += count) {
+        count = size - done < sizeof some ? size - done : sizeof some;
+        if (rand_s(&some) != 0)
+            return false;
+        memcpy((char *)bytes + done, &some, count);
+    }
+    return true;
 }
 
 unsigned aac_processor_count(void)
