@@ -24,6 +24,11 @@ aaclip_status aac_cancel_look(void)
     return is_raised() ? aac_error(AACLIP_ERROR_CANCELLED, "cancelled") : AACLIP_OK;
 }
 
+aaclip_status aac_cancel_look_at(size_t step)
+{
+    return step % 256 ? AACLIP_OK : aac_cancel_look();
+}
+
 bool aac_cancel_is_watched(void)
 {
     return watched && !holds;

@@ -3,6 +3,7 @@
 #define AAC_CORE_CANCEL_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include <aaclip/cancel.h>
 #include <aaclip/status.h>
@@ -11,6 +12,8 @@
 
 /* CANCELLED, with a text, when the flag that this thread watches is raised. */
 aaclip_status aac_cancel_look(void);
+/* The same for loops of small steps, counted from 0: it looks at every 256th. */
+aaclip_status aac_cancel_look_at(size_t step);
 
 /* Whether this thread watches a flag, so that it must not sleep for long. */
 bool aac_cancel_is_watched(void);

@@ -1,5 +1,8 @@
 #include "core/json_text.h"
 
+#include <string.h>
+
+#include "core/cancel.h"
 #include "core/memory.h"
 
 char *aac_json_text(const json_t *value, size_t flags)
@@ -14,4 +17,35 @@ char *aac_json_text(const json_t *value, size_t flags)
     }
     text[size] = '\0';
     return text;
+}
+
+struct feed {
+    const char *at;
+    size_t left, pieces;
+    aaclip_status status;
+};
+
+static size_t next_piece(void *buffer, size_t size, void *user)
+{
+    struct feed *feed = user;
+    feed->status = aac_cancel_look_at(feed->pieces++); /* pieces of 1 kB */
+    if (feed->status)
+        return (size_t)-1;
+    const size_t some = size < feed->left ? size : feed->left;
+    memcpy(buffer, feed->at, some);
+    feed->at += some;
+    feed->left -= some;
+    return some;
+}
+
+aaclip_status aac_json_parse(json_t **value, const void *text, size_t size, size_t flags,
+                             json_error_t *error)
+{
+    struct feed feed = {.at = text, .left = size};
+    *value = json_load_callback(next_piece, &feed, flags, error);
+    if (feed.status) { /* jansson takes it for the end, which may have been due */
+        json_decref(*value);
+        *value = NULL;
+    }
+    return feed.status;
 }

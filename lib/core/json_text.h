@@ -1,13 +1,22 @@
-/* JSON values as text in the library's memory. */
+/* JSON values as text in the library's memory, and from text that may be long. */
 #ifndef AAC_CORE_JSON_TEXT_H
 #define AAC_CORE_JSON_TEXT_H
 
 #include <jansson.h>
+
+#include <aaclip/status.h>
 
 /*
  * As json_dumps, whose text would be for the `free` that a program gives jansson; this one is for
  * aac_free. NULL for NULL, when out of memory, or when jansson cannot write the value.
  */
 char *aac_json_text(const json_t *value, size_t flags);
+
+/*
+ * As json_loadb, but looks at the flag that cancels. *value is NULL on failure, and with OK
+ * where jansson refused the text: *error says why.
+ */
+aaclip_status aac_json_parse(json_t **value, const void *text, size_t size, size_t flags,
+                             json_error_t *error);
 
 #endif

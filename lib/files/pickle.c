@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "core/cancel.h"
 #include "core/error.h"
 #include "core/memory.h"
 #include "files/bytes.h"
@@ -503,7 +504,10 @@ aaclip_status aac_pickle_read(aac_pickle_value **root, aac_arena *arena, const u
     struct machine machine = {.arena = arena, .at = bytes, .end = bytes + size, .size = size};
     aaclip_status status = AACLIP_OK;
     *root = NULL;
-    while (!status && !*root) {
+    for (size_t steps = 0; !status && !*root; steps++) {
+        status = aac_cancel_look_at(steps);
+        if (status)
+            break;
         if (machine.at == machine.end)
             status = truncated();
         else if (*machine.at == OP_STOP)

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/cancel.h"
 #include "core/error.h"
 #include "core/json_text.h"
 #include "core/memory.h"
@@ -142,6 +143,9 @@ static aaclip_status check_claims(claim *claims, size_t count, uint64_t availabl
     if (count)
         qsort(claims, count, sizeof *claims, compare_claims);
     for (size_t i = 0; i < count; reached = claims[i++].end) {
+        aaclip_status status = aac_cancel_look_at(i);
+        if (status)
+            return status;
         if (claims[i].begin < reached)
             return aac_error(AACLIP_ERROR_FORMAT, "%s: shares bytes with %s", claims[i].name,
                              claims[i - 1].name);
@@ -192,15 +196,17 @@ aaclip_status aac_safetensors_read(aac_tensor_index *index, const aac_mapping *f
                          "safetensors: header: expected at most %u bytes, found %llu",
                          LARGEST_HEADER, (unsigned long long)length);
     json_error_t error;
-    json_t *root =
-        json_loadb((const char *)file->data + 8, (size_t)length, JSON_REJECT_DUPLICATES, &error);
+    json_t *root;
+    aaclip_status status =
+        aac_json_parse(&root, file->data + 8, (size_t)length, JSON_REJECT_DUPLICATES, &error);
+    if (status)
+        return status;
     if (!json_is_object(root)) {
         json_decref(root);
         return aac_error(AACLIP_ERROR_FORMAT, "safetensors: header: %s",
                          root ? "expected an object" : error.text);
     }
-    aaclip_status status =
-        read_header(index, root, file->data + 8 + length, file->size - 8 - length);
+    status = read_header(index, root, file->data + 8 + length, file->size - 8 - length);
     json_decref(root);
     return status;
 }

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "core/cancel.h"
 #include "core/error.h"
 #include "core/limits.h"
 #include "core/memory.h"
@@ -59,6 +60,9 @@ static bool grow_array(void **array, size_t count, size_t *capacity, size_t elem
 static aaclip_status add_entry(aac_tensor_index *index, const char *name, entry_kind kind,
                                entry **added)
 {
+    aaclip_status status = aac_cancel_look_at(index->entry_count);
+    if (status)
+        return status;
     if (!grow_array((void **)&index->entries, index->entry_count, &index->entry_capacity,
                     sizeof *index->entries) ||
         !aac_names_reserve(&index->names, 1))

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/cancel.h"
 #include "core/error.h"
 #include "core/memory.h"
 #include "files/pickle.h"
@@ -155,7 +156,7 @@ static aaclip_status count_visit(struct walk *walk, aac_pickle_kind kind)
     walk->visits += kind != AAC_PICKLE_TENSOR;
     if (walk->visits > MOST_VISITS || walk->name_bytes > MOST_NAME_BYTES)
         return aac_error(AACLIP_ERROR_UNSUPPORTED, "%s: too many values", walk->name);
-    return AACLIP_OK;
+    return aac_cancel_look_at(walk->visits);
 }
 
 static aaclip_status visit(struct walk *walk, const aac_pickle_value *value)

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <zlib.h>
 
+#include "core/cancel.h"
 #include "core/error.h"
 #include "core/memory.h"
 #include "files/bytes.h"
@@ -209,19 +210,25 @@ static int compare_names(const void *a, const void *b)
 /* Leaves the entries sorted by name. */
 static aaclip_status check_all(aac_zip *zip, const unsigned char *bytes)
 {
+    aaclip_status status = AACLIP_OK;
     qsort(zip->entries, zip->count, sizeof *zip->entries, compare_offsets);
-    for (size_t i = 1; i < zip->count; i++) {
+    for (size_t i = 1; !status && i < zip->count; i++) {
         const aac_zip_entry *entry = &zip->entries[i - 1];
         uint64_t end = (uint64_t)(entry->data - bytes) + entry->stored_size;
         if (end > zip->entries[i].offset)
             return aac_error(AACLIP_ERROR_FORMAT, "%s and %s overlap", entry->name,
                              zip->entries[i].name);
+        status = aac_cancel_look_at(i);
     }
+    if (status)
+        return status;
     qsort(zip->entries, zip->count, sizeof *zip->entries, compare_names);
-    for (size_t i = 1; i < zip->count; i++)
+    for (size_t i = 1; !status && i < zip->count; i++) {
         if (strcmp(zip->entries[i - 1].name, zip->entries[i].name) == 0)
             return aac_error(AACLIP_ERROR_FORMAT, "%s occurs twice", zip->entries[i].name);
-    return AACLIP_OK;
+        status = aac_cancel_look_at(i);
+    }
+    return status;
 }
 
 aaclip_status aac_zip_read(aac_zip *zip, const unsigned char *bytes, size_t size)
@@ -246,6 +253,8 @@ aaclip_status aac_zip_read(aac_zip *zip, const unsigned char *bytes, size_t size
         status = read_central(zip, entry, at, left, &record_size);
         if (!status)
             status = locate(entry, &file, directory.offset);
+        if (!status)
+            status = aac_cancel_look_at((size_t)i);
         at += record_size;
         left -= record_size;
     }

@@ -8,7 +8,9 @@
 #include <utf8proc.h>
 #include <zlib.h>
 
+#include "core/cancel.h"
 #include "core/error.h"
+#include "core/json_text.h"
 #include "core/memory.h"
 #include "core/platform.h"
 #include "text/codepoints.h"
@@ -61,7 +63,9 @@ static aaclip_status inflate_text(vocabulary_reader *reader, z_stream *stream)
 {
     size_t capacity = 0;
     for (int result = Z_OK; result != Z_STREAM_END;) {
-        aaclip_status status = grow_text(reader, &capacity);
+        aaclip_status status = aac_cancel_look();
+        if (!status)
+            status = grow_text(reader, &capacity);
         if (status)
             return status;
         size_t room = capacity - reader->size;
@@ -243,7 +247,9 @@ static aaclip_status read_merges(vocabulary_reader *reader, aac_vocabulary *voca
         size_t length;
         if (!next_line(reader, &line, &length))
             return line_error(reader, "another merge behind it");
-        status = add_merge(reader, vocabulary, line, length, (int32_t)(AAC_BYTE_SYMBOLS + i));
+        status = aac_cancel_look_at(i);
+        if (!status)
+            status = add_merge(reader, vocabulary, line, length, (int32_t)(AAC_BYTE_SYMBOLS + i));
     }
     return status;
 }
@@ -275,10 +281,13 @@ static aaclip_status take_ids(aac_vocabulary *vocabulary, const vocabulary_reade
 {
     const char *token;
     json_t *value;
-    size_t count = json_object_size(json);
+    size_t count = json_object_size(json), steps = 0;
     json_object_foreach(json, token, value)
     {
         int32_t *id = id_of_token(vocabulary, reader, token);
+        aaclip_status status = aac_cancel_look_at(steps++);
+        if (status)
+            return status;
         json_int_t number = json_is_integer(value) ? json_integer_value(value) : -1;
         if (!id)
             return aac_error(AACLIP_ERROR_FORMAT, "%s: \"%.*s\" is made by no merge of %s", path,
@@ -300,11 +309,11 @@ static aaclip_status parse_json(json_t **json, const char *path)
     if (status)
         return status;
     json_error_t error;
-    *json = json_loadb((const char *)file.data, file.size, JSON_REJECT_DUPLICATES, &error);
+    status = aac_json_parse(json, file.data, file.size, JSON_REJECT_DUPLICATES, &error);
     aac_unmap_file(&file);
-    if (!*json)
+    if (!status && !*json)
         return aac_error(AACLIP_ERROR_FORMAT, "%s: line %d: %s", path, error.line, error.text);
-    return AACLIP_OK;
+    return status;
 }
 
 static aaclip_status read_ids(aac_vocabulary *vocabulary, const vocabulary_reader *reader,

@@ -13,9 +13,14 @@
 
 #include "counted_looks.h"
 #include "failing_heap.h"
+#include "files/tensor_file.h"
+#include "files/torch_writer.h"
 #include "footprint.h"
+#include "system.h"
+#include "text/tokenizer.h"
 
-#define SOME 24 /* looks of a call that are tried, spread over all, without the next one */
+#define ENTRIES 1024
+#define SOME    24 /* looks of a call that are tried, spread over all, without the next one */
 static const char every[] = "AACLIP_TEST_EVERY_LOOK";
 
 static session all;
@@ -79,6 +84,77 @@ static void every_call(void **state)
     print_message("%u calls were cancelled\n", cancelled);
 }
 
+static aaclip_status open_tensors(const char *path)
+{
+    aac_tensor_file *file;
+    aaclip_status status = aac_tensor_file_open(&file, path);
+    aac_tensor_file_close(&file);
+    return status;
+}
+
+static aaclip_status open_merges(const char *path)
+{
+    aac_tokenizer *tokenizer;
+    aaclip_status status = aac_tokenizer_open(&tokenizer, path, ENTRIES + 514);
+    aac_tokenizer_close(&tokenizer);
+    return status;
+}
+
+/* Cancelled at each of its looks, of which there are at least so many. */
+static void cancel_opening(const char *path, aaclip_status (*opening)(const char *path), int least)
+{
+    int held = heap_open_count();
+    looks_arm(-1);
+    must(opening(path));
+    int looks = looks_disarm();
+    if (looks < least)
+        fail_msg("%s: expected %d looks, found %d", path, least, looks);
+    for (int at = 0; at < looks; at++) {
+        looks_arm(at);
+        assert_int_equal(opening(path), AACLIP_ERROR_CANCELLED);
+        looks_disarm();
+        assert_non_null(strstr(aaclip_last_error(), "cancelled"));
+        assert_int_equal(heap_open_count(), held);
+    }
+    system_remove(path);
+}
+
+/* A hostile one may be long, and is read before anything of it is used. */
+static void long_headers(void **state)
+{
+    static char names[ENTRIES][8];
+    static aac_tensor_source sources[ENTRIES];
+    const float number = 1;
+    scratch_file file = scratch_path(*state, "many");
+    aac_torch_writer *torch;
+    for (int i = 0; i < ENTRIES; i++) {
+        snprintf(names[i], sizeof names[i], "%d", i);
+        sources[i] =
+            (aac_tensor_source){{.name = names[i], .dtype = AAC_F32, .data = &number}, AAC_F32};
+    }
+    must(aac_safetensors_write(file.path, sources, ENTRIES, NULL, 0));
+    cancel_opening(file.path, open_tensors, 2 * ENTRIES / 256); /* entries, places */
+    must(aac_torch_writer_open(&torch, file.path));
+    aac_torch_begin(torch, AAC_TORCH_LIST);
+    for (int i = 0; i < ENTRIES; i++)
+        aac_torch_tensor(torch, &sources[i].tensor);
+    aac_torch_end(torch);
+    must(aac_torch_writer_commit(&torch));
+    cancel_opening(file.path, open_tensors, 12 * ENTRIES / 256); /* opcodes, archive, entries */
+}
+
+static void long_vocabulary(void **state)
+{
+    scratch_file file = scratch_path(*state, "list");
+    FILE *list = fopen(file.path, "w");
+    assert_non_null(list);
+    fprintf(list, "#version: 1\n");
+    for (int i = 0; i < ENTRIES; i++)
+        fprintf(list, "%c %c\n", '!' + i / 90, '!' + i % 90);
+    assert_int_equal(fclose(list), 0);
+    cancel_opening(file.path, open_merges, ENTRIES / 256);
+}
+
 static int open_all(void **state)
 {
     return footprint_open_session(&all, state);
@@ -91,6 +167,10 @@ static int close_all(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(every_call)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_call),
+        cmocka_unit_test(long_headers),
+        cmocka_unit_test(long_vocabulary),
+    };
     return cmocka_run_group_tests_name("cancelled", tests, open_all, close_all);
 }
