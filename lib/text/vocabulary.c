@@ -30,6 +30,7 @@ typedef struct vocabulary_reader {
     size_t size, at;     /* of the text; start of the next line */
     size_t line;         /* number of the line read last */
     size_t merge_count;  /* merges that the vocabulary takes */
+    bool exact;          /* whether the list must have no more */
     char *spellings;     /* of all symbols, one after the other */
     size_t spelling_end; /* bytes of `spellings` in use */
     aac_spelling_table table;
@@ -151,7 +152,7 @@ static bool contains(const char *line, size_t length, const char *word)
     return false;
 }
 
-/* Skips the first line and checks that enough merges follow it. */
+/* Skips the first line and checks that as many merges follow it as must. */
 static aaclip_status read_header(vocabulary_reader *reader)
 {
     const char *line;
@@ -162,7 +163,7 @@ static aaclip_status read_header(vocabulary_reader *reader)
     for (size_t i = reader->at; i < reader->size; i++)
         if (reader->text[i] != '\n' && reader->text[i - 1] == '\n')
             found++;
-    if (found < reader->merge_count)
+    if (found < reader->merge_count || (reader->exact && found > reader->merge_count))
         return aac_error(AACLIP_ERROR_MISMATCH,
                          "%s: expected %zu merges for a vocabulary of %zu, found %zu", reader->path,
                          reader->merge_count,
@@ -284,10 +285,10 @@ static aaclip_status take_ids(aac_vocabulary *vocabulary, const vocabulary_reade
     size_t count = json_object_size(json), steps = 0;
     json_object_foreach(json, token, value)
     {
-        int32_t *id = id_of_token(vocabulary, reader, token);
         aaclip_status status = aac_cancel_look_at(steps++);
         if (status)
             return status;
+        int32_t *id = id_of_token(vocabulary, reader, token);
         json_int_t number = json_is_integer(value) ? json_integer_value(value) : -1;
         if (!id)
             return aac_error(AACLIP_ERROR_FORMAT, "%s: \"%.*s\" is made by no merge of %s", path,
@@ -380,13 +381,18 @@ static aaclip_status find_merges(char **merges, const char *path)
                      names[2]);
 }
 
+/* Hugging Face's list: it has the vocabulary's merges, while OpenAI's has more, which are cut. */
+static bool is_huggingface(const char *merges)
+{
+    return strcmp(aac_path_name(merges), "merges.txt") == 0;
+}
+
 /* vocab.json beside a file named merges.txt; beside any other name, a name that no file has. */
 static char *json_path_beside(const char *merges)
 {
-    const char *name = aac_path_name(merges);
-    if (strcmp(name, "merges.txt") != 0)
+    if (!is_huggingface(merges))
         return aac_strdup("");
-    return aac_format("%.*svocab.json", (int)(name - merges), merges);
+    return aac_format("%.*svocab.json", (int)(aac_path_name(merges) - merges), merges);
 }
 
 aaclip_status aac_vocabulary_read(aac_vocabulary *vocabulary, const char *path, int64_t size)
@@ -401,7 +407,8 @@ aaclip_status aac_vocabulary_read(aac_vocabulary *vocabulary, const char *path, 
     if (status)
         return status;
     vocabulary_reader reader = {.path = merges,
-                                .merge_count = (size_t)size - AAC_BYTE_SYMBOLS - SPECIAL_TOKENS};
+                                .merge_count = (size_t)size - AAC_BYTE_SYMBOLS - SPECIAL_TOKENS,
+                                .exact = is_huggingface(merges)};
     char *json_path = json_path_beside(merges);
     status = json_path ? read_symbols(vocabulary, &reader, json_path) : aac_error_memory();
     if (status)

@@ -62,6 +62,19 @@ static void the_number_of_merges_must_suffice(void **state)
     }
 }
 
+/* Its merges are all the vocabulary's: of a longer one the ids would be those of another. */
+static void merges_txt_has_no_surplus(void **state)
+{
+    const char *list = "#version: 1\na b\nb c</w>\n";
+    check_refused(scratch_text(*state, "merges.txt", list), BYTE_TOKENS + 1, AACLIP_ERROR_MISMATCH,
+                  "expected 1 merges for a vocabulary of 515, found 2");
+    check_refused(scratch_text(*state, "merges.txt", list), BYTE_TOKENS + 3, AACLIP_ERROR_MISMATCH,
+                  "expected 3 merges for a vocabulary of 517, found 2");
+    aac_tokenizer *tokenizer;
+    assert_int_equal(aac_tokenizer_open(&tokenizer, *state, BYTE_TOKENS + 2), AACLIP_OK);
+    aac_tokenizer_close(&tokenizer);
+}
+
 static void malformed_lines_are_numbered(void **state)
 {
     static const struct {
@@ -187,6 +200,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(missing_files_are_not_found, scratch_folder_make,
                                         scratch_folder_remove),
         cmocka_unit_test_setup_teardown(the_number_of_merges_must_suffice, scratch_folder_make,
+                                        scratch_folder_remove),
+        cmocka_unit_test_setup_teardown(merges_txt_has_no_surplus, scratch_folder_make,
                                         scratch_folder_remove),
         cmocka_unit_test_setup_teardown(malformed_lines_are_numbered, scratch_folder_make,
                                         scratch_folder_remove),
