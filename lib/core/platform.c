@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "core/memory.h"
 #include "core/platform_parts.h"
+#include "core/utf8.h"
 
 const char *aac_path_name(const char *path)
 {
@@ -127,11 +128,13 @@ void aac_list_free(char **names, size_t count)
 #define MOST_AT_ONCE ((size_t)1 << 24) /* between looks at the flag that cancels */
 #define BUFFER_SIZE  ((size_t)1 << 16)
 #define SUFFIX_SIZE  16
+#define LONGEST_STEM 200 /* of a name, of which systems take 255 bytes with the suffix */
 #define MOST_TRIES   1000
 
 struct aac_writer {
     int file;
-    char *path;
+    char *path;   /* for texts of errors */
+    char *target; /* what it stands for */
     char *temporary;
     aaclip_status failure;
     size_t filled;
@@ -166,23 +169,28 @@ static aaclip_status writer_failure(aac_writer *writer, const char *action)
 static void writer_free(aac_writer **writer)
 {
     aac_free((*writer)->path);
+    aac_free((*writer)->target);
     aac_free((*writer)->temporary);
     aac_free(*writer);
     *writer = NULL;
 }
 
-/* Under the path with a suffix that no other file there has; names differ by time and try. */
+/* Beside the target, with a suffix that no other file there has; names differ by time and try. */
 static bool create_temporary(aac_writer *writer)
 {
+    const char *name = aac_path_name(writer->target);
+    const int length = (int)(name - writer->target) + aac_utf8_excerpt(name, LONGEST_STEM);
     uint64_t now = (uint64_t)(aac_seconds_now() * 1e9);
     writer->file = -1;
     for (uint64_t try = 0; writer->file < 0 && try < MOST_TRIES; try++) {
         uint64_t mix = (now + try) * UINT64_C(0x9e3779b97f4a7c15);
-        sprintf(writer->temporary, "%s.%06x", writer->path, (unsigned)(mix >> 40));
+        sprintf(writer->temporary, "%.*s.%06x", length, writer->target, (unsigned)(mix >> 40));
         writer->file = aac_file_create(writer->temporary);
         if (writer->file < 0 && errno != EEXIST && errno != EINTR)
             return false;
     }
+    if (writer->file >= 0)
+        aac_file_take_rights(writer->file, writer->target);
     return writer->file >= 0;
 }
 
@@ -196,7 +204,8 @@ aaclip_status aac_writer_open(aac_writer **out, const char *path)
     if (!writer)
         return aac_error_memory();
     writer->path = aac_strdup(path);
-    writer->temporary = aac_alloc(strlen(path) + SUFFIX_SIZE);
+    writer->target = aac_path_target(path);
+    writer->temporary = writer->target ? aac_alloc(strlen(writer->target) + SUFFIX_SIZE) : NULL;
     if (!writer->path || !writer->temporary) {
         writer_free(&writer);
         return aac_error_memory();
@@ -259,7 +268,7 @@ aaclip_status aac_writer_commit(aac_writer **out)
         status = writer_failure(writer, "write");
     if (!aac_file_close(writer->file) && !status)
         status = writer_failure(writer, "close");
-    if (!status && !aac_file_replace(writer->temporary, writer->path))
+    if (!status && !aac_file_replace(writer->temporary, writer->target))
         status = writer_failure(writer, "rename the finished file");
     if (status)
         aac_file_remove(writer->temporary);

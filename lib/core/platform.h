@@ -62,7 +62,9 @@ void aac_list_free(char **names, size_t count);
 /*
  * A file that appears whole or not at all: written under a temporary name beside `path`, flushed
  * to disk and renamed by commit; removed by discard. After a failed write, commit fails too and
- * leaves nothing behind. Both free the writer and null the pointer.
+ * leaves nothing behind. Both free the writer and null the pointer. Where `path` is a link, all
+ * that is done to the file that it leads to. A file that is replaced leaves its permissions to the
+ * new one; both not on Windows.
  */
 typedef struct aac_writer aac_writer;
 aaclip_status aac_writer_open(aac_writer **writer, const char *path);
@@ -122,8 +124,6 @@ void aac_signals_restore(const aac_signals *previous);
 double aac_seconds_now(void);
 void aac_sleep(double seconds);
 
-/* Processors that this process may run on. */
-unsigned aac_processor_count(void);
 /* Bytes that nobody can foresee; false when the system gives none. */
 bool aac_system_random(void *bytes, size_t size);
 

@@ -18,8 +18,15 @@ void aac_folder_close(aac_folder *folder);
 aac_path_kind aac_path_look(const char *path);
 /* What stands at the path that no file may replace, in words; NULL when nothing does. */
 const char *aac_path_obstacle(const char *path);
+/* Bytes of the path that name a drive: 2 for "C:" on Windows, else 0. */
+size_t aac_path_drive(const char *path);
+/* The file that a path stands for: where links lead, unless nothing is there. NULL when out of
+ * memory. For aac_free. */
+char *aac_path_target(const char *path);
 /* A new file, open to write bytes; -1 when that fails, with EEXIST where something stands. */
 int aac_file_create(const char *name);
+/* The rights of the file that stands at `from`, if one does and the system keeps any. */
+void aac_file_take_rights(int file, const char *from);
 /* Open to write bytes at the end; made if it is not there; -1 when that fails. */
 int aac_file_open_end(const char *path);
 /* How many bytes were written, from 1 to `size`, which is at most 2^30; -1 when that fails. */

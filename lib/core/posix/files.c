@@ -219,6 +219,24 @@ int aac_file_create(const char *name)
 }
 
 int aac_file_open_end(const char *path)
+char *aac_path_target(const char *path)
+{
+    struct stat info;
+    bool is_link = lstat(path, &info) == 0 && S_ISLNK(info.st_mode);
+    char *resolved = is_link ? realpath(path, NULL) : NULL;
+    char *target = aac_strdup(resolved ? resolved : path);
+    free(resolved);
+    return target;
+}
+
+/* Some file systems have the same for all files and change none: no reason not to write. */
+void aac_file_take_rights(int file, const char *from)
+{
+    struct stat info;
+    if (stat(from, &info) == 0)
+        (void)fchmod(file, info.st_mode & 0777);
+}
+
 {
     return open_file(path, O_WRONLY | O_CREAT | O_APPEND);
 }

@@ -291,6 +291,18 @@ const char *aac_path_obstacle(const char *path)
 static int open_to_write(const char *path, int flags)
 {
     wchar_t *wide = widen(path, L"");
+/* As aac_path_resolve: links stay. */
+char *aac_path_target(const char *path)
+{
+    return aac_strdup(path);
+}
+
+/* They are those of the folder. */
+void aac_file_take_rights(int file, const char *from)
+{
+    (void)file, (void)from;
+}
+
     if (!wide)
         return -1;
     int file = _wopen(wide, flags | _O_WRONLY | _O_BINARY | _O_NOINHERIT, _S_IREAD | _S_IWRITE);

@@ -8,6 +8,10 @@
 #include <string.h>
 #include <math.h>
 #include <cmocka.h>
+#ifndef _WIN32
+#include <sys/stat.h>
+#include <unistd.h>
+#endif
 
 #include <aaclip/limits.h>
 #include <aaclip/version.h>
@@ -239,6 +243,99 @@ static void names_are_utf8(void **state)
     free(folder);
 }
 
+static void write_text(const char *path, const char *text)
+{
+    aac_writer *writer;
+    assert_int_equal(aac_writer_open(&writer, path), AACLIP_OK);
+    assert_int_equal(aac_writer_write(writer, text, strlen(text)), AACLIP_OK);
+    assert_int_equal(aac_writer_commit(&writer), AACLIP_OK);
+}
+
+static void check_text(const char *path, const char *text)
+{
+    aac_mapping file;
+    assert_int_equal(aac_read_file(&file, path), AACLIP_OK);
+    assert_int_equal(file.size, strlen(text));
+    assert_memory_equal(file.data, text, file.size);
+    aac_unmap_file(&file);
+}
+
+/* Systems have 255 bytes, which a temporary name must not pass either, nor cut a character. */
+static void long_names_are_written(void **state)
+{
+    (void)state;
+    char *folder = system_temporary_folder("aaclip-core"), name[250] = "x";
+    assert_non_null(folder);
+    for (size_t i = 1; i + 2 < sizeof name; i += 2)
+        memcpy(name + i, "\xc3\xa4", 3);
+    char *path = aac_format("%s/%s", folder, name);
+    write_text(path, "long");
+    check_text(path, "long");
+    assert_int_equal(system_count_files(folder), 1);
+    aac_free(path);
+    assert_int_equal(system_remove(folder), 0);
+    free(folder);
+}
+
+#ifndef _WIN32
+static unsigned permissions(const char *path)
+{
+    struct stat info;
+    assert_int_equal(lstat(path, &info), 0);
+    assert_true(S_ISREG(info.st_mode));
+    return info.st_mode & 07777;
+}
+
+static void replaced_files_keep_their_permissions(void **state)
+{
+    (void)state;
+    static const mode_t modes[] = {0600, 0640, 0444, 0755};
+    char *folder = system_temporary_folder("aaclip-core"), *path = aac_format("%s/file", folder);
+    const mode_t mask = umask(027);
+    write_text(path, "new");
+    umask(mask);
+    assert_int_equal(permissions(path), 0640);
+    for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
+        assert_int_equal(chmod(path, modes[i]), 0);
+        write_text(path, "newer");
+        assert_int_equal(permissions(path), modes[i]);
+    }
+    aac_free(path);
+    assert_int_equal(system_remove(folder), 0);
+    free(folder);
+}
+
+static void links_are_written_through(void **state)
+{
+    (void)state;
+    char *folder = system_temporary_folder("aaclip-core");
+    char *inner = aac_format("%s/inner", folder), *file = aac_format("%s/inner/file", folder);
+    char *link = aac_format("%s/link", folder), *again = aac_format("%s/again", folder);
+    struct stat info;
+    assert_int_equal(system_make_folder(inner), 0);
+    assert_int_equal(symlink("inner/file", link), 0);
+    assert_int_equal(symlink("link", again), 0);
+    write_text(file, "old");
+    assert_int_equal(chmod(file, 0600), 0);
+    write_text(again, "new");
+    check_text(file, "new");
+    assert_int_equal(permissions(file), 0600);
+    assert_int_equal(lstat(link, &info), 0);
+    assert_true(S_ISLNK(info.st_mode));
+    assert_int_equal(lstat(again, &info), 0);
+    assert_true(S_ISLNK(info.st_mode));
+    assert_int_equal(remove(file), 0); /* where nothing is, the link itself is replaced */
+    write_text(link, "own");
+    permissions(link);
+    aac_free(inner);
+    aac_free(file);
+    aac_free(link);
+    aac_free(again);
+    assert_int_equal(system_remove(folder), 0);
+    free(folder);
+}
+#endif
+
 static void paths_are_cut_at_separators(void **state)
 {
     (void)state;
@@ -314,6 +411,11 @@ int main(void)
         cmocka_unit_test(paths_are_cut_at_separators),
         cmocka_unit_test(strided_tensors_become_rows),
         cmocka_unit_test(names_are_found_again),
+        cmocka_unit_test(long_names_are_written),
+#ifndef _WIN32
+        cmocka_unit_test(replaced_files_keep_their_permissions),
+        cmocka_unit_test(links_are_written_through),
+#endif
     };
     return cmocka_run_group_tests_name("core", tests, NULL, NULL);
 }
