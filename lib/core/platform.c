@@ -14,7 +14,7 @@
 
 const char *aac_path_name(const char *path)
 {
-    const char *name = path;
+    const char *name = path += aac_path_drive(path);
     for (; *path; path++)
         if (aac_is_separator(*path))
             name = path + 1;

@@ -51,7 +51,7 @@ bool aac_is_separator(char c);
 bool aac_path_is_absolute(const char *path);
 /* From the root, without "." and ".."; NULL when that fails. For aac_free. */
 char *aac_path_resolve(const char *path);
-/* The part behind the last separator. */
+/* The part behind the last separator, on Windows behind a drive's ':', too. */
 const char *aac_path_name(const char *path);
 bool aac_path_has_ending(const char *path, const char *ending); /* case is ignored */
 
@@ -127,6 +127,8 @@ void aac_sleep(double seconds);
 /* Bytes that nobody can foresee; false when the system gives none. */
 bool aac_system_random(void *bytes, size_t size);
 
+/* Processors that this process may run on. */
+unsigned aac_processor_count(void);
 
 /* Vector instructions that both the processor and the operating system allow. */
 typedef enum aac_isa { AAC_ISA_BASELINE, AAC_ISA_AVX2, AAC_ISA_AVX512 } aac_isa;

@@ -6,10 +6,16 @@
 
 bool aac_utf8_is_valid(const char *utf8)
 {
-    utf8proc_ssize_t left = (utf8proc_ssize_t)strlen(utf8), used = 1;
-    for (utf8proc_int32_t codepoint; left > 0 && used > 0; left -= used, utf8 += used)
-        used = utf8proc_iterate((const utf8proc_uint8_t *)utf8, left, &codepoint);
-    return used > 0;
+    utf8proc_ssize_t left = (utf8proc_ssize_t)strlen(utf8);
+    while (left > 0) {
+        utf8proc_int32_t codepoint;
+        utf8proc_ssize_t used = utf8proc_iterate((const utf8proc_uint8_t *)utf8, left, &codepoint);
+        if (used <= 0)
+            return false;
+        utf8 += used;
+        left -= used;
+    }
+    return true;
 }
 
 int aac_utf8_excerpt(const char *utf8, int limit)

@@ -21,7 +21,7 @@
 
 static const unsigned char empty_file[1];
 
-/* Nanoseconds since 1970. */
+/* Nanoseconds since 1970; from 2262 on they wrap, which still tells two times apart. */
 static int64_t changed_at(const struct stat *info)
 {
 #ifdef __APPLE__
@@ -29,7 +29,7 @@ static int64_t changed_at(const struct stat *info)
 #else
     const struct timespec *time = &info->st_mtim;
 #endif
-    return (int64_t)time->tv_sec * 1000000000 + time->tv_nsec;
+    return (int64_t)((uint64_t)time->tv_sec * 1000000000 + (uint64_t)time->tv_nsec);
 }
 
 /* For as long as a signal comes in between. */
@@ -179,6 +179,12 @@ bool aac_path_is_absolute(const char *path)
     return *path == '/';
 }
 
+size_t aac_path_drive(const char *path)
+{
+    (void)path;
+    return 0;
+}
+
 char *aac_path_resolve(const char *path)
 {
     char *resolved = realpath(path, NULL);
@@ -213,12 +219,6 @@ const char *aac_path_obstacle(const char *path)
     return S_ISDIR(info.st_mode) ? strerror(EISDIR) : "not a regular file";
 }
 
-int aac_file_create(const char *name)
-{
-    return open_file(name, O_WRONLY | O_CREAT | O_EXCL);
-}
-
-int aac_file_open_end(const char *path)
 char *aac_path_target(const char *path)
 {
     struct stat info;
@@ -237,6 +237,12 @@ void aac_file_take_rights(int file, const char *from)
         (void)fchmod(file, info.st_mode & 0777);
 }
 
+int aac_file_create(const char *name)
+{
+    return open_file(name, O_WRONLY | O_CREAT | O_EXCL);
+}
+
+int aac_file_open_end(const char *path)
 {
     return open_file(path, O_WRONLY | O_CREAT | O_APPEND);
 }

@@ -3,6 +3,7 @@
 
 #include "core/platform.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -139,10 +140,31 @@ struct aac_condition {
     unsigned forks; /* of its process */
 };
 
+/* What conditions wait by. macOS has no other clock for them than the one that can be set. */
+#ifdef __APPLE__
+#define WAITING_CLOCK CLOCK_REALTIME
+#else
+#define WAITING_CLOCK CLOCK_MONOTONIC
+#endif
+
+static bool start_condition(pthread_cond_t *native)
+{
+    pthread_condattr_t attributes;
+    if (pthread_condattr_init(&attributes) != 0)
+        return false;
+    bool started = true;
+#ifndef __APPLE__
+    started = pthread_condattr_setclock(&attributes, WAITING_CLOCK) == 0;
+#endif
+    started = started && pthread_cond_init(native, &attributes) == 0;
+    pthread_condattr_destroy(&attributes);
+    return started;
+}
+
 aac_condition *aac_condition_new(void)
 {
     aac_condition *condition = aac_alloc(sizeof *condition);
-    if (condition && pthread_cond_init(&condition->native, NULL) != 0) {
+    if (condition && !start_condition(&condition->native)) {
         aac_free(condition);
         return NULL;
     }
@@ -170,7 +192,7 @@ void aac_condition_wait(aac_condition *condition, aac_mutex *mutex)
 void aac_condition_wait_for(aac_condition *condition, aac_mutex *mutex, double seconds)
 {
     struct timespec end;
-    clock_gettime(CLOCK_REALTIME, &end); /* what conditions wait by everywhere */
+    clock_gettime(WAITING_CLOCK, &end);
     int64_t nanoseconds = end.tv_nsec + (int64_t)(1e9 * seconds);
     end.tv_sec += (time_t)(nanoseconds / 1000000000);
     end.tv_nsec = (long)(nanoseconds % 1000000000);
@@ -265,12 +287,35 @@ bool aac_system_random(void *bytes, size_t size)
     return getentropy(bytes, size) == 0;
 }
 
+#ifdef CPU_ALLOC
+#define MOST_PROCESSORS ((size_t)1 << 20)
+
+/* Of this process, if the system has at most `most`; -1 with EINVAL when it may have more. */
+static int count_allowed(size_t most)
+{
+    size_t size = CPU_ALLOC_SIZE(most);
+    cpu_set_t *set = CPU_ALLOC(most);
+    int count = -1, failure = ENOMEM;
+    if (set && sched_getaffinity(0, size, set) == 0)
+        count = CPU_COUNT_S(size, set);
+    else if (set)
+        failure = errno;
+    CPU_FREE(set);
+    errno = failure;
+    return count;
+}
+#endif
+
 unsigned aac_processor_count(void)
 {
-#ifdef CPU_COUNT
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0)
-        return (unsigned)CPU_COUNT(&set);
+#ifdef CPU_ALLOC
+    int allowed = -1;
+    errno = EINVAL;
+    for (size_t most = CPU_SETSIZE; allowed < 0 && errno == EINVAL && most <= MOST_PROCESSORS;
+         most *= 2)
+        allowed = count_allowed(most);
+    if (allowed > 0)
+        return (unsigned)allowed;
 #endif
     long count = sysconf(_SC_NPROCESSORS_ONLN);
     return count > 0 ? (unsigned)count : 1;

@@ -199,11 +199,15 @@ bool aac_is_separator(char c)
     return c == '/' || c == '\\';
 }
 
+size_t aac_path_drive(const char *path)
+{
+    bool letter = (*path >= 'A' && *path <= 'Z') || (*path >= 'a' && *path <= 'z');
+    return letter && path[1] == ':' ? 2 : 0;
+}
+
 bool aac_path_is_absolute(const char *path)
 {
-    bool drive =
-        ((*path >= 'A' && *path <= 'Z') || (*path >= 'a' && *path <= 'z')) && path[1] == ':';
-    return drive || aac_is_separator(*path);
+    return aac_path_drive(path) || aac_is_separator(*path);
 }
 
 /* Links stay: two names of a file are two files to who asks. */
@@ -287,10 +291,6 @@ const char *aac_path_obstacle(const char *path)
     return obstacle;
 }
 
-/* Lines end as elsewhere. */
-static int open_to_write(const char *path, int flags)
-{
-    wchar_t *wide = widen(path, L"");
 /* As aac_path_resolve: links stay. */
 char *aac_path_target(const char *path)
 {
@@ -303,6 +303,10 @@ void aac_file_take_rights(int file, const char *from)
     (void)file, (void)from;
 }
 
+/* Lines end as elsewhere. */
+static int open_to_write(const char *path, int flags)
+{
+    wchar_t *wide = widen(path, L"");
     if (!wide)
         return -1;
     int file = _wopen(wide, flags | _O_WRONLY | _O_BINARY | _O_NOINHERIT, _S_IREAD | _S_IWRITE);

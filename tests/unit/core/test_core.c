@@ -349,9 +349,12 @@ static void paths_are_cut_at_separators(void **state)
     assert_string_equal(aac_path_name("a\\b/c.pt"), "c.pt");
     assert_true(aac_path_is_absolute("C:\\a") && aac_path_is_absolute("d:/a"));
     assert_true(aac_path_is_absolute("\\\\server\\share"));
+    assert_string_equal(aac_path_name("C:b.pt"), "b.pt"); /* in a folder of the drive */
+    assert_string_equal(aac_path_name("C:a\\b.pt"), "b.pt");
 #else
     assert_string_equal(aac_path_name("a\\b.pt"), "a\\b.pt"); /* a name like any other */
     assert_false(aac_path_is_absolute("C:/a"));
+    assert_string_equal(aac_path_name("C:b.pt"), "C:b.pt");
 #endif
 }
 
@@ -408,14 +411,14 @@ int main(void)
         cmocka_unit_test(writer_is_all_or_nothing),
         cmocka_unit_test(pieces_of_any_size_are_written),
         cmocka_unit_test(names_are_utf8),
-        cmocka_unit_test(paths_are_cut_at_separators),
-        cmocka_unit_test(strided_tensors_become_rows),
-        cmocka_unit_test(names_are_found_again),
         cmocka_unit_test(long_names_are_written),
 #ifndef _WIN32
         cmocka_unit_test(replaced_files_keep_their_permissions),
         cmocka_unit_test(links_are_written_through),
 #endif
+        cmocka_unit_test(paths_are_cut_at_separators),
+        cmocka_unit_test(strided_tensors_become_rows),
+        cmocka_unit_test(names_are_found_again),
     };
     return cmocka_run_group_tests_name("core", tests, NULL, NULL);
 }
