@@ -144,6 +144,19 @@ void *aac_realloc(void *pointer, size_t size)
     return moved;
 }
 
+void *aac_grow(void *items, size_t *capacity, size_t needed, size_t item_size)
+{
+    if (needed <= *capacity)
+        return items;
+    size_t larger = *capacity ? *capacity : 32, size;
+    if (!aac_size_multiply(&larger, larger, 2) || larger < needed)
+        larger = needed;
+    void *moved = aac_size_multiply(&size, larger, item_size) ? aac_realloc(items, size) : fail();
+    if (moved)
+        *capacity = larger;
+    return moved;
+}
+
 void aac_free(void *pointer)
 {
     if (!pointer)

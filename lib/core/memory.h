@@ -22,6 +22,9 @@ void *aac_alloc(size_t size);
 void *aac_alloc_array(size_t count, size_t size);
 void *aac_calloc(size_t count, size_t size);
 void *aac_realloc(void *pointer, size_t size);
+/* An array with room for `needed` items, and for more to come where it had to grow; NULL, and it
+ * stays, when that fails. */
+void *aac_grow(void *items, size_t *capacity, size_t needed, size_t item_size);
 void aac_free(void *pointer);
 
 char *aac_strdup(const char *text);

@@ -66,14 +66,10 @@ static int compare_names(const void *a, const void *b)
 
 static aaclip_status append_name(char ***names, size_t *count, size_t *capacity, const char *name)
 {
-    if (*count == *capacity) {
-        size_t larger = *capacity ? 2 * *capacity : 64;
-        char **moved = aac_realloc(*names, larger * sizeof *moved);
-        if (!moved)
-            return aac_error_memory();
-        *names = moved;
-        *capacity = larger;
-    }
+    char **grown = aac_grow(*names, capacity, *count + 1, sizeof *grown);
+    if (!grown)
+        return aac_error_memory();
+    *names = grown;
     char *copy = aac_strdup(name);
     if (!copy)
         return aac_error_memory();

@@ -35,25 +35,10 @@ static aaclip_status underflow(void)
     return aac_error(AACLIP_ERROR_FORMAT, "an opcode finds too few values on the stack");
 }
 
-/* Room for `needed` elements, the new ones cleared. NULL, and the array stays, when out of memory.
- */
-static void *reserve(void *array, size_t *capacity, size_t needed, size_t element_size)
-{
-    if (needed <= *capacity)
-        return array;
-    size_t larger = needed < 64 ? 64 : needed + needed / 2, size;
-    void *moved = aac_size_multiply(&size, larger, element_size) ? aac_realloc(array, size) : NULL;
-    if (!moved)
-        return NULL;
-    memset((char *)moved + *capacity * element_size, 0, (larger - *capacity) * element_size);
-    *capacity = larger;
-    return moved;
-}
-
 static aaclip_status push(struct machine *machine, aac_pickle_value *value)
 {
     aac_pickle_value **stack =
-        reserve(machine->stack, &machine->stack_capacity, machine->depth + 1, sizeof *stack);
+        aac_grow(machine->stack, &machine->stack_capacity, machine->depth + 1, sizeof *stack);
     if (!stack)
         return aac_error_memory();
     machine->stack = stack;
@@ -106,7 +91,7 @@ static aaclip_status pop(struct machine *machine, aac_pickle_value **value)
 static aaclip_status push_mark(struct machine *machine)
 {
     size_t *marks =
-        reserve(machine->marks, &machine->mark_capacity, machine->mark_count + 1, sizeof *marks);
+        aac_grow(machine->marks, &machine->mark_capacity, machine->mark_count + 1, sizeof *marks);
     if (!marks)
         return aac_error_memory();
     machine->marks = marks;
@@ -261,13 +246,13 @@ static aaclip_status memo_put(struct machine *machine, uint64_t index)
         return aac_error(AACLIP_ERROR_FORMAT, "memo index %llu in a pickle of %zu bytes",
                          (unsigned long long)index, machine->size);
     aac_pickle_value **memo =
-        reserve(machine->memo, &machine->memo_capacity, (size_t)index + 1, sizeof *memo);
+        aac_grow(machine->memo, &machine->memo_capacity, (size_t)index + 1, sizeof *memo);
     if (!memo)
         return aac_error_memory();
     machine->memo = memo;
+    for (; machine->memo_count <= index; machine->memo_count++)
+        memo[machine->memo_count] = NULL;
     memo[index] = machine->stack[machine->depth - 1];
-    if (index >= machine->memo_count)
-        machine->memo_count = (size_t)index + 1;
     return AACLIP_OK;
 }
 

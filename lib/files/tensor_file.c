@@ -44,35 +44,25 @@ static const entry *find_entry(const aac_tensor_index *index, const char *name, 
     return found && found->kind == kind ? found : NULL;
 }
 
-static bool grow_array(void **array, size_t count, size_t *capacity, size_t element)
-{
-    if (count < *capacity)
-        return true;
-    size_t larger = *capacity ? 2 * *capacity : 64;
-    void *moved = aac_realloc(*array, larger * element);
-    if (!moved)
-        return false;
-    *array = moved;
-    *capacity = larger;
-    return true;
-}
-
 static aaclip_status add_entry(aac_tensor_index *index, const char *name, entry_kind kind,
                                entry **added)
 {
     aaclip_status status = aac_cancel_look_at(index->entry_count);
     if (status)
         return status;
-    if (!grow_array((void **)&index->entries, index->entry_count, &index->entry_capacity,
-                    sizeof *index->entries) ||
-        !aac_names_reserve(&index->names, 1))
+    entry *entries =
+        aac_grow(index->entries, &index->entry_capacity, index->entry_count + 1, sizeof *entries);
+    if (!entries)
+        return aac_error_memory();
+    index->entries = entries;
+    if (!aac_names_reserve(&index->names, 1))
         return aac_error_memory();
     if (aac_names_find(&index->names, name) != AAC_NO_NAME)
         return aac_error(AACLIP_ERROR_FORMAT, "%s: expected once, found twice", name);
     const char *copy = aac_arena_text(&index->arena, name, strlen(name));
     if (!copy)
         return aac_error_memory();
-    *added = &index->entries[index->entry_count];
+    *added = &entries[index->entry_count];
     **added = (entry){.name = copy, .kind = kind};
     aac_names_add(&index->names, copy, index->entry_count++);
     return AACLIP_OK;
@@ -85,16 +75,18 @@ aaclip_status aac_index_tensor(aac_tensor_index *index, const char *name, const 
         return aac_error(AACLIP_ERROR_UNSUPPORTED,
                          "%s: expected at most %llu tensors, found %zu or more" AAC_LIMIT_HINT,
                          name, (unsigned long long)most, index->tensor_count + 1);
-    if (!grow_array((void **)&index->tensors, index->tensor_count, &index->tensor_capacity,
-                    sizeof *index->tensors))
+    aac_tensor *tensors =
+        aac_grow(index->tensors, &index->tensor_capacity, index->tensor_count + 1, sizeof *tensors);
+    if (!tensors)
         return aac_error_memory();
+    index->tensors = tensors;
     entry *added = NULL;
     aaclip_status status = add_entry(index, name, ENTRY_TENSOR, &added);
     if (status)
         return status;
     added->tensor = index->tensor_count;
-    index->tensors[index->tensor_count] = *tensor;
-    index->tensors[index->tensor_count++].name = added->name;
+    tensors[index->tensor_count] = *tensor;
+    tensors[index->tensor_count++].name = added->name;
     return AACLIP_OK;
 }
 

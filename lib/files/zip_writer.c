@@ -156,15 +156,12 @@ static aaclip_status put_end(aac_zip_writer *writer, uint64_t directory)
 
 static aaclip_status append(aac_zip_writer *writer, const struct written *entry)
 {
-    if (writer->count == writer->capacity) {
-        size_t larger = writer->capacity ? 2 * writer->capacity : 64;
-        struct written *moved = aac_realloc(writer->entries, larger * sizeof *moved);
-        if (!moved)
-            return aac_error_memory();
-        writer->entries = moved;
-        writer->capacity = larger;
-    }
-    writer->entries[writer->count++] = *entry;
+    struct written *entries =
+        aac_grow(writer->entries, &writer->capacity, writer->count + 1, sizeof *entries);
+    if (!entries)
+        return aac_error_memory();
+    writer->entries = entries;
+    entries[writer->count++] = *entry;
     return AACLIP_OK;
 }
 

@@ -75,6 +75,19 @@ static void size_arithmetic_refuses_to_wrap(void **state)
     assert_string_equal(grown, "ab");
     assert_int_equal((uintptr_t)grown % AAC_ALIGNMENT, 0);
     aac_free(grown);
+    size_t capacity = 0;
+    int *items = aac_grow(NULL, &capacity, 1, sizeof *items);
+    assert_true(items && capacity >= 1);
+    items[0] = 7;
+    const size_t before = capacity;
+    assert_ptr_equal(aac_grow(items, &capacity, before, sizeof *items), items);
+    items = aac_grow(items, &capacity, before + 1, sizeof *items);
+    assert_int_equal(capacity, 2 * before);
+    assert_int_equal(items[0], 7);
+    assert_null(aac_grow(items, &capacity, SIZE_MAX / 2, sizeof *items));
+    assert_null(aac_grow(items, &capacity, SIZE_MAX / sizeof *items, sizeof *items));
+    assert_int_equal(capacity, 2 * before);
+    aac_free(items);
 }
 
 static void *refuse(size_t size, void *user)
