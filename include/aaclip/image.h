@@ -77,9 +77,9 @@ AACLIP_API aaclip_status aaclip_image_resize(const aaclip_image_view *image, uin
 /**
  * @file
  *
- * Writers. Each file appears whole or not at all; existing files are replaced. Except on Windows the
- * new one has the permissions of the old one, and where the path is a symbolic link, the file that
- * it leads to is replaced. So it is with every file that the library writes. Errors: IO,
+ * Writers. Each file appears whole or not at all; existing files are replaced. Except on Windows
+ * the new one has the permissions of the old one, and where the path is a symbolic link, the file
+ * that it leads to is replaced. So it is with every file that the library writes. Errors: IO,
  * INVALID_ARGUMENT, UNSUPPORTED (PNG in a build without it), OUT_OF_MEMORY.
  */
 
