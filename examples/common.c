@@ -225,11 +225,12 @@ bool open_text_file(text_output *output, const char *path, const char *program)
         return !complain(program, "%s: cannot write: %s", path, strerror(EISDIR));
     if (exists && !S_ISREG(info.st_mode))
         return !complain(program, "%s: cannot write: not a regular file; - is stdout", path);
-    size_t length = strlen(path) + sizeof ".XXXXXX";
-    output->path = strdup(path);
-    output->temporary = malloc(length);
-    if (output->path && output->temporary) {
-        snprintf(output->temporary, length, "%s.XXXXXX", path);
+    output->path = exists ? realpath(path, NULL) : strdup(path); /* links stay */
+    size_t length = output->path ? strlen(output->path) + sizeof ".XXXXXX" : 0;
+    output->temporary = output->path ? malloc(length) : NULL;
+    output->mode = exists ? info.st_mode & 0777 : 0;
+    if (output->temporary) {
+        snprintf(output->temporary, length, "%s.XXXXXX", output->path);
         int file = mkstemp(output->temporary);
         output->file = file < 0 ? NULL : fdopen(file, "w");
     }
@@ -250,7 +251,7 @@ bool finish_text_file(text_output *output, bool keep, const char *program)
     if (keep && written) {
         mode_t mask = umask(0);
         umask(mask);
-        written = chmod(output->temporary, 0666 & ~mask) == 0 &&
+        written = chmod(output->temporary, output->mode ? output->mode : 0666 & ~mask) == 0 &&
                   rename(output->temporary, output->path) == 0;
     }
     if (!keep || !written)

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <sys/types.h>
 
 #include <jansson.h>
 
@@ -67,6 +68,7 @@ bool list_add_images(string_list *list, const char *path, const char *program);
 typedef struct text_output {
     FILE *file;
     char *path, *temporary;
+    mode_t mode; /* of the file that is replaced; 0: none is */
 } text_output;
 
 bool open_text_file(text_output *output, const char *path, const char *program);

@@ -30,7 +30,7 @@ typedef struct vocabulary_reader {
     size_t size, at;     /* of the text; start of the next line */
     size_t line;         /* number of the line read last */
     size_t merge_count;  /* merges that the vocabulary takes */
-    bool exact;          /* whether the list must have no more */
+    bool exact;          /* whether the list must have no more, if it is not OpenAI's */
     char *spellings;     /* of all symbols, one after the other */
     size_t spelling_end; /* bytes of `spellings` in use */
     aac_spelling_table table;
@@ -160,10 +160,11 @@ static aaclip_status read_header(vocabulary_reader *reader)
     if (!next_line(reader, &line, &length) || !contains(line, length, "#version"))
         return aac_error(AACLIP_ERROR_FORMAT, "%s: line 1: expected a line with \"#version\"",
                          reader->path);
+    const bool exact = reader->exact && !contains(line, length, "bpe_simple_vocab"); /* OpenAI's */
     for (size_t i = reader->at; i < reader->size; i++)
         if (reader->text[i] != '\n' && reader->text[i - 1] == '\n')
             found++;
-    if (found < reader->merge_count || (reader->exact && found > reader->merge_count))
+    if (found < reader->merge_count || (exact && found > reader->merge_count))
         return aac_error(AACLIP_ERROR_MISMATCH,
                          "%s: expected %zu merges for a vocabulary of %zu, found %zu", reader->path,
                          reader->merge_count,

@@ -191,6 +191,17 @@ class Programs(unittest.TestCase):
             )  # fmt: skip
         self.fails(DETECT, "--model", bundle, PHOTO, says="--class is missing")
 
+    def test_json_leads_where_its_link_does(self):
+        link, target = self.folder / "link.json", self.folder / "target.json"
+        target.write_text("old")
+        target.chmod(0o600)
+        link.symlink_to(target)
+        result = call(DETECT, *MODEL, *CLASS, *SIZE, "--json", link, PHOTO)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertTrue(link.is_symlink())
+        self.assertEqual(len(json.loads(target.read_text())["images"]), 1)
+        self.assertEqual(target.stat().st_mode & 0o777, 0o600)
+
     def test_bundles_without_image_adapters(self):
         bundle = self.folder / "bundle.safetensors"
         published = ["--profile", "published"]

@@ -73,6 +73,10 @@ static void merges_txt_has_no_surplus(void **state)
     aac_tokenizer *tokenizer;
     assert_int_equal(aac_tokenizer_open(&tokenizer, *state, BYTE_TOKENS + 2), AACLIP_OK);
     aac_tokenizer_close(&tokenizer);
+    aac_free(scratch_text(*state, "merges.txt", /* OpenAI's under this name */
+                          "\"bpe_simple_vocab_16e6.txt#version: 0.2\na b\nb c</w>\n"));
+    assert_int_equal(aac_tokenizer_open(&tokenizer, *state, BYTE_TOKENS + 1), AACLIP_OK);
+    aac_tokenizer_close(&tokenizer);
 }
 
 static void malformed_lines_are_numbered(void **state)
