@@ -1,6 +1,5 @@
 #include "backend/device.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "backend/account.h"
@@ -211,11 +210,10 @@ static void try_recording(const aac_backend_recorder *recorder, aac_device_routi
 static void record(const aac_backend_recorder *recorder, aac_device_routine *routine,
                    aaclip_status (*operations)(void *user), void *user)
 {
-    char before[1024];
-    snprintf(before, sizeof before, "%s", aaclip_last_error());
+    const aac_error_text before = aac_error_keep();
     try_recording(recorder, routine, operations, user);
     if (!routine->recording)
-        aac_error(AACLIP_OK, "%s", before);
+        aac_error_restore(&before);
 }
 
 aaclip_status aac_device_repeat(const aac_dispatch *dispatch, aac_device_routine *routine,

@@ -8,7 +8,7 @@
 #include "core/memory.h"
 #include "core/platform.h"
 
-#define ERROR_TEXT_SIZE 1024
+#define ERROR_TEXT_SIZE sizeof(aac_error_text)
 #define LOG_TEXT_SIZE   1024
 
 static AAC_THREAD_LOCAL char error_text[ERROR_TEXT_SIZE];
@@ -61,6 +61,18 @@ aaclip_status aac_error(aaclip_status status, const char *format, ...)
     va_end(arguments);
     memcpy(error_text, text, sizeof text);
     return status;
+}
+
+aac_error_text aac_error_keep(void)
+{
+    aac_error_text kept;
+    memcpy(kept.text, error_text, sizeof kept.text);
+    return kept;
+}
+
+void aac_error_restore(const aac_error_text *kept)
+{
+    memcpy(error_text, kept->text, sizeof kept->text);
 }
 
 aaclip_status aac_error_prefix(aaclip_status status, const char *format, ...)

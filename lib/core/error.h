@@ -14,6 +14,15 @@ aaclip_status aac_error_prefix(aaclip_status status, const char *format, ...) AA
 /* Out of memory: a static text, or that of the limit that refused the allocation. */
 aaclip_status aac_error_memory(void);
 
+/* The recorded text, for who asks what may fail and goes on without it: a call that succeeds leaves
+ * the text alone. */
+typedef struct aac_error_text {
+    char text[1024];
+} aac_error_text;
+
+aac_error_text aac_error_keep(void);
+void aac_error_restore(const aac_error_text *kept);
+
 void aac_log(aaclip_log_level level, const char *format, ...) AACLIP_PRINTF(2, 3);
 
 #endif

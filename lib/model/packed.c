@@ -50,14 +50,22 @@ static bool is_current(const aac_tensor_file *file, const char *origin)
     return false;
 }
 
+/* What is no matter of packed weights, without which it goes on. */
+static bool is_grave(aaclip_status status)
+{
+    return status == AACLIP_ERROR_OUT_OF_MEMORY || status == AACLIP_ERROR_CANCELLED;
+}
+
 /* *file is NULL when there is none that counts. */
 static aaclip_status open_file(const aac_packer *packer, aac_tensor_file **file)
 {
+    const aac_error_text before = aac_error_keep();
     aaclip_status status = aac_tensor_file_open(file, packer->path);
-    if (status == AACLIP_ERROR_OUT_OF_MEMORY)
+    if (is_grave(status))
         return status;
     if (status && status != AACLIP_ERROR_NOT_FOUND)
         aac_log(AACLIP_LOG_WARNING, "%s", aaclip_last_error());
+    aac_error_restore(&before);
     if (*file && !is_current(*file, packer->origin))
         aac_tensor_file_close(file);
     if (*file)
@@ -244,12 +252,14 @@ static aaclip_status move_to_current(aac_packer *packer, bool *moved)
 static aaclip_status complete(aac_packer *packer)
 {
     bool moved;
+    const aac_error_text before = aac_error_keep();
     aaclip_status status = move_to_current(packer, &moved);
     if (status || moved)
         return status;
     status = write_file(packer);
-    if (status && status != AACLIP_ERROR_OUT_OF_MEMORY && status != AACLIP_ERROR_CANCELLED) {
+    if (status && !is_grave(status)) {
         aac_log(AACLIP_LOG_WARNING, "packed weights are not kept: %s", aaclip_last_error());
+        aac_error_restore(&before);
         return AACLIP_OK;
     }
     return status ? status : move_to_current(packer, &moved);

@@ -318,11 +318,16 @@ static void count_warning(aaclip_log_level level, const char *text, void *user)
 
 static void must_warn(const setting *how, const kept_result *expected)
 {
+    aaclip_model *none = NULL;
     warnings = 0;
+    must_fail(aaclip_model_open(&none, "", NULL), AACLIP_ERROR_NOT_FOUND, "");
+    char *before = strdup(aaclip_last_error());
     aaclip_set_log(count_warning, AACLIP_LOG_WARNING, NULL);
     must_equal(how, expected);
     aaclip_set_log(NULL, AACLIP_LOG_WARNING, NULL);
     assert_true(warnings > 0);
+    assert_string_equal(aaclip_last_error(), before); /* what is told is no error */
+    free(before);
 }
 
 static void a_folder_that_takes_no_file_is_told(void **state)
