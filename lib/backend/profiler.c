@@ -48,17 +48,12 @@ static bool is_row(const profiler_row *row, const aac_plan *plan, const char *sh
 
 static profiler_row *add_row(aaclip_profiler *profiler, const aac_plan *plan, const char *shape)
 {
-    if (profiler->count == profiler->capacity) {
-        size_t capacity = profiler->capacity ? 2 * profiler->capacity : 16, bytes = 0;
-        profiler_row *rows = aac_size_multiply(&bytes, capacity, sizeof *rows)
-                                 ? aac_realloc(profiler->rows, bytes)
-                                 : NULL;
-        if (!rows)
-            return NULL;
-        profiler->rows = rows;
-        profiler->capacity = capacity;
-    }
-    profiler_row *row = &profiler->rows[profiler->count];
+    profiler_row *rows =
+        aac_grow(profiler->rows, &profiler->capacity, profiler->count + 1, sizeof *rows);
+    if (!rows)
+        return NULL;
+    profiler->rows = rows;
+    profiler_row *row = &rows[profiler->count];
     *row = (profiler_row){.op = plan->desc.op,
                           .backend = plan->backend,
                           .threads = plan->threads,

@@ -51,25 +51,13 @@ aaclip_dataset *aac_dataset_new(void)
     return dataset;
 }
 
-/* Room for one more item; NULL when out of memory. */
-static void *grow(void *items, size_t count, size_t *capacity, size_t size)
-{
-    if (count < *capacity)
-        return items;
-    size_t larger = *capacity ? 2 * *capacity : 64, bytes;
-    void *moved = aac_size_multiply(&bytes, larger, size) ? aac_realloc(items, bytes) : NULL;
-    if (moved)
-        *capacity = larger;
-    return moved;
-}
-
 static aaclip_status find_class(aaclip_dataset *dataset, const char *name, size_t *index)
 {
     *index = aac_names_find(&dataset->class_names, name);
     if (*index != AAC_NO_NAME)
         return AACLIP_OK;
-    aac_dataset_class *classes = grow(dataset->classes, dataset->class_count,
-                                      &dataset->class_capacity, sizeof *dataset->classes);
+    aac_dataset_class *classes = aac_grow(dataset->classes, &dataset->class_capacity,
+                                          dataset->class_count + 1, sizeof *classes);
     if (!classes)
         return aac_error_memory();
     dataset->classes = classes;
@@ -83,8 +71,8 @@ static aaclip_status find_class(aaclip_dataset *dataset, const char *name, size_
 
 aaclip_status aac_dataset_append(aaclip_dataset *dataset, const aaclip_sample *sample)
 {
-    aaclip_sample *samples =
-        grow(dataset->samples, dataset->count, &dataset->capacity, sizeof *dataset->samples);
+    aaclip_sample *samples = aac_grow(dataset->samples, &dataset->capacity, dataset->count + 1,
+                                      sizeof *dataset->samples);
     if (!samples)
         return aac_error_memory();
     dataset->samples = samples;

@@ -126,15 +126,12 @@ static aaclip_status take(const aac_packer *packer, const aac_tensor_file *file,
 
 static aaclip_status remember(aac_packer *packer, const aac_packed_entry *entry)
 {
-    if (packer->count == packer->capacity) {
-        size_t larger = packer->capacity ? 2 * packer->capacity : 64;
-        aac_packed_entry *moved = aac_realloc(packer->entries, larger * sizeof *moved);
-        if (!moved)
-            return aac_error_memory();
-        packer->entries = moved;
-        packer->capacity = larger;
-    }
-    packer->entries[packer->count++] = *entry;
+    aac_packed_entry *entries =
+        aac_grow(packer->entries, &packer->capacity, packer->count + 1, sizeof *entries);
+    if (!entries)
+        return aac_error_memory();
+    packer->entries = entries;
+    entries[packer->count++] = *entry;
     return AACLIP_OK;
 }
 

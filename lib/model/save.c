@@ -8,29 +8,18 @@
 #include "core/memory.h"
 #include "core/utf8.h"
 
-/* Room for one more element; false when out of memory. */
-static bool grow(void **array, size_t count, size_t *capacity, size_t element)
-{
-    if (count < *capacity)
-        return true;
-    size_t larger = *capacity ? 2 * *capacity : 64;
-    void *moved = aac_realloc(*array, larger * element);
-    if (!moved)
-        return false;
-    *array = moved;
-    *capacity = larger;
-    return true;
-}
-
 /* Takes over `pointer`, also when it fails; NULL fails. */
 static bool own(aac_save_list *list, void *pointer)
 {
-    if (!pointer ||
-        !grow((void **)&list->owned, list->owned_count, &list->owned_capacity, sizeof(void *))) {
+    void **owned =
+        pointer ? aac_grow(list->owned, &list->owned_capacity, list->owned_count + 1, sizeof *owned)
+                : NULL;
+    if (!owned) {
         aac_free(pointer);
         return false;
     }
-    list->owned[list->owned_count++] = pointer;
+    list->owned = owned;
+    owned[list->owned_count++] = pointer;
     return true;
 }
 
@@ -43,12 +32,15 @@ aaclip_status aac_save_tensor(aac_save_list *list, const char *name, const aac_t
                               aac_dtype stored_as)
 {
     char *copy = aac_strdup(name);
-    if (!own(list, copy) || !grow((void **)&list->tensors, list->tensor_count,
-                                  &list->tensor_capacity, sizeof *list->tensors))
+    aac_tensor_source *tensors = own(list, copy) ? aac_grow(list->tensors, &list->tensor_capacity,
+                                                            list->tensor_count + 1, sizeof *tensors)
+                                                 : NULL;
+    if (!tensors)
         return aac_error_memory();
+    list->tensors = tensors;
     aac_tensor_source source = {*tensor, stored_as};
     source.tensor.name = copy;
-    list->tensors[list->tensor_count++] = source;
+    tensors[list->tensor_count++] = source;
     return AACLIP_OK;
 }
 
@@ -75,10 +67,13 @@ aaclip_status aac_save_text(aac_save_list *list, const char *key, const char *va
     char *key_copy = aac_strdup(key), *value_copy = aac_strdup(value);
     bool owned = own(list, key_copy);
     owned = own(list, value_copy) && owned;
-    if (!owned || !grow((void **)&list->metadata, list->metadata_count, &list->metadata_capacity,
-                        sizeof *list->metadata))
+    aac_metadata *metadata = owned ? aac_grow(list->metadata, &list->metadata_capacity,
+                                              list->metadata_count + 1, sizeof *metadata)
+                                   : NULL;
+    if (!metadata)
         return aac_error_memory();
-    list->metadata[list->metadata_count++] = (aac_metadata){key_copy, value_copy};
+    list->metadata = metadata;
+    metadata[list->metadata_count++] = (aac_metadata){key_copy, value_copy};
     return AACLIP_OK;
 }
 

@@ -10,17 +10,12 @@ void aac_codepoints_append(aac_codepoints *text, int32_t codepoint)
 {
     if (text->failed)
         return;
-    if (text->count == text->capacity) {
-        size_t larger = text->capacity ? 2 * text->capacity : 128;
-        int32_t *moved = aac_realloc(text->data, larger * sizeof *moved);
-        if (!moved) {
-            text->failed = true;
-            return;
-        }
-        text->data = moved;
-        text->capacity = larger;
-    }
-    text->data[text->count++] = codepoint;
+    int32_t *data = aac_grow(text->data, &text->capacity, text->count + 1, sizeof *data);
+    text->failed = !data;
+    if (!data)
+        return;
+    text->data = data;
+    data[text->count++] = codepoint;
 }
 
 bool aac_codepoints_append_utf8(aac_codepoints *text, const char *utf8)

@@ -115,14 +115,11 @@ static aaclip_status new_class(text_stage *stage, text_class **out, const char *
 
 static aaclip_status reserve_class(text_stage *stage)
 {
-    if (stage->class_count < stage->class_capacity)
-        return AACLIP_OK;
-    size_t capacity = stage->class_capacity ? 2 * stage->class_capacity : 16;
-    text_class **moved = aac_realloc(stage->classes, capacity * sizeof *moved);
-    if (!moved)
+    text_class **classes =
+        aac_grow(stage->classes, &stage->class_capacity, stage->class_count + 1, sizeof *classes);
+    if (!classes)
         return aac_error_memory();
-    stage->classes = moved;
-    stage->class_capacity = capacity;
+    stage->classes = classes;
     return AACLIP_OK;
 }
 
