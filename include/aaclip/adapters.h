@@ -52,7 +52,8 @@ AACLIP_API bool aaclip_adapters_has_image(const aaclip_adapters *adapters);
 
 /**
  * Writes both towers' adapters as one safetensors file, whole or not at all; docs/formats.md has
- * its tensors. Errors: IO, INVALID_ARGUMENT, OUT_OF_MEMORY.
+ * its tensors. Errors: IO, INVALID_ARGUMENT (also for those of a bundle that has none),
+ * OUT_OF_MEMORY.
  */
 AACLIP_API aaclip_status aaclip_adapters_save(const aaclip_adapters *adapters, const char *path);
 

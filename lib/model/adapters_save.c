@@ -28,6 +28,9 @@ static aaclip_status save_tower(aac_save_list *list, const aac_adapter_tower *to
 aaclip_status aac_adapters_save_entries(const aaclip_adapters *adapters, aac_save_list *list,
                                         bool with_text)
 {
+    if (with_text && !adapters->text.present && !adapters->image.present)
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
+                         "adapters: expected some to save, found those of a bundle without any");
     aaclip_status status = aac_save_config(list, &adapters->config);
     if (!status)
         status = aac_save_key(list, "aaclip.model_vision_fingerprint",

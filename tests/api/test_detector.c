@@ -477,6 +477,8 @@ static void check_bundle_of_text(const char *path, const kept_result *expected)
         }
         aaclip_text_cache_close(&own.cache);
     }
+    must_fail(aaclip_adapters_save(own.adapters, path), AACLIP_ERROR_INVALID_ARGUMENT,
+              "expected some to save");
     cache_options.config = &document;
     must_fail(aaclip_text_cache_open(&own.cache, path, own.model, NULL, &cache_options),
               AACLIP_ERROR_MISMATCH, "metadata aaclip.config: activation differs");

@@ -47,7 +47,8 @@ void fuzz_one(const uint8_t *data, size_t size)
         abort();
     if (adapters) {
         detect(adapters);
-        open_again(adapters);
+        if (aaclip_adapters_has_text(adapters) || aaclip_adapters_has_image(adapters))
+            open_again(adapters);
     }
     aaclip_adapters_close(&adapters);
     aac_free(path);
