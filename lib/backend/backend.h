@@ -300,6 +300,8 @@ typedef struct aac_backend_memory {
     /* Either side may be host memory, which may be used again on return. */
     aaclip_status (*copy)(void *to, const void *from, size_t bytes);
     aaclip_status (*clear)(void *memory, size_t bytes); /* zeros */
+    /* Waits for all that the thread has asked for; NULL: all is done when its call returns. */
+    aaclip_status (*finish)(void);
     /* Host memory that copies reach faster, 64-byte aligned; both NULL: any will do. */
     void *(*allocate_host)(size_t bytes);
     void (*release_host)(void *memory);
@@ -308,7 +310,8 @@ typedef struct aac_backend_memory {
 /* Devices that a backend has a choice of. All its calls are for the one that the thread entered. */
 typedef struct aac_backend_devices {
     int (*count)(void);
-    int (*enter)(int device); /* returns the one before, to be entered again afterwards */
+    int (*enter)(int device);           /* returns the one before, to be entered again afterwards */
+    aaclip_status (*check)(int device); /* NULL: all can be used */
 } aac_backend_devices;
 
 /* Times of a backend whose runs return before they are done. */
@@ -454,6 +457,7 @@ size_t aac_largest_scratch(const aac_plan *const *plans, size_t count);
 
 /* BACKEND, where devices stayed with a process that this one was forked from. */
 aaclip_status aac_backend_check_process(const aac_backend *backend, unsigned forks);
+aaclip_status aac_dispatch_check_process(const aac_dispatch *dispatch); /* of the chosen backend */
 
 /* Runs a plan with the plan's number of threads; attention that is too small to share with one. */
 aaclip_status aac_run(const aac_plan *plan, const aac_op_args *args, void *scratch);

@@ -63,17 +63,20 @@ void aac_device_free_host(const aac_dispatch *dispatch, void *host)
     const aac_backend_memory *memory = memory_of(dispatch);
     if (!host)
         return;
-    if (memory && memory->release_host)
-        memory->release_host(host);
-    else
+    if (!memory || !memory->release_host) {
         aac_free(host);
+        return;
+    }
+    int previous = aac_dispatch_enter(dispatch);
+    memory->release_host(host);
+    aac_dispatch_leave(dispatch, previous);
 }
 
 aaclip_status aac_device_error(const aac_dispatch *dispatch)
 {
     if (!memory_of(dispatch))
         return aac_error_memory();
-    aaclip_status status = aac_backend_check_process(dispatch->chain[0], dispatch->forks);
+    aaclip_status status = aac_dispatch_check_process(dispatch);
     if (status)
         return status;
     uint64_t limit = aac_account_limit(dispatch->device);
@@ -88,7 +91,7 @@ aaclip_status aac_device_error(const aac_dispatch *dispatch)
 
 aaclip_status aac_device_host_error(const aac_dispatch *dispatch)
 {
-    aaclip_status status = aac_backend_check_process(dispatch->chain[0], dispatch->forks);
+    aaclip_status status = aac_dispatch_check_process(dispatch);
     return status ? status : aac_error_memory();
 }
 
@@ -101,7 +104,7 @@ aaclip_status aac_device_copy(const aac_dispatch *dispatch, void *to, const void
         memcpy(to, from, bytes);
         return AACLIP_OK;
     }
-    aaclip_status status = aac_backend_check_process(dispatch->chain[0], dispatch->forks);
+    aaclip_status status = aac_dispatch_check_process(dispatch);
     if (status)
         return status;
     int previous = aac_dispatch_enter(dispatch);
@@ -116,12 +119,35 @@ aaclip_status aac_device_clear(const aac_dispatch *dispatch, void *memory, size_
         memset(memory, 0, bytes);
         return AACLIP_OK;
     }
-    aaclip_status status = aac_backend_check_process(dispatch->chain[0], dispatch->forks);
+    aaclip_status status = aac_dispatch_check_process(dispatch);
     if (status)
         return status;
     int previous = aac_dispatch_enter(dispatch);
     status = memory_of(dispatch)->clear(memory, bytes);
     aac_dispatch_leave(dispatch, previous);
+    return status;
+}
+
+static aaclip_status finish(const aac_dispatch *dispatch)
+{
+    aaclip_status status = aac_dispatch_check_process(dispatch);
+    if (status)
+        return status;
+    int previous = aac_dispatch_enter(dispatch);
+    status = memory_of(dispatch)->finish();
+    aac_dispatch_leave(dispatch, previous);
+    return status;
+}
+
+aaclip_status aac_device_finish(const aac_dispatch *dispatch, aaclip_status status)
+{
+    if (!memory_of(dispatch) || !memory_of(dispatch)->finish)
+        return status;
+    const aac_error_text before = aac_error_keep();
+    aaclip_status finished = finish(dispatch);
+    if (!status)
+        return finished;
+    aac_error_restore(&before);
     return status;
 }
 
@@ -190,6 +216,10 @@ aaclip_status aac_mirror_fetch(const aac_dispatch *dispatch, const aac_mirror *m
     return aac_device_copy(dispatch, mirror->host, mirror->device, mirror->bytes);
 }
 
+/* Recordings that fail before no other is tried: what another user of the device does in this
+ * process can break one. */
+#define MOST_FAILED 3
+
 /* Leaves routine->recording NULL where it fails. */
 static void try_recording(const aac_backend_recorder *recorder, aac_device_routine *routine,
                           aaclip_status (*operations)(void *user), void *user)
@@ -221,21 +251,21 @@ aaclip_status aac_device_repeat(const aac_dispatch *dispatch, aac_device_routine
 {
     const aac_backend_recorder *recorder = dispatch->chain[0]->recorder;
     bool first = !routine->ran; /* loads and chooses what recording must not wait for */
-    if (!recorder || first || routine->plain || aac_profiler_is_running()) {
+    if (!recorder || first || routine->failed == MOST_FAILED || aac_profiler_is_running()) {
         aaclip_status status = operations(user);
         routine->ran = !status;
         return status;
     }
     aaclip_status status = aac_cancel_look();
     if (!status)
-        status = aac_backend_check_process(dispatch->chain[0], dispatch->forks);
+        status = aac_dispatch_check_process(dispatch);
     if (status)
         return status;
     int previous = aac_dispatch_enter(dispatch);
     if (!routine->recording)
         record(recorder, routine, operations, user);
-    routine->plain = !routine->recording;
-    status = routine->plain ? operations(user) : recorder->play(routine->recording);
+    routine->failed += !routine->recording;
+    status = routine->recording ? recorder->play(routine->recording) : operations(user);
     aac_dispatch_leave(dispatch, previous);
     return status;
 }

@@ -30,6 +30,13 @@ aaclip_status aac_device_copy(const aac_dispatch *dispatch, void *to, const void
 aaclip_status aac_device_clear(const aac_dispatch *dispatch, void *memory, size_t bytes);
 
 /*
+ * For the end of a call that leaves what it has asked for to another one, or has failed half-way:
+ * waits, as operations of one thread are not ordered with those of another. `status` is what the
+ * call comes to so far, and the error text its own; returned unless waiting fails first.
+ */
+aaclip_status aac_device_finish(const aac_dispatch *dispatch, aaclip_status status);
+
+/*
  * Device memory with the contents of `host`, memory of aac_alloc that it takes over; NULL is out of
  * memory. *memory is NULL on failure.
  */
@@ -46,7 +53,8 @@ aaclip_status aac_device_vector(const aac_dispatch *dispatch, float **values,
  * runs. Zeros to begin with. For one thread at a time.
  */
 typedef struct aac_device_routine {
-    bool ran, plain; /* plain: cannot be recorded */
+    bool ran;
+    int failed; /* recordings; after some it is not tried again */
     void *recording;
 } aac_device_routine;
 

@@ -43,6 +43,11 @@ aaclip_status aac_backend_check_process(const aac_backend *backend, unsigned for
                      backend->name);
 }
 
+aaclip_status aac_dispatch_check_process(const aac_dispatch *dispatch)
+{
+    return aac_backend_check_process(dispatch->chain[0], dispatch->forks);
+}
+
 int aac_dispatch_enter(const aac_dispatch *dispatch)
 {
     const aac_backend_devices *devices = dispatch->chain[0]->devices;

@@ -11,8 +11,8 @@
 #include "core/error.h"
 
 /*
- * Best first. `simd` only stands behind the others, which it beats where it has an operation. `cuda`
- * is taken by name alone: who has a device may want it for something else.
+ * Best first. `simd` only stands behind the others, which it beats where it has an operation.
+ * `cuda` is taken by name alone: who has a device may want it for something else.
  */
 typedef struct registry_row {
     const aac_backend *backend;
@@ -125,10 +125,20 @@ static int device_of(const aac_backend *backend, const char *name)
     return number && exists ? (int)device : -1;
 }
 
+static aaclip_status check_device(const aac_backend *backend, int device)
+{
+    const aac_backend_devices *devices = backend->devices;
+    return devices && devices->check ? devices->check(device) : AACLIP_OK;
+}
+
 bool aaclip_backend_available(const char *name)
 {
     const aac_backend *backend = name ? find_name(name) : NULL;
-    return backend && backend->available() && device_of(backend, name) >= 0;
+    int device = backend && backend->available() ? device_of(backend, name) : -1;
+    const aac_error_text before = aac_error_keep();
+    bool found = device >= 0 && !check_device(backend, device);
+    aac_error_restore(&before);
+    return found;
 }
 
 static aaclip_status unknown_backend(const char *name)
@@ -180,7 +190,7 @@ aaclip_status aac_backend_find(const aac_backend **found, int *device, const cha
     if (!(*found)->available())
         return unavailable(*found);
     *device = device_of(*found, name);
-    return *device < 0 ? no_device(*found, name) : AACLIP_OK;
+    return *device < 0 ? no_device(*found, name) : check_device(*found, *device);
 }
 
 aaclip_status aaclip_backend_limit_memory(const char *name, uint64_t bytes)

@@ -238,7 +238,10 @@ static aaclip_status detect_batch(aaclip_detector *detector, const aaclip_image_
 {
     size_t bytes, stride = results[0].size; /* a caller built with another version has its own */
     bool no_room = false;
-    aaclip_status status = measure(detector, images, count, &bytes);
+    /* before the host writes to memory that a forked process may not have */
+    aaclip_status status = aac_dispatch_check_process(aac_model_dispatch(detector->model));
+    if (!status)
+        status = measure(detector, images, count, &bytes);
     if (!status)
         status = reserve_results(detector, bytes);
     if (!status)
@@ -281,6 +284,8 @@ aaclip_status aaclip_detector_detect_batch(aaclip_detector *detector,
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
                          "aaclip_detector_detect: another thread is using this detector");
     status = detect_batch(detector, images, class_names, count, results);
+    if (status)
+        status = aac_device_finish(aac_model_dispatch(detector->model), status);
     atomic_flag_clear(&detector->busy);
     return status;
 }

@@ -124,6 +124,12 @@ static unsigned choose_loader_threads(const aaclip_trainer *trainer)
     return processors > 2 ? 2 : 1;
 }
 
+/* The next call may come from another thread. */
+static aaclip_status finish(const aaclip_trainer *trainer, aaclip_status status)
+{
+    return aac_device_finish(aac_model_dispatch(trainer->model), status);
+}
+
 static aaclip_status prepare(aaclip_trainer *trainer, const aaclip_trainer_options *options)
 {
     aaclip_status status = aac_trainer_read_options(trainer, options);
@@ -165,7 +171,7 @@ static aaclip_status prepare(aaclip_trainer *trainer, const aaclip_trainer_optio
         status = make_stage(trainer);
     if (!status && trainer->options.log)
         status = aac_appender_open(&trainer->log, trainer->options.log);
-    return status;
+    return finish(trainer, status);
 }
 
 aaclip_status aaclip_trainer_new(aaclip_trainer **out, const aaclip_model *model,
@@ -289,7 +295,8 @@ static aaclip_status check_finite(const aaclip_trainer *trainer, const aaclip_lo
 
 static aaclip_status refresh(const aaclip_trainer *trainer)
 {
-    return trainer->stage->refresh(trainer->stage, aac_optimizer_values(&trainer->optimizer));
+    return finish(trainer, trainer->stage->refresh(trainer->stage,
+                                                   aac_optimizer_values(&trainer->optimizer)));
 }
 
 /* Once begun it is not cancelled. */
@@ -298,8 +305,7 @@ static aaclip_status update(aaclip_trainer *trainer)
     trainer->stale = true;
     aac_cancel_hold();
     aaclip_status status = aac_optimizer_step(&trainer->optimizer, &trainer->state);
-    if (!status)
-        status = refresh(trainer);
+    status = status ? finish(trainer, status) : refresh(trainer);
     aac_cancel_release();
     trainer->stale = status != AACLIP_OK;
     return status;
@@ -374,7 +380,7 @@ static aaclip_status run_step(aaclip_trainer *trainer, aaclip_losses *losses, bo
         status = check_finite(trainer, losses);
     if (status) {
         aac_trainer_drop_loader(trainer); /* it is ahead of the position */
-        return status;
+        return finish(trainer, status);
     }
     const uint64_t before = trainer->state.step;
     status = update(trainer);
@@ -498,7 +504,7 @@ aaclip_status aaclip_trainer_evaluate(aaclip_trainer *trainer, const aaclip_data
     for (size_t i = 0; i < count; i++)
         order[i] = i;
     aaclip_losses sum = {.size = sizeof sum};
-    status = evaluate(trainer, dataset, order, &sum);
+    status = finish(trainer, evaluate(trainer, dataset, order, &sum));
     aac_free(order);
     average(&sum);
     return status ? status : give_losses(losses, &sum);

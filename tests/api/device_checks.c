@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <cmocka.h>
+#include <pthread.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -48,6 +49,120 @@ void train_in_turn(const char *first, const char *second)
     aaclip_dataset_close(&dataset);
 }
 
+enum { PASSED_STEPS = 3 };
+
+typedef struct passed_on {
+    const char *backend;
+    fixture all;
+    aaclip_dataset *dataset;
+    aaclip_detector *detector;
+    aaclip_trainer *trainer;
+    aaclip_adapters *trained;
+    kept_result before, after; /* with the first adapters, with the trained ones */
+    aaclip_losses losses[PASSED_STEPS + 1];
+    int step;
+} passed_on;
+
+static void *open_all(void *user)
+{
+    passed_on *own = user;
+    fixture_open(&own->all, own->backend, 1);
+    own->dataset = open_training_set();
+    return NULL;
+}
+
+static void *new_handles(void *user)
+{
+    passed_on *own = user;
+    own->detector = make_detector(&own->all, true);
+    own->trainer = make_trainer(&own->all, own->dataset);
+    return NULL;
+}
+
+static void *detect_with(void *user)
+{
+    passed_on *own = user;
+    const aaclip_image_view view = aaclip_image_get_view(own->all.image);
+    const aaclip_result result = detect(own->detector, &view, "cat");
+    *(own->trained ? &own->after : &own->before) = keep_result(&result);
+    return NULL;
+}
+
+static void *take_step(void *user)
+{
+    passed_on *own = user;
+    aaclip_losses *losses = &own->losses[own->step++];
+    losses->size = sizeof *losses;
+    must(aaclip_trainer_step(own->trainer, losses));
+    return NULL;
+}
+
+static void *evaluate(void *user)
+{
+    passed_on *own = user;
+    aaclip_losses *losses = &own->losses[PASSED_STEPS];
+    losses->size = sizeof *losses;
+    must(aaclip_trainer_evaluate(own->trainer, own->dataset, losses));
+    return NULL;
+}
+
+static void *take_adapters(void *user)
+{
+    passed_on *own = user;
+    must(aaclip_trainer_adapters(own->trainer, &own->trained));
+    return NULL;
+}
+
+static void *renew_detector(void *user)
+{
+    passed_on *own = user;
+    aaclip_detector_close(&own->detector);
+    aaclip_adapters_close(&own->all.adapters);
+    own->all.adapters = own->trained;
+    own->detector = make_detector(&own->all, true);
+    return NULL;
+}
+
+/* Calls that fail end the test, in whatever thread. */
+static void pass_on(passed_on *own, bool threads)
+{
+    void *(*const calls[])(void *) = {open_all,       new_handles, detect_with, take_step,
+                                      take_step,      take_step,   evaluate,    take_adapters,
+                                      renew_detector, detect_with};
+    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
+        pthread_t thread;
+        if (!threads) {
+            calls[i](own);
+            continue;
+        }
+        assert_int_equal(pthread_create(&thread, NULL, calls[i], own), 0);
+        assert_int_equal(pthread_join(thread, NULL), 0);
+    }
+}
+
+static void pass_on_end(passed_on *own)
+{
+    free_result(&own->before);
+    free_result(&own->after);
+    aaclip_detector_close(&own->detector);
+    aaclip_trainer_close(&own->trainer);
+    aaclip_dataset_close(&own->dataset);
+    fixture_close(&own->all);
+}
+
+void go_from_thread_to_thread(const char *backend)
+{
+    passed_on one = {.backend = backend}, many = one;
+    pass_on(&one, false);
+    pass_on(&many, true);
+    assert_true(same_bits(&one.before, &many.before));
+    assert_memory_equal(one.losses, many.losses, sizeof one.losses);
+    assert_true(same_bits(&one.after, &many.after));
+    assert_false(same_bits(&one.before, &one.after));
+    pass_on_end(&one);
+    pass_on_end(&many);
+}
+
 void refuse_fork(const char *backend)
 {
     fixture all;
@@ -55,6 +170,7 @@ void refuse_fork(const char *backend)
     fixture_open(&all, backend, 1);
     aaclip_detector *detector = make_detector(&all, true);
     const aaclip_image_view view = aaclip_image_get_view(all.image);
+    detect(detector, &view, "cat"); /* so that it has page-locked memory */
     fflush(NULL);
     pid_t child = fork();
     if (child == 0) {

@@ -162,6 +162,12 @@ static void two_devices_give_the_same(void **state)
     assert_int_equal(aaclip_backend_memory("cuda:1"), 0);
 }
 
+static void threads_pass_handles_on(void **state)
+{
+    (void)state;
+    go_from_thread_to_thread("cuda");
+}
+
 static void a_device_does_not_fork(void **state)
 {
     (void)state;
@@ -176,6 +182,7 @@ int main(void)
         cmocka_unit_test(its_memory_has_a_limit),
         cmocka_unit_test(what_it_has_not_is_refused),
         cmocka_unit_test(two_devices_give_the_same),
+        cmocka_unit_test(threads_pass_handles_on),
         cmocka_unit_test(a_device_does_not_fork),
     };
     return cmocka_run_group_tests_name("cuda", tests, NULL, NULL);

@@ -84,10 +84,11 @@ static void refuse(const char *backend, aaclip_status expected, const char *part
 static void other_devices_are_refused(void **state)
 {
     (void)state;
-    static const char *const names[] = {"guarded:2",  "guarded:",   "guarded:x",
+    static const char *const names[] = {"guarded:3",  "guarded:",   "guarded:x",
                                         "guarded:-1", "guarded:1x", "guarded:99999999999999999999"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        refuse(names[i], AACLIP_ERROR_NOT_FOUND, "a number below 2");
+        refuse(names[i], AACLIP_ERROR_NOT_FOUND, "a number below 3");
+    refuse("guarded:2", AACLIP_ERROR_UNSUPPORTED, "device 2 is too old");
     refuse("guardedly", AACLIP_ERROR_NOT_FOUND, "not in this build, which has: guarded");
     refuse(":1", AACLIP_ERROR_NOT_FOUND, "not in this build");
     assert_true(aaclip_backend_available("guarded:1"));
@@ -137,9 +138,15 @@ static void memory_has_a_limit(void **state)
     aaclip_detector_close(&detector);
     fixture_close(&all);
     assert_int_equal(aaclip_backend_memory("guarded"), 0);
-    must_fail(aaclip_backend_limit_memory("guarded:2", 1), AACLIP_ERROR_NOT_FOUND,
-              "a number below 2");
+    must_fail(aaclip_backend_limit_memory("guarded:3", 1), AACLIP_ERROR_NOT_FOUND,
+              "a number below 3");
     must_fail(aaclip_backend_limit_memory("blas", 1), AACLIP_ERROR_NOT_FOUND, "not in this build");
+}
+
+static void threads_pass_handles_on(void **state)
+{
+    (void)state;
+    go_from_thread_to_thread("guarded");
 }
 
 static void a_device_does_not_fork(void **state)
@@ -156,6 +163,7 @@ int main(void)
         cmocka_unit_test(two_devices_train_in_turn),
         cmocka_unit_test(memory_has_a_limit),
         cmocka_unit_test(other_devices_are_refused),
+        cmocka_unit_test(threads_pass_handles_on),
         cmocka_unit_test(a_device_does_not_fork),
     };
     return cmocka_run_group_tests_name("devices", tests, NULL, NULL);

@@ -99,7 +99,7 @@ aaclip_status aac_cuda_product_run(const aac_cuda_product *product, const void *
     const aac_cuda_product_shape shape = product->shape;
     if (!shape.bias)
         bias = nullptr;
-    emulated::queue([=] {
+    emulated::queue(aac_cuda_stream(), [=] {
         for (const void *argument : {a, b, bias, c, (const void *)d})
             emulated::expect_device_memory(argument);
         multiply(shape, a, b, bias, c, d);

@@ -1,15 +1,13 @@
-/* The devices: their memory, streams, graphs, and how blocks of threads run; see emulated.h. */
+/* The devices: their memory, streams, graphs, and the calls of the host; see emulated.h. */
 #include "emulated.h"
 
 #include <sys/mman.h>
-#ifndef __x86_64__
-#include <ucontext.h>
-#endif
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
-#include <cstdio>
 #include <cstdlib>
+#include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -17,21 +15,10 @@
 
 #include "cuda_runtime_api.h"
 
-dim3 threadIdx, blockIdx, blockDim, gridDim;
-const emulated::slot *emulated::met;
-int emulated::own_lane;
-
 namespace
 {
 
 using namespace emulated;
-
-[[noreturn]] void give_up(const char *what, const char *detail = "")
-{
-    fprintf(stderr, "emulated CUDA: %s%s (block %u %u %u, thread %u)\n", what, detail, blockIdx.x,
-            blockIdx.y, blockIdx.z, threadIdx.x);
-    abort();
-}
 
 int setting(const char *name, int otherwise)
 {
@@ -41,7 +28,7 @@ int setting(const char *name, int otherwise)
 
 /* Memory */
 
-constexpr size_t device_bytes = (size_t)256 << 20;
+constexpr size_t device_bytes = (size_t)256 << 20, page_bytes = 4096;
 
 struct piece {
     size_t bytes;
@@ -72,6 +59,12 @@ const piece *find(const void *memory)
                                                                              : nullptr;
 }
 
+bool is_pageable(const void *memory)
+{
+    std::lock_guard<std::mutex> lock(memory_mutex);
+    return !find(memory);
+}
+
 const pid_t home = getpid();
 
 cudaError_t allocate(void **memory, size_t bytes, int device)
@@ -82,9 +75,12 @@ cudaError_t allocate(void **memory, size_t bytes, int device)
         return fail(cudaErrorInvalidValue);
     if (device >= 0 && (bytes > device_bytes || used[device] > device_bytes - bytes))
         return fail(cudaErrorMemoryAllocation);
-    *memory = aligned_alloc(256, (bytes + 255) / 256 * 256);
+    size_t unit = device < 0 ? page_bytes : 256, whole = (bytes + unit - 1) / unit * unit;
+    *memory = aligned_alloc(unit, whole);
     if (!*memory)
         return fail(cudaErrorMemoryAllocation);
+    if (device < 0) /* nor does a forked process have it */
+        madvise(*memory, whole, MADV_DONTFORK);
     memset(*memory, 0xff, bytes); /* what is read before it was written is no number */
     pieces[static_cast<char *>(*memory)] = {bytes, device};
     used[device] += bytes;
@@ -100,237 +96,98 @@ cudaError_t release(void *memory, bool host)
     if (at == pieces.end() || (at->second.device < 0) != host)
         return fail(cudaErrorInvalidValue);
     used[at->second.device] -= at->second.bytes;
+    if (host)
+        madvise(memory, (at->second.bytes + page_bytes - 1) / page_bytes * page_bytes, MADV_DOFORK);
     pieces.erase(at);
     free(memory);
     return cudaSuccess;
 }
 
-/* Streams: what is queued is done at once, unless the thread records it. */
+/* Streams */
 
-using tasks = std::vector<std::function<void()>>;
+using task = std::function<void()>;
+using tasks = std::vector<task>;
 
 struct recording {
     tasks done;
     bool broken = false;
 };
-thread_local std::unique_ptr<recording> recorded;
 
-/* Where a fiber stopped. */
+} // namespace
 
-constexpr size_t stack_bytes = (size_t)128 << 10;
-
-#ifdef __x86_64__
-/* ucontext.h asks the system at every switch, which is nearly all of the time then. */
-extern "C" void emulated_switch(void **from, void *to);
-asm(R"(
-.text
-.type emulated_switch, @function
-emulated_switch:
-    pushq %rbp
-    pushq %rbx
-    pushq %r12
-    pushq %r13
-    pushq %r14
-    pushq %r15
-    movq %rsp, (%rdi)
-    movq %rsi, %rsp
-    popq %r15
-    popq %r14
-    popq %r13
-    popq %r12
-    popq %rbx
-    popq %rbp
-    ret
-.size emulated_switch, . - emulated_switch
-)");
-
-struct context {
-    void *stack_pointer;
+struct CUstream_st {
+    int device;
+    std::atomic<bool> left{false}; /* nobody gives it more */
+    std::mutex mutex, running;     /* of `waiting`; of who does it */
+    std::deque<task> waiting;
+    std::unique_ptr<recording> recorded;
 };
 
-void switch_context(context *from, context *to)
+namespace
 {
-    emulated_switch(&from->stack_pointer, to->stack_pointer);
+
+std::mutex streams_mutex;
+std::map<const void *, std::shared_ptr<CUstream_st>> streams;
+thread_local int running_device; /* of the task that is done */
+
+std::shared_ptr<CUstream_st> find_stream(const void *stream)
+{
+    std::lock_guard<std::mutex> lock(streams_mutex);
+    auto at = streams.find(stream);
+    return at == streams.end() ? nullptr : at->second;
 }
 
-void make_context(context *made, char *stack, void (*main)())
+CUstream_st &own_stream(const void *stream)
 {
-    void **top = reinterpret_cast<void **>(stack + stack_bytes) - 2; /* as behind a call */
-    *top = reinterpret_cast<void *>(main);
-    made->stack_pointer = top - 6;
-}
-#else
-using context = ucontext_t;
-
-void switch_context(context *from, context *to)
-{
-    swapcontext(from, to);
+    auto found = find_stream(stream);
+    if (!found || found->left)
+        give_up("no stream that was made is given");
+    if (found->device != current_device)
+        give_up("a stream of another device is given");
+    return *found;
 }
 
-void make_context(context *made, char *stack, void (*main)())
+bool take(CUstream_st &stream, task *next)
 {
-    getcontext(made);
-    made->uc_stack.ss_sp = stack;
-    made->uc_stack.ss_size = stack_bytes;
-    makecontext(made, main, 0);
-}
-#endif
-
-/* Blocks */
-
-constexpr unsigned most_threads = 1024;
-constexpr size_t window_bytes = (size_t)256 << 10; /* addresses have 18 bits in descriptions */
-
-enum class state { ready, at_block, at_warp, done };
-
-struct later_copy {
-    unsigned to;
-    const void *from;
-    int bytes, given;
-};
-
-struct fiber {
-    context stopped;
-    char *stack;
-    state now;
-    const char *what;
-    const slot *read; /* which of the warp's slots */
-    std::vector<later_copy> open;
-    std::vector<std::vector<later_copy>> groups;
-};
-
-struct warp {
-    unsigned generation;
-    slot slots[2][lanes];
-};
-
-std::mutex device_mutex; /* one kernel at a time */
-std::vector<fiber> fibers;
-std::vector<warp> warps;
-context scheduler;
-unsigned running, blocks_run;
-bool at_once; /* copies to shared memory arrive */
-const std::function<void()> *kernel_now;
-char *window;
-size_t window_used, dynamic_now;
-std::map<const void *, size_t> placed; /* of shared declarations */
-
-fiber &own()
-{
-    return fibers[running];
+    std::lock_guard<std::mutex> lock(stream.mutex);
+    if (stream.waiting.empty())
+        return false;
+    *next = std::move(stream.waiting.front());
+    stream.waiting.pop_front();
+    return true;
 }
 
-void finish(const later_copy &copy)
+/* Does what waits, in order. */
+void work_off(CUstream_st &stream)
 {
-    char *to = static_cast<char *>(at_address(copy.to));
-    if (copy.given > 0)
-        memcpy(to, copy.from, (size_t)copy.given);
-    memset(to + copy.given, 0, (size_t)(copy.bytes - copy.given));
+    std::lock_guard<std::mutex> turn(stream.running);
+    running_device = stream.device;
+    for (task next; take(stream, &next);)
+        next();
 }
 
-void wait(state until)
+void work_off_all()
 {
-    fiber &mine = own();
-    mine.now = until;
-    switch_context(&mine.stopped, &scheduler);
-}
-
-void fiber_main()
-{
-    (*kernel_now)();
-    if (!own().open.empty() || !own().groups.empty())
-        finish_copies(-1);
-    wait(state::done);
-}
-
-void make_room(unsigned threads)
-{
-    if (!window) {
-        void *twice = mmap(nullptr, 2 * window_bytes, PROT_READ | PROT_WRITE,
-                           MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (twice == MAP_FAILED)
-            give_up("no memory");
-        window = reinterpret_cast<char *>((reinterpret_cast<uintptr_t>(twice) + window_bytes - 1) /
-                                          window_bytes * window_bytes);
+    std::vector<std::shared_ptr<CUstream_st>> all;
+    {
+        std::lock_guard<std::mutex> lock(streams_mutex);
+        for (const auto &stream : streams)
+            all.push_back(stream.second);
     }
-    if (threads != 1 && (threads > most_threads || threads % lanes > 0))
-        give_up("a block has whole warps, at most 32, or one thread");
-    while (fibers.size() < threads) {
-        fibers.emplace_back();
-        fibers.back().stack = static_cast<char *>(
-            mmap(nullptr, stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-    }
-    warps.resize((threads + lanes - 1) / lanes);
-}
-
-void begin_block(unsigned threads)
-{
-    if (window_used > 0)
-        memset(window, 0xff, window_used);
-    placed.clear();
-    window_used = dynamic_now;
-    for (unsigned i = 0; i < threads; i++) {
-        fiber &made = fibers[i];
-        make_context(&made.stopped, made.stack, fiber_main);
-        made.now = state::ready;
+    for (const auto &stream : all) {
+        work_off(*stream);
+        if (!stream->left)
+            continue;
+        std::lock_guard<std::mutex> lock(streams_mutex);
+        streams.erase(stream.get());
     }
 }
 
-/* All lanes have come: they may go on. */
-void release_warp(unsigned first, unsigned end)
+/* As freeing does, where they stayed. */
+void wait_for_devices()
 {
-    for (unsigned i = first; i < end; i++) {
-        if (fibers[i].what != fibers[first].what && strcmp(fibers[i].what, fibers[first].what) != 0)
-            give_up("lanes of a warp wait for different things: ", fibers[i].what);
-        fibers[i].now = state::ready;
-    }
-    warps[first / lanes].generation++;
-}
-
-/* Until its threads are at the block's barrier, or done. */
-void run_warp(unsigned first, unsigned end, bool backwards)
-{
-    for (;;) {
-        unsigned waiting = 0;
-        const char *what = "";
-        for (unsigned i = first; i < end; i++) {
-            running = backwards ? first + end - 1 - i : i;
-            fiber &next = own();
-            if (next.now == state::ready) {
-                threadIdx.x = running;
-                own_lane = (int)(running % lanes);
-                met = next.read;
-                switch_context(&scheduler, &next.stopped);
-            }
-            if (next.now == state::at_warp) {
-                waiting++;
-                what = next.what;
-            }
-        }
-        if (waiting == 0)
-            return;
-        if (waiting != end - first)
-            give_up("not all lanes of a warp come to: ", what);
-        release_warp(first, end);
-    }
-}
-
-void run_block(unsigned threads, bool backwards)
-{
-    unsigned warp_count = (unsigned)warps.size();
-    begin_block(threads);
-    for (unsigned done = 0; done < threads;) {
-        for (unsigned i = 0; i < warp_count; i++) {
-            unsigned first = (backwards ? warp_count - 1 - i : i) * lanes;
-            run_warp(first, first + lanes < threads ? first + lanes : threads, backwards);
-        }
-        done = 0;
-        for (unsigned i = 0; i < threads; i++) {
-            done += fibers[i].now == state::done;
-            if (fibers[i].now == state::at_block)
-                fibers[i].now = state::ready;
-        }
-    }
+    if (getpid() == home)
+        work_off_all();
 }
 
 } // namespace
@@ -338,32 +195,15 @@ void run_block(unsigned threads, bool backwards)
 namespace emulated
 {
 
-void queue(std::function<void()> task)
+void queue(const void *stream, std::function<void()> task)
 {
-    if (recorded)
-        recorded->done.push_back(std::move(task));
-    else
-        task();
-}
-
-void run_kernel(const launch &shape, const std::function<void()> &kernel)
-{
-    std::lock_guard<std::mutex> lock(device_mutex);
-    gridDim = shape.grid, blockDim = shape.block;
-    dynamic_now = (shape.dynamic + 127) / 128 * 128;
-    if (shape.dynamic > shared_bytes || shape.block.y != 1 || shape.block.z != 1 ||
-        shape.grid.x < 1 || shape.grid.y < 1 || shape.grid.z < 1 || shape.grid.y > 65535 ||
-        shape.grid.z > 65535)
-        give_up("a kernel of this shape does not start");
-    make_room(shape.block.x);
-    kernel_now = &kernel;
-    for (unsigned z = 0; z < shape.grid.z; z++)
-        for (unsigned y = 0; y < shape.grid.y; y++)
-            for (unsigned x = 0; x < shape.grid.x; x++, blocks_run++) {
-                blockIdx = dim3(x, y, z);
-                at_once = blocks_run / 2 % 2;
-                run_block(shape.block.x, blocks_run % 2);
-            }
+    CUstream_st &own = own_stream(stream);
+    if (own.recorded) {
+        own.recorded->done.push_back(std::move(task));
+        return;
+    }
+    std::lock_guard<std::mutex> lock(own.mutex);
+    own.waiting.push_back(std::move(task));
 }
 
 void expect_device_memory(const void *argument)
@@ -374,93 +214,19 @@ void expect_device_memory(const void *argument)
     const piece *found = find(argument);
     if (!found)
         give_up("a kernel is given memory of the host");
-    if (found->device >= 0 && found->device != current_device)
+    if (found->device >= 0 && found->device != running_device)
         give_up("a kernel is given memory of another device");
-}
-
-void *shared_memory(const void *which, size_t bytes, size_t align)
-{
-    auto at = placed.find(which);
-    if (at != placed.end())
-        return window + at->second;
-    size_t begin = (window_used + align - 1) / align * align;
-    if (begin + bytes > shared_bytes)
-        give_up("more shared memory than there is");
-    memset(window + window_used, 0xff, begin + bytes - window_used);
-    window_used = begin + bytes;
-    placed[which] = begin;
-    return window + begin;
-}
-
-void *dynamic_memory()
-{
-    return window;
-}
-
-unsigned address_of(const void *p)
-{
-    ptrdiff_t offset = static_cast<const char *>(p) - window;
-    if (offset < 0 || (size_t)offset >= window_bytes)
-        give_up("an address in shared memory is wanted");
-    return (unsigned)offset;
-}
-
-void *at_address(unsigned address)
-{
-    if (address >= window_used)
-        give_up("an address behind the block's shared memory");
-    return window + address;
-}
-
-void meet_block()
-{
-    wait(state::at_block);
-}
-
-void meet_warp(const char *what, const void *bytes, size_t count)
-{
-    warp &mine = warps[running / lanes];
-    own().what = what;
-    own().read = mine.slots[mine.generation % 2];
-    if (count > sizeof(slot))
-        give_up("too much for a slot: ", what);
-    if (count > 0)
-        memcpy(mine.slots[mine.generation % 2][running % lanes].bytes, bytes, count);
-    wait(state::at_warp);
-}
-
-void copy_later(unsigned to, const void *from, int bytes, int given)
-{
-    const later_copy copy = {to, from, bytes, given};
-    if (at_once)
-        finish(copy);
-    else
-        own().open.push_back(copy);
-}
-
-void end_copy_group()
-{
-    own().groups.push_back(std::move(own().open));
-    own().open.clear();
-}
-
-void finish_copies(int groups_left)
-{
-    if (groups_left < 0)
-        end_copy_group();
-    auto &groups = own().groups;
-    size_t left = groups_left < 0 ? 0 : (size_t)groups_left;
-    for (; groups.size() > left; groups.erase(groups.begin()))
-        for (const later_copy &copy : groups.front())
-            finish(copy);
 }
 
 } // namespace emulated
 
 /* The calls of the host */
 
+using moment = std::chrono::steady_clock::time_point;
+
 struct CUevent_st {
-    std::chrono::steady_clock::time_point at;
+    std::shared_ptr<moment> at;
+    const void *stream;
 };
 struct CUgraph_st {
     tasks done;
@@ -536,6 +302,7 @@ cudaError_t cudaMalloc(void **memory, size_t bytes)
 
 cudaError_t cudaFree(void *memory)
 {
+    wait_for_devices();
     return release(memory, false);
 }
 
@@ -546,6 +313,7 @@ cudaError_t cudaMallocHost(void **memory, size_t bytes)
 
 cudaError_t cudaFreeHost(void *memory)
 {
+    wait_for_devices();
     return release(memory, true);
 }
 
@@ -563,15 +331,26 @@ cudaError_t cudaPointerGetAttributes(struct cudaPointerAttributes *attributes, c
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind,
                             cudaStream_t stream)
 {
-    (void)kind, (void)stream;
-    queue([=] { memcpy(to, from, bytes); });
+    (void)kind;
+    CUstream_st &own = own_stream(stream);
+    bool from_pageable = is_pageable(from), to_pageable = is_pageable(to);
+    if (own.recorded && (from_pageable || to_pageable))
+        give_up("memory of the host that is not page-locked is recorded");
+    if (from_pageable) { /* is read before the call returns */
+        const char *begin = static_cast<const char *>(from);
+        auto kept = std::make_shared<std::vector<char>>(begin, begin + bytes);
+        queue(stream, [=] { memcpy(to, kept->data(), bytes); });
+    } else {
+        queue(stream, [=] { memcpy(to, from, bytes); });
+    }
+    if (to_pageable)
+        work_off(own);
     return cudaSuccess;
 }
 
 cudaError_t cudaMemsetAsync(void *memory, int value, size_t bytes, cudaStream_t stream)
 {
-    (void)stream;
-    queue([=] {
+    queue(stream, [=] {
         expect_device_memory(memory);
         memset(memory, value, bytes);
     });
@@ -580,35 +359,40 @@ cudaError_t cudaMemsetAsync(void *memory, int value, size_t bytes, cudaStream_t 
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 {
-    (void)stream;
-    if (!recorded)
+    CUstream_st &own = own_stream(stream);
+    if (!own.recorded) {
+        work_off(own);
         return cudaSuccess;
-    recorded->broken = true;
+    }
+    own.recorded->broken = true;
     return fail(cudaErrorStreamCaptureUnsupported);
 }
 
 cudaError_t cudaEventCreate(cudaEvent_t *event)
 {
-    *event = new CUevent_st;
+    *event = new CUevent_st{std::make_shared<moment>(), nullptr};
     return cudaSuccess;
 }
 
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
 {
-    (void)stream;
-    event->at = std::chrono::steady_clock::now();
+    auto at = event->at;
+    event->stream = stream;
+    queue(stream, [=] { *at = std::chrono::steady_clock::now(); });
     return cudaSuccess;
 }
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event)
 {
-    (void)event;
+    auto stream = find_stream(event->stream);
+    if (stream)
+        work_off(*stream);
     return cudaSuccess;
 }
 
 cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t from, cudaEvent_t to)
 {
-    *milliseconds = std::chrono::duration<float, std::milli>(to->at - from->at).count();
+    *milliseconds = std::chrono::duration<float, std::milli>(*to->at - *from->at).count();
     return cudaSuccess;
 }
 
@@ -618,22 +402,43 @@ cudaError_t cudaEventDestroy(cudaEvent_t event)
     return cudaSuccess;
 }
 
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags)
+{
+    (void)flags;
+    auto made = std::make_shared<CUstream_st>();
+    made->device = current_device;
+    std::lock_guard<std::mutex> lock(streams_mutex);
+    streams[made.get()] = made;
+    *stream = made.get();
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamDestroy(cudaStream_t stream)
+{
+    auto found = find_stream(stream);
+    if (!found)
+        return fail(cudaErrorInvalidValue);
+    found->left = true; /* and does not wait for what it has still to do */
+    return cudaSuccess;
+}
+
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, enum cudaStreamCaptureMode mode)
 {
-    (void)stream, (void)mode;
-    if (recorded)
+    (void)mode;
+    CUstream_st &own = own_stream(stream);
+    if (own.recorded)
         return fail(cudaErrorStreamCaptureUnsupported);
-    recorded = std::make_unique<recording>();
+    own.recorded = std::make_unique<recording>();
     return cudaSuccess;
 }
 
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph)
 {
-    (void)stream;
+    CUstream_st &own = own_stream(stream);
     *graph = nullptr;
-    if (!recorded)
+    if (!own.recorded)
         return fail(cudaErrorInvalidValue);
-    std::unique_ptr<recording> made = std::move(recorded);
+    std::unique_ptr<recording> made = std::move(own.recorded);
     if (made->broken)
         return fail(cudaErrorStreamCaptureInvalidated);
     *graph = new CUgraph_st{std::move(made->done)};
@@ -655,9 +460,8 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph)
 
 cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t stream)
 {
-    (void)stream;
     for (const auto &task : graph->done)
-        queue(task);
+        queue(stream, task);
     return cudaSuccess;
 }
 

@@ -6,8 +6,8 @@
  * The contents lie elsewhere; each operation finds them by address, and ends the test when it is
  * given memory of the host. The operations themselves are those of another backend.
  *
- * It has two devices. Memory, weights and plans are for the one that the thread had entered when
- * they were made, and the test ends when they are used with the other.
+ * It has two devices, and one that cannot be used. Memory, weights and plans are for the one that
+ * the thread had entered when they were made, and the test ends when they are used with the other.
  *
  * What a backend may do it does: residuals are added from elsewhere, gradients left rounded.
  *
@@ -62,7 +62,14 @@ int guarded_device(void)
 
 static int count_devices(void)
 {
-    return 2;
+    return 3;
+}
+
+static aaclip_status check_device(int device)
+{
+    return device < 2 ? AACLIP_OK
+                      : aac_error(AACLIP_ERROR_UNSUPPORTED, "guarded backend: device %d is too old",
+                                  device);
 }
 
 static int enter_device(int device)
@@ -72,7 +79,7 @@ static int enter_device(int device)
     return previous;
 }
 
-static const aac_backend_devices devices = {count_devices, enter_device};
+static const aac_backend_devices devices = {count_devices, enter_device, check_device};
 
 static block *find(const void *address)
 {

@@ -93,7 +93,7 @@ static int run_layer_norm_backward(const aac_op_desc *desc, const aac_op_args *a
     T *rounded = (T *)args->rounded;
     if (columns % (4 * WARP) == 0 && columns <= WARP * LANE_VALUES && is_aligned(x) &&
         is_aligned(dy) && is_aligned(y) && is_aligned(args->gain) && is_aligned(rounded))
-        layer_norm_backward_in_registers<<<blocks_for(rows, ROW_THREADS / WARP), ROW_THREADS, 0,
+        layer_norm_backward_in_registers<<<blocks_for(rows, FEW_THREADS / WARP), FEW_THREADS, 0,
                                            STREAM>>>(x, dy, args->gain, y, rounded, rows, columns,
                                                      epsilon);
     else

@@ -141,16 +141,22 @@ static bool set_epilogue(aac_cuda_product *product, cublasLtEpilogue_t epilogue)
                              sizeof epilogue);
 }
 
-static bool choose(aac_cuda_product *product)
+/* What splits a product and rounds its parts to the type of `d` before they are added is left out.
+ */
+static bool choose(aac_cuda_product *product, aac_dtype d)
 {
     cublasLtMatmulPreference_t preference = NULL;
     const size_t workspace = WORKSPACE;
     const uint32_t alignment = 16; /* rows of odd lengths are aligned to their element only */
+    const uint32_t reductions =
+        d == AAC_F32 ? CUBLASLT_REDUCTION_SCHEME_MASK : CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
     cublasLtMatmulHeuristicResult_t result;
     int found = 0;
     bool done = !lt.preference_new(&preference) &&
                 !lt.preference_set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace,
                                    sizeof workspace) &&
+                !lt.preference_set(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
+                                   &reductions, sizeof reductions) &&
                 !lt.preference_set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES,
                                    &alignment, sizeof alignment) &&
                 !lt.preference_set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
@@ -172,10 +178,12 @@ static bool choose(aac_cuda_product *product)
 }
 
 /* With the bias inside where there is an algorithm for that. */
-static bool choose_epilogue(aac_cuda_product *product, bool bias)
+static bool choose_epilogue(aac_cuda_product *product, const aac_cuda_product_shape *shape)
 {
-    product->bias = bias && set_epilogue(product, CUBLASLT_EPILOGUE_BIAS) && choose(product);
-    return product->bias || (set_epilogue(product, CUBLASLT_EPILOGUE_DEFAULT) && choose(product));
+    product->bias =
+        shape->bias && set_epilogue(product, CUBLASLT_EPILOGUE_BIAS) && choose(product, shape->d);
+    return product->bias ||
+           (set_epilogue(product, CUBLASLT_EPILOGUE_DEFAULT) && choose(product, shape->d));
 }
 
 aaclip_status aac_cuda_product_new(aac_cuda_product **out, const aac_cuda_product_shape *shape)
@@ -185,7 +193,7 @@ aaclip_status aac_cuda_product_new(aac_cuda_product **out, const aac_cuda_produc
         return aac_error_memory();
     product->beta = shape->accumulate ? 1.0f : 0.0f;
     aaclip_status status = find_handle(&product->handle);
-    if (!status && !(describe(product, shape) && choose_epilogue(product, shape->bias)))
+    if (!status && !(describe(product, shape) && choose_epilogue(product, shape)))
         status = aac_error(AACLIP_ERROR_BACKEND,
                            "cuBLASLt: no algorithm for a %s product %lldx%lldx%lld",
                            aac_dtype_name(shape->type), (long long)shape->rows,
@@ -232,7 +240,7 @@ aaclip_status aac_cuda_product_run(const aac_cuda_product *product, const void *
     if (status == CUBLAS_STATUS_SUCCESS)
         status = lt.multiply(product->handle, &operation, &one, b, product->b, a, product->a,
                              &product->beta, c, product->d, d, product->d, &product->algorithm,
-                             workspace, product->workspace, cudaStreamPerThread);
+                             workspace, product->workspace, aac_cuda_stream());
     return status == CUBLAS_STATUS_SUCCESS
                ? AACLIP_OK
                : aac_error(AACLIP_ERROR_BACKEND, "cuBLASLt: product: status %d", (int)status);

@@ -1,4 +1,6 @@
 /* The CUDA backend: memory of its own, and every operation of the vtable on the thread's stream. */
+#include <pthread.h>
+
 #include <cuda_runtime_api.h>
 
 #include "backend/account.h"
@@ -6,6 +8,7 @@
 #include "backend/work.h"
 #include "core/error.h"
 #include "core/memory.h"
+#include "core/platform.h"
 
 aaclip_status aac_cuda_error(const char *what, int error)
 {
@@ -16,6 +19,65 @@ aaclip_status aac_cuda_error(const char *what, int error)
         return aac_error(AACLIP_ERROR_OUT_OF_MEMORY, "CUDA: %s: out of memory of the device", what);
     return aac_error(AACLIP_ERROR_BACKEND, "CUDA: %s: %s", what,
                      cudaGetErrorString((cudaError_t)error));
+}
+
+/*
+ * A thread's streams, one a device, made for its first operation there. They do not wait for the
+ * stream that other users of CUDA in the process share, which could not be used while one that
+ * waits for it records.
+ */
+static AAC_THREAD_LOCAL struct {
+    cudaStream_t of[AAC_ACCOUNTS];
+    unsigned forks;
+} own_streams;
+
+static pthread_once_t streams_once = PTHREAD_ONCE_INIT;
+static pthread_key_t streams_key; /* of threads that have some */
+static bool has_streams_key;
+
+static void free_streams(void *value)
+{
+    (void)value;
+    for (int i = 0; i < AAC_ACCOUNTS && own_streams.forks == aac_forks(); i++)
+        if (own_streams.of[i]) {
+            cudaStreamDestroy(own_streams.of[i]);
+            own_streams.of[i] = NULL;
+        }
+}
+
+static void make_streams_key(void)
+{
+    has_streams_key = !pthread_key_create(&streams_key, free_streams);
+}
+
+/* Threads may end after the library is unloaded. */
+__attribute__((destructor)) static void drop_streams_key(void)
+{
+    if (has_streams_key)
+        pthread_key_delete(streams_key);
+}
+
+static bool make_stream(cudaStream_t *stream)
+{
+    if (cudaStreamCreateWithFlags(stream, cudaStreamNonBlocking)) {
+        cudaGetLastError();
+        *stream = NULL;
+        return false;
+    }
+    pthread_once(&streams_once, make_streams_key);
+    own_streams.forks = aac_forks();
+    if (has_streams_key)
+        pthread_setspecific(streams_key, &own_streams);
+    return true;
+}
+
+cudaStream_t aac_cuda_stream(void)
+{
+    int device = 0;
+    bool counted = !cudaGetDevice(&device) && device < AAC_ACCOUNTS;
+    if (!counted || (!own_streams.of[device] && !make_stream(&own_streams.of[device])))
+        return cudaStreamPerThread;
+    return own_streams.of[device];
 }
 
 static void *take_memory(size_t bytes)
@@ -53,19 +115,25 @@ void aac_cuda_release(void *memory)
 static aaclip_status copy(void *to, const void *from, size_t bytes)
 {
     struct cudaPointerAttributes target, source;
-    cudaError_t error = cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, cudaStreamPerThread);
+    const cudaStream_t stream = aac_cuda_stream();
+    cudaError_t error = cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream);
     if (!error)
         error = cudaPointerGetAttributes(&target, to);
     if (!error)
         error = cudaPointerGetAttributes(&source, from);
     if (!error && (target.type != cudaMemoryTypeDevice || source.type != cudaMemoryTypeDevice))
-        error = cudaStreamSynchronize(cudaStreamPerThread);
+        error = cudaStreamSynchronize(stream);
     return aac_cuda_error("copy", (int)error);
 }
 
 static aaclip_status clear(void *memory, size_t bytes)
 {
-    return aac_cuda_error("clear", (int)cudaMemsetAsync(memory, 0, bytes, cudaStreamPerThread));
+    return aac_cuda_error("clear", (int)cudaMemsetAsync(memory, 0, bytes, aac_cuda_stream()));
+}
+
+static aaclip_status finish(void)
+{
+    return aac_cuda_error("operations", (int)cudaStreamSynchronize(aac_cuda_stream()));
 }
 
 /* Page-locked, which the device reads and writes itself. */
@@ -83,8 +151,13 @@ static void release_host(void *memory)
     cudaFreeHost(memory);
 }
 
-static const aac_backend_memory memory_calls = {allocate, aac_cuda_release, copy,
-                                                clear,    allocate_host,    release_host};
+static const aac_backend_memory memory_calls = {.allocate = allocate,
+                                                .release = aac_cuda_release,
+                                                .copy = copy,
+                                                .clear = clear,
+                                                .finish = finish,
+                                                .allocate_host = allocate_host,
+                                                .release_host = release_host};
 
 aaclip_status aac_cuda_upload(void **memory, const void *from, size_t bytes)
 {
@@ -145,12 +218,33 @@ bool aac_cuda_has_groups(void)
            attribute(cudaDevAttrComputeCapabilityMinor) == 0;
 }
 
-static const aac_backend_devices devices = {count_devices, enter_device};
+#define OLDEST 8 /* of compute capabilities that the kernels are built for */
+
+static int capability(int device)
+{
+    int major = 0;
+    cudaError_t error = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
+    cudaGetLastError();
+    return error ? 0 : major;
+}
+
+static aaclip_status check_device(int device)
+{
+    int found = capability(device);
+    if (found >= OLDEST)
+        return AACLIP_OK;
+    return aac_error(
+        AACLIP_ERROR_UNSUPPORTED,
+        "backend 'cuda': device %d: expected compute capability %d.0 or more, found %d", device,
+        OLDEST, found);
+}
+
+static const aac_backend_devices devices = {count_devices, enter_device, check_device};
 
 static void *mark(void)
 {
     cudaEvent_t event = NULL;
-    if (!cudaEventCreate(&event) && !cudaEventRecord(event, cudaStreamPerThread))
+    if (!cudaEventCreate(&event) && !cudaEventRecord(event, aac_cuda_stream()))
         return event;
     cudaGetLastError();
     if (event)
@@ -181,7 +275,7 @@ static const aac_backend_clock device_clock = {mark, seconds_between, release_ma
 static aaclip_status begin_recording(void)
 {
     return aac_cuda_error("recording", (int)cudaStreamBeginCapture(
-                                           cudaStreamPerThread, cudaStreamCaptureModeThreadLocal));
+                                           aac_cuda_stream(), cudaStreamCaptureModeThreadLocal));
 }
 
 static aaclip_status end_recording(void **recording)
@@ -189,7 +283,7 @@ static aaclip_status end_recording(void **recording)
     cudaGraph_t graph = NULL;
     cudaGraphExec_t made = NULL;
     *recording = NULL;
-    cudaError_t error = cudaStreamEndCapture(cudaStreamPerThread, &graph);
+    cudaError_t error = cudaStreamEndCapture(aac_cuda_stream(), &graph);
     if (!error)
         error = cudaGraphInstantiate(&made, graph, 0);
     if (graph)
@@ -201,7 +295,7 @@ static aaclip_status end_recording(void **recording)
 static aaclip_status play(void *recording)
 {
     return aac_cuda_error("playing",
-                          (int)cudaGraphLaunch((cudaGraphExec_t)recording, cudaStreamPerThread));
+                          (int)cudaGraphLaunch((cudaGraphExec_t)recording, aac_cuda_stream()));
 }
 
 static void release_recording(void *recording)
@@ -213,14 +307,12 @@ static void release_recording(void *recording)
 static const aac_backend_recorder graphs = {begin_recording, end_recording, play,
                                             release_recording};
 
-/* The kernels are built for compute capability 8.0 and above. */
 static bool has_new_device(void)
 {
-    int major = 0, count = count_devices();
+    int count = count_devices();
     bool found = false;
     for (int i = 0; !found && i < count; i++)
-        found = !cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, i) && major >= 8;
-    cudaGetLastError();
+        found = capability(i) >= OLDEST;
     return found;
 }
 

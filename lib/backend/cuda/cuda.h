@@ -3,7 +3,7 @@
  * blaslt.c); the kernels (*.cu) are reached through the functions below, one an operation.
  *
  * Everything runs on the calling thread's own stream and returns before it is done; memory.copy
- * from or to the host waits.
+ * from or to the host waits, as does memory.finish.
  */
 #ifndef AAC_BACKEND_CUDA_CUDA_H
 #define AAC_BACKEND_CUDA_CUDA_H
@@ -91,7 +91,9 @@ aaclip_status aac_cuda_repack(aac_weight *weight, const aac_tensor *parts,
                               const aac_tensor *bias_parts, int part_count, aac_dtype type);
 void aac_cuda_weight_free(aac_weight *weight);
 
-/* cuda.c; of the thread's device: its multiprocessors, and whether it is what group_*.cu are
+/* cuda.c: the calling thread's stream on its device. */
+struct CUstream_st *aac_cuda_stream(void);
+/* Of the thread's device: its multiprocessors, and whether it is what group_*.cu are
  * compiled for (compute capability 9.0). */
 int aac_cuda_processors(void);
 bool aac_cuda_has_groups(void);

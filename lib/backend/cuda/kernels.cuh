@@ -15,6 +15,7 @@ typedef __half f16;
 
 #define WARP        32
 #define ROW_THREADS 256 /* of a block that has one row */
+#define FEW_THREADS 64  /* of one whose warps have a row each, in many registers */
 #define ALL_LANES   0xffffffffu
 
 static __device__ __forceinline__ float load(const float *p)
@@ -171,7 +172,7 @@ static inline bool is_aligned(const void *p)
     return (uintptr_t)p % 16 == 0;
 }
 
-#define STREAM cudaStreamPerThread
+#define STREAM aac_cuda_stream()
 
 /* What `launch` returns, called with a value of the C++ type of `type`. */
 template <typename F> static int with_type(aac_dtype type, F launch)

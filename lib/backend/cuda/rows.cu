@@ -63,7 +63,7 @@ template <typename T> static int run_layer_norm(const aac_op_desc *desc, const a
     const float *x = (const float *)args->x;
     if (columns % (4 * WARP) == 0 && columns <= WARP * LANE_VALUES && is_aligned(x) &&
         is_aligned(args->y) && is_aligned(args->gain) && is_aligned(args->bias))
-        layer_norm_in_registers<<<blocks_for(rows, ROW_THREADS / WARP), ROW_THREADS, 0, STREAM>>>(
+        layer_norm_in_registers<<<blocks_for(rows, FEW_THREADS / WARP), FEW_THREADS, 0, STREAM>>>(
             x, (T *)args->y, args->gain, args->bias, rows, columns, desc->layer_norm.epsilon);
     else
         layer_norm<<<(unsigned)rows, ROW_THREADS, 0, STREAM>>>(

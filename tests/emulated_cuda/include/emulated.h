@@ -1,11 +1,14 @@
 /*
- * How kernels run on the processor. A block's threads are fibers that take turns: each goes on
- * until it waits for its warp or its block. Blocks follow one another, and so do kernels.
+ * A GPU that the processor plays. What is queued on a stream is done when the host waits for the
+ * stream or frees memory, and not before: what was forgotten to wait for shows.
+ *
+ * A kernel's blocks follow one another, and so do kernels. The threads of a block are fibers that
+ * take turns: each goes on until it waits for its warp or its block.
  *
  * What ends the program with a message: threads that wait for what never comes, lanes of a warp
  * that wait for different things, pointers to memory of the host or of another device among a
- * kernel's arguments, more shared memory than there is. Shared memory holds no numbers until it is
- * written.
+ * kernel's arguments, memory that is not page-locked in a recording, a stream of another device,
+ * more shared memory than there is. Shared memory holds no numbers until it is written.
  *
  * So that a missing barrier shows, threads take turns in the opposite order in every second block,
  * and copies to shared memory (copy_16) arrive at once in two blocks, and in the next two when
@@ -40,15 +43,16 @@ constexpr size_t shared_bytes = 227 * 1024; /* of a block, on Hopper */
 struct launch {
     dim3 grid, block;
     size_t dynamic = 0;
+    const void *stream;
     launch(dim3 grid, dim3 block, size_t dynamic = 0, const void *stream = nullptr)
-        : grid(grid), block(block), dynamic(dynamic)
+        : grid(grid), block(block), dynamic(dynamic), stream(stream)
     {
-        (void)stream;
     }
 };
 
-/* Queues what is to be done on the thread's stream: it is done at once, or recorded in a graph. */
-void queue(std::function<void()> task);
+/* To be done by the stream, or recorded in a graph. */
+void queue(const void *stream, std::function<void()> task);
+[[noreturn]] void give_up(const char *what, const char *detail = "");
 void run_kernel(const launch &shape, const std::function<void()> &kernel);
 void expect_device_memory(const void *argument);
 
@@ -63,7 +67,7 @@ template <typename T> void check(const T &argument)
 /* The kernel's arguments are copied now. */
 template <typename F, typename... T> void run(const launch &shape, F kernel, T... arguments)
 {
-    queue([=] {
+    queue(shape.stream, [=] {
         (check(arguments), ...);
         run_kernel(shape, [=] { kernel(arguments...); });
     });
