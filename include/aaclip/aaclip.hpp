@@ -507,6 +507,13 @@ class detector : public owner<aaclip_detector, aaclip_detector_close> {
         return results;
     }
     std::uint32_t image_size() const noexcept { return aaclip_detector_image_size(handle_); }
+    /** Defaults that say what thresholds made with this detector belong to. */
+    aaclip_calibration calibration(c_string class_name, AACLIP_STATUS) const {
+        aaclip_calibration made;
+        aaclip_calibration_init(&made);
+        ok(aaclip_detector_describe_calibration(handle_, class_name, &made), status);
+        return made;
+    }
 };
 
 /** Bilinear, as aaclip_map_resize. */

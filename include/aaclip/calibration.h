@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include <aaclip/adapters.h>
+#include <aaclip/config.h>
 #include <aaclip/export.h>
 #include <aaclip/status.h>
 
@@ -29,14 +30,20 @@ AACLIP_BEGIN_DECLS
  *         aaclip_map_peak(map, roi, view.width, view.height, &peaks[i]);
  *     }
  *     aaclip_calibration_init(&calibration);
+ *     aaclip_detector_describe_calibration(detector, "nut", &calibration);
+ *     calibration.decide_by = AACLIP_DECIDE_BY_EITHER;
  *     calibration.false_alarm_rate = 0.01;
  *     calibration.images = count;
- *     aaclip_calibrate_quantile(scores, count, 0.01, &calibration.image_threshold);
- *     aaclip_calibrate_quantile(peaks, count, 0.01, &calibration.map_threshold);
+ *     aaclip_calibrate_quantile(scores, count, 0.01 / 2, &calibration.image_threshold);
+ *     aaclip_calibrate_quantile(peaks, count, 0.01 / 2, &calibration.map_threshold);
  *     aaclip_adapters_save_calibrated(adapters, &calibration, "nut.safetensors");
  *
+ * The score sees the whole picture, the map what is small; neither is the better one for every
+ * class. Where either decides, each may give half of the false alarms.
+ *
  * Thresholds belong to what they were made with: model, adapters, class and its words, domain,
- * image size and tiles. map_threshold belongs to the region of interest (`roi`, NULL: everywhere)
+ * image size and tiles. A calibration that says so is refused by other detectors, and for other
+ * classes. map_threshold belongs to the region of interest (`roi`, NULL: everywhere)
  * and to the map's size too, for a peak changes a little when a map is resized: detectors decide
  * and find regions at the size of the photograph, as above.
  */
@@ -47,7 +54,17 @@ typedef enum aaclip_calibration_method {
     AACLIP_CALIBRATION_F1_MAX = 1    /**< aaclip_calibrate_f1 */
 } aaclip_calibration_method;
 
-/** Thresholds and how they were chosen. */
+/** What calls an image defective; with a region of interest it is the map in any case. */
+typedef enum aaclip_decide_by {
+    AACLIP_DECIDE_BY_SCORE = 0, /**< the score reaches image_threshold; the map is not looked at */
+    AACLIP_DECIDE_BY_MAP = 1,   /**< the largest value of the map reaches map_threshold */
+    AACLIP_DECIDE_BY_EITHER = 2 /**< one of the two */
+} aaclip_decide_by;
+
+/** Bytes of aaclip_calibration.class_name, the end among them. */
+#define AACLIP_CALIBRATION_CLASS_SIZE 128
+
+/** Thresholds, how they were chosen, and what they belong to. */
 typedef struct aaclip_calibration {
     size_t size;           /**< set by _init */
     float image_threshold; /**< of aaclip_result.score; 0.5 */
@@ -56,6 +73,16 @@ typedef struct aaclip_calibration {
     double false_alarm_rate;
     aaclip_calibration_method method; /**< AACLIP_CALIBRATION_QUANTILE */
     uint64_t images;                  /**< that were used, at most 2^53; 0 */
+    aaclip_decide_by decide_by;       /**< AACLIP_DECIDE_BY_SCORE */
+    /** The detector's. 0: this, and what follows to the adapters, is not known and not compared. */
+    uint32_t image_size;
+    uint32_t tile;                 /**< as of aaclip_detector_options; 0: none */
+    float tile_overlap;            /**< with tiles */
+    aaclip_domain domain;          /**< as of aaclip_detector_options */
+    uint64_t model_fingerprint;    /**< of the image tower */
+    uint64_t adapters_fingerprint; /**< of the image adapters; 0: without */
+    /** UTF-8; "": of any class. */
+    char class_name[AACLIP_CALIBRATION_CLASS_SIZE];
 } aaclip_calibration;
 
 /** Thresholds of 0.5 from no images. `struct_size` is the caller's sizeof; use the macro. */
@@ -79,9 +106,10 @@ AACLIP_API aaclip_status aaclip_calibrate_quantile(const float *good_scores, siz
                                                    double false_alarm_rate, float *threshold);
 
 /**
- * The threshold with the largest F1 = 2 TP / (2 TP + FP + FN), calling abnormal what reaches it;
- * of several the highest, as aaclip_metrics does. It is one of the scores. `labels`: 0 normal,
- * 1 abnormal; both must occur. `f1` may be NULL.
+ * The threshold with the largest F1 = 2 TP / (2 TP + FP + FN), calling abnormal what reaches it:
+ * the middle between the score at which aaclip_metrics finds that F1, of several the highest, and
+ * the next lower one, so that other images of both kinds have room. `labels`: 0 normal, 1 abnormal;
+ * both must occur. `f1` may be NULL.
  * Errors: INVALID_ARGUMENT (labels, scores that are not finite or beyond 1e38), OUT_OF_MEMORY.
  */
 AACLIP_API aaclip_status aaclip_calibrate_f1(const float *scores, const int *labels, size_t count,
@@ -89,14 +117,16 @@ AACLIP_API aaclip_status aaclip_calibrate_f1(const float *scores, const int *lab
 
 /**
  * Whether an image is called defective.
- * - Without a region of interest (`roi` NULL): score >= image_threshold. The map is not read and
- *   may be NULL.
+ * - Without a region of interest (`roi` NULL), by what calibration->decide_by says: score >=
+ *   image_threshold, the largest value of `map` >= map_threshold, or either. Where the score alone
+ *   decides, the map is not read and may be NULL.
  * - With one: the largest value of `map` inside it >= map_threshold. The score, which sees the
- *   whole picture, is not read. `map` is on the scale of aaclip_map_probability, at any size
- *   (width x height, as `roi`); with the same threshold, aaclip_regions_find finds a region exactly
- *   if this is so.
- * Errors: INVALID_ARGUMENT (calibration, a score that is NaN; with a region of interest as
- * aaclip_map_peak).
+ *   whole picture, is not read.
+ *
+ * `map` is on the scale of aaclip_map_probability, at any size (width x height, as `roi`); with the
+ * same threshold, aaclip_regions_find finds a region exactly if the map decides so.
+ * Errors: INVALID_ARGUMENT (calibration, a score that is NaN where it is read; the map where it is
+ * read, as aaclip_map_peak).
  */
 AACLIP_API aaclip_status aaclip_decide(const aaclip_calibration *calibration, float score,
                                        const float *map, const uint8_t *roi, uint32_t width,

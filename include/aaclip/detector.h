@@ -97,7 +97,8 @@ typedef struct aaclip_result {
  * Plans detection. Retains model, adapters (NULL: plain CLIP projections) and cache.
  * Errors: MISMATCH (adapters of another model handle, a cache of another model; a cache that built
  * its vectors under another configuration), INVALID_ARGUMENT (find_regions without a calibration,
- * too), FORMAT (the calibration that the adapters carry), UNSUPPORTED (keep_features with tiles,
+ * too), MISMATCH (a calibration of another detector), FORMAT (the calibration that the adapters
+ * carry), UNSUPPORTED (keep_features with tiles,
  * too), OUT_OF_MEMORY. On failure *detector is NULL.
  */
 AACLIP_API aaclip_status aaclip_detector_new(aaclip_detector **detector, const aaclip_model *model,
@@ -124,10 +125,10 @@ AACLIP_API aaclip_status aaclip_detector_set_roi(aaclip_detector *detector, cons
  * Memory beyond the detector's own: the map, of at most 2^30 values (4 bytes each), which the
  * detector keeps; with find_regions or a region of interest to decide by, about 10 bytes a pixel of
  * the photograph during the call.
- * Errors: NOT_FOUND (class), INVALID_ARGUMENT (image; tiles so small that the map exceeds the
- * limit; another thread is using the detector), OUT_OF_MEMORY, BACKEND, FORMAT (the weights lead to
- * a map or score that is not of finite numbers), UNSUPPORTED (the same in precision f16, which may
- * be for want of range).
+ * Errors: NOT_FOUND (class), MISMATCH (a calibration of another class), INVALID_ARGUMENT (image;
+ * tiles so small that the map exceeds the limit; another thread is using the detector),
+ * OUT_OF_MEMORY, BACKEND, FORMAT (the weights lead to a map or score that is not of finite
+ * numbers), UNSUPPORTED (the same in precision f16, which may be for want of range).
  */
 AACLIP_API aaclip_status aaclip_detector_detect(aaclip_detector *detector,
                                                 const aaclip_image_view *image,
@@ -144,6 +145,16 @@ AACLIP_API aaclip_status aaclip_detector_detect_batch(aaclip_detector *detector,
                                                       const aaclip_image_view *images,
                                                       const char *const *class_names, size_t count,
                                                       aaclip_result *results);
+
+/**
+ * Writes into a calibration what thresholds that are made with this detector for this class belong
+ * to: its image_size and the members behind. Set calibration->size first, or use _init.
+ * Errors: NOT_FOUND (class), INVALID_ARGUMENT (a name of AACLIP_CALIBRATION_CLASS_SIZE bytes or
+ * more, too). Then it stays as it was.
+ */
+AACLIP_API aaclip_status aaclip_detector_describe_calibration(const aaclip_detector *detector,
+                                                              const char *class_name,
+                                                              aaclip_calibration *calibration);
 
 /** Side of the network's input in pixels; 0 for NULL. */
 AACLIP_API uint32_t aaclip_detector_image_size(const aaclip_detector *detector);

@@ -1,4 +1,4 @@
-/* Thresholds: how they are chosen, kept and used. */
+/* Thresholds: how they are chosen and used. */
 #include "detect/calibration.h"
 
 #include <math.h>
@@ -7,20 +7,11 @@
 
 #include <aaclip/metrics.h>
 #include <aaclip/regions.h>
-#include <jansson.h>
 
 #include "core/error.h"
-#include "core/json_text.h"
 #include "core/memory.h"
 #include "core/options.h"
-#include "core/platform.h"
-#include "files/json.h"
-#include "model/adapters.h"
-#include "model/save.h"
-
-#define MOST_IMAGES (1ull << 53) /* what other readers of JSON take exactly */
-
-static const char *const method_names[] = {"quantile", "f1_max"};
+#include "core/utf8.h"
 
 aaclip_status aaclip_calibration_init_sized(aaclip_calibration *calibration, size_t struct_size)
 {
@@ -29,7 +20,7 @@ aaclip_status aaclip_calibration_init_sized(aaclip_calibration *calibration, siz
     return aac_options_write(calibration, struct_size, &own, sizeof own, "aaclip_calibration");
 }
 
-static bool is_rate(double rate)
+bool aac_is_rate(double rate)
 {
     return rate >= 0 && rate < 1;
 }
@@ -46,12 +37,29 @@ static aaclip_status check(const aaclip_calibration *calibration)
         return invalid("image_threshold", calibration->image_threshold, "a finite number");
     if (!isfinite(calibration->map_threshold))
         return invalid("map_threshold", calibration->map_threshold, "a finite number");
-    if (!is_rate(calibration->false_alarm_rate))
+    if (!aac_is_rate(calibration->false_alarm_rate))
         return invalid("false_alarm_rate", calibration->false_alarm_rate, "0 or more, below 1");
     if ((unsigned)calibration->method > AACLIP_CALIBRATION_F1_MAX)
         return invalid("method", calibration->method, "a method");
-    if (calibration->images > MOST_IMAGES)
+    if (calibration->images > AAC_CALIBRATION_IMAGES)
         return invalid("images", (double)calibration->images, "at most 2^53");
+    if ((unsigned)calibration->decide_by > AACLIP_DECIDE_BY_EITHER)
+        return invalid("decide_by", calibration->decide_by, "score, map or either");
+    if (calibration->image_size > INT32_MAX)
+        return invalid("image_size", calibration->image_size, "at most 2^31 - 1");
+    if (calibration->tile > INT32_MAX)
+        return invalid("tile", calibration->tile, "at most 2^31 - 1");
+    if ((unsigned)calibration->domain > AACLIP_DOMAIN_MEDICAL)
+        return invalid("domain", calibration->domain, "a domain");
+    if (!isfinite(calibration->tile_overlap))
+        return invalid("tile_overlap", calibration->tile_overlap, "a finite number");
+    if (!memchr(calibration->class_name, 0, sizeof calibration->class_name))
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
+                         "aaclip_calibration.class_name: expected text that ends within %zu bytes",
+                         sizeof calibration->class_name);
+    if (!aac_utf8_is_valid(calibration->class_name))
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
+                         "aaclip_calibration.class_name: expected UTF-8");
     return AACLIP_OK;
 }
 
@@ -97,7 +105,7 @@ aaclip_status aaclip_calibrate_quantile(const float *good_scores, size_t count,
     static const char name[] = "aaclip_calibrate_quantile";
     if (!good_scores || !count || !threshold)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "%s: expected at least one score", name);
-    if (!is_rate(false_alarm_rate))
+    if (!aac_is_rate(false_alarm_rate))
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
                          "%s: false alarm rate: expected 0 or more, below 1, found %g", name,
                          false_alarm_rate);
@@ -150,6 +158,17 @@ static aaclip_status find_f1(const float *scores, const int *labels, size_t coun
     return status;
 }
 
+/* Halfway from the largest score below `best` to it; `best` where there is none. */
+static float middle_below(const float *scores, size_t count, float best)
+{
+    float below = -INFINITY;
+    for (size_t i = 0; i < count; i++)
+        if (scores[i] < best && scores[i] > below)
+            below = scores[i];
+    const float middle = below / 2 + best / 2;
+    return middle > below && middle < best ? middle : best;
+}
+
 aaclip_status aaclip_calibrate_f1(const float *scores, const int *labels, size_t count,
                                   float *threshold, double *f1)
 {
@@ -162,165 +181,40 @@ aaclip_status aaclip_calibrate_f1(const float *scores, const int *labels, size_t
         status = find_f1(scores, labels, count, &values);
     if (status)
         return status;
-    *threshold = (float)values.image_f1_threshold;
+    *threshold = middle_below(scores, count, (float)values.image_f1_threshold);
     if (f1)
         *f1 = values.image_f1_max;
     return AACLIP_OK;
+}
+
+/* The map decides, too, or alone. */
+static bool reads_map(const aaclip_calibration *calibration, const uint8_t *roi)
+{
+    return roi || calibration->decide_by != AACLIP_DECIDE_BY_SCORE;
+}
+
+static bool reads_score(const aaclip_calibration *calibration, const uint8_t *roi)
+{
+    return !roi && calibration->decide_by != AACLIP_DECIDE_BY_MAP;
 }
 
 aaclip_status aaclip_decide(const aaclip_calibration *calibration, float score, const float *map,
                             const uint8_t *roi, uint32_t width, uint32_t height, bool *defective)
 {
     aaclip_calibration own;
-    float peak;
+    float peak = -INFINITY;
     if (!defective)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_decide: defective is NULL");
     aaclip_status status = aac_calibration_read(&own, calibration);
-    if (!status && !roi && isnan(score))
-        status = aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
-                           "aaclip_decide: score: expected a number, found NaN");
-    if (!status && roi)
+    if (status)
+        return status;
+    const bool by_score = reads_score(&own, roi);
+    if (by_score && isnan(score))
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
+                         "aaclip_decide: score: expected a number, found NaN");
+    if (reads_map(&own, roi))
         status = aaclip_map_peak(map, roi, width, height, &peak);
     if (!status)
-        *defective = roi ? peak >= own.map_threshold : score >= own.image_threshold;
+        *defective = (by_score && score >= own.image_threshold) || peak >= own.map_threshold;
     return status;
-}
-
-/* Text with all digits that numbers need; NULL when out of memory. */
-static char *to_json(const aaclip_calibration *calibration, size_t layout)
-{
-    json_t *root = json_pack(
-        "{s:f, s:f, s:f, s:s, s:I}", "image_threshold", (double)calibration->image_threshold,
-        "map_threshold", (double)calibration->map_threshold, "false_alarm_rate",
-        calibration->false_alarm_rate, "method", method_names[calibration->method], "images",
-        (json_int_t)calibration->images);
-    char *text = aac_json_text(root, layout | JSON_REAL_PRECISION(17));
-    json_decref(root);
-    return text;
-}
-
-static aaclip_status malformed(const char *name, const char *field, const char *expected)
-{
-    return aac_error(AACLIP_ERROR_FORMAT, "%s: %s: expected %s", name, field, expected);
-}
-
-static bool read_float(const json_t *root, const char *field, float *value)
-{
-    const json_t *number = json_object_get(root, field);
-    *value = (float)json_number_value(number);
-    return json_is_number(number) && isfinite(*value);
-}
-
-static bool read_method(const json_t *root, aaclip_calibration_method *method)
-{
-    const char *name = json_string_value(json_object_get(root, "method"));
-    *method = AACLIP_CALIBRATION_QUANTILE;
-    while (name && *method < AACLIP_CALIBRATION_F1_MAX && strcmp(name, method_names[*method]) != 0)
-        *method = *method + 1;
-    return name && strcmp(name, method_names[*method]) == 0;
-}
-
-/* Fields that a later version may add are passed over. */
-static aaclip_status from_json(aaclip_calibration *calibration, const json_t *root,
-                               const char *name)
-{
-    const json_t *rate = json_object_get(root, "false_alarm_rate");
-    const json_t *images = json_object_get(root, "images");
-    const json_int_t count = json_integer_value(images);
-    aaclip_calibration_init(calibration);
-    calibration->false_alarm_rate = json_number_value(rate);
-    calibration->images = (uint64_t)count;
-    if (!read_float(root, "image_threshold", &calibration->image_threshold))
-        return malformed(name, "image_threshold", "a number");
-    if (!read_float(root, "map_threshold", &calibration->map_threshold))
-        return malformed(name, "map_threshold", "a number");
-    if (!json_is_number(rate) || !is_rate(calibration->false_alarm_rate))
-        return malformed(name, "false_alarm_rate", "0 or more, below 1");
-    if (!read_method(root, &calibration->method))
-        return malformed(name, "method", "quantile or f1_max");
-    if (!json_is_integer(images) || count < 0 || (uint64_t)count > MOST_IMAGES)
-        return malformed(name, "images", "an integer from 0 to 2^53");
-    return AACLIP_OK;
-}
-
-static aaclip_status hand_out(aaclip_calibration *calibration, const aaclip_calibration *own)
-{
-    return aac_options_write(calibration, calibration->size, own, sizeof *own,
-                             "aaclip_calibration");
-}
-
-aaclip_status aaclip_calibration_save(const aaclip_calibration *calibration, const char *path)
-{
-    aaclip_calibration own;
-    aac_writer *writer = NULL;
-    if (!path)
-        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_calibration_save: path is NULL");
-    aaclip_status status = aac_calibration_read(&own, calibration);
-    if (status)
-        return status;
-    char *text = to_json(&own, JSON_INDENT(2));
-    status = text ? aac_writer_open(&writer, path) : aac_error_memory();
-    if (!status) {
-        aac_writer_write(writer, text, strlen(text));
-        aac_writer_write(writer, "\n", 1);
-        status = aac_writer_commit(&writer); /* fails if a write did */
-    }
-    aac_free(text);
-    return status;
-}
-
-aaclip_status aaclip_calibration_open(aaclip_calibration *calibration, const char *path)
-{
-    aaclip_calibration own;
-    json_t *root;
-    if (!calibration || !path)
-        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_calibration_open: NULL argument");
-    aaclip_status status = aac_json_read(&root, path);
-    if (status)
-        return status;
-    status = from_json(&own, root, path);
-    json_decref(root);
-    return status ? status : hand_out(calibration, &own);
-}
-
-aaclip_status aaclip_adapters_save_calibrated(const aaclip_adapters *adapters,
-                                              const aaclip_calibration *calibration,
-                                              const char *path)
-{
-    aaclip_calibration own;
-    aac_save_list list = {0};
-    if (!adapters || !path)
-        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
-                         "aaclip_adapters_save_calibrated: NULL argument");
-    aaclip_status status = aac_calibration_read(&own, calibration);
-    if (status)
-        return status;
-    char *text = to_json(&own, JSON_COMPACT);
-    status = aac_adapters_save_entries(adapters, &list, true);
-    if (!status)
-        status = aac_save_text(&list, AAC_CALIBRATION_KEY, text);
-    if (!status)
-        status = aac_save_write(&list, path);
-    aac_save_clear(&list);
-    aac_free(text);
-    return status;
-}
-
-aaclip_status aaclip_adapters_get_calibration(const aaclip_adapters *adapters,
-                                              aaclip_calibration *calibration)
-{
-    aaclip_calibration own;
-    const char *path, *name = "metadata " AAC_CALIBRATION_KEY;
-    if (!adapters || !calibration)
-        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
-                         "aaclip_adapters_get_calibration: NULL argument");
-    const char *text = aac_adapters_calibration(adapters, &path);
-    if (!text)
-        return aac_error(AACLIP_ERROR_NOT_FOUND, "these adapters have no calibration");
-    json_error_t error;
-    json_t *root = json_loads(text, JSON_REJECT_DUPLICATES, &error);
-    aaclip_status status = root ? from_json(&own, root, name)
-                                : aac_error(AACLIP_ERROR_FORMAT, "%s: %s", name, error.text);
-    json_decref(root);
-    return status ? aac_error_prefix(status, "%s", path) : hand_out(calibration, &own);
 }

@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "core/memory.h"
 #include "core/options.h"
+#include "detect/calibration.h"
 #include "text/text_cache.h"
 
 aaclip_status aaclip_detector_options_init_sized(aaclip_detector_options *options,
@@ -63,7 +64,11 @@ static aaclip_status configure(aaclip_detector *detector)
         status = aac_text_cache_check_config(detector->cache, &detector->config);
     if (!status)
         status = aac_decider_open(&detector->decider, &detector->options, detector->adapters);
-    return status ? status : choose_size(detector);
+    if (!status)
+        status = choose_size(detector);
+    if (!status && detector->decider.calibrated)
+        status = aac_calibration_check(&detector->decider.calibration, detector);
+    return status;
 }
 
 static aaclip_status plan_map(aaclip_detector *detector)

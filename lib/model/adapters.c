@@ -85,9 +85,9 @@ uint64_t aac_adapter_tower_fingerprint(const aac_adapter_tower *tower, int64_t s
     return fingerprint.value;
 }
 
-uint64_t aac_adapter_tower_text_fingerprint(const aac_adapter_tower *text)
+uint64_t aac_adapter_tower_key(const aac_adapter_tower *tower)
 {
-    return text->present ? aac_adapter_tower_fingerprint(text, 4096) : 0;
+    return tower->present ? aac_adapter_tower_fingerprint(tower, 4096) : 0;
 }
 aaclip_adapters *aac_adapters_retain(const aaclip_adapters *adapters)
 {
@@ -128,6 +128,11 @@ const aac_adapter_tower *aac_adapters_image(const aaclip_adapters *adapters)
 const aaclip_config *aac_adapters_config(const aaclip_adapters *adapters)
 {
     return &adapters->config;
+}
+
+uint64_t aac_adapters_image_fingerprint(const aaclip_adapters *adapters)
+{
+    return adapters ? aac_adapter_tower_key(&adapters->image) : 0;
 }
 
 uint64_t aac_adapters_text_fingerprint(const aaclip_adapters *adapters)

@@ -36,6 +36,8 @@ const aac_adapter_tower *aac_adapters_image(const aaclip_adapters *adapters);
 const aaclip_config *aac_adapters_config(const aaclip_adapters *adapters);
 /* Of the text modules, for the cache's key; 0 without any. */
 uint64_t aac_adapters_text_fingerprint(const aaclip_adapters *adapters);
+/* Of the image adapters; 0 for NULL and without. */
+uint64_t aac_adapters_image_fingerprint(const aaclip_adapters *adapters);
 /* MISMATCH unless these adapters, NULL or not, were opened with this handle: they are packed for
  * it. */
 aaclip_status aac_adapters_check_model(const aaclip_adapters *adapters, const aaclip_model *model);

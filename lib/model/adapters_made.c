@@ -141,7 +141,7 @@ aaclip_status aac_adapters_refresh(aaclip_adapters *adapters, const float *value
     if (values)
         return take_tower(tower, &all);
     if (text)
-        adapters->text_fingerprint = aac_adapter_tower_text_fingerprint(&adapters->text);
+        adapters->text_fingerprint = aac_adapter_tower_key(&adapters->text);
     return aac_adapter_tower_pack(tower, adapters->model);
 }
 

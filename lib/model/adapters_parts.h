@@ -26,6 +26,7 @@ struct aaclip_adapters {
 aaclip_status aac_adapter_tower_pack(aac_adapter_tower *tower, const aaclip_model *model);
 /* Of up to so many values of each tensor. */
 uint64_t aac_adapter_tower_fingerprint(const aac_adapter_tower *tower, int64_t samples);
-uint64_t aac_adapter_tower_text_fingerprint(const aac_adapter_tower *text);
+/* A key of its weights; 0 where there are none. */
+uint64_t aac_adapter_tower_key(const aac_adapter_tower *tower);
 
 #endif

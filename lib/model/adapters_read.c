@@ -387,7 +387,7 @@ static aaclip_status read_file(aaclip_adapters *adapters, const char *path, conf
 static aaclip_status set_text_fingerprint(aaclip_adapters *adapters)
 {
     aaclip_status status = AACLIP_OK;
-    adapters->text_fingerprint = aac_adapter_tower_text_fingerprint(&adapters->text);
+    adapters->text_fingerprint = aac_adapter_tower_key(&adapters->text);
     for (size_t i = 0; !status && i < adapters->file_count && !adapters->text.present; i++)
         status = aac_load_optional_key(adapters->files[i], "aaclip.text_adapter_fingerprint",
                                        &adapters->text_fingerprint);

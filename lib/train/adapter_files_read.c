@@ -89,12 +89,27 @@ static bool is_listed(const aac_parameter_set *set, const char *name)
     return false;
 }
 
+/* A projection goes by the name that the file has for it, also when it is saved again. */
+static void take_name(aac_parameter *item, const aac_tensor_file *file, const char *adapter)
+{
+    char name[AAC_TRAINING_NAME], own[sizeof item->name];
+    if (!item->other_name[0] ||
+        aac_tensor_file_find(file, aac_training_name(name, "%s.%s", adapter, item->name)) ||
+        !aac_tensor_file_find(file, aac_training_name(name, "%s.%s", adapter, item->other_name)))
+        return;
+    memcpy(own, item->name, sizeof own);
+    memcpy(item->name, item->other_name, sizeof own);
+    memcpy(item->other_name, own, sizeof own);
+}
+
 /* Every weight of the set, and no other: more layers than configured are not to be dropped. */
 static aaclip_status read_weights(aac_parameter_set *set, const aac_tensor_file *file)
 {
     const aac_side_names *side = aac_training_side(set->side);
     char name[AAC_TRAINING_NAME];
     aaclip_status status = AACLIP_OK;
+    for (size_t i = 0; i < set->count; i++)
+        take_name(&set->items[i], file, side->adapter);
     for (size_t i = 0; !status && i < set->count; i++)
         status =
             read_matrix(file, aac_training_name(name, "%s.%s", side->adapter, set->items[i].name),

@@ -46,30 +46,40 @@ static aaclip_status add_layers(aac_parameter_set *set, const char *prefix, uint
     return status;
 }
 
-/* In the published modules an activation stands beside its matrix, which makes that number 0. */
-static const char *projection_name(bool bottleneck, bool activation)
+/* In the published modules an activation stands beside its matrix, which makes that number 0.
+ * `prefix` ends with '.'. */
+static aaclip_status add_projection(aac_parameter_set *set, const char *prefix, bool numbered,
+                                    int64_t width, int64_t embedding)
 {
-    return !bottleneck && activation ? "fc.0.weight" : "fc.weight";
+    static const char *const names[] = {"fc.weight", "fc.0.weight"};
+    aac_parameter *item = &set->items[set->count];
+    snprintf(item->other_name, sizeof item->other_name, "%s%s", prefix, names[!numbered]);
+    return add(set, embedding, width, "%s%s", prefix, names[numbered]);
 }
 
 static aaclip_status add_text(aac_parameter_set *set, const aaclip_config *config, bool bottleneck,
                               int64_t width, int64_t embedding)
 {
+    char prefix[16];
     aaclip_status status = add_layers(set, "", config->text_adapter_layers, bottleneck, width);
+    snprintf(prefix, sizeof prefix, "%u.", config->text_adapter_layers);
     return status ? status
-                  : add(set, embedding, width, "%u.%s", config->text_adapter_layers,
-                        projection_name(bottleneck, config->text_projection_activation));
+                  : add_projection(set, prefix, !bottleneck && config->text_projection_activation,
+                                   width, embedding);
 }
 
 static aaclip_status add_image(aac_parameter_set *set, const aaclip_config *config, bool bottleneck,
                                int64_t width, int64_t embedding)
 {
-    const char *projection = projection_name(bottleneck, config->image_projection_activation);
+    char prefix[32];
+    bool numbered = !bottleneck && config->image_projection_activation;
     aaclip_status status =
         add_layers(set, "layer_adapters.", config->image_adapter_layers, bottleneck, width);
-    for (uint32_t i = 0; !status && i < config->level_count; i++)
-        status = add(set, embedding, width, "seg_proj.%u.%s", i, projection);
-    return status ? status : add(set, embedding, width, "det_proj.%s", projection);
+    for (uint32_t i = 0; !status && i < config->level_count; i++) {
+        snprintf(prefix, sizeof prefix, "seg_proj.%u.", i);
+        status = add_projection(set, prefix, numbered, width, embedding);
+    }
+    return status ? status : add_projection(set, "det_proj.", numbered, width, embedding);
 }
 
 aaclip_status aac_parameters_make(aac_parameter_set *set, aac_adapter_side side,

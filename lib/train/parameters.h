@@ -12,6 +12,9 @@ typedef enum aac_adapter_side { AAC_SIDE_TEXT, AAC_SIDE_IMAGE } aac_adapter_side
 /* A weight and Adam's running means of its gradient and of the gradient's square. */
 typedef struct aac_parameter {
     char name[96]; /* in the adapters' state dict: "layer_adapters.0.fc1.weight" */
+    /* Of a projection, as modules have it whose activation is, or is not, in a sequence with it;
+     * else "". */
+    char other_name[96];
     int64_t rows, columns;
     float *value, *exp_avg, *exp_avg_sq; // (rows, columns) each
 } aac_parameter;

@@ -162,6 +162,7 @@ static void adopt(aaclip_trainer *trainer, const aac_parameter_set *set,
     for (size_t i = 0; i < set->count; i++) {
         aac_parameter *own = &trainer->parameters.items[i];
         size_t bytes = aac_parameter_elements(own) * sizeof(float);
+        memcpy(own->name, set->items[i].name, sizeof own->name);
         memcpy(own->value, set->items[i].value, bytes);
         memcpy(own->exp_avg, set->items[i].exp_avg, bytes);
         memcpy(own->exp_avg_sq, set->items[i].exp_avg_sq, bytes);

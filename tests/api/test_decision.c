@@ -149,6 +149,87 @@ static void scores_decide(void **state)
     assert_false(decides(&options));
 }
 
+/* Thresholds that this picture reaches with one of the two. */
+static void maps_decide(void **state)
+{
+    (void)state;
+    aaclip_detector_options options = plain_options();
+    aaclip_calibration calibration = calibrate(options);
+    options.calibration = &calibration;
+    calibration.image_threshold = nextafterf(calibration.image_threshold, INFINITY);
+    calibration.decide_by = AACLIP_DECIDE_BY_MAP;
+    assert_true(decides(&options));
+    calibration.decide_by = AACLIP_DECIDE_BY_EITHER;
+    assert_true(decides(&options));
+    calibration.map_threshold = 1e9f;
+    assert_false(decides(&options));
+    calibration.image_threshold = 0;
+    assert_true(decides(&options));
+    calibration.decide_by = AACLIP_DECIDE_BY_MAP;
+    assert_false(decides(&options));
+}
+
+static void refuses_calibration(const aaclip_detector_options *options, const char *what)
+{
+    aaclip_detector *detector = (aaclip_detector *)options;
+    must_fail(aaclip_detector_new(&detector, shared.model, shared.adapters, shared.cache, options),
+              AACLIP_ERROR_MISMATCH, what);
+    assert_null(detector);
+}
+
+static void thresholds_belong_to_a_detector(void **state)
+{
+    (void)state;
+    aaclip_detector_options options = plain_options();
+    aaclip_calibration calibration = calibrate(options), whole;
+    aaclip_detector *detector = make(&options);
+    must(aaclip_detector_describe_calibration(detector, "cat", &calibration));
+    whole = calibration;
+    assert_int_equal(whole.image_size, IMAGE_SIZE);
+    assert_string_equal(whole.class_name, "cat");
+    assert_true(whole.model_fingerprint && whole.adapters_fingerprint);
+    must_fail(aaclip_detector_describe_calibration(detector, "dog", &calibration),
+              AACLIP_ERROR_NOT_FOUND, "dog");
+    must_fail(aaclip_detector_describe_calibration(NULL, "cat", &calibration),
+              AACLIP_ERROR_INVALID_ARGUMENT, "NULL");
+    assert_memory_equal(&calibration, &whole, sizeof whole);
+    aaclip_detector_close(&detector);
+
+    options.calibration = &calibration;
+    detector = make(&options);
+    aaclip_result result = detect(detector, &photo, "cat");
+    assert_true(result.decided && result.defective);
+    must_fail(aaclip_detector_detect(detector, &photo, "nut", &result), AACLIP_ERROR_MISMATCH,
+              "expected thresholds of class 'nut', found those of 'cat'");
+    aaclip_detector_close(&detector);
+    calibration.class_name[0] = 0;
+    detector = make(&options);
+    detect(detector, &photo, "nut");
+    aaclip_detector_close(&detector);
+
+    options.image_size = 2 * IMAGE_SIZE;
+    refuses_calibration(&options, "image_size: expected 224, as the detector has, found 112");
+    options.image_size = IMAGE_SIZE;
+    options.tile = 100;
+    refuses_calibration(&options, "tile: expected 100");
+    calibration.tile = 100;
+    options.tile_overlap = 0.5f;
+    refuses_calibration(&options, "tile_overlap: expected 0.5");
+    options = plain_options();
+    options.calibration = &calibration;
+    calibration = whole;
+    options.domain = AACLIP_DOMAIN_MEDICAL;
+    refuses_calibration(&options, "domain: expected medical");
+    options.domain = AACLIP_DOMAIN_INDUSTRIAL;
+    calibration.model_fingerprint ^= 1;
+    refuses_calibration(&options, "model_fingerprint");
+    calibration = whole;
+    calibration.adapters_fingerprint = 0;
+    refuses_calibration(&options, "adapters_fingerprint");
+    calibration.image_size = 0; /* then nothing is known */
+    assert_true(decides(&options));
+}
+
 static void the_calibration_is_copied(void **state)
 {
     (void)state;
@@ -338,6 +419,8 @@ int main(void)
         cmocka_unit_test(regions_are_those_of_the_map),
         cmocka_unit_test(tiles_have_regions_too),
         cmocka_unit_test(scores_decide),
+        cmocka_unit_test(maps_decide),
+        cmocka_unit_test(thresholds_belong_to_a_detector),
         cmocka_unit_test(the_calibration_is_copied),
         cmocka_unit_test(adapters_bring_their_calibration),
         cmocka_unit_test(nothing_is_decided_without_calibration),

@@ -129,7 +129,9 @@ static void adapters_carry_a_calibration()
 {
     const fixture all;
     const std::string path = scratch("calibrated.safetensors");
-    auto calibration = aaclip::defaults(aaclip_calibration_init_sized);
+    auto calibration = all.detector.calibration("cat");
+    EXPECT(calibration.image_size == all.detector.image_size());
+    EXPECT(std::string(calibration.class_name) == "cat");
     calibration.image_threshold = 0.25F;
     all.adapters.save(path, &calibration);
     const aaclip::adapters opened(all.model, path);

@@ -20,7 +20,12 @@ static bool equal(const aaclip_calibration *a, const aaclip_calibration *b)
     return memcmp(&a->image_threshold, &b->image_threshold, sizeof(float)) == 0 &&
            memcmp(&a->map_threshold, &b->map_threshold, sizeof(float)) == 0 &&
            memcmp(&a->false_alarm_rate, &b->false_alarm_rate, sizeof(double)) == 0 &&
-           a->method == b->method && a->images == b->images;
+           memcmp(&a->tile_overlap, &b->tile_overlap, sizeof(float)) == 0 &&
+           a->method == b->method && a->images == b->images && a->decide_by == b->decide_by &&
+           a->image_size == b->image_size && a->tile == b->tile && a->domain == b->domain &&
+           a->model_fingerprint == b->model_fingerprint &&
+           a->adapters_fingerprint == b->adapters_fingerprint &&
+           strcmp(a->class_name, b->class_name) == 0;
 }
 
 static void read_calibration(const uint8_t *data, size_t size)

@@ -22,6 +22,9 @@ TEXT_CACHE_KEYS = {
 }
 CALIBRATION = {"image_threshold": 0.625, "map_threshold": 0.75, "false_alarm_rate": 0.01,
                "method": "quantile", "images": 250}
+ORIGIN = {"decide_by": "either", "class_name": "K\u00e4se", "image_size": 518, "tile": 700,
+          "tile_overlap": 0.25, "domain": "medical", "model_fingerprint": "0123456789abcdef",
+          "adapters_fingerprint": "0000000000000000"}
 CONFIG = {
     "profile": "document", "activation": 0, "image_mean": [0.485, 0.456, 0.406],
     "image_deviation": [0.229, 0.224, 0.225], "layer_adapter": 0, "layer_adapter_slope": 0.2,
@@ -220,6 +223,7 @@ def write_settings(folder):
         {**CALIBRATION, "method": "f1_max", "false_alarm_rate": 0, "later": [1]}).encode())
     write(folder, "calibration-huge", b"c" + json.dumps(
         {**CALIBRATION, "image_threshold": 1e300}).encode())
+    write(folder, "calibration-origin", b"c" + json.dumps({**CALIBRATION, **ORIGIN}).encode())
     write(folder, "config", b"-" + json.dumps(CONFIG).encode())
     write(folder, "config-published", b"-" + json.dumps(
         {**CONFIG, "profile": "published", "levels": [], "image_adapter_layers": 1 << 40}).encode())

@@ -34,6 +34,7 @@ NOT_USED = {
 PREFIXES = {
     e.LogLevel: "LOG",
     e.CalibrationMethod: "CALIBRATION",
+    e.DecideBy: "DECIDE_BY",
     e.MetricsMode: "METRICS",
     e.MetricsWanted: "METRICS",
     e.PixelFormat: "PIXEL",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -243,3 +244,44 @@ def test_image_files(tmp_path: Path) -> None:
         aaclip.write_png("/nowhere/a.png", photo)
     assert repr(image) == "<aaclip.Image 225 x 150>"
     assert image._repr_png_().startswith(b"\x89PNG")
+
+
+def test_what_decides(calibration: aaclip.Calibration) -> None:
+    by = {kind: replace(calibration, decide_by=kind) for kind in aaclip.DecideBy}
+    high = np.full((2, 2), calibration.map_threshold + 0.1, np.float32)
+    low = np.zeros((2, 2), np.float32)
+    for score in (0.0, 1.0):
+        for values in (low, high):
+            found = score > 0.9, bool(values[0, 0])
+            assert by[aaclip.DecideBy.SCORE].decide(score, values) is found[0]
+            assert by[aaclip.DecideBy.MAP].decide(score, values) is found[1]
+            assert by[aaclip.DecideBy.EITHER].decide(score, values) is any(found)
+    with pytest.raises(aaclip.InvalidArgumentError, match="map is NULL"):
+        by[aaclip.DecideBy.EITHER].decide(0.5)
+
+
+def test_thresholds_know_what_they_belong_to(
+    model: aaclip.Model, adapters: aaclip.Adapters, texts: aaclip.TextCache, tmp_path: Path
+) -> None:
+    own = aaclip.Detector(model, texts, adapters, image_size=SIZE)
+    made = own.calibrate([PHOTO] * 3, 0.4, "metal_nut")
+    assert made.decide_by == aaclip.DecideBy.EITHER and made.class_name == "metal_nut"
+    assert made.image_size == SIZE and made.adapters_fingerprint > 0
+    result = own.detect(PHOTO, "metal_nut")
+    assert made.image_threshold == np.nextafter(np.float32(result.score), np.float32(2))
+    made.save(tmp_path / "c.json")
+    assert aaclip.Calibration.open(tmp_path / "c.json") == made
+    good = aaclip.Detector(model, texts, adapters, image_size=SIZE, calibration=made)
+    assert good.detect(PHOTO, "metal_nut").defective is False
+    for other, word in (
+        ({"image_size": 2 * SIZE}, "image_size: expected"),
+        ({"domain": "medical"}, "domain: expected medical"),
+    ):
+        with pytest.raises(aaclip.MismatchError, match=word):
+            aaclip.Detector(model, texts, adapters, calibration=made, **{"image_size": SIZE, **other})
+    with pytest.raises(aaclip.MismatchError, match="adapters_fingerprint"):
+        aaclip.Detector(model, texts, image_size=SIZE, calibration=made)
+    own.set_roi(np.ones((150, 225), bool))
+    assert own.calibrate([PHOTO], 0.4, "metal_nut").decide_by == aaclip.DecideBy.MAP
+    with pytest.raises(ValueError, match="class_name: expected at most 127 bytes, found 200"):
+        replace(made, class_name="x" * 200).save(tmp_path / "c.json")

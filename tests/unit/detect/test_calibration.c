@@ -137,8 +137,10 @@ static void f1_by_hand(void **state)
     float threshold;
     double f1;
     must(aaclip_calibrate_f1(scores, labels, 4, &threshold, &f1));
-    assert_true(threshold == 0.4f);
+    assert_true(threshold == 0.25f); /* between 0.4 and the next lower one */
     assert_true(fabs(f1 - 0.8) < 1e-15);
+    must(aaclip_calibrate_f1(scores + 1, labels + 1, 2, &threshold, &f1));
+    assert_true(threshold == 0.4f); /* there is none */
     must(aaclip_calibrate_f1(scores, labels, 4, &threshold, NULL));
 }
 
@@ -157,9 +159,16 @@ static void f1_tries_every_score(void **state)
         }
         must(aaclip_calibrate_f1(scores, labels, count, &threshold, &f1));
         assert_true(fabs(f1 - f1_at(scores, labels, count, threshold)) < 1e-15);
+        float best = INFINITY, below = -INFINITY;
+        for (size_t j = 0; j < count; j++) {
+            best = scores[j] >= threshold ? fminf(best, scores[j]) : best;
+            below = scores[j] < threshold ? fmaxf(below, scores[j]) : below;
+        }
+        assert_true(isinf(below) ? threshold == best
+                                 : fabsf(threshold - (below + best) / 2) < 1e-6f);
         for (size_t j = 0; j < count; j++) {
             const double other = f1_at(scores, labels, count, scores[j]);
-            assert_true(other <= f1 + 1e-15 && (scores[j] <= threshold || other < f1 - 1e-15));
+            assert_true(other <= f1 + 1e-15 && (scores[j] <= best || other < f1 - 1e-15));
         }
     }
 }
@@ -215,6 +224,40 @@ static void decisions(void **state)
     refused(aaclip_decide(&calibration, 0, map, roi, 2, 2, NULL), "NULL");
 }
 
+/* Without a region of interest. */
+static bool decide_by(aaclip_decide_by what, float score, const float *map)
+{
+    aaclip_calibration calibration = example();
+    bool defective;
+    calibration.decide_by = what;
+    must(aaclip_decide(&calibration, score, map, NULL, 2, 1, &defective));
+    return defective;
+}
+
+static void what_decides(void **state)
+{
+    (void)state;
+    const float low[] = {0, 0.3f}, high[] = {0.5f, 0};
+    const uint8_t roi[] = {0, 1};
+    assert_false(decide_by(AACLIP_DECIDE_BY_SCORE, 0.7f, high));
+    assert_true(decide_by(AACLIP_DECIDE_BY_SCORE, 0.8f, low));
+    assert_true(decide_by(AACLIP_DECIDE_BY_MAP, 0.7f, high));
+    assert_false(decide_by(AACLIP_DECIDE_BY_MAP, 0.8f, low));
+    assert_true(decide_by(AACLIP_DECIDE_BY_MAP, NAN, high)); /* it is not looked at */
+    assert_true(decide_by(AACLIP_DECIDE_BY_EITHER, 0.7f, high));
+    assert_true(decide_by(AACLIP_DECIDE_BY_EITHER, 0.8f, low));
+    assert_false(decide_by(AACLIP_DECIDE_BY_EITHER, 0.7f, low));
+    aaclip_calibration calibration = example();
+    bool defective = true;
+    calibration.decide_by = AACLIP_DECIDE_BY_EITHER;
+    refused(aaclip_decide(&calibration, 0.8f, NULL, NULL, 0, 0, &defective), "map is NULL");
+    refused(aaclip_decide(&calibration, NAN, high, NULL, 2, 1, &defective), "score");
+    must(aaclip_decide(&calibration, 0.8f, high, roi, 2, 1, &defective));
+    assert_false(defective); /* the map inside it alone */
+    calibration.decide_by = (aaclip_decide_by)3;
+    refused(aaclip_decide(&calibration, 0, high, NULL, 2, 1, &defective), "decide_by");
+}
+
 static void assert_same(const aaclip_calibration *found, const aaclip_calibration *expected)
 {
     assert_int_equal(found->size, expected->size);
@@ -223,6 +266,25 @@ static void assert_same(const aaclip_calibration *found, const aaclip_calibratio
     assert_true(found->false_alarm_rate == expected->false_alarm_rate);
     assert_int_equal(found->method, expected->method);
     assert_int_equal(found->images, expected->images);
+    assert_int_equal(found->decide_by, expected->decide_by);
+    assert_int_equal(found->image_size, expected->image_size);
+    assert_int_equal(found->tile, expected->tile);
+    assert_true(found->tile_overlap == expected->tile_overlap);
+    assert_int_equal(found->domain, expected->domain);
+    assert_true(found->model_fingerprint == expected->model_fingerprint);
+    assert_true(found->adapters_fingerprint == expected->adapters_fingerprint);
+    assert_string_equal(found->class_name, expected->class_name);
+}
+
+static void set_origin(aaclip_calibration *calibration)
+{
+    calibration->image_size = 518;
+    calibration->tile = 700;
+    calibration->tile_overlap = 0.3f;
+    calibration->domain = AACLIP_DOMAIN_MEDICAL;
+    calibration->model_fingerprint = UINT64_MAX - 1;
+    calibration->adapters_fingerprint = 5;
+    strcpy(calibration->class_name, "metal \"nut\" \xc3\xa9");
 }
 
 static char *path_in(void **state, const char *name)
@@ -242,6 +304,13 @@ static void files_keep_every_bit(void **state)
     calibration.false_alarm_rate = 0;
     calibration.method = AACLIP_CALIBRATION_F1_MAX;
     calibration.images = 1ull << 53;
+    calibration.decide_by = AACLIP_DECIDE_BY_EITHER;
+    memset(calibration.class_name, 'x', sizeof calibration.class_name - 1);
+    must(aaclip_calibration_save(&calibration, path));
+    must(aaclip_calibration_open(&found, path));
+    assert_same(&found, &calibration);
+    set_origin(&calibration);
+    calibration.decide_by = AACLIP_DECIDE_BY_MAP;
     must(aaclip_calibration_save(&calibration, path));
     must(aaclip_calibration_open(&found, path));
     assert_same(&found, &calibration);
@@ -287,6 +356,20 @@ static void wrong_calibrations_are_not_saved(void **state)
     calibration.images = (1ull << 53) + 1;
     refused(aaclip_calibration_save(&calibration, path), "images");
     calibration = good;
+    calibration.decide_by = (aaclip_decide_by)3;
+    refused(aaclip_calibration_save(&calibration, path), "decide_by");
+    calibration = good;
+    calibration.domain = (aaclip_domain)2;
+    refused(aaclip_calibration_save(&calibration, path), "domain");
+    calibration = good;
+    calibration.tile_overlap = NAN;
+    refused(aaclip_calibration_save(&calibration, path), "tile_overlap");
+    calibration = good;
+    memset(calibration.class_name, 'x', sizeof calibration.class_name);
+    refused(aaclip_calibration_save(&calibration, path), "class_name: expected text that ends");
+    strcpy(calibration.class_name, "\xff");
+    refused(aaclip_calibration_save(&calibration, path), "class_name: expected UTF-8");
+    calibration = good;
     calibration.size = 0;
     refused(aaclip_calibration_save(&calibration, path), "size");
     refused(aaclip_calibration_save(NULL, path), "NULL");
@@ -296,6 +379,11 @@ static void wrong_calibrations_are_not_saved(void **state)
     refused(aaclip_calibration_open(&calibration, NULL), "NULL");
     aac_free(path);
 }
+
+#define PLAIN                                                                                      \
+    "\"image_threshold\": 1, \"map_threshold\": 0, \"false_alarm_rate\": 0, \"images\": 1, "       \
+    "\"method\": \"f1_max\""
+#define ORIGIN PLAIN ", \"image_size\": 70, \"tile\": 0, \"tile_overlap\": 0, "
 
 static void broken_files(void **state)
 {
@@ -320,6 +408,22 @@ static void broken_files(void **state)
         {"{\"image_threshold\": 1, \"map_threshold\": 0, \"false_alarm_rate\": 0, \"images\": 1.5,"
          " \"method\": \"f1_max\"}",
          "images: expected an integer"},
+        {"{" PLAIN ", \"decide_by\": \"luck\"}", "decide_by: expected score, map or either"},
+        {"{" PLAIN ", \"decide_by\": 1}", "decide_by: expected score, map or either"},
+        {"{" PLAIN ", \"class_name\": 1}", "class_name: expected a text"},
+        {"{" PLAIN ", \"image_size\": 70}", "domain: expected industrial or medical"},
+        {"{" PLAIN ", \"image_size\": -70, \"domain\": \"medical\"}",
+         "image_size: expected a number of pixels"},
+        {"{" PLAIN ", \"image_size\": 70, \"domain\": \"medical\"}",
+         "tile: expected a number of pixels"},
+        {"{" PLAIN ", \"image_size\": 70, \"domain\": \"medical\", \"tile\": 0}",
+         "tile_overlap: expected a number"},
+        {"{" ORIGIN "\"domain\": \"medical\"}", "model_fingerprint: expected 16"},
+        {"{" ORIGIN "\"domain\": \"medical\", \"model_fingerprint\": \"000000000000000g\"}",
+         "model_fingerprint: expected 16"},
+        {"{" ORIGIN "\"domain\": \"medical\", \"model_fingerprint\": \"0000000000000001\", "
+         "\"adapters_fingerprint\": 3}",
+         "adapters_fingerprint: expected 16"},
     };
     aaclip_calibration found = example();
     const aaclip_calibration before = found;
@@ -468,6 +572,7 @@ int main(void)
         cmocka_unit_test(f1_tries_every_score),
         cmocka_unit_test(f1_refusals),
         cmocka_unit_test(decisions),
+        cmocka_unit_test(what_decides),
         cmocka_unit_test(files_keep_every_bit),
         cmocka_unit_test(structs_of_other_sizes),
         cmocka_unit_test(wrong_calibrations_are_not_saved),

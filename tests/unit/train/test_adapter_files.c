@@ -155,6 +155,33 @@ static void everything_comes_back_from_both_forms(void **state)
     aac_free(path);
 }
 
+/* As `fc.weight` where this library writes `fc.0.weight`, and the other way round. */
+static void projections_go_by_either_name(void **state)
+{
+    char *path = in_folder(state, "adapter");
+    for (size_t i = 0; i < 2 * CASE_COUNT; i++) {
+        aac_parameter_set set, found;
+        aac_training_state written, read;
+        aac_training_found what;
+        unsigned renamed = 0;
+        make_case(&set, &written, i / 2);
+        make_blank(&found, &read, i / 2);
+        for (size_t k = 0; k < set.count; k++)
+            if (set.items[k].other_name[0]) {
+                assert_string_not_equal(set.items[k].name, set.items[k].other_name);
+                memcpy(set.items[k].name, set.items[k].other_name, sizeof set.items[k].name);
+                renamed++;
+            }
+        assert_int_equal(renamed, cases[i / 2].side == AAC_SIDE_TEXT ? 1 : 4);
+        assert_int_equal(forms[i % 2](path, &set, &written), AACLIP_OK);
+        assert_int_equal(aac_training_read(&found, &read, &what, path), AACLIP_OK);
+        assert_same_set(&found, &set);
+        forget(&set, &written);
+        forget(&found, &read);
+    }
+    aac_free(path);
+}
+
 static void extreme_numbers_come_back(void **state)
 {
     char *path = in_folder(state, "extreme");
@@ -664,6 +691,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parameters_are_named_in_the_order_of_pytorch),
         cmocka_unit_test(everything_comes_back_from_both_forms),
+        cmocka_unit_test(projections_go_by_either_name),
         cmocka_unit_test(extreme_numbers_come_back),
         cmocka_unit_test(a_first_step_is_still_to_come),
         cmocka_unit_test(what_cannot_be_resumed_is_not_written),

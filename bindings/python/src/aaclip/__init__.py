@@ -20,6 +20,7 @@ from . import _check as _check  # raises ImportError
 from ._enums import (
     Activation,
     CalibrationMethod,
+    DecideBy,
     Curve,
     Domain,
     LayerAdapter,
@@ -86,6 +87,7 @@ __all__ = [
     "Config",
     "Curve",
     "Dataset",
+    "DecideBy",
     "Detector",
     "Domain",
     "Error",

@@ -129,7 +129,7 @@ _READ: dict[str, tuple[Any, Any, dict[str, str]]] = {
         _make_metrics,
         {"mode": "MetricsMode", "domain": "Domain", "wanted": "MetricsWanted"},
     ),
-    "Calibration": (lib.calibration_init_sized, _decide, {"method": "CalibrationMethod"}),
+    "Calibration": (lib.calibration_init_sized, _decide, {"method": "CalibrationMethod", "decide_by": "DecideBy"}),
 }
 
 

@@ -80,6 +80,14 @@ class CalibrationMethod(IntEnum):
     F1_MAX = 1
 
 
+class DecideBy(IntEnum):
+    """What calls an image defective; with a region of interest it is the map in any case."""
+
+    SCORE = 0
+    MAP = 1
+    EITHER = 2
+
+
 class Layout(IntEnum):
     """How the files of a data set are laid out."""
 

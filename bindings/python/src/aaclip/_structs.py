@@ -7,6 +7,7 @@ from ctypes import (
     CFUNCTYPE,
     POINTER,
     Structure,
+    c_char,
     c_bool,
     c_char_p,
     c_double,
@@ -144,6 +145,14 @@ class Calibration(Structure):
         ("false_alarm_rate", c_double),
         ("method", c_int),
         ("images", c_uint64),
+        ("decide_by", c_int),
+        ("image_size", c_uint32),
+        ("tile", c_uint32),
+        ("tile_overlap", c_float),
+        ("domain", c_int),
+        ("model_fingerprint", c_uint64),
+        ("adapters_fingerprint", c_uint64),
+        ("class_name", c_char * 128),
     ]
 
 

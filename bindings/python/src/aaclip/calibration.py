@@ -11,16 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _structs as s
-from ._convert import Path, address, encode_path, float_map, mask
-from ._enums import CalibrationMethod, member
+from ._convert import Path, address, decode, encode, encode_path, float_map, mask
+from ._enums import CalibrationMethod, DecideBy, Domain, member
 from ._functions import lib
 
 
 @dataclass(frozen=True)
 class Calibration:
     """
-    Thresholds of the score and of the probability map, and how they were chosen. They belong to
-    the model, adapters, class, domain and image size that they were made with.
+    Thresholds of the score and of the probability map, how they were chosen, which of them decides,
+    and what they belong to: other detectors refuse them, and other classes are not decided by them.
+    `image_size` 0: not known what they belong to; `class_name` "": to any class.
     """
 
     image_threshold: float
@@ -28,6 +29,14 @@ class Calibration:
     false_alarm_rate: float
     method: CalibrationMethod
     images: int  # that were used
+    decide_by: DecideBy = DecideBy.SCORE
+    image_size: int = 0
+    tile: int = 0
+    tile_overlap: float = 0.0
+    domain: Domain = Domain.INDUSTRIAL
+    model_fingerprint: int = 0
+    adapters_fingerprint: int = 0
+    class_name: str = ""
 
     @staticmethod
     def new(**values: Any) -> Calibration:
@@ -43,18 +52,24 @@ class Calibration:
 
     @staticmethod
     def from_good(
-        scores: npt.ArrayLike, peaks: npt.ArrayLike, false_alarm_rate: float
+        scores: npt.ArrayLike,
+        peaks: npt.ArrayLike,
+        false_alarm_rate: float,
+        decide_by: DecideBy = DecideBy.EITHER,
     ) -> Calibration:
         """
-        From good parts alone: thresholds that at most a share of them reaches. `scores` of their
-        results, `peaks` of their probability maps at the size of the photograph.
+        From good parts alone: thresholds by which at most a share of them is called defective; half
+        of it by each where either decides. `scores` of their results, `peaks` of their probability
+        maps at the size of the photograph.
         """
+        share = false_alarm_rate / (2 if decide_by == DecideBy.EITHER else 1)
         return Calibration.new(
-            image_threshold=quantile_threshold(scores, false_alarm_rate),
-            map_threshold=quantile_threshold(peaks, false_alarm_rate),
+            image_threshold=quantile_threshold(scores, share),
+            map_threshold=quantile_threshold(peaks, share),
             false_alarm_rate=false_alarm_rate,
             method=CalibrationMethod.QUANTILE,
             images=int(np.size(scores)),
+            decide_by=decide_by,
         )
 
     def save(self, path: Path) -> None:
@@ -68,8 +83,9 @@ class Calibration:
         roi: Optional[npt.ArrayLike] = None,
     ) -> bool:
         """
-        Whether an image is defective: by its score, or, with a region of interest, by the largest
-        value of the probability map (of any size, as `roi`) inside it.
+        Whether an image is defective: by its score, the largest value of its probability map (of
+        any size), or either, as `decide_by` says; with a region of interest (of the map's size) by
+        the map inside it.
         """
         if roi is not None and probability is None:
             raise ValueError("probability: a region of interest needs the map")
@@ -96,6 +112,14 @@ class Calibration:
             false_alarm_rate=own.false_alarm_rate,
             method=CalibrationMethod(own.method),
             images=own.images,
+            decide_by=DecideBy(own.decide_by),
+            image_size=own.image_size,
+            tile=own.tile,
+            tile_overlap=own.tile_overlap,
+            domain=Domain(own.domain),
+            model_fingerprint=own.model_fingerprint,
+            adapters_fingerprint=own.adapters_fingerprint,
+            class_name=decode(own.class_name),
         )
 
     def _write(self) -> s.Calibration:
@@ -105,6 +129,17 @@ class Calibration:
         own.false_alarm_rate = self.false_alarm_rate
         own.method = member(CalibrationMethod, self.method, "method")
         own.images = self.images
+        own.decide_by = member(DecideBy, self.decide_by, "decide_by")
+        own.image_size = self.image_size
+        own.tile = self.tile
+        own.tile_overlap = self.tile_overlap
+        own.domain = member(Domain, self.domain, "domain")
+        own.model_fingerprint = self.model_fingerprint
+        own.adapters_fingerprint = self.adapters_fingerprint
+        name = encode(self.class_name, "class_name")
+        if len(name) >= s.Calibration.class_name.size:
+            raise ValueError(f"class_name: expected at most 127 bytes, found {len(name)}")
+        own.class_name = name
         return own
 
 

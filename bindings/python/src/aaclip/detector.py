@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from . import _structs as s
 from ._convert import Mask, Path, address, encode, mask, set_options, text_array
-from ._enums import Domain, Layout, member
+from ._enums import DecideBy, Domain, Layout, member
 from ._functions import lib
 from ._handle import Handle, use, use_optional
 from .calibration import Calibration
@@ -206,17 +206,27 @@ class Detector(Handle):
         class_name: Optional[str] = None,
         *,
         order: str = "RGB",
+        decide_by: Optional[DecideBy] = None,
     ) -> Calibration:
         """
-        Thresholds that at most a share of these good parts reaches, for the `calibration` of a
-        detector or of `Adapters.save`. Peaks are taken at the size of the photograph, inside the
-        region of interest, which must have that size here.
+        Thresholds by which at most a share of these good parts is called defective, for the
+        `calibration` of a detector or of `Adapters.save`. Peaks are taken at the size of the
+        photograph, inside the region of interest, which must have that size here. `decide_by` None:
+        the map with a region of interest, else score or map, whichever reaches its threshold.
         """
+        class_name = self._class_of(class_name)
         scores, peaks = [], []
         for result in self.detect_many(good, class_name, order=order):
             scores.append(result.score)
             peaks.append(map_peak(result.heat_map(), self._roi))
-        return Calibration.from_good(scores, peaks, false_alarm_rate)
+        if decide_by is None:
+            decide_by = DecideBy.EITHER if self._roi is None else DecideBy.MAP
+        own = Calibration.from_good(scores, peaks, false_alarm_rate, decide_by)._write()
+        with self._use() as pointer:
+            lib.detector_describe_calibration(
+                pointer, encode(class_name, "class name"), byref(own)
+            )
+        return Calibration._read(own)
 
     def _class_of(self, class_name: Optional[str]) -> str:
         if class_name is not None:

@@ -1,0 +1,100 @@
+/* What thresholds belong to. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/error.h"
+#include "core/options.h"
+#include "detect/calibration.h"
+#include "detect/detector.h"
+#include "text/text_cache.h"
+
+static void describe(aaclip_calibration *calibration, const aaclip_detector *detector)
+{
+    calibration->image_size = (uint32_t)detector->size;
+    calibration->tile = detector->options.tile;
+    calibration->tile_overlap = detector->options.tile_overlap;
+    calibration->domain = detector->options.domain;
+    calibration->model_fingerprint = aac_model_vision_fingerprint(detector->model);
+    calibration->adapters_fingerprint = aac_adapters_image_fingerprint(detector->adapters);
+}
+
+aaclip_status aaclip_detector_describe_calibration(const aaclip_detector *detector,
+                                                   const char *class_name,
+                                                   aaclip_calibration *calibration)
+{
+    aaclip_calibration own;
+    if (!detector || !class_name || !calibration)
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
+                         "aaclip_detector_describe_calibration: NULL argument");
+    aaclip_status status = aaclip_text_cache_get(detector->cache, class_name, NULL, NULL);
+    if (!status)
+        status = aac_calibration_read(&own, calibration);
+    if (!status && strlen(class_name) >= sizeof own.class_name)
+        status = aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
+                           "aaclip_calibration.class_name: expected at most %zu bytes, found %zu",
+                           sizeof own.class_name - 1, strlen(class_name));
+    if (status)
+        return status;
+    strcpy(own.class_name, class_name);
+    describe(&own, detector);
+    return aac_options_write(calibration, calibration->size, &own, sizeof own,
+                             "aaclip_calibration");
+}
+
+static aaclip_status differs(const char *what, double made, double found)
+{
+    return aac_error(
+        AACLIP_ERROR_MISMATCH,
+        "aaclip_calibration.%s: expected %g, as the detector has, found %g; thresholds "
+        "belong to what they were made with",
+        what, found, made);
+}
+
+static aaclip_status weights_differ(const char *what, uint64_t made, uint64_t found)
+{
+    return aac_error(AACLIP_ERROR_MISMATCH,
+                     "aaclip_calibration.%s: expected %016" PRIx64
+                     ", as the detector has, found %016" PRIx64
+                     "; thresholds belong to the weights that they were made with",
+                     what, found, made);
+}
+
+aaclip_status aac_calibration_check(const aaclip_calibration *calibration,
+                                    const aaclip_detector *detector)
+{
+    aaclip_calibration own = *calibration;
+    if (!calibration->image_size)
+        return AACLIP_OK;
+    describe(&own, detector);
+    if (own.image_size != calibration->image_size)
+        return differs("image_size", calibration->image_size, own.image_size);
+    if (own.tile != calibration->tile)
+        return differs("tile", calibration->tile, own.tile);
+    if (own.tile && (own.tile_overlap < calibration->tile_overlap ||
+                     own.tile_overlap > calibration->tile_overlap))
+        return differs("tile_overlap", (double)calibration->tile_overlap, (double)own.tile_overlap);
+    if (own.domain != calibration->domain)
+        return aac_error(AACLIP_ERROR_MISMATCH,
+                         "aaclip_calibration.domain: expected %s, as the detector has, found %s",
+                         aaclip_domain_name(own.domain), aaclip_domain_name(calibration->domain));
+    if (own.model_fingerprint != calibration->model_fingerprint)
+        return weights_differ("model_fingerprint", calibration->model_fingerprint,
+                              own.model_fingerprint);
+    if (own.adapters_fingerprint != calibration->adapters_fingerprint)
+        return weights_differ("adapters_fingerprint", calibration->adapters_fingerprint,
+                              own.adapters_fingerprint);
+    return AACLIP_OK;
+}
+
+aaclip_status aac_calibration_check_class(const aaclip_calibration *calibration,
+                                          const char *class_name)
+{
+    if (!calibration->class_name[0] || strcmp(calibration->class_name, class_name) == 0)
+        return AACLIP_OK;
+    return aac_error(
+        AACLIP_ERROR_MISMATCH,
+        "aaclip_calibration.class_name: expected thresholds of class '%s', found those "
+        "of '%s'",
+        class_name, calibration->class_name);
+}
