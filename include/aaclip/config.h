@@ -67,10 +67,12 @@ typedef struct aaclip_config {
     float image_adapter_weight,         /**< w in w * adapted + (1 - w) * x */
         text_adapter_weight;            /**< the same of the text tower */
 
-    /** Blocks 0 .. n-1 of the image tower carry an adapter. 0: a quarter of it (ViT-L/14: 6). */
+    /** Blocks 0 .. n-1 of the image tower carry an adapter. 0: a quarter of it, rounded down
+     * (ViT-L/14: 6). */
     uint32_t image_adapter_layers,
         text_adapter_layers; /**< the same of the text tower (ViT-L/14: 3) */
-    /** Number of `levels`; 0: four, at the quarters of the tower (ViT-L/14: 6 12 18 24). */
+    /** Number of `levels`; 0: four, at the quarters of the tower, rounded down (ViT-L/14: 6 12 18
+     * 24); fewer where the tower has fewer blocks. */
     uint32_t level_count;
     uint32_t levels[AACLIP_MAX_LEVELS]; /**< blocks, from 1, whose patch tokens are used */
 

@@ -82,8 +82,8 @@ AACLIP_API void aaclip_text_cache_close(aaclip_text_cache **cache);
  * for each; a value then differs by rounding, less than 1e-6 of the vector's length. The order of
  * the classes changes nothing. Memory does not grow with `count` but for the pairs.
  * Errors: UNSUPPORTED (a bundle has no text tower), NOT_FOUND, IO, FORMAT (vocabulary), MISMATCH
- * (a vocabulary of another size than the model's), INVALID_ARGUMENT (prompt too long, not UTF-8),
- * CANCELLED, OUT_OF_MEMORY.
+ * (a vocabulary of another size than the model's), INVALID_ARGUMENT (a name or phrase that is
+ * empty or not UTF-8, a prompt too long), CANCELLED, OUT_OF_MEMORY.
  */
 AACLIP_API aaclip_status aaclip_text_cache_build(aaclip_text_cache *cache, const char *const *names,
                                                  const char *const *phrases, size_t count);

@@ -109,7 +109,7 @@ typedef struct aaclip_trainer_options {
     double orthogonal_weight; /**< stage 1 */
     /** Last blocks with value-value attention in stage 1; 0: 19/24 of the tower. */
     uint32_t surgery_blocks;
-    bool balanced_focal; /**< weigh pixels by the other kind's share of the image */
+    bool balanced_focal; /**< weigh pixels by twice the other kind's share */
 
     uint64_t seed;           /**< initialisation, order, augmentation */
     bool no_augmentation;    /**< resize only */

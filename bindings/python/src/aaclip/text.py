@@ -35,7 +35,10 @@ Vector = npt.NDArray[np.float32]
 
 
 class TextPair(NamedTuple):
-    """The vectors of a class, of unit length in most configurations."""
+    """
+    The vectors of a class: of unit length in profile `published`, in `document` a mean of unit
+    vectors, which is shorter.
+    """
 
     normal: Vector
     abnormal: Vector
