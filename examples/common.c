@@ -212,10 +212,15 @@ bool list_add_images(string_list *list, const char *path, const char *program)
     return true;
 }
 
+bool to_stdout(const char *path)
+{
+    return path && strcmp(path, "-") == 0;
+}
+
 bool open_text_file(text_output *output, const char *path, const char *program)
 {
     *output = (text_output){0};
-    if (strcmp(path, "-") == 0) {
+    if (to_stdout(path)) {
         output->file = stdout;
         return true;
     }

@@ -74,6 +74,8 @@ typedef struct text_output {
 bool open_text_file(text_output *output, const char *path, const char *program);
 /* With keep = false the file is removed. */
 bool finish_text_file(text_output *output, bool keep, const char *program);
+/* Whether it is "-"; false for NULL. */
+bool to_stdout(const char *path);
 /* Whether open_text_file will do after long work; true for NULL. */
 bool can_write_text_file(const char *path, const char *program);
 /* A file name may hold any bytes, JSON only UTF-8: what is not becomes '?'. */

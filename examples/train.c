@@ -51,8 +51,8 @@ static volatile sig_atomic_t interrupted;
 
 static const char usage[] =
     "usage: " PROGRAM
-    " --model FILE (--dataset NAME | --manifest FILE.jsonl) --save-path FOLDER\n"
-    "       [options]\n"
+    " --model FILE (--dataset NAME | --data-root FOLDER | --manifest FILE)\n"
+    "       --save-path FOLDER [options]\n"
     "\n"
     "Trains text adapters (stage 1), then image adapters (stage 2). Writes text_adapter.pth,\n"
     "image_adapter_N.pth after epoch N and image_adapter_latest.pth to the folder. A stage that "

@@ -66,6 +66,8 @@ static bool check_arguments(const command_line *arguments)
                          arguments->regions.threshold);
     if (arguments->regions.min_area && !arguments->json)
         return !complain(PROGRAM, "--min-area needs --json FILE, where regions are reported");
+    if (to_stdout(arguments->json) && to_stdout(arguments->csv))
+        return !complain(PROGRAM, "--json - and --csv - exclude each other: stdout takes one");
     if (arguments->phrase && !arguments->class_name)
         return !complain(PROGRAM, "--phrase needs --class NAME");
     return true;

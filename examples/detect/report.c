@@ -1,7 +1,6 @@
 #include "detect.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 static json_t *row_to_json(const report_row *row, const region_setup *regions, const char *path)
 {
@@ -62,11 +61,6 @@ static bool write_csv(const command_line *arguments, const detection *session,
             fputs(!calibrated ? "\n" : rows[i].found.defective ? ",1\n" : ",0\n", output.file);
         }
     return finish_text_file(&output, true, PROGRAM);
-}
-
-static bool to_stdout(const char *path)
-{
-    return path && strcmp(path, "-") == 0;
 }
 
 bool write_report(const command_line *arguments, const detection *session, const report_row *rows)

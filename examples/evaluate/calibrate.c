@@ -43,6 +43,25 @@ static bool class_can_calibrate(const session *state, size_t index)
     return true;
 }
 
+/* The file of a class, whose folder is made; NULL with a message. */
+static char *class_file(const char *given, const char *class_name)
+{
+    if (!is_file(given) && !make_folders(given, PROGRAM))
+        return NULL;
+    char *path = is_file(given) ? strdup(given) : format_text("%s/%s.json", given, class_name);
+    if (!path)
+        complain(PROGRAM, "out of memory");
+    return path;
+}
+
+static bool can_write_class(const char *given, const char *class_name)
+{
+    char *path = class_file(given, class_name);
+    bool good = path && can_write_text_file(path, PROGRAM);
+    free(path);
+    return good;
+}
+
 bool can_calibrate(const session *state)
 {
     const command_line *arguments = state->arguments;
@@ -60,6 +79,8 @@ bool can_calibrate(const session *state)
     bool good = true;
     for (size_t i = 0; good && i < classes; i++)
         good = class_can_calibrate(state, i);
+    for (size_t i = 0; good && arguments->calibrate && i < classes; i++)
+        good = can_write_class(arguments->calibrate, aaclip_dataset_class_name(state->dataset, i));
     return good;
 }
 
@@ -118,9 +139,8 @@ static bool write_calibration(const session *state, const char *class_name,
     const command_line *arguments = state->arguments;
     const char *given = arguments->calibrate;
     if (given) {
-        char *path = is_file(given) ? strdup(given) : format_text("%s/%s.json", given, class_name);
-        bool written = path && (is_file(given) || make_folders(given, PROGRAM)) &&
-                       !failed(aaclip_calibration_save(calibration, path));
+        char *path = class_file(given, class_name);
+        bool written = path && !failed(aaclip_calibration_save(calibration, path));
         free(path);
         if (!written)
             return false;

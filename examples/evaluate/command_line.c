@@ -6,7 +6,7 @@
 
 static const char usage[] =
     "usage: " PROGRAM
-    " --model FILE (--adapters FILE... | --checkpoints FOLDER)\n"
+    " --model FILE [--adapters FILE... | --checkpoints FOLDER]\n"
     "       (--dataset NAME | --data-root FOLDER | --manifest FILE) [options]\n"
     "\n"
     "Evaluates one checkpoint, or all epochs of a training, on a data set.\n"
@@ -89,6 +89,8 @@ static bool check_arguments(const command_line *arguments)
         return !complain(PROGRAM, "--pictures needs --out FOLDER");
     if (arguments->has_tile_overlap && !arguments->tile)
         return !complain(PROGRAM, "--tile-overlap needs --tile N");
+    if (to_stdout(arguments->json) && to_stdout(arguments->csv))
+        return !complain(PROGRAM, "--json - and --csv - exclude each other: stdout takes one");
     return check_calibration(arguments);
 }
 

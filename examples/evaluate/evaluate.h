@@ -63,7 +63,6 @@ uint64_t hash_text(uint64_t hash, const char *text);
 char *format_text(const char *format, ...) AACLIP_PRINTF(1, 2);
 /* Like mkdir -p, with a message on failure. */
 bool make_folder_of(const char *path); /* the folder that a file is to be in */
-bool to_stdout(const char *path);      /* whether it is "-" */
 /* A message of the library's last error unless the status is AACLIP_OK. */
 bool failed(aaclip_status status);
 /* FOLDER/CLASS/[DEFECT-]STEM-NUMBER.ENDING, made of characters that any file system takes. */

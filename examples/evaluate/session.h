@@ -38,7 +38,7 @@ bool open_cache(session *state, const aaclip_adapters *adapters);
  */
 uint64_t *class_keys(const session *state, const evaluation *result);
 
-/* Whether thresholds can be made of the data set; false with a message. */
+/* Whether thresholds can be made of the data set, and written; false with a message. */
 bool can_calibrate(const session *state);
 /* Makes and writes the thresholds that the command line asks for. */
 bool calibrate(const session *state, const evaluation *result, const aaclip_adapters *adapters);

@@ -35,11 +35,6 @@ char *format_text(const char *format, ...)
     return text;
 }
 
-bool to_stdout(const char *path)
-{
-    return path && strcmp(path, "-") == 0;
-}
-
 bool failed(aaclip_status status)
 {
     return reported(status, PROGRAM);

@@ -814,9 +814,13 @@ class Evaluate(unittest.TestCase):
         blocker = self.folder / "file"
         blocker.write_text("")
         self.fails(*MODEL, *ADAPTERS, *data, *SIZE, "--out", blocker / "out", says=str(blocker))
-        for option in ("--json", "--csv", "--save-adapters"):  # told before anything is computed
+        self.fails(*MODEL, *data, "--json", "-", "--csv", "-", says="stdout takes one")
+        # told before anything is computed
+        for option in ("--json", "--csv", "--save-adapters", "--calibrate"):
             self.fails(*MODEL, *ADAPTERS, *data, *SIZE, "--class", "metal_nut", "--out", self.out,
                        option, self.folder / "no" / "r.json", says="no/r.json: cannot write")  # fmt: skip
+        self.fails(*MODEL, *ADAPTERS, *data, *SIZE, "--out", self.out, "--calibrate",
+                   blocker / "thresholds", says=str(blocker))  # fmt: skip
         self.assertEqual([*self.out.rglob("*.npy")], [])
         self.assertIn("usage:", call(EVALUATE, "--help").stdout)
 

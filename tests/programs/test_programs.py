@@ -232,6 +232,7 @@ class Programs(unittest.TestCase):
         self.fails(DETECT, *call_with, self.folder / "none.png", says="none.png")
         self.fails(DETECT, *call_with, says="no image given")
         self.fails(DETECT, PHOTO, says="--model is missing")
+        self.fails(DETECT, *call_with, "--json", "-", "--csv", "-", PHOTO, says="stdout takes one")
         self.fails(DETECT, *call_with, "--precision", "f8", PHOTO, says="expected f32, bf16, auto, int8, tf32 or f16")
         self.fails(DETECT, *call_with, "--backend", "abacus", PHOTO, says=["abacus", "reference"])
         self.fails(DETECT, *call_with, "--image-size", "100", PHOTO, says="multiple of the patch")
