@@ -3,6 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What a picture's name ends with. */
+static const char overlay_ending[] = "_overlay.png", mask_ending[] = "_mask.png",
+                  array_ending[] = "_map.npy", map_ending[] = "_map.png";
+
 static bool add_stem(string_list *stems, const char *path)
 {
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
@@ -106,8 +110,8 @@ static aaclip_status write_raw(const command_line *arguments, size_t index,
                                const aaclip_result *result)
 {
     const size_t shape[] = {result->map_height, result->map_width};
-    char *array = output_path(arguments, index, "_map.npy");
-    char *picture = output_path(arguments, index, "_map.png");
+    char *array = output_path(arguments, index, array_ending);
+    char *picture = output_path(arguments, index, map_ending);
     aaclip_status status = AACLIP_ERROR_OUT_OF_MEMORY;
     if (array && picture)
         status = aaclip_write_npy(array, result->map, shape, 2);
@@ -122,8 +126,8 @@ static aaclip_status write_all(const command_line *arguments, const region_setup
                                size_t index, const aaclip_image_view *photo,
                                const float *probability, const aaclip_result *result)
 {
-    char *overlay = output_path(arguments, index, "_overlay.png");
-    char *mask = output_path(arguments, index, "_mask.png");
+    char *overlay = output_path(arguments, index, overlay_ending);
+    char *mask = output_path(arguments, index, mask_ending);
     aaclip_status status = AACLIP_ERROR_OUT_OF_MEMORY;
     if (overlay && mask)
         status = write_overlay(overlay, photo, probability);
@@ -153,4 +157,24 @@ aaclip_status write_pictures(const command_line *arguments, const region_setup *
     }
     free(probability);
     return status;
+}
+
+void pictures_to_json(const command_line *arguments, size_t index, json_t *image)
+{
+    const struct {
+        const char *field, *ending;
+        bool written;
+    } files[] = {
+        {"overlay", overlay_ending, true},
+        {"map", array_ending, arguments->raw},
+        {"map_picture", map_ending, arguments->raw},
+        {"mask", mask_ending, arguments->mask},
+    };
+    for (size_t i = 0; arguments->out && i < sizeof files / sizeof *files; i++) {
+        char *path = files[i].written ? output_path(arguments, index, files[i].ending) : NULL;
+        if (path)
+            json_object_set_new(image, files[i].field,
+                                text_json(path + strlen(arguments->out) + 1));
+        free(path);
+    }
 }

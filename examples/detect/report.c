@@ -2,11 +2,15 @@
 
 #include <stdlib.h>
 
-static json_t *row_to_json(const report_row *row, const region_setup *regions, const char *path)
+static json_t *row_to_json(const command_line *arguments, const region_setup *regions,
+                           const report_row *rows, size_t index)
 {
-    json_t *image = json_pack("{s:o, s:f, s:f, s:i, s:i}", "path", text_json(path), "score",
-                              (double)row->score, "map_maximum", (double)row->map_maximum, "width",
-                              (int)row->width, "height", (int)row->height);
+    const report_row *row = &rows[index];
+    json_t *image =
+        json_pack("{s:o, s:f, s:f, s:i, s:i}", "path", text_json(arguments->images.items[index]),
+                  "score", (double)row->score, "map_maximum", (double)row->map_maximum, "width",
+                  (int)row->width, "height", (int)row->height);
+    pictures_to_json(arguments, index, image);
     region_report_to_json(&row->found, regions, image);
     return image;
 }
@@ -26,8 +30,7 @@ static bool write_json(const command_line *arguments, const detection *session,
     json_t *images = json_array();
     for (size_t i = 0; i < arguments->images.count; i++)
         if (rows[i].done)
-            json_array_append_new(
-                images, row_to_json(&rows[i], &session->regions, arguments->images.items[i]));
+            json_array_append_new(images, row_to_json(arguments, &session->regions, rows, i));
     aaclip_model_info info = {.size = sizeof info};
     aaclip_model_get_info(session->model, &info);
     json_t *root = json_pack("{s:s, s:o, s:s, s:s, s:o, s:i, s:o}", "version",

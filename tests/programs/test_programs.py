@@ -66,17 +66,21 @@ class Programs(unittest.TestCase):
     def test_writes_everything(self):
         out = self.folder / "out"
         result = call(
-            DETECT, *MODEL, *adapters(), *CLASS, *SIZE, "--out", out, "--raw",
+            DETECT, *MODEL, *adapters(), *CLASS, *SIZE, "--out", out, "--raw", "--mask",
             "--json", out / "r.json", "--csv", out / "r.csv", PHOTO,
         )  # fmt: skip
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertIn("chelsea.png", result.stdout)
         self.assertEqual(
             self.files(),
-            [f"out/{n}" for n in ("chelsea_map.npy", "chelsea_map.png", "chelsea_overlay.png",
-                                  "r.csv", "r.json")],
+            [f"out/{n}" for n in ("chelsea_map.npy", "chelsea_map.png", "chelsea_mask.png",
+                                  "chelsea_overlay.png", "r.csv", "r.json")],
         )  # fmt: skip
         report = json.loads((out / "r.json").read_text())["images"][0]
+        self.assertEqual(
+            [report[name] for name in ("map", "map_picture", "overlay", "mask")],
+            ["chelsea_map.npy", "chelsea_map.png", "chelsea_overlay.png", "chelsea_mask.png"],
+        )
         row = next(csv.DictReader((out / "r.csv").read_text().splitlines()))
         values = read_npy(out / "chelsea_map.npy")
         self.assertEqual(len(values), 112 * 112)
@@ -101,12 +105,15 @@ class Programs(unittest.TestCase):
         images.mkdir()
         for name in ("a-2.png", "a.jpg", "a.png", "b.png"):
             shutil.copy(PHOTO, images / name)
-        result = call(DETECT, *MODEL, *adapters(), *CLASS, *SIZE, "--out", out, images)
-        self.assertEqual(result.returncode, 0, result.stderr)
+        found = self.scores(*MODEL, *adapters(), *CLASS, *SIZE, "--out", out, images)
+        names = {Path(image["path"]).name: image["overlay"] for image in found}
         self.assertEqual(
-            sorted(path.name for path in out.iterdir()),
-            [f"{name}_overlay.png" for name in ("a-2", "a-3", "a", "b")],
-        )
+            names,
+            {"a-2.png": "a-2_overlay.png", "a.jpg": "a_overlay.png", "a.png": "a-3_overlay.png",
+             "b.png": "b_overlay.png"},
+        )  # fmt: skip
+        self.assertEqual({path.name for path in out.iterdir()}, set(names.values()))
+        self.assertEqual({"map", "mask"} & set(found[0]), set())
 
     def test_jpeg(self):
         if HAS_JPEG == "1":
