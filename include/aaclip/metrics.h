@@ -134,7 +134,10 @@ AACLIP_API const char *aaclip_metrics_class_name(const aaclip_metrics *metrics, 
 /** Stands for a class's index: the mean over all classes. */
 #define AACLIP_METRICS_MEAN ((size_t)-1)
 
-/** All metrics are in [0, 1], or NaN where not available. */
+/**
+ * All metrics are in [0, 1], or NaN where not available. In the JSON of aaclip-evaluate `image_*`
+ * are called raw_image_*, and `dataset_*`, which are those of the published evaluation, image_*.
+ */
 typedef struct aaclip_metric_values {
     size_t size;                 /**< sizeof the struct, set by the caller */
     double pixel_auroc,          /**< AUROC of pixels */

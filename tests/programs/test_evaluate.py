@@ -277,6 +277,11 @@ class Evaluate(unittest.TestCase):
         for words in [says] if isinstance(says, str) else says:
             self.assertIn(words, result.stderr)
 
+    def check_threshold(self, metrics, name, values, labels):
+        """What reaches the threshold has the F1; scores are those of the CSV, with nine digits."""
+        threshold = metrics[f"{name}_f1_threshold"] - (0 if name == "pixel" else 1e-6)
+        self.assertAlmostEqual(f1_at(values, labels, threshold), metrics[f"{name}_f1_max"], places=9)
+
     def check_pixels(self, metrics):
         """Counts again, from the maps that were kept and the masks as they were drawn."""
         maps, masks = [], []
@@ -292,6 +297,7 @@ class Evaluate(unittest.TestCase):
         precision, f1 = sweep(values, marks)
         self.assertAlmostEqual(metrics["pixel_ap"], precision, places=9)
         self.assertAlmostEqual(metrics["pixel_f1_max"], f1, places=9)
+        self.check_threshold(metrics, "pixel", values, marks)
         for name, limit in (("aupro_30", 0.3), ("aupro_05", 0.05)):
             self.assertAlmostEqual(metrics[name], aupro(maps, masks, width, limit), places=9)
         return width, height
@@ -329,8 +335,10 @@ class Evaluate(unittest.TestCase):
             precision, f1 = sweep(values, labels)
             self.assertAlmostEqual(metrics[f"{name}_ap"], precision, places=9)
             self.assertAlmostEqual(metrics[f"{name}_f1_max"], f1, places=9)
+            self.check_threshold(metrics, name, values, labels)
 
         self.check_pixels(metrics)
+        self.assertIsNone(found["checkpoints"][0]["mean"]["pixel_f1_threshold"])
         self.assertEqual(metrics["regions"], 6)
         self.assertEqual((metrics["images"], metrics["abnormal_images"]), (6, 3))
 
