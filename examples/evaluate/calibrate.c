@@ -153,8 +153,8 @@ static void tell(const session *state, const char *name, const aaclip_calibratio
 {
     const command_line *arguments = state->arguments;
     const double images = (double)calibration->images;
-    if (!to_stdout(arguments->json) && !to_stdout(arguments->csv))
-        printf("%s: image threshold %.6f, map threshold %.6f, from %.0f images\n", name,
+    if (table_is_shown(arguments))
+        printf("%s: image threshold %.6g, map threshold %.6g, from %.0f images\n", name,
                (double)calibration->image_threshold, (double)calibration->map_threshold, images);
     if (!arguments->f1 && images * arguments->false_alarm_rate < 1)
         complain(PROGRAM,
@@ -173,8 +173,10 @@ bool calibrate(const session *state, const evaluation *result, const aaclip_adap
         good = collect(&images, result, i, state->arguments->f1) &&
                !failed(choose_thresholds(&calibration, &images, state->arguments)) &&
                write_calibration(state, name, &calibration, adapters);
-        if (good)
+        if (good) {
             tell(state, name, &calibration);
+            tell_of_thresholds(state, result, i, &calibration);
+        }
         free_images(&images);
     }
     return good;

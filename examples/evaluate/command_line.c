@@ -45,6 +45,8 @@ static const char usage[] =
     "  --calibrate PATH      write thresholds from the images of the split, for aaclip-detect's\n"
     "                        --calibration: a file if it ends in .json, else a folder that gets\n"
     "                        CLASS.json of every class\n"
+    "  --calibration PATH    decide by the thresholds of a file that --calibrate wrote, or of a\n"
+    "                        folder's CLASS.json, and report how good the decisions are\n"
     "  --save-adapters FILE  write the adapters with the thresholds of the one class in them\n"
     "  --false-alarm-rate F  thresholds that this share of the normal images reaches [0.01]\n"
     "  --f1                  thresholds with the largest F1 instead: needs abnormal images, too\n"
@@ -61,6 +63,11 @@ bool wants_calibration(const command_line *arguments)
     return arguments->calibrate || arguments->save_adapters;
 }
 
+bool table_is_shown(const command_line *arguments)
+{
+    return !to_stdout(arguments->json) && !to_stdout(arguments->csv);
+}
+
 static bool check_calibration(const command_line *arguments)
 {
     const bool calibrates = wants_calibration(arguments);
@@ -72,6 +79,9 @@ static bool check_calibration(const command_line *arguments)
     if (arguments->false_alarm_rate >= 1)
         return !complain(PROGRAM, "--false-alarm-rate: expected 0 or more, below 1, found %g",
                          arguments->false_alarm_rate);
+    if (calibrates && arguments->calibration)
+        return !complain(PROGRAM, "--calibration and --%s exclude each other",
+                         arguments->calibrate ? "calibrate" : "save-adapters");
     if (calibrates && arguments->no_pixels)
         return !complain(PROGRAM, "a threshold of maps needs them: no --no-pixels here");
     return true;
@@ -124,6 +134,7 @@ parse_result parse_command_line(command_line *arguments, int argc, char **argv)
         {"tile", OPTION_NUMBER, &arguments->tile, INT_MAX, NULL},
         {"tile-overlap", OPTION_REAL, &arguments->tile_overlap, 0, &arguments->has_tile_overlap},
         {"calibrate", OPTION_TEXT, &arguments->calibrate, 0, NULL},
+        {"calibration", OPTION_TEXT, &arguments->calibration, 0, NULL},
         {"save-adapters", OPTION_TEXT, &arguments->save_adapters, 0, NULL},
         {"false-alarm-rate", OPTION_REAL, &arguments->false_alarm_rate, 0, &arguments->has_rate},
         {"f1", OPTION_FLAG, &arguments->f1, 0, NULL},

@@ -8,7 +8,8 @@
 typedef struct command_line {
     const char *model, *vocabulary, *prompts, *phrase, *backend, *packed, *dataset, *data_root,
         *manifest;
-    const char *checkpoints, *layout, *split, *out, *json, *csv, *calibrate, *save_adapters;
+    const char *checkpoints, *layout, *split, *out, *json, *csv, *calibrate, *calibration,
+        *save_adapters;
     string_list adapters, classes;
     bool has_profile, has_domain, outside_paths, pictures, no_pixels, histogram, verbose;
     bool has_tile_overlap, has_rate, f1;
@@ -23,5 +24,7 @@ typedef struct command_line {
 parse_result parse_command_line(command_line *arguments, int argc, char **argv);
 
 bool wants_calibration(const command_line *arguments);
+/* What is written to stdout must stand alone. */
+bool table_is_shown(const command_line *arguments);
 
 #endif

@@ -32,16 +32,31 @@ typedef struct map_scale {
     float least, largest;
 } map_scale;
 
+/* What thresholds call images or pixels, against what they are. */
+typedef struct confusion {
+    uint64_t true_positives, false_positives, true_negatives, false_negatives;
+} confusion;
+
 typedef struct image_row {
     const aaclip_sample *sample;
     uint64_t id; /* of image, checkpoint and settings together */
     bool done, reused;
     image_scores scores;
     float dataset_score;
-    map_scale scale; /* of its class */
-    float peak;      /* of the map as a probability at the photograph's size, when calibrating */
-    char *failure;   /* NULL, or why this image does not count */
+    map_scale scale;  /* of its class */
+    float peak;       /* of the map as a probability at the photograph's size, for thresholds */
+    bool defective;   /* by the calibration */
+    confusion pixels; /* by its map threshold; nothing where pixels are not known */
+    char *failure;    /* NULL, or why this image does not count */
 } image_row;
+
+/* Decisions by a calibration over a class, or all of them. */
+enum { RATE_COUNT = 4 };
+typedef struct class_decisions {
+    const aaclip_calibration *thresholds; /* NULL: of all */
+    confusion images, pixels;
+    double rates[RATE_COUNT]; /* sensitivity, specificity, pixel Dice, pixel IoU; may be NaN */
+} class_decisions;
 
 /* One checkpoint's results over the data set. */
 typedef struct evaluation {
@@ -53,6 +68,7 @@ typedef struct evaluation {
     double seconds;
     string_list classes;          /* as the metrics count them */
     aaclip_metric_values *values; /* of the classes, and last their mean */
+    class_decisions *decisions;   /* likewise; NULL without --calibration */
 } evaluation;
 
 /* FNV-1a, 64 bits. */
@@ -114,7 +130,8 @@ typedef struct evaluation_plan {
     aaclip_detector *detector;
     result_store *store; /* NULL: nothing is kept */
     const uint64_t *class_keys;
-    bool pixels, peaks, pictures; /* what is wanted of the maps */
+    const aaclip_calibration *calibrations; /* of the classes, to decide by; NULL: no decision */
+    bool pixels, peaks, pictures;           /* what is wanted of the maps */
     progress_bar *bar;
 } evaluation_plan;
 
@@ -129,14 +146,30 @@ bool evaluate_images(evaluation *result, const evaluation_plan *plan);
  */
 void score_dataset(evaluation *result, aaclip_domain domain);
 
+/* Whether the image, when its peak is known, is defective. */
+aaclip_status decide_image(image_row *row, const aaclip_calibration *calibration);
+/* Counts what the map threshold calls abnormal against `truth`, which has the map's size or is
+ * NULL. */
+aaclip_status decide_pixels(image_row *row, const map_image *map, const uint8_t *truth,
+                            const aaclip_calibration *calibration);
+/* Makes result->decisions of the rows. False with a message. */
+bool sum_decisions(evaluation *result, const aaclip_calibration *calibrations);
+
 /* Columns of the table: percent, "n/a" for what is not available. */
-enum { COLUMN_COUNT = 7 };
+enum { COLUMN_COUNT = 7, COLUMN_SIZE = 24 };
 extern const char *const column_names[COLUMN_COUNT];
-void column_texts(const aaclip_metric_values *values, char texts[COLUMN_COUNT][16]);
+void column_texts(const aaclip_metric_values *values, char texts[COLUMN_COUNT][COLUMN_SIZE]);
+void percent_text(double share, char text[COLUMN_SIZE]);
+/* Those of the table of decisions: counts of images, then rates. */
+enum { DECISION_COUNT = 4 + RATE_COUNT };
+extern const char *const decision_names[DECISION_COUNT];
+void decision_texts(const class_decisions *decisions, char texts[DECISION_COUNT][COLUMN_SIZE]);
 /* Name of a row of evaluation.values. */
 const char *values_name(const evaluation *result, size_t index);
 
 void print_table(const evaluation *result);
+/* By the calibration at `path`. */
+void print_decisions(const evaluation *result, const char *path);
 /* `settings` is given up; the results are added to it. */
 bool write_results_json(const char *path, json_t *settings, const evaluation *results,
                         size_t count);

@@ -21,7 +21,7 @@ static bool compute_values(session *state, evaluation *result)
             good = list_add(&result->classes, aaclip_metrics_class_name(result->metrics, i));
     }
     score_dataset(result, state->domain);
-    return good;
+    return good && (!state->calibrations || sum_decisions(result, state->calibrations));
 }
 
 static bool make_section(session *state, size_t index)
@@ -78,7 +78,8 @@ static bool run_checkpoint(session *state, size_t index, aaclip_detector *detect
                                   .class_keys = keys,
                                   .pictures = arguments->pictures,
                                   .pixels = !arguments->no_pixels,
-                                  .peaks = wants_calibration(arguments),
+                                  .calibrations = state->calibrations,
+                                  .peaks = wants_calibration(arguments) || state->calibrations,
                                   .bar = &state->bar};
     progress_start(&state->bar, result->name);
     bool good = keys && open_metrics(state, result) && evaluate_images(result, &plan);
@@ -88,12 +89,6 @@ static bool run_checkpoint(session *state, size_t index, aaclip_detector *detect
            make_pictures(state, result);
     aaclip_metrics_close(&result->metrics);
     return good;
-}
-
-/* What is written to stdout must stand alone. */
-static bool table_is_shown(const command_line *arguments)
-{
-    return !to_stdout(arguments->json) && !to_stdout(arguments->csv);
 }
 
 static bool evaluate_checkpoint(session *state, size_t index)
@@ -119,8 +114,11 @@ static bool evaluate_checkpoint(session *state, size_t index)
         good && (state->cache || open_cache(state, adapters)) &&
         !failed(aaclip_detector_new(&detector, state->model, adapters, state->cache, &options)) &&
         run_checkpoint(state, index, detector);
-    if (good && table_is_shown(arguments))
+    if (good && table_is_shown(arguments)) {
         print_table(result);
+        if (result->decisions)
+            print_decisions(result, arguments->calibration);
+    }
     if (good && wants_calibration(arguments))
         state->uncalibrated = !calibrate(state, result, adapters);
     aaclip_detector_close(&detector);
@@ -134,16 +132,17 @@ static json_t *settings_json(const session *state)
     aaclip_model_info info = {.size = sizeof info};
     aaclip_model_get_info(state->model, &info);
     const char *data = arguments->data_root ? arguments->data_root : arguments->manifest;
-    return json_pack("{s:s, s:o, s:s, s:s, s:s, s:i, s:i, s:f, s:s, s:o, s:o, s:s, s:s, s:I}",
-                     "version", aaclip_version_string(), "model", text_json(info.path),
-                     "fingerprint", info.fingerprint, "backend", info.backend, "precision",
-                     aaclip_precision_name(info.precision), "image_size", (int)state->image_size,
-                     "tile", (int)arguments->tile, "tile_overlap", (double)state->tile_overlap,
-                     "domain", aaclip_domain_name(state->domain), "dataset",
-                     text_json(arguments->dataset ? arguments->dataset : ""), "data",
-                     text_json(data ? data : ""), "split", arguments->split, "metrics",
-                     arguments->histogram ? "histogram" : "exact", "images",
-                     (json_int_t)aaclip_dataset_count(state->dataset));
+    const char *calibration = arguments->calibration ? arguments->calibration : "";
+    return json_pack(
+        "{s:s, s:o, s:s, s:s, s:s, s:i, s:i, s:f, s:s, s:o, s:o, s:s, s:s, s:o, s:I}", "version",
+        aaclip_version_string(), "model", text_json(info.path), "fingerprint", info.fingerprint,
+        "backend", info.backend, "precision", aaclip_precision_name(info.precision), "image_size",
+        (int)state->image_size, "tile", (int)arguments->tile, "tile_overlap",
+        (double)state->tile_overlap, "domain", aaclip_domain_name(state->domain), "dataset",
+        text_json(arguments->dataset ? arguments->dataset : ""), "data",
+        text_json(data ? data : ""), "split", arguments->split, "metrics",
+        arguments->histogram ? "histogram" : "exact", "calibration", text_json(calibration),
+        "images", (json_int_t)aaclip_dataset_count(state->dataset));
 }
 
 static bool write_all_results(const session *state)
@@ -168,6 +167,8 @@ static bool run(session *state)
 {
     size_t failures = 0;
     if (wants_calibration(state->arguments) && !can_calibrate(state))
+        return false;
+    if (state->arguments->calibration && !open_calibrations(state))
         return false;
     for (size_t i = 0; i < state->count; i++) {
         if (!evaluate_checkpoint(state, i))

@@ -56,7 +56,7 @@ static void write_escaped(FILE *file, const char *text)
 static void write_values_row(FILE *file, const char *name, const aaclip_metric_values *values,
                              bool mean)
 {
-    char texts[COLUMN_COUNT][16];
+    char texts[COLUMN_COUNT][COLUMN_SIZE];
     column_texts(values, texts);
     fprintf(file, "<tr%s><td>", mean ? " class=\"mean\"" : "");
     write_escaped(file, name);
@@ -82,6 +82,38 @@ static void write_table(FILE *file, const evaluation *result)
         write_values_row(file, values_name(result, i), &result->values[i],
                          i == result->classes.count);
     fputs("</tbody>\n</table>\n", file);
+}
+
+static void write_decisions_row(FILE *file, const char *name, const class_decisions *decisions)
+{
+    char texts[DECISION_COUNT][COLUMN_SIZE];
+    const aaclip_calibration *thresholds = decisions->thresholds;
+    decision_texts(decisions, texts);
+    fprintf(file, "<tr%s><td>", thresholds ? "" : " class=\"mean\"");
+    write_escaped(file, name);
+    fputs("</td>", file);
+    for (size_t i = 0; i < DECISION_COUNT; i++)
+        fprintf(file, "<td>%s</td>", texts[i]);
+    if (thresholds)
+        fprintf(file, "<td class=\"count\">%.6g</td><td class=\"count\">%.6g</td></tr>\n",
+                (double)thresholds->image_threshold, (double)thresholds->map_threshold);
+    else
+        fputs("<td></td><td></td></tr>\n", file);
+}
+
+static void write_decisions(FILE *file, const evaluation *result)
+{
+    fputs("<h3>Decisions by the calibration</h3>\n<table>\n<thead><tr><th>class</th>", file);
+    for (size_t i = 0; i < DECISION_COUNT; i++)
+        fprintf(file, "<th>%s</th>", decision_names[i]);
+    fputs("<th>image threshold</th><th>map threshold</th></tr></thead>\n<tbody>\n", file);
+    for (size_t i = 0; i <= result->classes.count; i++)
+        write_decisions_row(file, values_name(result, i), &result->decisions[i]);
+    fputs(
+        "</tbody>\n</table>\n<p>TP, FP, TN and FN are images: defective ones called so, good ones "
+        "called defective, good ones called so, defective ones missed. Dice and IoU are of the "
+        "pixels that reach the map threshold, at the size of the maps.</p>\n",
+        file);
 }
 
 /* Hues that stay apart however many there are: steps of the golden angle. */
@@ -298,6 +330,8 @@ void report_section(FILE *file, const evaluation *result, const report_sources *
     if (result->reused)
         fprintf(file, ", of which %zu were computed by an earlier run", result->reused);
     fputs(".</p>\n", file);
+    if (result->decisions)
+        write_decisions(file, result);
     write_failures(file, result);
     write_plots(file, result);
     fputs("<h3>Photo, mask and map</h3>\n", file);

@@ -9,17 +9,21 @@ const char *const column_names[COLUMN_COUNT] = {"pixel AUROC", "pixel AP",    "p
                                                 "AUPRO 0.3",   "image AUROC", "image AP",
                                                 "image F1-max"};
 
-void column_texts(const aaclip_metric_values *values, char texts[COLUMN_COUNT][16])
+void percent_text(double share, char text[COLUMN_SIZE])
+{
+    if (isnan(share))
+        snprintf(text, COLUMN_SIZE, "n/a");
+    else
+        snprintf(text, COLUMN_SIZE, "%.1f", 100 * share);
+}
+
+void column_texts(const aaclip_metric_values *values, char texts[COLUMN_COUNT][COLUMN_SIZE])
 {
     const double columns[COLUMN_COUNT] = {
         values->pixel_auroc,   values->pixel_ap,   values->pixel_f1_max,  values->aupro_30,
         values->dataset_auroc, values->dataset_ap, values->dataset_f1_max};
-    for (size_t i = 0; i < COLUMN_COUNT; i++) {
-        if (isnan(columns[i]))
-            strcpy(texts[i], "n/a");
-        else
-            snprintf(texts[i], sizeof texts[i], "%.1f", 100 * columns[i]);
-    }
+    for (size_t i = 0; i < COLUMN_COUNT; i++)
+        percent_text(columns[i], texts[i]);
 }
 
 const char *values_name(const evaluation *result, size_t index)
@@ -83,28 +87,54 @@ static int shown_length(const char *text)
     return length;
 }
 
-void print_table(const evaluation *result)
+static int name_width(const evaluation *result)
 {
     int width = shown_length("class");
     for (size_t i = 0; i <= result->classes.count; i++)
         if (shown_length(values_name(result, i)) > width)
             width = shown_length(values_name(result, i));
-    printf("%s\n%-*s", result->name, width, "class");
-    for (size_t i = 0; i < COLUMN_COUNT; i++)
-        printf("  %s", column_names[i]);
+    return width;
+}
+
+/* A row in columns as wide as their names, but not too narrow for counts. */
+static void print_row(const char *first, int width, const char *const *names, size_t count,
+                      char (*texts)[COLUMN_SIZE])
+{
+    const int least = 5;
+    printf("%s%*s", first, width - shown_length(first), "");
+    for (size_t i = 0; i < count; i++) {
+        const int length = (int)strlen(names[i]);
+        printf("  %*s", length > least ? length : least, texts ? texts[i] : names[i]);
+    }
     putchar('\n');
+}
+
+void print_table(const evaluation *result)
+{
+    const int width = name_width(result);
+    printf("%s\n", result->name);
+    print_row("class", width, column_names, COLUMN_COUNT, NULL);
     for (size_t i = 0; i <= result->classes.count; i++) {
-        char texts[COLUMN_COUNT][16];
-        const char *name = values_name(result, i);
+        char texts[COLUMN_COUNT][COLUMN_SIZE];
         column_texts(&result->values[i], texts);
-        printf("%s%*s", name, width - shown_length(name), "");
-        for (size_t c = 0; c < COLUMN_COUNT; c++)
-            printf("  %*s", (int)strlen(column_names[c]), texts[c]);
-        putchar('\n');
+        print_row(values_name(result, i), width, column_names, COLUMN_COUNT, texts);
     }
     printf("%zu images computed, %zu taken from an earlier run, %zu failed; %.3g images/s\n\n",
            result->computed, result->reused, result->failed,
            (double)result->count / result->seconds);
+}
+
+void print_decisions(const evaluation *result, const char *path)
+{
+    const int width = name_width(result);
+    printf("decisions by %s, pixels at the size of the maps\n", path);
+    print_row("class", width, decision_names, DECISION_COUNT, NULL);
+    for (size_t i = 0; i <= result->classes.count; i++) {
+        char texts[DECISION_COUNT][COLUMN_SIZE];
+        decision_texts(&result->decisions[i], texts);
+        print_row(values_name(result, i), width, decision_names, DECISION_COUNT, texts);
+    }
+    putchar('\n');
 }
 
 /* null where the metric is not available. */
@@ -158,11 +188,39 @@ static json_t *values_json(const char *name, const aaclip_metric_values *values)
     return object;
 }
 
+static json_t *decisions_json(const class_decisions *decisions)
+{
+    static const char *const names[RATE_COUNT] = {"sensitivity", "specificity", "pixel_dice",
+                                                  "pixel_iou"};
+    const confusion *images = &decisions->images;
+    const aaclip_calibration *thresholds = decisions->thresholds;
+    json_t *object = json_pack(
+        "{s:I, s:I, s:I, s:I}", "true_positives", (json_int_t)images->true_positives,
+        "false_positives", (json_int_t)images->false_positives, "true_negatives",
+        (json_int_t)images->true_negatives, "false_negatives", (json_int_t)images->false_negatives);
+    for (size_t i = 0; i < RATE_COUNT; i++)
+        set_real(object, names[i], decisions->rates[i]);
+    if (thresholds) {
+        set_real(object, "image_threshold", (double)thresholds->image_threshold);
+        set_real(object, "map_threshold", (double)thresholds->map_threshold);
+    }
+    return object;
+}
+
+/* Of a class, or the mean. */
+static json_t *class_json(const evaluation *result, size_t index)
+{
+    json_t *object = values_json(values_name(result, index), &result->values[index]);
+    if (result->decisions)
+        json_object_set_new(object, "decisions", decisions_json(&result->decisions[index]));
+    return object;
+}
+
 static json_t *result_json(const evaluation *result)
 {
     json_t *classes = json_array(), *failures = json_array(), *files = json_array();
     for (size_t i = 0; i < result->classes.count; i++)
-        json_array_append_new(classes, values_json(values_name(result, i), &result->values[i]));
+        json_array_append_new(classes, class_json(result, i));
     for (size_t i = 0; i < result->count; i++)
         if (result->rows[i].failure)
             json_array_append_new(failures, json_pack("{s:o, s:o}", "image",
@@ -170,7 +228,7 @@ static json_t *result_json(const evaluation *result)
                                                       "error", text_json(result->rows[i].failure)));
     for (size_t i = 0; i < result->files.count; i++)
         json_array_append_new(files, text_json(result->files.items[i]));
-    json_t *mean = values_json("mean", &result->values[result->classes.count]);
+    json_t *mean = class_json(result, result->classes.count);
     return json_pack("{s:o, s:o, s:I, s:I, s:f, s:o, s:o, s:o}", "name", text_json(result->name),
                      "files", files, "computed", (json_int_t)result->computed, "reused",
                      (json_int_t)result->reused, "images_per_second",
@@ -203,9 +261,10 @@ static void write_rows(FILE *file, const evaluation *result)
         write_quoted(file, row->sample->class_name);
         fputc(',', file);
         write_quoted(file, row->sample->image_path);
-        fprintf(file, ",%d,%.9g,%.9g,%.9g,%.9g\n", row->sample->label, (double)row->scores.score,
+        fprintf(file, ",%d,%.9g,%.9g,%.9g,%.9g", row->sample->label, (double)row->scores.score,
                 (double)row->dataset_score, (double)row->scores.map_least,
                 (double)row->scores.map_largest);
+        fputs(!result->decisions ? "\n" : row->defective ? ",1\n" : ",0\n", file);
     }
 }
 
@@ -214,7 +273,9 @@ bool write_scores_csv(const char *path, const evaluation *results, size_t count)
     text_output output;
     if (!open_text_file(&output, path, PROGRAM))
         return false;
-    fputs("checkpoint,class,image,label,score,dataset_score,map_least,map_largest\n", output.file);
+    fprintf(output.file,
+            "checkpoint,class,image,label,score,dataset_score,map_least,map_largest%s\n",
+            results->decisions ? ",decision" : "");
     for (size_t i = 0; i < count; i++)
         write_rows(output.file, &results[i]);
     return finish_text_file(&output, true, PROGRAM);

@@ -144,14 +144,18 @@ static void read_photo(job *item)
     item->row->scores.height = view.height;
 }
 
+static bool wants_maps(const evaluation_plan *plan)
+{
+    return plan->pixels || plan->peaks || plan->pictures;
+}
+
 static void read_job(const pipeline *work, job *item)
 {
     const evaluation_plan *plan = work->plan;
     image_row *row = item->row;
     row->id = image_id(work, row->sample);
-    const bool whole = plan->pixels || plan->peaks || plan->pictures;
     row->reused = plan->store && store_find(plan->store, row->id, &row->scores) &&
-                  (!whole || store_read_map(plan->store, row, &item->map));
+                  (!wants_maps(plan) || store_read_map(plan->store, row, &item->map));
     if (!row->reused)
         read_photo(item);
     if (row->failure || !row->sample->mask_path)
@@ -256,6 +260,16 @@ static aaclip_status count_pixels(const pipeline *work, const job *item, const u
                               row->sample->label);
 }
 
+static aaclip_status decide(const evaluation_plan *plan, const job *item, const uint8_t *truth)
+{
+    image_row *row = item->row;
+    const aaclip_calibration *calibration = &plan->calibrations[row->sample->class_index];
+    aaclip_status status = decide_image(row, calibration);
+    if (!status && plan->pixels)
+        status = decide_pixels(row, &item->map, truth, calibration);
+    return status;
+}
+
 /* What cannot be kept or counted for want of room stops everything. */
 static void write_job(pipeline *work, const job *item)
 {
@@ -264,8 +278,12 @@ static void write_job(pipeline *work, const job *item)
     if (!row->failure && plan->peaks)
         fail(row, find_peak(item));
     uint8_t *truth = !row->failure && plan->pixels ? fit_truth(item) : NULL;
-    if (row->failure)
+    if (!row->failure && plan->calibrations)
+        fail(row, decide(plan, item, truth));
+    if (row->failure) {
+        free(truth);
         return;
+    }
     aaclip_status status = plan->pixels ? count_pixels(work, item, truth) : count_scores(work, row);
     free(truth);
     work->broken = status == AACLIP_ERROR_OUT_OF_MEMORY;
@@ -273,7 +291,7 @@ static void write_job(pipeline *work, const job *item)
         complain(PROGRAM, "%s; --histogram needs less memory", aaclip_last_error());
     fail(row, status);
     if (!status && plan->store && !row->reused &&
-        !store_add(plan->store, row, plan->pixels || plan->pictures ? &item->map : NULL)) {
+        !store_add(plan->store, row, wants_maps(plan) ? &item->map : NULL)) {
         work->broken = true;
         fail_with(row, "its result cannot be kept");
     }

@@ -182,6 +182,7 @@ static void close_result(evaluation *result)
         free(result->rows[i].failure);
     free(result->rows);
     free(result->values);
+    free(result->decisions);
     free(result->name);
     list_clear(&result->files);
     list_clear(&result->classes);
@@ -195,6 +196,7 @@ void close_session(session *state)
     }
     free(state->results);
     free(state->sections);
+    free(state->calibrations);
     store_close(&state->store);
     aaclip_text_cache_close(&state->cache);
     aaclip_model_close(&state->model);

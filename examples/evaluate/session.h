@@ -13,6 +13,7 @@ typedef struct session {
     aaclip_domain domain;
     aaclip_config config;
     result_store store;
+    aaclip_calibration *calibrations; /* of the classes, to decide by; NULL: none was given */
     evaluation *results;
     char **sections; /* of the report */
     size_t count;
@@ -42,5 +43,11 @@ uint64_t *class_keys(const session *state, const evaluation *result);
 bool can_calibrate(const session *state);
 /* Makes and writes the thresholds that the command line asks for. */
 bool calibrate(const session *state, const evaluation *result, const aaclip_adapters *adapters);
+/* Prints how good thresholds of a class are on its images, and warns of useless ones. */
+void tell_of_thresholds(const session *state, const evaluation *result, size_t class_index,
+                        const aaclip_calibration *chosen);
+
+/* Opens the calibration of every class; false with a message. */
+bool open_calibrations(session *state);
 
 #endif

@@ -22,6 +22,10 @@ try:
     from PIL import Image
 except ImportError:
     Image = None
+try:
+    from sklearn.metrics import confusion_matrix
+except ImportError:
+    confusion_matrix = None
 
 EVALUATE, DETECT, CONVERT, GOLDEN = sys.argv[1:5]
 NANO = Path(GOLDEN) / "nano"
@@ -207,6 +211,16 @@ def f1_at(scores, labels, threshold):
     """F1 when calling abnormal what reaches the threshold."""
     called = [label for score, label in zip(scores, labels) if score >= threshold]
     return 2 * sum(called) / (len(called) + sum(labels))
+
+
+def confusion(labels, calls):
+    """TN, FP, FN, TP."""
+    found = [sum((bool(a), bool(b)) == pair for a, b in zip(labels, calls))
+             for pair in ((0, 0), (0, 1), (1, 0), (1, 1))]  # fmt: skip
+    if confusion_matrix:
+        judged = confusion_matrix(labels, [int(call) for call in calls], labels=[0, 1])
+        assert judged.ravel().tolist() == found, (judged, found)
+    return found
 
 
 class Outline(html.parser.HTMLParser):
@@ -699,7 +713,7 @@ class Evaluate(unittest.TestCase):
         result, file, thresholds = self.calibrated(*options)
         self.assertEqual((thresholds["method"], thresholds["images"]), ("quantile", 8))
         self.assertEqual(thresholds["false_alarm_rate"], 0.25)
-        self.assertIn(f"metal_nut: image threshold {thresholds['image_threshold']:.6f}",
+        self.assertIn(f"metal_nut: image threshold {thresholds['image_threshold']:.6g}",
                       result.stdout)  # fmt: skip
         good = [image for image, label in zip(self.peaks, self.labels) if not label]
         for name, values in (
@@ -755,6 +769,170 @@ class Evaluate(unittest.TestCase):
         self.fails(*data, *one, "--false-alarm-rate", 1, says="below 1")
         plain = [*MODEL, *SIZE, "--data-root", self.data, "--class", "screw"]
         self.fails(*plain, "--save-adapters", self.folder / "a", says="there are no adapters")
+
+    def test_calibration_tells_how_good_it_is(self):
+        result, _, thresholds = self.calibrated("--false-alarm-rate", 0.25)
+        scores = [image["score"] for image in self.peaks]
+        peaks = [image["regions"][0]["peak"] for image in self.peaks]
+        lines = result.stdout.splitlines()
+        at = lines.index(next(line for line in lines if "image threshold" in line))
+        for line, name, values in zip(lines[at + 1 :], ("image", "map"), (scores, peaks)):
+            calls = [value >= thresholds[f"{name}_threshold"] for value in values]
+            _, false, missed, _ = confusion(self.labels, calls)
+            f1 = 100 * f1_at(values, self.labels, thresholds[f"{name}_threshold"])
+            self.assertEqual(
+                line,
+                f"  {'score' if name == 'image' else name}: {false} of 8 normal images called "
+                f"abnormal, {missed} of 4 abnormal ones missed, F1 {f1:.1f}",
+            )
+        metrics = json.loads((self.folder / "r.json").read_text())["checkpoints"][0]["classes"][0]
+        self.assertEqual(
+            lines[at + 3],
+            f"  image AUROC: {100 * metrics['raw_image_auroc']:.1f} of the score, "
+            f"{100 * metrics['image_auroc']:.1f} of the data-set score",
+        )
+
+    def test_calibration_that_is_useless_is_told(self):
+        for i in range(4):
+            write_photo(self.data / f"{i}.png", i)
+        _, _, rows = self.evaluate("--layout", "folder")
+        rows.sort(key=lambda row: float(row["score"]))
+        lines = [{"image_path": Path(row["image"]).name, "label": int(row is not rows[-1]),
+                  "class_name": "nut"} for row in rows]  # fmt: skip
+        manifest = self.data / "list.jsonl"
+        manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        result, _, _ = self.evaluate("--manifest", manifest, "--f1", "--calibrate",
+                                     self.folder / "nut.json")  # fmt: skip
+        self.assertIn('"nut": the image threshold calls every image abnormal', result.stderr)
+        self.assertIn("image AUROC of the score is 0.0: it hardly tells", result.stderr)
+        self.assertIn("1 of 1 normal images called abnormal, 0 of 3", result.stdout)
+
+    def thresholds(self, rows):
+        """A folder of files: a score that occurs, and a probability that no pixel of a map has."""
+        folder = self.folder / "thresholds"
+        folder.mkdir()
+        levels = json.loads((self.out / "scores.jsonl").read_text().splitlines()[0])["levels"]
+        for name in {row["class"] for row in rows}:
+            scores = sorted(float(row["score"]) for row in rows if row["class"] == name)
+            values = sorted({v for p in (self.out / "cache" / name).iterdir() for v in read_npy(p)[0]})
+            at = next(i for i in range(len(values) // 2, len(values))
+                      if values[i] - values[i - 1] > 1e-4)  # fmt: skip
+            middle = (values[at] + values[at - 1]) / 2
+            (folder / f"{name}.json").write_text(json.dumps({
+                "image_threshold": scores[len(scores) // 2],
+                "map_threshold": 1 / (1 + math.exp(1 - 2 * middle / levels)),
+                "false_alarm_rate": 0.01, "method": "quantile", "images": 100}))  # fmt: skip
+        return folder, levels
+
+    def check_rates(self, decisions, rows, folder, levels):
+        """Counts the decisions of a class again; its pixels from the maps that were kept."""
+        name = rows[0]["class"]
+        labels, calls = ([int(row[key]) for row in rows] for key in ("label", "decision"))
+        threshold = json.loads((folder / f"{name}.json").read_text())
+        wanted = [float(row["score"]) >= threshold["image_threshold"] for row in rows]
+        self.assertEqual([call == 1 for call in calls], wanted)
+        negatives, false, missed, hits = confusion(labels, calls)
+        for key, value in (
+            ("true_positives", hits), ("false_positives", false), ("true_negatives", negatives),
+            ("false_negatives", missed), ("sensitivity", hits / (hits + missed)),
+            ("specificity", negatives / (negatives + false)),
+        ):  # fmt: skip
+            self.assertEqual(decisions[key], value, key)
+        marks, called = [], []
+        for row in rows:
+            path = Path(row["image"])
+            kind, number = path.parent.name, path.stem
+            (kept,) = (self.out / "cache" / name).glob(f"{kind}-{number}-*.npy")
+            values, width, height = read_npy(kept)
+            drawn = kind == "bent"
+            marks += truth(int(number), width, height) if drawn else [False] * len(values)
+            called += [1 / (1 + math.exp(1 - 2 * value / levels)) >= threshold["map_threshold"]
+                       for value in values]  # fmt: skip
+        _, false, missed, hits = confusion(marks, called)
+        self.assertGreater(hits, 0)
+        self.assertAlmostEqual(decisions["pixel_dice"], 2 * hits / (2 * hits + false + missed))
+        self.assertAlmostEqual(decisions["pixel_iou"], hits / (hits + false + missed))
+        for key in ("image_threshold", "map_threshold"):
+            self.assertAlmostEqual(decisions[key], threshold[key], places=6)
+
+    def test_decisions(self):
+        self.mvtec("metal_nut", good=5, bad=3)
+        self.mvtec("screw", good=2, bad=2, seed=20)
+        keep = ["--dataset", "MVTec", "--out", self.out]
+        _, _, rows = self.evaluate(*keep)
+        self.assertNotIn("decision", rows[0])
+        folder, levels = self.thresholds(rows)
+        result, found, rows = self.evaluate(*keep, "--calibration", folder)
+        self.assertEqual(found["calibration"], str(folder))
+        checkpoint = found["checkpoints"][0]
+        self.assertEqual((checkpoint["computed"], checkpoint["reused"]), (0, 12))
+        nut, screw = (c["decisions"] for c in checkpoint["classes"])
+        nuts = [row for row in rows if row["class"] == "metal_nut"]
+        self.check_rates(nut, nuts, folder, levels)
+        self.check_rates(screw, [row for row in rows if row["class"] == "screw"], folder, levels)
+        mean = checkpoint["mean"]["decisions"]
+        self.assertEqual(mean["true_positives"], nut["true_positives"] + screw["true_positives"])
+        for key in ("sensitivity", "specificity", "pixel_dice", "pixel_iou"):
+            self.assertAlmostEqual(mean[key], (nut[key] + screw[key]) / 2)
+        self.assertNotIn("map_threshold", mean)
+
+        # as aaclip-detect decides
+        images = self.detect([row["image"] for row in nuts], "--calibration",
+                             folder / "metal_nut.json")  # fmt: skip
+        self.assertEqual([str(int(i["decision"])) for i in images], [r["decision"] for r in nuts])
+
+        # in the table and in the report
+        shown = [str(nut[f"{a}_{b}"]) for a, b in (("true", "positives"), ("false", "positives"),
+                                                  ("true", "negatives"), ("false", "negatives"))]
+        shown += [f"{100 * nut[key]:.1f}" for key in ("sensitivity", "specificity", "pixel_dice",
+                                                     "pixel_iou")]  # fmt: skip
+        self.assertIn(["metal_nut", *shown], [line.split() for line in result.stdout.splitlines()])
+        cells = "".join(f"<td>{text}</td>" for text in ["metal_nut", *shown])
+        self.assertIn(cells, (self.out / "report.html").read_text())
+
+        # without what was kept, and without pixels, whose maps are kept for their peaks
+        _, again, _ = self.evaluate("--dataset", "MVTec", "--calibration", folder)
+        self.assertEqual(again["checkpoints"][0]["mean"]["decisions"], mean)
+        for computed in (12, 0):
+            _, alone, others = self.evaluate("--dataset", "MVTec", "--calibration", folder,
+                                             "--no-pixels", "--out", self.folder / "o")  # fmt: skip
+            self.assertEqual(alone["checkpoints"][0]["computed"], computed)
+            self.assertEqual([r["decision"] for r in others], [r["decision"] for r in rows])
+            self.assertIsNone(alone["checkpoints"][0]["mean"]["decisions"]["pixel_dice"])
+
+    def test_decisions_of_images_without_labels(self):
+        for i in range(2):
+            write_photo(self.data / f"{i}.png", i)
+        nowhere = {"image_threshold": 2.0, "map_threshold": 1.0, "false_alarm_rate": 0,
+                   "method": "quantile", "images": 1}  # fmt: skip
+        file = self.folder / "c.json"
+        file.write_text(json.dumps(nowhere))
+        _, found, rows = self.evaluate("--layout", "folder", "--calibration", file)
+        self.assertEqual([row["decision"] for row in rows], ["0", "0"])
+        decisions = found["checkpoints"][0]["classes"][0]["decisions"]
+        self.assertEqual([decisions[k] for k in ("true_negatives", "specificity")], [0, None])
+
+    def test_bad_calls_of_decisions(self):
+        self.mvtec("metal_nut", good=1, bad=1)
+        self.mvtec("screw", good=1, bad=0)
+        folder = self.folder / "thresholds"
+        self.evaluate("--class", "screw", "--calibrate", folder)
+        file = folder / "screw.json"
+        data = [*MODEL, *ADAPTERS, *SIZE, "--data-root", self.data, "--out", self.out]
+        self.fails(*data, "--calibration", file, says=["one class, found 2", "--class"])
+        self.fails(*data, "--calibration", folder, says=['"metal_nut"', "metal_nut.json"])
+        self.fails(*data, "--class", "screw", "--calibration", folder / "no.json", says="no.json")
+        for option in ("--calibrate", "--save-adapters"):
+            self.fails(*data, "--calibration", folder, option, folder / "x",
+                       says=f"--calibration and {option} exclude each other")  # fmt: skip
+        self.fails(*data, "--calibration", folder, "--f1", says="--f1 needs --calibrate")
+        epochs = self.folder / "epochs"
+        epochs.mkdir()
+        for number in (1, 2):
+            shutil.copy(TRAINED / "image_adapter_20.pth", epochs / f"image_adapter_{number}.pth")
+        self.fails(*MODEL, "--checkpoints", epochs, *SIZE, "--data-root", self.data,
+                   "--calibration", folder, says="one checkpoint, found 2")  # fmt: skip
+        self.assertEqual([*self.out.rglob("*.npy")], [])
 
     def test_phrase(self):
         self.mvtec("metal_nut")
