@@ -69,6 +69,7 @@ typedef struct evaluation {
     string_list classes;          /* as the metrics count them */
     aaclip_metric_values *values; /* of the classes, and last their mean */
     class_decisions *decisions;   /* likewise; NULL without --calibration */
+    char *pictures;               /* their folder in that of --out; NULL: none are drawn */
 } evaluation;
 
 /* FNV-1a, 64 bits. */
@@ -120,9 +121,11 @@ bool mask_resize(const mask_image *mask, uint8_t *resized, uint32_t width, uint3
  */
 aaclip_status write_panels(const char *path, const image_row *row, const result_store *store,
                            uint32_t most);
-/* Panels of all images to FOLDER/CLASS/, when score_dataset has found the scales. False with a
- * message. */
-bool draw_pictures(const evaluation *result, const result_store *store, const char *folder,
+/* FOLDER/CLASS/NAME.png of an image. */
+char *picture_file(const char *folder, const aaclip_sample *sample);
+/* Panels of all images to `pictures` in `out`, when score_dataset has found the scales. False with
+ * a message. */
+bool draw_pictures(const evaluation *result, const result_store *store, const char *out,
                    progress_bar *bar);
 
 /* How a checkpoint is run over the data set. */

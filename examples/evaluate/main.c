@@ -2,6 +2,7 @@
 #include "evaluate.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "session.h"
 #include "report.h"
@@ -54,17 +55,15 @@ static bool open_metrics(const session *state, evaluation *result)
 }
 
 /* To FOLDER/pictures, with a folder for each of several checkpoints. */
-static bool make_pictures(session *state, const evaluation *result)
+static bool make_pictures(session *state, evaluation *result)
 {
     const command_line *arguments = state->arguments;
     if (!arguments->pictures)
         return true;
-    char *folder = state->count > 1 ? format_text("%s/pictures/%s", arguments->out, result->name)
-                                    : format_text("%s/pictures", arguments->out);
-    bool drawn = folder ? draw_pictures(result, &state->store, folder, &state->bar)
-                        : !complain(PROGRAM, "out of memory");
-    free(folder);
-    return drawn;
+    result->pictures =
+        state->count > 1 ? format_text("pictures/%s", result->name) : strdup("pictures");
+    return result->pictures ? draw_pictures(result, &state->store, arguments->out, &state->bar)
+                            : !complain(PROGRAM, "out of memory");
 }
 
 static bool run_checkpoint(session *state, size_t index, aaclip_detector *detector)

@@ -198,25 +198,31 @@ aaclip_status write_panels(const char *path, const image_row *row, const result_
     return status;
 }
 
+char *picture_file(const char *folder, const aaclip_sample *sample)
+{
+    return image_file(folder, sample, hash_text(HASH_START, sample->image_path), ".png");
+}
+
 static bool draw_picture(const image_row *row, const result_store *store, const char *folder)
 {
-    char *path =
-        image_file(folder, row->sample, hash_text(HASH_START, row->sample->image_path), ".png");
+    char *path = picture_file(folder, row->sample);
     bool drawn = path || !complain(PROGRAM, "out of memory");
     drawn = drawn && make_folder_of(path) && !failed(write_panels(path, row, store, PICTURE_SIDE));
     free(path);
     return drawn;
 }
 
-bool draw_pictures(const evaluation *result, const result_store *store, const char *folder,
+bool draw_pictures(const evaluation *result, const result_store *store, const char *out,
                    progress_bar *bar)
 {
-    bool drawn = true;
+    char *folder = format_text("%s/%s", out, result->pictures);
+    bool drawn = folder || !complain(PROGRAM, "out of memory");
     progress_start(bar, "pictures");
     for (size_t i = 0; drawn && i < result->count; i++) {
         drawn = !result->rows[i].done || draw_picture(&result->rows[i], store, folder);
         progress_update(bar, i + 1, result->count);
     }
     progress_end(bar);
+    free(folder);
     return drawn;
 }

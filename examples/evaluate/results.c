@@ -250,6 +250,20 @@ bool write_results_json(const char *path, json_t *settings, const evaluation *re
     return opened && finish_text_file(&output, written, PROGRAM) && written;
 }
 
+/* What not every call has: decision and picture. */
+static void write_more(FILE *file, const evaluation *result, const image_row *row)
+{
+    if (result->decisions)
+        fputs(row->defective ? ",1" : ",0", file);
+    if (result->pictures) {
+        char *picture = picture_file(result->pictures, row->sample);
+        fputc(',', file);
+        write_quoted(file, picture ? picture : "");
+        free(picture);
+    }
+    fputc('\n', file);
+}
+
 static void write_rows(FILE *file, const evaluation *result)
 {
     for (size_t i = 0; i < result->count; i++) {
@@ -264,7 +278,7 @@ static void write_rows(FILE *file, const evaluation *result)
         fprintf(file, ",%d,%.9g,%.9g,%.9g,%.9g", row->sample->label, (double)row->scores.score,
                 (double)row->dataset_score, (double)row->scores.map_least,
                 (double)row->scores.map_largest);
-        fputs(!result->decisions ? "\n" : row->defective ? ",1\n" : ",0\n", file);
+        write_more(file, result, row);
     }
 }
 
@@ -274,8 +288,8 @@ bool write_scores_csv(const char *path, const evaluation *results, size_t count)
     if (!open_text_file(&output, path, PROGRAM))
         return false;
     fprintf(output.file,
-            "checkpoint,class,image,label,score,dataset_score,map_least,map_largest%s\n",
-            results->decisions ? ",decision" : "");
+            "checkpoint,class,image,label,score,dataset_score,map_least,map_largest%s%s\n",
+            results->decisions ? ",decision" : "", results->pictures ? ",picture" : "");
     for (size_t i = 0; i < count; i++)
         write_rows(output.file, &results[i]);
     return finish_text_file(&output, true, PROGRAM);

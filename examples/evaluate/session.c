@@ -183,6 +183,7 @@ static void close_result(evaluation *result)
     free(result->rows);
     free(result->values);
     free(result->decisions);
+    free(result->pictures);
     free(result->name);
     list_clear(&result->files);
     list_clear(&result->classes);

@@ -862,7 +862,7 @@ class Evaluate(unittest.TestCase):
         _, _, rows = self.evaluate(*keep)
         self.assertNotIn("decision", rows[0])
         folder, levels = self.thresholds(rows)
-        result, found, rows = self.evaluate(*keep, "--calibration", folder)
+        result, found, rows = self.evaluate(*keep, "--calibration", folder, "--pictures")
         self.assertEqual(found["calibration"], str(folder))
         checkpoint = found["checkpoints"][0]
         self.assertEqual((checkpoint["computed"], checkpoint["reused"]), (0, 12))
@@ -881,7 +881,7 @@ class Evaluate(unittest.TestCase):
                              folder / "metal_nut.json")  # fmt: skip
         self.assertEqual([str(int(i["decision"])) for i in images], [r["decision"] for r in nuts])
 
-        # in the table and in the report
+        # in the table, in the report, and which picture is whose
         shown = [str(nut[f"{a}_{b}"]) for a, b in (("true", "positives"), ("false", "positives"),
                                                   ("true", "negatives"), ("false", "negatives"))]
         shown += [f"{100 * nut[key]:.1f}" for key in ("sensitivity", "specificity", "pixel_dice",
@@ -889,6 +889,11 @@ class Evaluate(unittest.TestCase):
         self.assertIn(["metal_nut", *shown], [line.split() for line in result.stdout.splitlines()])
         cells = "".join(f"<td>{text}</td>" for text in ["metal_nut", *shown])
         self.assertIn(cells, (self.out / "report.html").read_text())
+        drawn = {str(path.relative_to(self.out)) for path in (self.out / "pictures").rglob("*.png")}
+        self.assertEqual({row["picture"] for row in rows}, drawn)
+        for row in rows:
+            path = Path(row["image"])
+            self.assertIn(f"{row['class']}/{path.parent.name}-{path.stem}-", row["picture"])
 
         # without what was kept, and without pixels, whose maps are kept for their peaks
         _, again, _ = self.evaluate("--dataset", "MVTec", "--calibration", folder)
