@@ -212,6 +212,16 @@ bool list_add_images(string_list *list, const char *path, const char *program)
     return true;
 }
 
+const char *const decide_by_names[DECIDE_BY_COUNT] = {"score", "map", "either"};
+
+int find_decide_by(const char *name)
+{
+    int i = DECIDE_BY_COUNT - 1;
+    while (i >= 0 && strcmp(name, decide_by_names[i]) != 0)
+        i--;
+    return i;
+}
+
 bool to_stdout(const char *path)
 {
     return path && strcmp(path, "-") == 0;

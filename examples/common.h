@@ -74,6 +74,11 @@ typedef struct text_output {
 bool open_text_file(text_output *output, const char *path, const char *program);
 /* With keep = false the file is removed. */
 bool finish_text_file(text_output *output, bool keep, const char *program);
+/* Of aaclip_decide_by, by its numbers; -1: no such name. */
+enum { DECIDE_BY_COUNT = 3 };
+extern const char *const decide_by_names[DECIDE_BY_COUNT];
+int find_decide_by(const char *name);
+
 /* Whether it is "-"; false for NULL. */
 bool to_stdout(const char *path);
 /* Whether open_text_file will do after long work; true for NULL. */

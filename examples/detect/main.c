@@ -283,6 +283,7 @@ static bool open_session(detection *session, const command_line *arguments)
            open_adapters(session, arguments) &&
            !failed(region_setup_open(&session->regions, &arguments->regions, session->adapters)) &&
            check_regions(session, arguments) && open_cache(session, arguments) &&
+           region_setup_belongs(&session->regions, session->class_name, PROGRAM) &&
            open_detector(session, arguments, &detector);
 }
 

@@ -50,6 +50,16 @@ aaclip_status region_setup_open(region_setup *setup, const region_options *optio
     return status || !options->roi ? status : open_roi(setup, options->roi);
 }
 
+bool region_setup_belongs(region_setup *setup, const char *class_name, const char *program)
+{
+    char *own = setup->calibration.class_name;
+    bool belongs = !*own || strcmp(own, class_name) == 0 ||
+                   !complain(program, "expected thresholds of class '%s', found those of '%s'",
+                             class_name, own);
+    *own = '\0';
+    return belongs;
+}
+
 void region_setup_close(region_setup *setup)
 {
     free(setup->roi);
@@ -136,8 +146,11 @@ void region_report_to_json(const region_report *report, const region_setup *setu
 void region_setup_to_json(const region_setup *setup, json_t *root)
 {
     const aaclip_calibration *calibration = &setup->calibration;
-    if (setup->calibrated)
+    if (setup->calibrated) {
         json_object_set_new(root, "image_threshold",
                             json_real((double)calibration->image_threshold));
+        json_object_set_new(root, "decide_by",
+                            json_string(decide_by_names[calibration->decide_by]));
+    }
     json_object_set_new(root, "map_threshold", json_real((double)calibration->map_threshold));
 }

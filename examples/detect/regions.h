@@ -37,6 +37,10 @@ aaclip_status region_setup_open(region_setup *setup, const region_options *optio
                                 const aaclip_adapters *adapters);
 void region_setup_close(region_setup *setup);
 
+/* Whether the calibration is of this class, as far as it says; false with a message when not. The
+ * detector calls the class by another name (choose_vectors in main.c), and is not to compare it. */
+bool region_setup_belongs(region_setup *setup, const char *class_name, const char *program);
+
 /* Has a detector decide, if calibrated, and find regions if they are wanted. */
 void region_setup_options(const region_setup *setup, bool wanted, aaclip_detector_options *options);
 /* Gives it the region of interest. */

@@ -112,24 +112,45 @@ static bool collect(class_images *images, const evaluation *result, size_t class
     return true;
 }
 
+/* `decide_by` -1: whatever tells them apart better. */
+static aaclip_status choose_by_f1(aaclip_calibration *calibration, const class_images *images,
+                                  int decide_by)
+{
+    double score_f1 = 0, map_f1 = 0;
+    aaclip_status status = aaclip_calibrate_f1(images->scores, images->labels, images->count,
+                                               &calibration->image_threshold, &score_f1);
+    if (!status)
+        status = aaclip_calibrate_f1(images->peaks, images->labels, images->count,
+                                     &calibration->map_threshold, &map_f1);
+    if (decide_by < 0)
+        decide_by = map_f1 > score_f1 ? AACLIP_DECIDE_BY_MAP : AACLIP_DECIDE_BY_SCORE;
+    calibration->decide_by = (aaclip_decide_by)decide_by;
+    calibration->method = AACLIP_CALIBRATION_F1_MAX;
+    return status;
+}
+
+/* Where either decides, each may give half of the false alarms. */
+static aaclip_status choose_by_rate(aaclip_calibration *calibration, const class_images *images,
+                                    int decide_by, double rate)
+{
+    calibration->decide_by = decide_by < 0 ? AACLIP_DECIDE_BY_EITHER : (aaclip_decide_by)decide_by;
+    calibration->method = AACLIP_CALIBRATION_QUANTILE;
+    calibration->false_alarm_rate = rate;
+    const double share = calibration->decide_by == AACLIP_DECIDE_BY_EITHER ? rate / 2 : rate;
+    aaclip_status status = aaclip_calibrate_quantile(images->scores, images->count, share,
+                                                     &calibration->image_threshold);
+    return status ? status
+                  : aaclip_calibrate_quantile(images->peaks, images->count, share,
+                                              &calibration->map_threshold);
+}
+
 static aaclip_status choose_thresholds(aaclip_calibration *calibration, const class_images *images,
                                        const command_line *arguments)
 {
-    const double rate = arguments->false_alarm_rate;
-    aaclip_calibration_init(calibration);
+    const int given = arguments->decide_by ? find_decide_by(arguments->decide_by) : -1;
     calibration->images = images->count;
-    calibration->method = arguments->f1 ? AACLIP_CALIBRATION_F1_MAX : AACLIP_CALIBRATION_QUANTILE;
-    calibration->false_alarm_rate = arguments->f1 ? 0 : rate;
-    float *image = &calibration->image_threshold, *map = &calibration->map_threshold;
-    if (arguments->f1) {
-        aaclip_status status =
-            aaclip_calibrate_f1(images->scores, images->labels, images->count, image, NULL);
-        return status
-                   ? status
-                   : aaclip_calibrate_f1(images->peaks, images->labels, images->count, map, NULL);
-    }
-    aaclip_status status = aaclip_calibrate_quantile(images->scores, images->count, rate, image);
-    return status ? status : aaclip_calibrate_quantile(images->peaks, images->count, rate, map);
+    return arguments->f1 ? choose_by_f1(calibration, images, given)
+                         : choose_by_rate(calibration, images, given, arguments->false_alarm_rate);
 }
 
 static bool write_calibration(const session *state, const char *class_name,
@@ -154,23 +175,28 @@ static void tell(const session *state, const char *name, const aaclip_calibratio
     const command_line *arguments = state->arguments;
     const double images = (double)calibration->images;
     if (table_is_shown(arguments))
-        printf("%s: image threshold %.6g, map threshold %.6g, from %.0f images\n", name,
-               (double)calibration->image_threshold, (double)calibration->map_threshold, images);
-    if (!arguments->f1 && images * arguments->false_alarm_rate < 1)
+        printf("%s: image threshold %.6g, map threshold %.6g, decides by %s, from %.0f images\n",
+               name, (double)calibration->image_threshold, (double)calibration->map_threshold,
+               decide_by_names[calibration->decide_by], images);
+    const double each = calibration->decide_by == AACLIP_DECIDE_BY_EITHER ? 2 : 1;
+    if (!arguments->f1 && images * arguments->false_alarm_rate < each)
         complain(PROGRAM,
                  "class \"%s\": %.0f normal images are too few to promise a false alarm rate of "
                  "%g; the thresholds are just above the largest of them",
                  name, images, arguments->false_alarm_rate);
 }
 
-bool calibrate(const session *state, const evaluation *result, const aaclip_adapters *adapters)
+bool calibrate(const session *state, const evaluation *result, const aaclip_adapters *adapters,
+               const aaclip_detector *detector)
 {
     bool good = true;
     for (size_t i = 0; good && i < aaclip_dataset_class_count(state->dataset); i++) {
         const char *name = aaclip_dataset_class_name(state->dataset, i);
-        class_images images;
+        class_images images = {0};
         aaclip_calibration calibration;
-        good = collect(&images, result, i, state->arguments->f1) &&
+        aaclip_calibration_init(&calibration);
+        good = !failed(aaclip_detector_describe_calibration(detector, name, &calibration)) &&
+               collect(&images, result, i, state->arguments->f1) &&
                !failed(choose_thresholds(&calibration, &images, state->arguments)) &&
                write_calibration(state, name, &calibration, adapters);
         if (good) {

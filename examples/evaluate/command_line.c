@@ -50,6 +50,9 @@ static const char usage[] =
     "  --save-adapters FILE  write the adapters with the thresholds of the one class in them\n"
     "  --false-alarm-rate F  thresholds that this share of the normal images reaches [0.01]\n"
     "  --f1                  thresholds with the largest F1 instead: needs abnormal images, too\n"
+    "  --decide-by W         which threshold will decide: score, map or either, each then for "
+    "half\n"
+    "                        of the false alarms [either; with --f1 the one with the larger F1]\n"
     "  --json FILE           write all metrics as JSON; - is stdout\n"
     "  --csv FILE            write the scores of all images as CSV; - is stdout\n"
     "  --verbose             show the library's messages\n"
@@ -74,6 +77,11 @@ static bool check_calibration(const command_line *arguments)
     if (!calibrates && (arguments->f1 || arguments->has_rate))
         return !complain(PROGRAM, "--%s needs --calibrate PATH or --save-adapters FILE",
                          arguments->f1 ? "f1" : "false-alarm-rate");
+    if (!calibrates && arguments->decide_by)
+        return !complain(PROGRAM, "--decide-by needs --calibrate PATH or --save-adapters FILE");
+    if (arguments->decide_by && find_decide_by(arguments->decide_by) < 0)
+        return !complain(PROGRAM, "--decide-by: expected score, map or either, found '%s'",
+                         arguments->decide_by);
     if (arguments->f1 && arguments->has_rate)
         return !complain(PROGRAM, "--f1 and --false-alarm-rate exclude each other");
     if (arguments->false_alarm_rate >= 1)
@@ -138,6 +146,7 @@ parse_result parse_command_line(command_line *arguments, int argc, char **argv)
         {"save-adapters", OPTION_TEXT, &arguments->save_adapters, 0, NULL},
         {"false-alarm-rate", OPTION_REAL, &arguments->false_alarm_rate, 0, &arguments->has_rate},
         {"f1", OPTION_FLAG, &arguments->f1, 0, NULL},
+        {"decide-by", OPTION_TEXT, &arguments->decide_by, 0, NULL},
         {"json", OPTION_TEXT, &arguments->json, 0, NULL},
         {"csv", OPTION_TEXT, &arguments->csv, 0, NULL},
         {"verbose", OPTION_FLAG, &arguments->verbose, 0, NULL},

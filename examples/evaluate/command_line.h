@@ -9,7 +9,7 @@ typedef struct command_line {
     const char *model, *vocabulary, *prompts, *phrase, *backend, *packed, *dataset, *data_root,
         *manifest;
     const char *checkpoints, *layout, *split, *out, *json, *csv, *calibrate, *calibration,
-        *save_adapters;
+        *save_adapters, *decide_by;
     string_list adapters, classes;
     bool has_profile, has_domain, outside_paths, pictures, no_pixels, histogram, verbose;
     bool has_tile_overlap, has_rate, f1;

@@ -48,6 +48,16 @@ bool open_calibrations(session *state)
     return good;
 }
 
+bool check_calibrations(const session *state, const aaclip_detector *detector)
+{
+    bool good = true;
+    for (size_t i = 0;
+         good && state->calibrations && i < aaclip_dataset_class_count(state->dataset); i++)
+        good = !failed(aaclip_detector_check_calibration(
+            detector, aaclip_dataset_class_name(state->dataset, i), &state->calibrations[i]));
+    return good;
+}
+
 static void count_call(confusion *counts, bool called, bool abnormal)
 {
     counts->true_positives += called && abnormal;
@@ -189,16 +199,18 @@ void decision_texts(const class_decisions *decisions, char texts[DECISION_COUNT]
         percent_text(decisions->rates[i], texts[first + i]);
 }
 
-/* The labelled images of a class, by their scores or the peaks of their maps. */
-static confusion call_images(const evaluation *result, size_t class_index, bool maps,
-                             float threshold)
+/* The labelled images of a class, by the score, the peak of the map, or either. */
+static confusion call_images(const evaluation *result, size_t class_index,
+                             const aaclip_calibration *chosen, aaclip_decide_by decide_by)
 {
     confusion counts = {0};
+    aaclip_calibration calibration = *chosen;
+    calibration.decide_by = decide_by;
     for (size_t i = 0; i < result->count; i++) {
-        const image_row *row = &result->rows[i];
-        const float value = maps ? row->peak : row->scores.score;
-        if (row->done && row->sample->class_index == class_index && row->sample->label >= 0)
-            count_call(&counts, value >= threshold, row->sample->label);
+        image_row row = result->rows[i];
+        if (row.done && row.sample->class_index == class_index && row.sample->label >= 0 &&
+            !decide_image(&row, &calibration))
+            count_call(&counts, row.defective, row.sample->label);
     }
     return counts;
 }
@@ -229,11 +241,13 @@ void tell_of_thresholds(const session *state, const evaluation *result, size_t c
     const double hardly = 0.6;
     const char *name = aaclip_dataset_class_name(state->dataset, class_index);
     const aaclip_metric_values *values = &result->values[place_of_class(result, name)];
-    const confusion scores = call_images(result, class_index, false, chosen->image_threshold);
-    const confusion maps = call_images(result, class_index, true, chosen->map_threshold);
+    const confusion scores = call_images(result, class_index, chosen, AACLIP_DECIDE_BY_SCORE);
+    const confusion maps = call_images(result, class_index, chosen, AACLIP_DECIDE_BY_MAP);
+    const confusion both = call_images(result, class_index, chosen, AACLIP_DECIDE_BY_EITHER);
     if (table_is_shown(state->arguments)) {
         print_calls("score", &scores);
         print_calls("map", &maps);
+        print_calls("either", &both);
         if (!isnan(values->image_auroc))
             printf("  image AUROC: %.1f of the score, %.1f of the data-set score\n",
                    100 * values->image_auroc, 100 * values->dataset_auroc);

@@ -112,14 +112,14 @@ static bool evaluate_checkpoint(session *state, size_t index)
     good =
         good && (state->cache || open_cache(state, adapters)) &&
         !failed(aaclip_detector_new(&detector, state->model, adapters, state->cache, &options)) &&
-        run_checkpoint(state, index, detector);
+        check_calibrations(state, detector) && run_checkpoint(state, index, detector);
     if (good && table_is_shown(arguments)) {
         print_table(result);
         if (result->decisions)
             print_decisions(result, arguments->calibration);
     }
     if (good && wants_calibration(arguments))
-        state->uncalibrated = !calibrate(state, result, adapters);
+        state->uncalibrated = !calibrate(state, result, adapters, detector);
     aaclip_detector_close(&detector);
     aaclip_adapters_close(&adapters);
     return good;

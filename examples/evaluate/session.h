@@ -42,12 +42,15 @@ uint64_t *class_keys(const session *state, const evaluation *result);
 /* Whether thresholds can be made of the data set, and written; false with a message. */
 bool can_calibrate(const session *state);
 /* Makes and writes the thresholds that the command line asks for. */
-bool calibrate(const session *state, const evaluation *result, const aaclip_adapters *adapters);
+bool calibrate(const session *state, const evaluation *result, const aaclip_adapters *adapters,
+               const aaclip_detector *detector);
 /* Prints how good thresholds of a class are on its images, and warns of useless ones. */
 void tell_of_thresholds(const session *state, const evaluation *result, size_t class_index,
                         const aaclip_calibration *chosen);
 
 /* Opens the calibration of every class; false with a message. */
 bool open_calibrations(session *state);
+/* Whether they were made for this detector. */
+bool check_calibrations(const session *state, const aaclip_detector *detector);
 
 #endif

@@ -156,6 +156,15 @@ AACLIP_API aaclip_status aaclip_detector_describe_calibration(const aaclip_detec
                                                               const char *class_name,
                                                               aaclip_calibration *calibration);
 
+/**
+ * Whether a calibration is of a detector such as this one and of this class, as far as it says:
+ * what aaclip_detector_new and aaclip_detector_detect find of the one that they are given. Errors:
+ * MISMATCH (naming the member), INVALID_ARGUMENT.
+ */
+AACLIP_API aaclip_status aaclip_detector_check_calibration(const aaclip_detector *detector,
+                                                           const char *class_name,
+                                                           const aaclip_calibration *calibration);
+
 /** Side of the network's input in pixels; 0 for NULL. */
 AACLIP_API uint32_t aaclip_detector_image_size(const aaclip_detector *detector);
 

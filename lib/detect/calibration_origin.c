@@ -98,3 +98,17 @@ aaclip_status aac_calibration_check_class(const aaclip_calibration *calibration,
         "of '%s'",
         class_name, calibration->class_name);
 }
+
+aaclip_status aaclip_detector_check_calibration(const aaclip_detector *detector,
+                                                const char *class_name,
+                                                const aaclip_calibration *calibration)
+{
+    aaclip_calibration own;
+    if (!detector || !class_name)
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
+                         "aaclip_detector_check_calibration: NULL argument");
+    aaclip_status status = aac_calibration_read(&own, calibration);
+    if (!status)
+        status = aac_calibration_check(&own, detector);
+    return status ? status : aac_calibration_check_class(&own, class_name);
+}

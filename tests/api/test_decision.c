@@ -197,6 +197,17 @@ static void thresholds_belong_to_a_detector(void **state)
 
     options.calibration = &calibration;
     detector = make(&options);
+    must(aaclip_detector_check_calibration(detector, "cat", &calibration));
+    must_fail(aaclip_detector_check_calibration(detector, "nut", &calibration),
+              AACLIP_ERROR_MISMATCH, "those of 'cat'");
+    calibration.image_size++;
+    must_fail(aaclip_detector_check_calibration(detector, "cat", &calibration),
+              AACLIP_ERROR_MISMATCH, "image_size");
+    calibration.image_size--;
+    must_fail(aaclip_detector_check_calibration(NULL, "cat", &calibration),
+              AACLIP_ERROR_INVALID_ARGUMENT, "NULL");
+    must_fail(aaclip_detector_check_calibration(detector, "cat", NULL),
+              AACLIP_ERROR_INVALID_ARGUMENT, "NULL");
     aaclip_result result = detect(detector, &photo, "cat");
     assert_true(result.decided && result.defective);
     must_fail(aaclip_detector_detect(detector, &photo, "nut", &result), AACLIP_ERROR_MISMATCH,

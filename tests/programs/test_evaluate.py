@@ -285,8 +285,8 @@ class Evaluate(unittest.TestCase):
         _, found, _ = self.evaluate("--dataset", "MVTec", "--out", self.out, *arguments, **more)
         return found["checkpoints"][0]["computed"], found["checkpoints"][0]["reused"]
 
-    def fails(self, *arguments, says):
-        result = call(EVALUATE, *arguments)
+    def fails(self, *arguments, says, program=EVALUATE):
+        result = call(program, *arguments)
         self.assertEqual(result.returncode, 1, result.stdout + result.stderr)
         for words in [says] if isinstance(says, str) else says:
             self.assertIn(words, result.stderr)
@@ -693,8 +693,10 @@ class Evaluate(unittest.TestCase):
         """Decisions and regions of images of which score and peak are known."""
         for image, alone in zip(images, self.peaks):
             self.assertEqual(image["score"], alone["score"])
-            self.assertIs(image["decision"], alone["score"] >= thresholds["image_threshold"])
+            score = alone["score"] >= thresholds["image_threshold"]
             reached = alone["regions"][0]["peak"] >= thresholds["map_threshold"]
+            expected = {"score": score, "map": reached, "either": score or reached}
+            self.assertIs(image["decision"], expected[thresholds["decide_by"]])
             self.assertIs(bool(image["regions"]), reached)
 
     def calibrated(self, *options, count=(8, 4)):
@@ -708,9 +710,19 @@ class Evaluate(unittest.TestCase):
         return result, file, json.loads(file.read_text())
 
     def test_calibration_on_good_parts(self):
+        self.calibrate_on_good_parts("either", 1)
+
+    def test_calibration_of_maps(self):
+        self.calibrate_on_good_parts("map", 2, "--decide-by", "map")
+
+    def calibrate_on_good_parts(self, decide_by, alarms, *more):
+        """`alarms` of 8 good parts are allowed to each threshold."""
         saved = self.folder / "nut.safetensors"
-        options = ["--false-alarm-rate", 0.25, "--save-adapters", saved]
+        options = ["--false-alarm-rate", 0.25, "--save-adapters", saved, *more]
         result, file, thresholds = self.calibrated(*options)
+        self.assertEqual(thresholds["decide_by"], decide_by)
+        self.assertEqual((thresholds["class_name"], thresholds["tile"]), ("metal_nut", 0))
+        self.assertEqual(thresholds["image_size"], int(SIZE[1]))
         self.assertEqual((thresholds["method"], thresholds["images"]), ("quantile", 8))
         self.assertEqual(thresholds["false_alarm_rate"], 0.25)
         self.assertIn(f"metal_nut: image threshold {thresholds['image_threshold']:.6g}",
@@ -724,21 +736,35 @@ class Evaluate(unittest.TestCase):
                 sum(value >= threshold for value in values)
                 for threshold in (thresholds[name], neighbour(thresholds[name], -1))
             ]
-            self.assertLessEqual(reaching[0], 2)
-            self.assertGreater(reaching[1], 2)  # the smallest of such thresholds
-        self.check_decisions(self.detect(self.paths, "--calibration", file), thresholds)
+            self.assertLessEqual(reaching[0], alarms)
+            self.assertGreater(reaching[1], alarms)  # the smallest of such thresholds
+        images = self.detect(self.paths, "--calibration", file)
+        self.check_decisions(images, thresholds)
+        called = [i["decision"] for i, label in zip(images, self.labels) if not label]
+        self.assertLessEqual(sum(called), 2)
         weights = ["--adapters", saved]
         self.check_decisions(self.detect(self.paths, weights=weights), thresholds)
+        self.fails(*MODEL, *ADAPTERS, "--image-size", 2 * int(SIZE[1]), "--class", "metal_nut",
+                   "--calibration", file, *self.paths, program=DETECT,
+                   says="aaclip_calibration.image_size: expected")  # fmt: skip
+        self.fails(*MODEL, *ADAPTERS, *SIZE, "--class", "screw", "--calibration", file,
+                   *self.paths, program=DETECT, says="thresholds of class 'screw'")  # fmt: skip
+        self.fails(*MODEL, *ADAPTERS, *SIZE, "--domain", "medical", "--data-root", self.data,
+                   "--calibration", file, says="aaclip_calibration.domain")  # fmt: skip
 
     def test_calibration_by_f1(self):
         _, file, thresholds = self.calibrated("--f1")
         self.assertEqual((thresholds["method"], thresholds["images"]), ("f1_max", 12))
+        found = []
         for name, values in (
             ("image_threshold", [image["score"] for image in self.peaks]),
             ("map_threshold", [image["regions"][0]["peak"] for image in self.peaks]),
         ):
             best = max((f1_at(values, self.labels, value), value) for value in values)
-            self.assertEqual(thresholds[name], best[1])
+            below = max((value for value in values if value < best[1]), default=best[1])
+            self.assertAlmostEqual(thresholds[name], (best[1] + below) / 2, places=6)
+            found.append(best[0])
+        self.assertEqual(thresholds["decide_by"], "map" if found[1] > found[0] else "score")
         self.check_decisions(self.detect(self.paths, "--calibration", file), thresholds)
 
     def test_calibration_from_another_split(self):
@@ -767,6 +793,8 @@ class Evaluate(unittest.TestCase):
         self.fails(*data, "--f1", says="--f1 needs --calibrate")
         self.fails(*data, *one, "--f1", "--false-alarm-rate", 0, says="exclude each other")
         self.fails(*data, *one, "--false-alarm-rate", 1, says="below 1")
+        self.fails(*data, *one, "--decide-by", "luck", says="score, map or either, found 'luck'")
+        self.fails(*data, "--decide-by", "map", says="--decide-by needs --calibrate")
         plain = [*MODEL, *SIZE, "--data-root", self.data, "--class", "screw"]
         self.fails(*plain, "--save-adapters", self.folder / "a", says="there are no adapters")
 
@@ -785,9 +813,14 @@ class Evaluate(unittest.TestCase):
                 f"  {'score' if name == 'image' else name}: {false} of 8 normal images called "
                 f"abnormal, {missed} of 4 abnormal ones missed, F1 {f1:.1f}",
             )
+        calls = [score >= thresholds["image_threshold"] or peak >= thresholds["map_threshold"]
+                 for score, peak in zip(scores, peaks)]  # fmt: skip
+        _, false, missed, _ = confusion(self.labels, calls)
+        self.assertIn(f"  either: {false} of 8 normal images called abnormal, {missed} of 4",
+                      lines[at + 3])  # fmt: skip
         metrics = json.loads((self.folder / "r.json").read_text())["checkpoints"][0]["classes"][0]
         self.assertEqual(
-            lines[at + 3],
+            lines[at + 4],
             f"  image AUROC: {100 * metrics['raw_image_auroc']:.1f} of the score, "
             f"{100 * metrics['image_auroc']:.1f} of the data-set score",
         )
@@ -944,7 +977,8 @@ class Evaluate(unittest.TestCase):
         phrase = ["--phrase", "hexagonal steel bolt"]
         file = self.folder / "bolt.json"
         _, _, plain = self.evaluate("--dataset", "MVTec")
-        _, _, rows = self.evaluate("--dataset", "MVTec", "--calibrate", file, *phrase)
+        _, _, rows = self.evaluate("--dataset", "MVTec", "--calibrate", file,
+                                   "--decide-by", "score", *phrase)  # fmt: skip
         self.assertNotEqual([r["score"] for r in rows], [r["score"] for r in plain])
         images = self.detect([row["image"] for row in rows], "--calibration", file, *phrase)
         self.assertEqual([r["score"] for r in rows], [f"{i['score']:.9g}" for i in images])

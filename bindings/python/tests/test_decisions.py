@@ -281,6 +281,9 @@ def test_thresholds_know_what_they_belong_to(
             aaclip.Detector(model, texts, adapters, calibration=made, **{"image_size": SIZE, **other})
     with pytest.raises(aaclip.MismatchError, match="adapters_fingerprint"):
         aaclip.Detector(model, texts, image_size=SIZE, calibration=made)
+    own.check_calibration(made, "metal_nut")
+    with pytest.raises(aaclip.MismatchError, match="class_name: expected thresholds of class"):
+        own.check_calibration(replace(made, class_name="other"), "metal_nut")
     own.set_roi(np.ones((150, 225), bool))
     assert own.calibrate([PHOTO], 0.4, "metal_nut").decide_by == aaclip.DecideBy.MAP
     with pytest.raises(ValueError, match="class_name: expected at most 127 bytes, found 200"):

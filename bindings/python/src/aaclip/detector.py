@@ -228,6 +228,14 @@ class Detector(Handle):
             )
         return Calibration._read(own)
 
+    def check_calibration(
+        self, calibration: Calibration, class_name: Optional[str] = None
+    ) -> None:
+        """Raises MismatchError if the thresholds say that they belong to another detector or class."""
+        own, name = calibration._write(), encode(self._class_of(class_name), "class name")
+        with self._use() as pointer:
+            lib.detector_check_calibration(pointer, name, byref(own))
+
     def _class_of(self, class_name: Optional[str]) -> str:
         if class_name is not None:
             return class_name
