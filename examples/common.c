@@ -2,6 +2,8 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <pthread.h>
+#include <search.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,11 +23,41 @@ int complain(const char *program, const char *format, ...)
     return 1;
 }
 
+static int compare_texts(const void *a, const void *b)
+{
+    return strcmp(a, b);
+}
+
+/* A file may be read for each checkpoint, epoch and picture: what is wrong with it is told once. */
+static bool is_news(const char *message)
+{
+    static void *told; /* a tree of tsearch(3), kept until the program ends */
+    static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+    pthread_mutex_lock(&mutex);
+    bool news = !tfind(message, &told, compare_texts);
+    char *copy = news ? strdup(message) : NULL;
+    if (copy && !tsearch(copy, &told, compare_texts))
+        free(copy);
+    pthread_mutex_unlock(&mutex);
+    return news;
+}
+
 static void print_message(aaclip_log_level level, const char *message, void *user)
 {
     (void)user;
     static const char *const names[] = {"error", "warning", "info", "debug"};
-    fprintf(stderr, "%s: %s\n", names[level], message);
+    if (level != AACLIP_LOG_WARNING || is_news(message))
+        fprintf(stderr, "%s: %s\n", names[level], message);
+}
+
+void print_warning(const char *format, ...)
+{
+    char text[1024]; /* as long as those of the library */
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    print_message(AACLIP_LOG_WARNING, text, NULL);
 }
 
 bool reported(aaclip_status status, const char *program)

@@ -25,8 +25,11 @@ int end_program(int code, const char *program);
 /* Makes a folder with those above it, as far as they are missing; false with a message. */
 bool make_folders(const char *path, const char *program);
 
-/* Sends the library's warnings (with `verbose` everything) to stderr. */
+/* Sends the library's warnings, each once, to stderr, and with `verbose` everything. */
 void show_log(bool verbose);
+
+/* A warning of a program's own, as those of the library. */
+void print_warning(const char *format, ...) AACLIP_PRINTF(1, 2);
 
 /* One line that redraws itself on stderr, if that is a terminal and the work takes over 2 seconds.
  */

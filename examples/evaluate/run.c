@@ -136,6 +136,17 @@ static void check_proportions(image_row *row, const mask_image *mask)
     free(text);
 }
 
+static void check_mask(const aaclip_sample *sample, const mask_image *mask)
+{
+    const size_t pixels = (size_t)mask->width * mask->height;
+    if (sample->label == 1 && !memchr(mask->marks, 1, pixels))
+        print_warning("%s: expected a defect, found none in %ux%u pixels", sample->mask_path,
+                      mask->width, mask->height);
+    if (sample->label == 1 && !memchr(mask->marks, 0, pixels))
+        print_warning("%s: expected a defect, found all %ux%u pixels marked; alpha does not count",
+                      sample->mask_path, mask->width, mask->height);
+}
+
 static void read_photo(job *item)
 {
     fail(item->row, aaclip_image_open(&item->photo, item->row->sample->image_path));
@@ -163,6 +174,8 @@ static void read_job(const pipeline *work, job *item)
     fail(row, mask_open(&item->truth, row->sample->mask_path));
     if (!row->failure)
         check_proportions(row, &item->truth);
+    if (!row->failure)
+        check_mask(row->sample, &item->truth);
 }
 
 static void *read_all(void *user)

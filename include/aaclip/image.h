@@ -42,12 +42,14 @@ typedef struct aaclip_image aaclip_image;
  * gives (gamma, colour profiles and EXIF orientation are ignored, as there). The type is taken from
  * the content, not from the name. Close with aaclip_image_close.
  * Of 16-bit PNGs the high byte counts, except for grey without alpha: its values are clipped at
- * 255, as in Pillow. Where versions of Pillow differ (damaged palettes, BMP headers, run lengths),
- * the pixels are those of Pillow 13. A PNG without its end, a BMP without its last padding and a
- * JPEG with damaged but complete data are read, as there; a wrong PNG checksum is an error here.
- * Errors: NOT_FOUND, IO, FORMAT (damaged or truncated), UNSUPPORTED (CMYK or 12-bit JPEG, another
- * type of file, more pixels than aaclip_limits has, a build without PNG or JPEG), OUT_OF_MEMORY. On
- * failure *image is NULL.
+ * 255, as in Pillow; where that makes different values of more than one pixel in a hundred the
+ * same, a warning in the log names the file. Where versions of Pillow differ (damaged palettes, BMP
+ * headers, run lengths), the pixels are those of Pillow 13. A PNG without its end, a BMP without
+ * its last padding and a JPEG with damaged but complete data are read, as there; a wrong PNG
+ * checksum is an error here.
+ * Errors: NOT_FOUND, IO, FORMAT (empty, damaged or truncated), UNSUPPORTED (CMYK or 12-bit JPEG,
+ * another type of file, more pixels than aaclip_limits has, a build without PNG or JPEG),
+ * OUT_OF_MEMORY. On failure *image is NULL.
  */
 AACLIP_API aaclip_status aaclip_image_open(aaclip_image **image, const char *path);
 

@@ -148,6 +148,8 @@ AACLIP_API aaclip_status aaclip_trainer_options_init_sized(aaclip_trainer_option
  * vocabulary), MISMATCH (a class without normal or without abnormal samples; adapters of another
  * model handle; a cache of another model, or one that built its vectors under another
  * configuration), UNSUPPORTED (a bundle has no text tower; a model in int8 or f16), OUT_OF_MEMORY.
+ * No error, but a warning in the log when it is first read, is an abnormal sample's mask that is
+ * all black or all white.
  */
 AACLIP_API aaclip_status aaclip_trainer_new(aaclip_trainer **trainer, const aaclip_model *model,
                                             const aaclip_dataset *dataset,

@@ -76,6 +76,12 @@ aaclip_status aac_dataset_append(aaclip_dataset *dataset, const aaclip_sample *s
     if (!samples)
         return aac_error_memory();
     dataset->samples = samples;
+    atomic_uchar *told =
+        aac_grow(dataset->told, &dataset->told_capacity, dataset->count + 1, sizeof *dataset->told);
+    if (!told)
+        return aac_error_memory();
+    dataset->told = told;
+    atomic_init(&told[dataset->count], 0);
     aaclip_sample *added = &samples[dataset->count];
     *added = *sample;
     aaclip_status status = find_class(dataset, sample->class_name, &added->class_index);
@@ -325,6 +331,7 @@ void aaclip_dataset_close(aaclip_dataset **handle)
     aaclip_dataset_close(&dataset->source);
     aac_arena_clear(&dataset->texts);
     aac_free(dataset->samples);
+    aac_free(dataset->told);
     aac_free(dataset->classes);
     aac_names_clear(&dataset->class_names);
     aac_free(dataset);
@@ -338,6 +345,11 @@ size_t aaclip_dataset_count(const aaclip_dataset *dataset)
 const aaclip_sample *aaclip_dataset_get(const aaclip_dataset *dataset, size_t index)
 {
     return dataset && index < dataset->count ? &dataset->samples[index] : NULL;
+}
+
+bool aac_dataset_first(const aaclip_dataset *dataset, size_t index, aac_remark remark)
+{
+    return !(atomic_fetch_or(&dataset->told[index], (unsigned char)remark) & remark);
 }
 
 size_t aaclip_dataset_class_count(const aaclip_dataset *dataset)

@@ -14,6 +14,12 @@ aaclip_dataset *aac_dataset_retain(const aaclip_dataset *dataset); /* NULL stays
 /* MISMATCH unless every sample has a label and every class both normal and abnormal samples. */
 aaclip_status aac_dataset_check_training(const aaclip_dataset *dataset);
 
+/* What is said of the files of a sample once, however often they are read. */
+typedef enum aac_remark { AAC_REMARK_MASK = 1, AAC_REMARK_DEPTH = 2 } aac_remark;
+
+/* Whether nobody asked for this remark of this sample before. From any thread. */
+bool aac_dataset_first(const aaclip_dataset *dataset, size_t index, aac_remark remark);
+
 /* A data set being read. */
 typedef struct aac_dataset_reader {
     aaclip_dataset *dataset;

@@ -20,6 +20,8 @@ struct aaclip_dataset {
     const char *root;
     aaclip_sample *samples;
     size_t count, capacity;
+    atomic_uchar *told; /* of each sample, by aac_dataset_first */
+    size_t told_capacity;
     aac_dataset_class *classes;
     size_t class_count, class_capacity;
     aac_names class_names; /* numbers of classes */

@@ -10,6 +10,7 @@
 typedef struct aac_pixels {
     uint8_t *rgb; /* from aac_alloc; width * height * 3 bytes, rows without padding */
     uint32_t width, height;
+    size_t clipped; /* 16-bit grey: pixels that count as 255, where they told anything apart */
 } aac_pixels;
 
 /* FORMAT for an empty image, UNSUPPORTED for one above the limit of pixels. */

@@ -9,6 +9,7 @@
 #include "core/memory.h"
 #include "core/platform.h"
 #include "images/decoders.h"
+#include "images/image.h"
 
 struct aaclip_image {
     aac_pixels pixels;
@@ -52,12 +53,15 @@ aaclip_status aac_pixels_new(aac_pixels *pixels, uint32_t width, uint32_t height
     aaclip_status status = aac_pixels_check(width, height);
     if (status)
         return status;
-    *pixels = (aac_pixels){aac_alloc_array((size_t)width * height, 3), width, height};
+    *pixels = (aac_pixels){
+        .rgb = aac_alloc_array((size_t)width * height, 3), .width = width, .height = height};
     return pixels->rgb ? AACLIP_OK : aac_error_memory();
 }
 
 static aaclip_status read_pixels(aac_pixels *pixels, const uint8_t *data, size_t size)
 {
+    if (!size)
+        return aac_error(AACLIP_ERROR_FORMAT, "the file is empty");
     for (size_t i = 0; i < sizeof file_types / sizeof *file_types; i++) {
         const struct file_type *type = &file_types[i];
         if (size >= type->length && memcmp(data, type->signature, type->length) == 0)
@@ -68,14 +72,8 @@ static aaclip_status read_pixels(aac_pixels *pixels, const uint8_t *data, size_t
                      "type of file");
 }
 
-aaclip_status aaclip_image_decode(aaclip_image **image, const void *bytes, size_t size,
-                                  const char *name)
+static aaclip_status decode(aaclip_image **image, const void *bytes, size_t size, const char *name)
 {
-    if (!image)
-        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_image_decode: no output");
-    *image = NULL;
-    if (!bytes || !name)
-        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_image_decode: no bytes or no name");
     aaclip_image *decoded = aac_calloc(1, sizeof *decoded);
     if (!decoded)
         return aac_error_prefix(aac_error_memory(), "%s", name);
@@ -88,6 +86,46 @@ aaclip_status aaclip_image_decode(aaclip_image **image, const void *bytes, size_
     return AACLIP_OK;
 }
 
+bool aac_image_is_clipped(const aaclip_image *image)
+{
+    return image->pixels.clipped > 0;
+}
+
+void aac_image_warn(const aaclip_image *image, const char *path)
+{
+    const aac_pixels *pixels = &image->pixels;
+    aac_log(AACLIP_LOG_WARNING,
+            "%s: 16 bits of grey, of which %zu of %zu pixels are above 255 and count as 255, as in "
+            "Pillow: scale it to 8 bits first (docs/faq.md, \"Pictures with more than 8 bits\")",
+            path, pixels->clipped, (size_t)pixels->width * pixels->height);
+}
+
+aaclip_status aaclip_image_decode(aaclip_image **image, const void *bytes, size_t size,
+                                  const char *name)
+{
+    if (!image)
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_image_decode: no output");
+    *image = NULL;
+    if (!bytes || !name)
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_image_decode: no bytes or no name");
+    aaclip_status status = decode(image, bytes, size, name);
+    if (!status && aac_image_is_clipped(*image))
+        aac_image_warn(*image, name);
+    return status;
+}
+
+aaclip_status aac_image_open(aaclip_image **image, const char *path)
+{
+    aac_mapping file;
+    *image = NULL;
+    aaclip_status status = aac_read_file(&file, path);
+    if (status)
+        return status;
+    status = decode(image, file.data, file.size, path);
+    aac_unmap_file(&file);
+    return status;
+}
+
 aaclip_status aaclip_image_open(aaclip_image **image, const char *path)
 {
     if (!image)
@@ -95,12 +133,9 @@ aaclip_status aaclip_image_open(aaclip_image **image, const char *path)
     *image = NULL;
     if (!path)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_image_open: no path");
-    aac_mapping file;
-    aaclip_status status = aac_read_file(&file, path);
-    if (status)
-        return status;
-    status = aaclip_image_decode(image, file.data, file.size, path);
-    aac_unmap_file(&file);
+    aaclip_status status = aac_image_open(image, path);
+    if (!status && aac_image_is_clipped(*image))
+        aac_image_warn(*image, path);
     return status;
 }
 

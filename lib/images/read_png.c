@@ -86,13 +86,26 @@ static bool start_rows(png_structp png, png_infop info, int *passes)
     return true;
 }
 
-/* Pillow clips 16-bit grey at 255 where one would expect the high byte. */
-static void clip_gray16(const uint8_t *samples, size_t count, uint8_t *rgb)
+/*
+ * Pillow clips 16-bit grey at 255 where one would expect the high byte. The pixels above are
+ * counted where they are more than one in a hundred and not all the same, as the white of a mask
+ * is.
+ */
+static void clip_gray16(const uint8_t *samples, size_t count, aac_pixels *pixels)
 {
+    size_t above = 0;
+    const uint8_t *first = NULL;
+    bool differ = false;
     for (size_t i = 0; i < count; i++) {
-        uint8_t value = samples[2 * i] ? 255 : samples[2 * i + 1];
-        memset(rgb + 3 * i, value, 3);
+        const uint8_t *sample = samples + 2 * i;
+        memset(pixels->rgb + 3 * i, sample[0] ? 255 : sample[1], 3);
+        if (!sample[0])
+            continue;
+        first = first ? first : sample;
+        differ = differ || sample[0] != first[0] || sample[1] != first[1];
+        above++;
     }
+    pixels->clipped = differ && above > count / 100 ? above : 0;
 }
 
 static aaclip_status read_gray16(aac_pixels *pixels, png_structp png, png_infop info, int passes,
@@ -104,7 +117,7 @@ static aaclip_status read_gray16(aac_pixels *pixels, png_structp png, png_infop 
         return aac_error_memory();
     aaclip_status status = AACLIP_OK;
     if (read_rows(png, info, passes, samples, (size_t)pixels->width * 2))
-        clip_gray16(samples, count, pixels->rgb);
+        clip_gray16(samples, count, pixels);
     else
         status = aac_png_report(failure, AACLIP_ERROR_FORMAT);
     aac_free(samples);

@@ -289,6 +289,18 @@ static bool is_set(const uint8_t *pixel, const aac_layout *layout, bool wide)
     return aac_grey(pixel[layout->offset[0]], pixel[layout->offset[1]], pixel[layout->offset[2]]);
 }
 
+void aac_mask_values(const aaclip_image_view *mask, bool *any_set, bool *any_clear)
+{
+    const aac_layout layout = aac_view_layout(mask);
+    const bool wide = mask->format >= AACLIP_PIXEL_GRAY16;
+    *any_set = *any_clear = false;
+    for (uint32_t y = 0; y < mask->height && !(*any_set && *any_clear); y++) {
+        const uint8_t *row = aac_view_row(mask, y);
+        for (uint32_t x = 0; x < mask->width; x++)
+            *(is_set(row + x * layout.step, &layout, wide) ? any_set : any_clear) = true;
+    }
+}
+
 aaclip_status aac_resize_mask(const aaclip_image_view *mask, uint32_t width, uint32_t height,
                               uint8_t *out)
 {

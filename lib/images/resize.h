@@ -2,7 +2,12 @@
 #ifndef AAC_IMAGES_RESIZE_H
 #define AAC_IMAGES_RESIZE_H
 
+#include <stdbool.h>
+
 #include <aaclip/image.h>
+
+/* Whether any pixel of a mask, whose view is valid, is not zero, and whether any is. */
+void aac_mask_values(const aaclip_image_view *mask, bool *any_set, bool *any_clear);
 
 /*
  * Resizes a mask as Pillow's NEAREST and writes 1 where it is not zero, 0 elsewhere (width * height

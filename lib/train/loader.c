@@ -9,6 +9,8 @@
 #include "core/platform.h"
 #include "core/threads.h"
 #include "evaluate/dataset.h"
+#include "images/image.h"
+#include "images/resize.h"
 
 /* Holds the sample of position p of the order, with p % ahead == the slot's number. */
 typedef struct loader_slot {
@@ -40,7 +42,7 @@ struct aac_loader {
 static aaclip_status open_mask(aaclip_image **mask, const aaclip_sample *sample,
                                const aaclip_image_view *image)
 {
-    aaclip_status status = aaclip_image_open(mask, sample->mask_path);
+    aaclip_status status = aac_image_open(mask, sample->mask_path);
     if (status)
         return status;
     const aaclip_image_view view = aaclip_image_get_view(*mask);
@@ -49,6 +51,32 @@ static aaclip_status open_mask(aaclip_image **mask, const aaclip_sample *sample,
     return aac_error(AACLIP_ERROR_MISMATCH, "%s: %ux%u pixels, but its mask %s has %ux%u",
                      sample->image_path, image->width, image->height, sample->mask_path, view.width,
                      view.height);
+}
+
+/* Of the mask as it is: what augmentation moves out of the picture is meant. */
+static void check_mask(const aaclip_sample *sample, const aaclip_image_view *mask)
+{
+    bool any_set, any_clear;
+    aac_mask_values(mask, &any_set, &any_clear);
+    if (!any_set)
+        aac_log(AACLIP_LOG_WARNING, "%s: expected a defect, found none in %ux%u pixels",
+                sample->mask_path, mask->width, mask->height);
+    else if (!any_clear)
+        aac_log(AACLIP_LOG_WARNING,
+                "%s: expected a defect, found all %ux%u pixels marked; alpha does not count",
+                sample->mask_path, mask->width, mask->height);
+}
+
+/* What makes results poor without an error; told once, not in every epoch. */
+static void check_sample(const aac_loader *loader, size_t index, const aaclip_image *image,
+                         const aaclip_image_view *mask)
+{
+    const aaclip_sample *sample = aaclip_dataset_get(loader->dataset, index);
+    if (aac_image_is_clipped(image) && aac_dataset_first(loader->dataset, index, AAC_REMARK_DEPTH))
+        aac_image_warn(image, sample->image_path);
+    if (sample->label == 1 && mask->pixels &&
+        aac_dataset_first(loader->dataset, index, AAC_REMARK_MASK))
+        check_mask(sample, mask);
 }
 
 static aac_augmentation augmentation_of(const aac_loader *loader, size_t index)
@@ -79,12 +107,14 @@ static aaclip_status read_sample(const aac_loader *loader, size_t index, loader_
         return aac_error(AACLIP_ERROR_NOT_FOUND, "%s: an abnormal image without a mask",
                          sample->image_path);
     aaclip_image *image = NULL, *mask = NULL;
-    aaclip_status status = aaclip_image_open(&image, sample->image_path);
+    aaclip_status status = aac_image_open(&image, sample->image_path);
     aaclip_image_view view = aaclip_image_get_view(image), mask_view = {0};
     if (!status && masked)
         status = open_mask(&mask, sample, &view);
     if (!status && masked)
         mask_view = aaclip_image_get_view(mask);
+    if (!status)
+        check_sample(loader, index, image, &mask_view);
     const aac_augmentation augmentation = augmentation_of(loader, index);
     if (!status)
         status = aac_augment_apply(&augmentation, &view, masked ? &mask_view : NULL,

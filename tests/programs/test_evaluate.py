@@ -49,12 +49,12 @@ def call(program, *arguments):
     )
 
 
-def png(width, height, rows, colours):
+def png(width, height, rows, colours, bits=8):
     def chunk(name, data):
         check = struct.pack(">I", zlib.crc32(name + data))
         return struct.pack(">I", len(data)) + name + data + check
 
-    head = struct.pack(">IIBBBBB", width, height, 8, 2 if colours == 3 else 0, 0, 0, 0)
+    head = struct.pack(">IIBBBBB", width, height, bits, 2 if colours == 3 else 0, 0, 0, 0)
     packed = zlib.compress(b"".join(b"\0" + bytes(row) for row in rows))
     return (
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
@@ -452,6 +452,30 @@ class Evaluate(unittest.TestCase):
         write_mask(no_mask, 2)
         write(turned, png(WIDTH // 2, HEIGHT // 2, [[9] * (WIDTH // 2)] * (HEIGHT // 2), colours=1))
         self.assertEqual(self.computed(), (3, 3))
+
+    def test_masks_of_one_value_and_clipped_grey_are_told_once(self):
+        root = self.mvtec()
+        black, white = (root / "ground_truth" / "bent" / f"00{i}_mask.png" for i in (0, 1))
+        write(black, png(WIDTH, HEIGHT, [[0] * WIDTH] * HEIGHT, colours=1))
+        write(white, png(WIDTH, HEIGHT, [[255] * WIDTH] * HEIGHT, colours=1))
+        deep = root / "test" / "good" / "001.png"
+        rows = [[byte for x in range(WIDTH) for byte in (x // 8, x)] for _ in range(HEIGHT)]
+        write(deep, png(WIDTH, HEIGHT, rows, colours=1, bits=16))
+        result, _, _ = self.evaluate("--dataset", "MVTec", "--out", self.out, "--pictures")
+        warnings = sorted(line for line in result.stderr.splitlines() if "warning: " in line)
+        size = f"{WIDTH}x{HEIGHT} pixels"
+        self.assertEqual(
+            warnings[:2],
+            [
+                f"warning: {black}: expected a defect, found none in {size}",
+                f"warning: {white}: expected a defect, found all {size} marked; "
+                "alpha does not count",
+            ],
+        )
+        self.assertEqual(len(warnings), 3, result.stderr)
+        cut = HEIGHT * (WIDTH - 8)
+        self.assertIn(f"{deep}: 16 bits of grey, of which {cut} of {HEIGHT * WIDTH}", warnings[2])
+        self.assertIn("scale it to 8 bits first", warnings[2])
 
     def test_missing_mask_is_named_before_anything_is_computed(self):
         root = self.mvtec()

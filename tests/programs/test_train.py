@@ -12,6 +12,7 @@ import tempfile
 import time
 import unittest
 import zipfile
+import zlib
 from pathlib import Path
 
 TRAIN, CONVERT, GOLDEN = map(os.path.abspath, sys.argv[1:4])
@@ -61,6 +62,20 @@ def huge_adapters(path):
         data += values
     text = json.dumps(header).encode()
     path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+
+
+def black(width, height):
+    """A grey PNG."""
+
+    def chunk(name, data):
+        check = struct.pack(">I", zlib.crc32(name + data))
+        return struct.pack(">I", len(data)) + name + data + check
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    rows = zlib.compress(bytes(height * (width + 1)))
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    )
 
 
 class Train(unittest.TestCase):
@@ -385,6 +400,25 @@ class Train(unittest.TestCase):
             *arguments, *data, out=out,
             says=["1-metal_nut-scratch.png: 104x104 pixels", f"{wrong_mask} has 112x100"],
         )  # fmt: skip
+
+    def test_masks_without_a_defect_are_told_once(self):
+        root = self.folder / "data"
+        shutil.copytree(SAMPLES / "images", root / "images")
+        shutil.copy(SAMPLES / "manifest.jsonl", root / "full-shot.jsonl")
+        name = "images/1-metal_nut-scratch_mask.png"
+        width, height = struct.unpack(">II", (root / name).read_bytes()[16:24])
+        (root / name).write_bytes(black(width, height))
+        result = self.trains(
+            *SMALL, "--data-root", root, *BOTH, "--max-steps", "8",
+            "--save-path", self.folder / "out",
+        )  # fmt: skip
+        self.assertEqual(
+            [line for line in result.stderr.splitlines() if "expected a defect" in line],
+            [
+                f"warning: {root}/{name}: expected a defect, found none in "
+                f"{width}x{height} pixels"
+            ],
+        )
 
     def test_a_set_of_one_class_has_its_name(self):
         out, arguments = self.started()

@@ -120,6 +120,16 @@ void scratch_tree_noise(const char *root, const char *path, uint32_t width, uint
     free(pixels);
 }
 
+void scratch_tree_plain(const char *root, const char *path, uint32_t width, uint32_t height,
+                        uint8_t value)
+{
+    uint8_t *pixels = malloc((size_t)width * height);
+    assert_non_null(pixels);
+    memset(pixels, value, (size_t)width * height);
+    write_image(root, path, &(aaclip_image_view){pixels, width, height, 0, AACLIP_PIXEL_GRAY8});
+    free(pixels);
+}
+
 void scratch_tree_mask(const char *root, const char *path, uint32_t width, uint32_t height,
                        uint32_t seed)
 {

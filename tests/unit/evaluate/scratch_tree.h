@@ -19,5 +19,8 @@ void scratch_tree_noise(const char *root, const char *path, uint32_t width, uint
                         uint32_t seed);
 void scratch_tree_mask(const char *root, const char *path, uint32_t width, uint32_t height,
                        uint32_t seed);
+/* The same, of one grey value. */
+void scratch_tree_plain(const char *root, const char *path, uint32_t width, uint32_t height,
+                        uint8_t value);
 
 #endif

@@ -109,7 +109,7 @@ static void refusals_are_clear(void **state)
     bytes = golden_bytes("twelve-bits.jpg", &size);
     expect(bytes, size, AACLIP_ERROR_UNSUPPORTED, HAVE_JPEG ? "12" : "this build");
     free(bytes);
-    expect((const uint8_t *)"", 0, AACLIP_ERROR_UNSUPPORTED, NULL);
+    expect((const uint8_t *)"", 0, AACLIP_ERROR_FORMAT, "the file is empty");
     aaclip_image *image;
     assert_int_equal(aaclip_image_open(&image, "/nonexistent/picture.png"), AACLIP_ERROR_NOT_FOUND);
     assert_null(image);

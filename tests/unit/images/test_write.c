@@ -96,7 +96,48 @@ static void png16_holds_the_values(void **state)
     expect_png(16, PNG_COLOR_TYPE_GRAY, 4, 2, expected);
 }
 
+static void count_warning(aaclip_log_level level, const char *message, void *user)
+{
+    if (level == AACLIP_LOG_WARNING && strstr(message, target))
+        ++*(int *)user;
+}
+
+/* Of a grey picture of 100 x 3 pixels, of which `bright` are from `least` on, above 255. */
+static int warnings_of(size_t bright, uint32_t least, uint32_t step)
+{
+    float values[300];
+    for (size_t i = 0; i < 300; i++)
+        values[i] = (float)(i < bright ? least + step * i : 200) / 65535;
+    int count = 0;
+    assert_int_equal(aaclip_write_png16(target, values, 100, 3), AACLIP_OK);
+    aaclip_set_log(count_warning, AACLIP_LOG_WARNING, &count);
+    aaclip_image *image;
+    assert_int_equal(aaclip_image_open(&image, target), AACLIP_OK);
+    aaclip_set_log(NULL, AACLIP_LOG_WARNING, NULL);
+    const uint8_t *rgb = aaclip_image_get_view(image).pixels;
+    for (size_t i = 0; i < 900; i++)
+        assert_int_equal(rgb[i], i / 3 < bright && least > 255 ? 255 : 200);
+    aaclip_image_close(&image);
+    return count;
+}
+
+static void grey_levels_that_are_cut_off_are_told(void **state)
+{
+    (void)state;
+    assert_int_equal(warnings_of(4, 300, 100), 1);
+    assert_int_equal(warnings_of(300, 256, 1), 1);
+    assert_int_equal(warnings_of(3, 300, 100), 0);   /* not more than one in a hundred */
+    assert_int_equal(warnings_of(150, 65535, 0), 0); /* a mask loses nothing */
+    assert_int_equal(warnings_of(300, 200, 0), 0);
+}
+
 #else
+
+static void grey_levels_that_are_cut_off_are_told(void **state)
+{
+    (void)state;
+    skip();
+}
 
 static void expect_refusal(aaclip_status status)
 {
@@ -268,6 +309,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(png_holds_the_pixels),
         cmocka_unit_test(png16_holds_the_values),
+        cmocka_unit_test(grey_levels_that_are_cut_off_are_told),
         cmocka_unit_test(npy_equals_numpy),
         cmocka_unit_test(colours_follow_the_scale),
         cmocka_unit_test(overlay_blends),

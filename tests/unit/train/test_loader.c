@@ -308,6 +308,96 @@ static aaclip_status load_two(void *dataset)
     return status;
 }
 
+typedef struct warnings {
+    int none, all, others;
+    char last[1024];
+} warnings;
+
+static void count_warning(aaclip_log_level level, const char *message, void *user)
+{
+    warnings *found = user;
+    if (level != AACLIP_LOG_WARNING)
+        return;
+    if (strstr(message, "000_mask.png: expected a defect, found none in 30x90 pixels"))
+        found->none++;
+    else if (strstr(message, "003_mask.png: expected a defect, found all 39x84 pixels marked"))
+        found->all++;
+    else
+        found->others++;
+    snprintf(found->last, sizeof found->last, "%s", message);
+}
+
+/* Not in every epoch, nor when augmentation moves a defect out. */
+static void masks_of_one_value_are_told_once(void **state)
+{
+    aaclip_dataset *dataset = make_dataset(*state);
+    scratch_tree_plain(*state, "ground_truth/bent/000_mask.png", 30, 90, 0);
+    scratch_tree_plain(*state, "ground_truth/bent/003_mask.png", 39, 84, 255);
+    aac_augment_options augment = augmentation();
+    augment.translation = 1;
+    augment.translation_probability = 1;
+    aac_loader_options options = {
+        .image_size = SIZE, .augment = &augment, .threads = 2, .ahead = 3};
+    size_t order[COUNT];
+    for (size_t i = 0; i < COUNT; i++)
+        order[i] = i;
+    warnings found = {0};
+    aaclip_set_log(count_warning, AACLIP_LOG_WARNING, &found);
+    for (options.epoch = 0; options.epoch < 3; options.epoch++) {
+        uint32_t sums[COUNT];
+        load_all(dataset, order, &options, sums);
+    }
+    aaclip_set_log(NULL, AACLIP_LOG_WARNING, NULL);
+    if (found.none != 1 || found.all != 1 || found.others)
+        fail_msg("%d, %d and %d warnings, last %s", found.none, found.all, found.others,
+                 found.last);
+    aaclip_dataset_close(&dataset);
+}
+
+#ifdef AAC_HAVE_PNG
+/* Of grey levels that are cut off: a photograph's, but not a mask's. */
+static void lost_depth_is_told_once(void **state)
+{
+    aaclip_dataset *dataset = make_dataset(*state);
+    enum { WIDTH = 30, HEIGHT = 90 };
+    float *values = calloc(WIDTH * HEIGHT, sizeof *values);
+    for (size_t i = 0; i < WIDTH * HEIGHT; i++)
+        values[i] = (float)i / (WIDTH * HEIGHT);
+    static const char *const files[] = {"test/bent/000.png", "ground_truth/bent/000_mask.png"};
+    for (size_t i = 0; i < 2; i++) {
+        char path[1024];
+        snprintf(path, sizeof path, "%s/%s", (const char *)*state, files[i]);
+        assert_int_equal(aaclip_write_png16(path, values, WIDTH, HEIGHT), AACLIP_OK);
+    }
+    free(values);
+    size_t first = 0;
+    while (!strstr(aaclip_dataset_get(dataset, first)->image_path, files[0]))
+        first++;
+    const size_t order[] = {first, first, first};
+    aac_loader_options options = {.image_size = SIZE, .ahead = 1};
+    warnings found = {0};
+    aaclip_set_log(count_warning, AACLIP_LOG_WARNING, &found);
+    for (int epoch = 0; epoch < 2; epoch++) {
+        aac_loader *loader = open_loader(dataset, order, 3, &options);
+        const aac_sample *sample;
+        for (int i = 0; i < 3; i++)
+            assert_int_equal(aac_loader_next(loader, &sample), AACLIP_OK);
+        aac_loader_close(&loader);
+    }
+    aaclip_set_log(NULL, AACLIP_LOG_WARNING, NULL);
+    assert_int_equal(found.none + found.all, 0);
+    assert_int_equal(found.others, 1);
+    assert_non_null(strstr(found.last, "bent/000.png: 16 bits of grey, of which "));
+    aaclip_dataset_close(&dataset);
+}
+#else
+static void lost_depth_is_told_once(void **state)
+{
+    (void)state;
+    skip();
+}
+#endif
+
 static void allocations_may_fail(void **state)
 {
     aaclip_dataset *dataset = make_dataset(*state);
@@ -328,6 +418,8 @@ int main(void)
         in_scratch_tree(masks_may_be_required),
         in_scratch_tree(loaders_may_be_closed_at_any_time),
         in_scratch_tree(wrong_arguments_are_refused),
+        in_scratch_tree(masks_of_one_value_are_told_once),
+        in_scratch_tree(lost_depth_is_told_once),
         in_scratch_tree(allocations_may_fail),
     };
     return cmocka_run_group_tests_name("loader", tests, NULL, NULL);

@@ -1,0 +1,18 @@
+/* Images inside the library: opening one without the warning that the public function logs. */
+#ifndef AAC_IMAGES_IMAGE_H
+#define AAC_IMAGES_IMAGE_H
+
+#include <stdbool.h>
+
+#include <aaclip/image.h>
+
+/* aaclip_image_open for who reads a file often, or reads a mask, whose grey levels do not matter.
+ */
+aaclip_status aac_image_open(aaclip_image **image, const char *path);
+
+/* Whether grey levels were lost when the image was clipped to 8 bits, and a warning that says so.
+ */
+bool aac_image_is_clipped(const aaclip_image *image);
+void aac_image_warn(const aaclip_image *image, const char *path);
+
+#endif
