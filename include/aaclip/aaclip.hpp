@@ -535,6 +535,15 @@ inline std::vector<float> probability(view<const float> map, std::uint32_t level
     return values;
 }
 
+/** RGB8 of the values from `low` to `high`, as aaclip_image_window. */
+inline std::vector<std::uint8_t> window(const aaclip_image_view &image, double low, double high,
+                                        AACLIP_STATUS) {
+    std::vector<std::uint8_t> rgb(detail::volume(image.width, image.height, 3));
+    if (!detail::ok(aaclip_image_window(&image, low, high, rgb.data()), status))
+        rgb.clear();
+    return rgb;
+}
+
 /** RGB8 of the image's size; `values` in [0, 1] have that size too. */
 inline std::vector<std::uint8_t> overlay(const aaclip_image_view &image, grid<const float> values,
                                          float opacity, AACLIP_STATUS) {

@@ -77,6 +77,16 @@ AACLIP_API aaclip_status aaclip_image_resize(const aaclip_image_view *image, uin
                                              uint32_t height, uint8_t *rgb);
 
 /**
+ * Makes RGB8 of the values from `low` to `high`, of pictures that fill a part of their 16 bits
+ * (0 to 4095, say): `low` and less becomes 0, `high` and more 255, in between linearly, rounded to
+ * the nearest. `rgb` holds width * height * 3 bytes, no padding; with a view of 8 bits the values
+ * are those. What is calibrated, trained or compared wants one window for all pictures.
+ * Errors: INVALID_ARGUMENT (also low >= high).
+ */
+AACLIP_API aaclip_status aaclip_image_window(const aaclip_image_view *image, double low,
+                                             double high, uint8_t *rgb);
+
+/**
  * @file
  *
  * Writers. Each file appears whole or not at all; existing files are replaced. Except on Windows

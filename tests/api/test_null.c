@@ -165,6 +165,9 @@ static void images(void **state)
     refused(aaclip_image_resize(NULL, 2, 2, rgb));
     refused(aaclip_image_resize(&nothing, 2, 2, rgb));
     refused(aaclip_image_resize(&view, 2, 2, NULL));
+    refused(aaclip_image_window(NULL, 0, 1, rgb));
+    refused(aaclip_image_window(&nothing, 0, 1, rgb));
+    refused(aaclip_image_window(&view, 0, 1, NULL));
     refused(aaclip_write_png(NULL, &view));
     refused(aaclip_write_png("unused", NULL));
     refused(aaclip_write_png16(NULL, values, 2, 2));

@@ -79,6 +79,8 @@ static void sizes_that_disagree_are_refused()
     EXPECT(thrown_by<aaclip::error>([&] {
                aaclip::overlay(aaclip::image(PHOTO), {map, 2, 2}, 0.5F);
            }).status() == AACLIP_ERROR_INVALID_ARGUMENT);
+    EXPECT(thrown_by<aaclip::error>([&] { aaclip::window(aaclip::image(PHOTO), 1, 1); }).status() ==
+           AACLIP_ERROR_INVALID_ARGUMENT);
     EXPECT(thrown_by<aaclip::error>([&] {
                aaclip::resize({map, 2, 2}, 0xffffffffU, 0xffffffffU);
            }).status() == AACLIP_ERROR_INVALID_ARGUMENT);

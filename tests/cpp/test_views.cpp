@@ -117,6 +117,9 @@ static void every_layout_gives_the_same_map()
         aaclip::probability(aaclip::resize(one.heat(), rgb.width, rgb.height), one.level_count);
     for (const float value : large)
         EXPECT(value >= 0 && value <= 1);
+    const auto *bytes = static_cast<const std::uint8_t *>(rgb.pixels);
+    EXPECT(aaclip::window(rgb, 0, 255) ==
+           std::vector<std::uint8_t>(bytes, bytes + width * rgb.height * 3));
     const auto picture = aaclip::overlay(rgb, {large.data(), rgb.width, rgb.height}, 0.5F);
     EXPECT(picture.size() == width * rgb.height * 3);
 }

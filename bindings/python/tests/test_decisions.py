@@ -236,6 +236,13 @@ def test_image_files(tmp_path: Path) -> None:
     for width, height in ((0, 1), ((1 << 32) + 1, 1), (1, -1)):
         with pytest.raises(ValueError, match="expected"):
             aaclip.resize(photo, width, height)
+    aaclip.write_png16(tmp_path / "scan.png", np.arange(4096).reshape(64, 64) / 65535)
+    scan = np.asarray(Pillow.open(tmp_path / "scan.png")).astype(np.uint16)
+    shown = aaclip.window(scan, 0, 4095)
+    assert np.array_equal(shown[:, :, 0], (scan * 255.0 / 4095 + 0.5).astype(np.uint8))
+    assert np.array_equal(aaclip.window(photo, 0, 255), photo)
+    with pytest.raises(ValueError, match="the smaller first"):
+        aaclip.window(scan, 4095, 0)
     aaclip.write_png(tmp_path / "a.png", photo[:, ::-1])
     assert np.array_equal(np.asarray(Pillow.open(tmp_path / "a.png")), photo[:, ::-1])
     aaclip.write_png16(tmp_path / "b.png", [[0.0, 0.5, 1.0]])

@@ -67,7 +67,7 @@ from .errors import (
     OutOfMemoryError,
     UnsupportedError,
 )
-from .images import Image, ImageLike, colour_map, overlay, resize, write_png, write_png16
+from .images import Image, ImageLike, colour_map, overlay, resize, window, write_png, write_png16
 from .log import log_to, set_log
 from .maps import Region, find_regions, map_peak, probability, resize_map, threshold_map
 from .metrics import Metrics, MetricValues
@@ -148,6 +148,7 @@ __all__ = [
     "set_log",
     "threshold_map",
     "version",
+    "window",
     "write_png",
     "write_png16",
 ]

@@ -58,6 +58,7 @@ _STATUS: dict[str, list[Any]] = {
     "image_open": [_HANDLE, c_char_p],
     "image_decode": [_HANDLE, c_char_p, c_size_t, c_char_p],
     "image_resize": [POINTER(s.ImageView), c_uint32, c_uint32, _ARRAY],
+    "image_window": [POINTER(s.ImageView), c_double, c_double, _ARRAY],
     "write_png": [c_char_p, POINTER(s.ImageView)],
     "write_png16": [c_char_p, _ARRAY, c_uint32, c_uint32],
     "overlay": [POINTER(s.ImageView), _ARRAY, c_float, _ARRAY],
@@ -180,7 +181,7 @@ _LONG = frozenset(
     """
     model_open model_save adapters_open adapters_save adapters_save_calibrated text_cache_open
     text_cache_build text_cache_encode text_cache_save image_open image_decode image_resize
-    write_png write_png16 overlay map_resize detector_new detector_detect_batch bundle_save
+    image_window write_png write_png16 overlay map_resize detector_new detector_detect_batch bundle_save
     dataset_open dataset_save_manifest metrics_compute metrics_curve trainer_new trainer_step
     trainer_epoch trainer_evaluate trainer_save trainer_load
     """.split()

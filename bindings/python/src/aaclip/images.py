@@ -211,6 +211,17 @@ def resize(image: ImageLike, width: int, height: int, *, order: str = "RGB") -> 
     return rgb
 
 
+def window(image: ImageLike, low: float, high: float, *, order: str = "RGB") -> Rgb:
+    """
+    The values from `low` to `high` as 0 to 255, clipped outside: 8 bits of pictures that fill a part
+    of 16, such as the scans of 12 bits that `np.asarray(PIL.Image.open(path))` gives.
+    """
+    with viewed(image, order) as view:
+        rgb = np.empty((view.height, view.width, 3), np.uint8)
+        lib.image_window(byref(view), low, high, address(rgb))
+    return rgb
+
+
 def colour_map(values: npt.ArrayLike) -> Rgb:
     """Colours of values in [0, 1], blue over green to red: shape (..., 3)."""
     array = np.asarray(values, dtype=np.float32, order="C")  # a number has no axis

@@ -1,0 +1,53 @@
+/* A window of values as 8 bits: pictures whose samples fill a part of 16 bits. */
+#include <math.h>
+#include <stdbool.h>
+
+#include <aaclip/image.h>
+
+#include "core/cancel.h"
+#include "core/error.h"
+#include "images/view.h"
+
+static uint8_t to_byte(double value, double low, double high)
+{
+    const double part = (value - low) / (high - low);
+    return (uint8_t)(part > 0 ? (part < 1 ? 255 * part + 0.5 : 255) : 0);
+}
+
+static void write_row(const aaclip_image_view *image, uint32_t y, double low, double high,
+                      uint8_t *rgb)
+{
+    const aac_layout layout = aac_view_layout(image);
+    const bool wide = image->format >= AACLIP_PIXEL_GRAY16;
+    const bool grey = layout.offset[0] == layout.offset[2];
+    const uint8_t *pixel = aac_view_row(image, y);
+    for (uint32_t x = 0; x < image->width; x++, pixel += layout.step, rgb += 3)
+        for (size_t c = 0; c < 3; c++) {
+            const size_t at = layout.offset[c];
+            if (c && grey)
+                rgb[c] = rgb[0];
+            else /* the low byte of 16 bits is the high one's neighbour */
+                rgb[c] = to_byte(wide ? pixel[at] << 8 | pixel[at ^ 1] : pixel[at], low, high);
+        }
+}
+
+aaclip_status aaclip_image_window(const aaclip_image_view *image, double low, double high,
+                                  uint8_t *rgb)
+{
+    aaclip_status status = aac_view_check(image);
+    if (status)
+        return status;
+    if (!rgb)
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_image_window: no output");
+    if (!(isfinite(high - low) && low < high))
+        return aac_error(
+            AACLIP_ERROR_INVALID_ARGUMENT,
+            "aaclip_image_window: expected two finite numbers, the smaller first, found %g "
+            "and %g",
+            low, high);
+    for (uint32_t y = 0; !status && y < image->height; y++) {
+        write_row(image, y, low, high, rgb + (size_t)y * image->width * 3);
+        status = aac_cancel_look();
+    }
+    return status;
+}
