@@ -541,6 +541,8 @@ static bool run_stage(training *session, aaclip_stage stage, const stage_line *l
                                   text ? NULL : session->cache, &options)) ||
         !take_up(session, latest, &finished))
         return false;
+    if (finished)
+        printf("%s: finished before, kept: %s\n", session->name, latest);
     progress_start(&session->bar, session->name);
     bool done = finished || run_epochs(session, !text);
     progress_end(&session->bar);

@@ -138,8 +138,8 @@ AACLIP_API aaclip_status aaclip_detector_detect(aaclip_detector *detector,
  * The same for `count` images, each with its class; `results` points to `count` structs of which
  * the first has its size set. Maps and regions stay valid together. The bits are the same as one by
  * one. With backend cuda, without tiles, eight at a time run together: faster, in device memory
- * that the detector then keeps, and the last bits may differ from one by one. Errors as of
- * aaclip_detector_detect.
+ * that the detector then keeps, and the last bits may differ from one by one. A count of 0 does
+ * nothing. Errors as of aaclip_detector_detect.
  */
 AACLIP_API aaclip_status aaclip_detector_detect_batch(aaclip_detector *detector,
                                                       const aaclip_image_view *images,

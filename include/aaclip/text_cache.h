@@ -113,8 +113,8 @@ AACLIP_API aaclip_status aaclip_text_cache_save(const aaclip_text_cache *cache, 
 
 /**
  * Encodes `count` prompts as they stand: `vectors` receives count * embedding floats, each row
- * L2-normalised. For users who combine prompts in their own way. Errors as of
- * aaclip_text_cache_build.
+ * L2-normalised; a count of 0 does nothing. For users who combine prompts in their own way.
+ * Errors as of aaclip_text_cache_build.
  */
 AACLIP_API aaclip_status aaclip_text_cache_encode(aaclip_text_cache *cache,
                                                   const char *const *prompts, size_t count,

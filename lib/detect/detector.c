@@ -217,18 +217,25 @@ static aaclip_status reserve_regions(aaclip_detector *detector, size_t count)
     return AACLIP_OK;
 }
 
-static aaclip_status check_batch(const aaclip_detector *detector, const aaclip_image_view *images,
-                                 const char *const *class_names, size_t count,
-                                 const aaclip_result *results)
+/* What is detected, and for which public function. */
+typedef struct detect_call {
+    const char *function;
+    const aaclip_image_view *images;
+    const char *const *class_names;
+    size_t count;
+    aaclip_result *results;
+} detect_call;
+
+static aaclip_status check_call(const aaclip_detector *detector, const detect_call *call)
 {
-    if (!detector || !images || !class_names || !results)
-        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_detector_detect: NULL argument");
-    if (count && results->size < sizeof results->size)
+    if (!detector || (call->count && (!call->images || !call->class_names || !call->results)))
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "%s: NULL argument", call->function);
+    if (call->count && call->results->size < sizeof call->results->size)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_result: set size before the call");
-    for (size_t i = 0; i < count; i++)
-        if (!class_names[i])
-            return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
-                             "aaclip_detector_detect: class name %zu is NULL", i);
+    for (size_t i = 0; i < call->count; i++)
+        if (!call->class_names[i])
+            return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "%s: class name %zu is NULL",
+                             call->function, i);
     return AACLIP_OK;
 }
 
@@ -272,28 +279,35 @@ static aaclip_status detect_batch(aaclip_detector *detector, const aaclip_image_
     return status;
 }
 
-aaclip_status aaclip_detector_detect_batch(aaclip_detector *detector,
-                                           const aaclip_image_view *images,
-                                           const char *const *class_names, size_t count,
-                                           aaclip_result *results)
+static aaclip_status detect(aaclip_detector *detector, const detect_call *call)
 {
-    aaclip_status status = check_batch(detector, images, class_names, count, results);
-    if (status || !count)
+    aaclip_status status = check_call(detector, call);
+    if (status || !call->count)
         return status;
     if (atomic_flag_test_and_set(&detector->busy))
-        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
-                         "aaclip_detector_detect: another thread is using this detector");
-    status = detect_batch(detector, images, class_names, count, results);
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "%s: another thread is using this detector",
+                         call->function);
+    status = detect_batch(detector, call->images, call->class_names, call->count, call->results);
     if (status)
         status = aac_device_finish(aac_model_dispatch(detector->model), status);
     atomic_flag_clear(&detector->busy);
     return status;
 }
 
+aaclip_status aaclip_detector_detect_batch(aaclip_detector *detector,
+                                           const aaclip_image_view *images,
+                                           const char *const *class_names, size_t count,
+                                           aaclip_result *results)
+{
+    const detect_call call = {"aaclip_detector_detect_batch", images, class_names, count, results};
+    return detect(detector, &call);
+}
+
 aaclip_status aaclip_detector_detect(aaclip_detector *detector, const aaclip_image_view *image,
                                      const char *class_name, aaclip_result *result)
 {
-    return aaclip_detector_detect_batch(detector, image, &class_name, 1, result);
+    const detect_call call = {"aaclip_detector_detect", image, &class_name, 1, result};
+    return detect(detector, &call);
 }
 
 void aaclip_map_probability(const float *map, size_t count, uint32_t level_count, float *out)

@@ -246,13 +246,16 @@ static aaclip_status read_samples(aac_dataset_reader *reader)
         aaclip_status status = aac_path_join(found, reader->root, DEFAULT_MANIFEST);
         if (status)
             return status;
-        if (aac_path_kind_of(found) == AAC_PATH_FILE)
-            manifest = found;
-        else if (options->layout == AACLIP_LAYOUT_MANIFEST)
+        if (aac_path_kind_of(found) == AAC_PATH_FILE) {
+            manifest = aac_arena_text(&reader->dataset->texts, found, strlen(found));
+            if (!manifest)
+                return aac_error_memory();
+        } else if (options->layout == AACLIP_LAYOUT_MANIFEST)
             return aac_error(AACLIP_ERROR_NOT_FOUND, "%s: no such file", found);
     }
     if (!manifest)
         return aac_dataset_read_folders(reader);
+    reader->options.manifest = manifest;
     return aac_path_has_ending(manifest, ".csv") ? aac_dataset_read_table(reader, manifest)
                                                  : aac_dataset_read_manifest(reader, manifest);
 }
@@ -267,6 +270,9 @@ static aaclip_status check_content(const aac_dataset_reader *reader)
             return aac_error(AACLIP_ERROR_NOT_FOUND, "%s: no images of the class \"%s\"%s",
                              reader->root, reader->options.classes[i],
                              splits[reader->options.split]);
+    if (!dataset->count && reader->options.manifest)
+        return aac_error(AACLIP_ERROR_NOT_FOUND, "%s: lists no images%s",
+                         reader->options.manifest, splits[reader->options.split]);
     if (!dataset->count)
         return aac_error(AACLIP_ERROR_NOT_FOUND, "%s: no images (png, jpg, jpeg or bmp)%s",
                          reader->root, splits[reader->options.split]);

@@ -35,7 +35,7 @@ static aaclip_status read_text(const char **text, const json_t *line, const char
     if (*text && **text)
         return AACLIP_OK;
     return aac_error(AACLIP_ERROR_FORMAT, "\"%s\": expected a text%s", key,
-                     optional ? " or null" : "");
+                     optional ? " or null" : " that is not empty");
 }
 
 /* Without the key the label is unknown. */

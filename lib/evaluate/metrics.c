@@ -377,9 +377,11 @@ static void merge_class(aac_metrics_class *category, aac_metrics_class *added)
 
 aaclip_status aaclip_metrics_merge(aaclip_metrics *metrics, aaclip_metrics **other)
 {
-    if (!metrics || !other || !*other || *other == metrics)
+    if (!metrics || !other || !*other)
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_metrics_merge: NULL argument");
+    if (*other == metrics)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
-                         "aaclip_metrics_merge: expected two different metrics");
+                         "aaclip_metrics_merge: expected two different metrics, found one twice");
     const aaclip_metrics_options *a = &metrics->options, *b = &(*other)->options;
     if (a->mode != b->mode || a->domain != b->domain || a->wanted != b->wanted ||
         a->bins != b->bins)

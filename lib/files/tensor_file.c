@@ -130,6 +130,8 @@ static aaclip_status check_size(const aac_mapping *mapping)
 static aaclip_status read_content(aac_tensor_file *file)
 {
     const aac_mapping *mapping = &file->mapping;
+    if (!mapping->size)
+        return aac_error(AACLIP_ERROR_FORMAT, "the file is empty");
     if (starts_with(mapping, "PK\3\4", 4))
         return aac_torch_read(&file->index, mapping, &file->kind);
     if (starts_with(mapping, "\200\2\212\12l\374\234F\371 j\250P\31.", 15))

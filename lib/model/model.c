@@ -204,10 +204,14 @@ aaclip_status aaclip_model_open(aaclip_model **out, const char *path,
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_model_open: model or path is NULL");
     aaclip_model_options own = {.size = sizeof own};
     aaclip_status status = aac_options_read(&own, sizeof own, options, "aaclip_model_options");
-    if (!status && (own.threads > 4096 || (unsigned)own.precision > AACLIP_PRECISION_F16))
+    if (!status && own.threads > 4096)
+        status =
+            aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
+                      "aaclip_model_options.threads: expected 0 to 4096, found %u", own.threads);
+    if (!status && (unsigned)own.precision > AACLIP_PRECISION_F16)
         status = aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
-                           "aaclip_model_options: threads %u (at most 4096) or precision %d",
-                           own.threads, (int)own.precision);
+                           "aaclip_model_options.precision: expected 0 to %d, found %d",
+                           AACLIP_PRECISION_F16, (int)own.precision);
     if (status)
         return status;
     aaclip_model *model = aac_calloc(1, sizeof *model);

@@ -213,8 +213,9 @@ aaclip_status aac_text_cache_check_names(const char *const *names, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         if (!aac_utf8_is_valid(names[i]))
-            return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "class name %zu of %zu: expected UTF-8",
-                             i + 1, count);
+            return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
+                             "class name %zu of %zu: expected UTF-8, found \"%s\"", i + 1, count,
+                             names[i]);
     return AACLIP_OK;
 }
 

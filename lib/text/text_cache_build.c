@@ -4,6 +4,7 @@
 #include "core/cancel.h"
 #include "core/error.h"
 #include "core/memory.h"
+#include "core/utf8.h"
 #include "text/prompt_list.h"
 #include "text/text_cache_parts.h"
 #include "text/text_encoder.h"
@@ -278,6 +279,18 @@ static aaclip_status check_strings(const char *const *strings, size_t count, con
     return AACLIP_OK;
 }
 
+static aaclip_status check_phrases(const char *const *phrases, const char *const *names,
+                                   size_t count)
+{
+    aaclip_status status = check_strings(phrases, count, "phrase");
+    for (size_t i = 0; !status && i < count; i++)
+        if (!aac_utf8_is_valid(phrases[i]))
+            status = aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
+                               "phrase of the class \"%s\": expected UTF-8, found \"%s\"", names[i],
+                               phrases[i]);
+    return status;
+}
+
 static aaclip_status store_built(aaclip_text_cache *cache, const char *const *names, size_t count,
                                  const float *pairs)
 {
@@ -299,7 +312,7 @@ aaclip_status aaclip_text_cache_build(aaclip_text_cache *cache, const char *cons
     if (!status)
         status = aac_text_cache_check_names(names, count);
     if (!status)
-        status = check_strings(phrases, count, "phrase");
+        status = check_phrases(phrases, names, count);
     if (status)
         return status;
     float *pairs = aac_alloc_array(count, 2 * (size_t)cache->embedding * sizeof(float));
@@ -321,10 +334,10 @@ aaclip_status aaclip_text_cache_build(aaclip_text_cache *cache, const char *cons
 aaclip_status aaclip_text_cache_encode(aaclip_text_cache *cache, const char *const *prompts,
                                        size_t count, float *vectors)
 {
-    if (!cache || !vectors)
+    if (!cache || (count && !vectors))
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_text_cache_encode: NULL argument");
     aaclip_status status = check_strings(prompts, count, "prompt");
-    if (status)
+    if (status || !count)
         return status;
     status = aac_mutex_take(cache->making);
     if (status)

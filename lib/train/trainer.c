@@ -142,6 +142,12 @@ static aaclip_status prepare(aaclip_trainer *trainer, const aaclip_trainer_optio
                       "found %s",
                       type == AAC_I8 ? "int8, through which no gradient goes"
                                      : "f16, in which small gradients become zero");
+    const aac_checkpoint *checkpoint = aac_model_checkpoint(trainer->model);
+    if (!status && trainer->options.stage == AACLIP_STAGE_TEXT && !checkpoint->has_text)
+        status = aac_error(AACLIP_ERROR_UNSUPPORTED,
+                           "%s: a deployment bundle has no text tower, so no text adapters can be "
+                           "trained; open the checkpoint that it was made of",
+                           aac_tensor_file_path(checkpoint->file));
     if (!status && trainer->options.stage == AACLIP_STAGE_IMAGE && !trainer->cache)
         status = aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
                            "aaclip_trainer_new: stage 2 needs a text cache");

@@ -63,13 +63,13 @@ static aaclip_status check_numbers(const aaclip_trainer_options *options)
     } numbers[] = {
         {"batch_size", options->batch_size, 1, 65536, "1 to 65536"},
         {"accumulate", options->accumulate, 1, 65536, "1 to 65536"},
-        {"learning_rate", options->learning_rate, 1e-300, 1e6, "a positive number"},
+        {"learning_rate", options->learning_rate, 1e-300, 1e6, "a positive number, at most 1e6"},
         {"beta1", options->beta1, 0, 1 - 1e-12, "0 or more and less than 1"},
         {"beta2", options->beta2, 0, 1 - 1e-12, "0 or more and less than 1"},
-        {"epsilon", options->epsilon, 1e-300, 1, "a small positive number"},
+        {"epsilon", options->epsilon, 1e-300, 1, "a positive number, at most 1"},
         {"gamma", options->gamma, 0, 1, "0 to 1"},
         {"milestone_count", options->milestone_count, 0, AACLIP_MAX_MILESTONES, "at most 8"},
-        {"orthogonal_weight", options->orthogonal_weight, 0, 1e6, "0 or more"},
+        {"orthogonal_weight", options->orthogonal_weight, 0, 1e6, "0 to 1e6"},
         {"scales", (double)options->scales, 0, AACLIP_SCALES_LAST, "sum or last"},
         {"loader_threads", options->loader_threads, 0, 256, "0 to 256"},
     };

@@ -101,6 +101,13 @@ static aaclip_status compare_members(char *now, const char *saved, const char *p
         const json_t *found = json_object_get(other, key);
         if (status || json_equal(value, found))
             continue;
+        if (strcmp(key, "samples") == 0) {
+            status = aac_error(AACLIP_ERROR_MISMATCH,
+                               "%s: expected training on these images, found on another list of "
+                               "images; train them in a new folder",
+                               path);
+            continue;
+        }
         char *expected_text = aac_json_text(value, JSON_ENCODE_ANY);
         char *found_text = aac_json_text(found, JSON_ENCODE_ANY);
         status = aac_error(AACLIP_ERROR_MISMATCH, "%s: %s: expected %s, found %s", path, key,

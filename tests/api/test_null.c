@@ -101,6 +101,8 @@ static void text_caches(void **state)
     refused(aaclip_text_cache_encode(shared.cache, NULL, 1, vector));
     refused(aaclip_text_cache_encode(shared.cache, names, 2, vector));
     refused(aaclip_text_cache_encode(shared.cache, names, 1, NULL));
+    must(aaclip_text_cache_encode(shared.cache, NULL, 0, NULL));
+    must(aaclip_text_cache_build(shared.cache, NULL, NULL, 0));
     refused(aaclip_text_cache_tokenize(NULL, "a", ids, 80, &count));
     refused(aaclip_text_cache_tokenize(shared.cache, NULL, ids, 80, &count));
     refused(aaclip_text_cache_tokenize(shared.cache, "a", NULL, 80, &count));
@@ -135,6 +137,9 @@ static void detectors(void **state)
     refused(aaclip_detector_detect_batch(detector, &view, NULL, 1, &result));
     refused(aaclip_detector_detect_batch(detector, &view, no_name, 1, &result));
     refused(aaclip_detector_detect_batch(detector, &view, name, 1, NULL));
+    assert_non_null(strstr(aaclip_last_error(), "aaclip_detector_detect_batch: NULL argument"));
+    must(aaclip_detector_detect_batch(detector, NULL, NULL, 0, NULL));
+    refused(aaclip_detector_detect_batch(NULL, NULL, NULL, 0, NULL));
     refused(aaclip_bundle_save(NULL, shared.model, shared.adapters, shared.cache, false));
     refused(aaclip_bundle_save("unused", NULL, shared.adapters, shared.cache, false));
     refused(aaclip_bundle_save("unused", shared.model, shared.adapters, NULL, false));
@@ -259,6 +264,7 @@ static void metrics(void **state)
     refused(aaclip_metrics_merge(NULL, &other));
     refused(aaclip_metrics_merge(own, NULL));
     refused(aaclip_metrics_merge(own, &other));
+    assert_non_null(strstr(aaclip_last_error(), "NULL argument"));
     refused(aaclip_metrics_compute(NULL, 0, &values));
     refused(aaclip_metrics_compute(own, 0, NULL));
     refused(aaclip_metrics_curve(NULL, 0, AACLIP_CURVE_PIXEL_ROC, points, 8, &count));

@@ -184,7 +184,11 @@ static void unknown_precision_is_refused(void **state)
     must(aaclip_model_options_init(&options));
     options.precision = (aaclip_precision)(AACLIP_PRECISION_F16 + 1);
     must_fail(aaclip_model_open(&model, NANO_MODEL, &options), AACLIP_ERROR_INVALID_ARGUMENT,
-              "precision 6");
+              "precision: expected 0 to 5, found 6");
+    must(aaclip_model_options_init(&options));
+    options.threads = 4097;
+    must_fail(aaclip_model_open(&model, NANO_MODEL, &options), AACLIP_ERROR_INVALID_ARGUMENT,
+              "threads: expected 0 to 4096, found 4097");
     assert_null(model);
 }
 

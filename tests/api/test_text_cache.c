@@ -446,6 +446,14 @@ static void a_bundle_has_no_text_tower(void **state)
     must_fail(aaclip_text_cache_encode(cache, name, 1, vector), AACLIP_ERROR_UNSUPPORTED, text);
     must_fail(aaclip_text_cache_tokenize(cache, "a bolt", ids, 77, &count),
               AACLIP_ERROR_UNSUPPORTED, text);
+    aaclip_trainer *trainer;
+    aaclip_trainer_options options;
+    aaclip_dataset *dataset = open_training_set();
+    must(aaclip_trainer_options_init(&options, AACLIP_STAGE_TEXT, AACLIP_PROFILE_PUBLISHED));
+    must_fail(aaclip_trainer_new(&trainer, model, dataset, NULL, &options),
+              AACLIP_ERROR_UNSUPPORTED, "no text adapters can be trained");
+    assert_null(trainer);
+    aaclip_dataset_close(&dataset);
     aaclip_text_cache_close(&cache);
     aaclip_adapters_close(&adapters);
     aaclip_model_close(&model);
@@ -461,9 +469,12 @@ static void names_and_phrases_are_utf8(void **state)
     const pair nut = get_pair(shared.cache, "nut");
     for (size_t i = 0; i < sizeof broken / sizeof *broken; i++) {
         must_fail(aaclip_text_cache_build(cache, good, &broken[i], 1),
-                  AACLIP_ERROR_INVALID_ARGUMENT, "UTF-8");
+                  AACLIP_ERROR_INVALID_ARGUMENT,
+                  "phrase of the class \"cafe\": expected UTF-8, found \"");
+        assert_non_null(strstr(aaclip_last_error(), broken[i]));
         must_fail(aaclip_text_cache_build(cache, &broken[i], good, 1),
-                  AACLIP_ERROR_INVALID_ARGUMENT, "UTF-8");
+                  AACLIP_ERROR_INVALID_ARGUMENT, "class name 1 of 1: expected UTF-8, found \"");
+        assert_non_null(strstr(aaclip_last_error(), broken[i]));
         must_fail(aaclip_text_cache_add(cache, broken[i], nut.normal, nut.abnormal),
                   AACLIP_ERROR_INVALID_ARGUMENT, "UTF-8");
     }

@@ -100,6 +100,7 @@ static void every_layout_gives_the_same_map()
     };
     const auto all = detector.detect_all(views, {"cat", "cat", "cat"});
     EXPECT(all.size() == 3);
+    EXPECT(detector.detect_all({}, {}).empty());
     for (const aaclip::detection &one : all) {
         EXPECT(one.score == all[0].score && std::isfinite(one.score));
         EXPECT(one.heat().width() == detector.image_size() && one.heat().size() > 0);

@@ -166,7 +166,7 @@ class BadInput(unittest.TestCase):
         resnet = clip_shapes(600) | {"visual.layer1.0.conv1.weight": [8, 8, 1, 1]}
         header, size = describe(resnet)
         files = {
-            "empty": (b"", "expected a safetensors file"),
+            "empty": (b"", "the file is empty"),
             "text": (b"not a model at all, only words", "found neither"),
             "no-pickle": (zip_of("notes.txt", b"words"), "data.pkl"),
             "words": (zip_of("clip/data.pkl", b"words"), "clip/data.pkl"),

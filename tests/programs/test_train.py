@@ -285,7 +285,8 @@ class Train(unittest.TestCase):
         self.assertIn(f"image epoch 2/2: loss {mean:.6f} ", result.stdout)
         before = self.contents(self.folder / "out")
         again = self.trains(*arguments)  # everything is finished
-        self.assertEqual(again.stdout, "")
+        self.assertEqual(again.stdout.count("finished before, kept"), 2)
+        self.assertNotIn("epoch", again.stdout)
         self.assertEqual(self.contents(self.folder / "out"), before)
         self.assertEqual(read_lines(log), lines)
 
@@ -304,8 +305,15 @@ class Train(unittest.TestCase):
             *arguments, "--save-path", out, "--resume", "--seed", "1", out=out,
             says=[out / "text_adapter.pth", "seed: expected 1, found 0"],
         )  # fmt: skip
+        self.fails(
+            *arguments, "--save-path", out, "--resume", "--training-mode", "few_shot", "--shot",
+            "1", says=[out / "text_adapter.pth", "found on another list of images", "new folder"],
+        )  # fmt: skip
+        (out / "samples.jsonl").unlink()
         self.trains(*arguments, "--save-path", out, "--resume")
         self.assertEqual(self.contents(out), self.contents(whole))
+        again = self.trains(*arguments, "--save-path", out)
+        self.assertEqual(again.stdout, f"text: finished before, kept: {out}/text_adapter.pth\n")
 
     def interrupt(self, arguments, log, lines):
         process = subprocess.Popen(

@@ -157,7 +157,7 @@ static void hostile_lines_are_refused(void **state)
         {"{\"image_path\":\"a\",\"label\":0}", "full-shot.jsonl:2: \"class_name\": expected a text",
          AACLIP_ERROR_FORMAT},
         {"{\"image_path\":\"a\",\"class_name\":\"\"}",
-         "full-shot.jsonl:2: \"class_name\": expected a text", AACLIP_ERROR_FORMAT},
+         "full-shot.jsonl:2: \"class_name\": expected a text that is not empty", AACLIP_ERROR_FORMAT},
         {"{\"image_path\":\"a\",\"class_name\":\"c\",\"mask_path\":[]}",
          "full-shot.jsonl:2: \"mask_path\": expected a text or null", AACLIP_ERROR_FORMAT},
         {"{\"image_path\":\"a\",\"class_name\":\"c\",\"label\":2}",
@@ -193,7 +193,7 @@ static void hostile_lines_are_refused(void **state)
     scratch_tree_text(root, "full-shot.jsonl", "\n\n");
     aaclip_dataset *dataset;
     assert_int_equal(aaclip_dataset_open(&dataset, root, NULL), AACLIP_ERROR_NOT_FOUND);
-    assert_non_null(strstr(aaclip_last_error(), "no images"));
+    assert_non_null(strstr(aaclip_last_error(), "full-shot.jsonl: lists no images"));
 }
 
 /* Opens a list of one image, as a mask of another or for itself. */

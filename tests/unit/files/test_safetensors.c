@@ -160,12 +160,18 @@ static void no_file_of_tensors_is_told(void **state)
 {
     static const char neither[] =
         "expected a safetensors file or a zip of torch.save, found neither";
-    static const char *const contents[] = {"", "{", "12345678", "12345678[", "\x89PNG\r\n\x1a\n  "};
+    static const char *const contents[] = {"{", "12345678", "12345678[", "\x89PNG\r\n\x1a\n  "};
     for (size_t i = 0; i < sizeof contents / sizeof *contents; i++) {
         char *path = scratch_text(*state, "file", contents[i]);
         refuse(path, AACLIP_ERROR_FORMAT, neither);
         aac_free(path);
     }
+    char *path = scratch_text(*state, "file", "");
+    refuse(path, AACLIP_ERROR_FORMAT, "the file is empty");
+    aac_free(path);
+    aac_tensor_file *file;
+    assert_int_equal(aac_tensor_file_open(&file, ""), AACLIP_ERROR_NOT_FOUND);
+    assert_string_equal(aaclip_last_error(), "expected the path of a file, found an empty one");
     refuse(*state, AACLIP_ERROR_IO, "expected a regular file");
 }
 

@@ -263,6 +263,11 @@ static void no_rate(training *setup)
     setup->options.learning_rate = NAN;
 }
 
+static void huge_rate(training *setup)
+{
+    setup->options.learning_rate = 1e30;
+}
+
 static void large_beta(training *setup)
 {
     setup->options.beta2 = 1;
@@ -343,6 +348,8 @@ static void wrong_options_are_refused(void **state)
         {no_batch, AACLIP_ERROR_INVALID_ARGUMENT, "batch_size: expected 1 to 65536, found 0"},
         {no_accumulation, AACLIP_ERROR_INVALID_ARGUMENT, "accumulate: expected 1 to 65536"},
         {no_rate, AACLIP_ERROR_INVALID_ARGUMENT, "learning_rate: expected a positive number"},
+        {huge_rate, AACLIP_ERROR_INVALID_ARGUMENT,
+         "learning_rate: expected a positive number, at most 1e6, found 1e+30"},
         {large_beta, AACLIP_ERROR_INVALID_ARGUMENT, "beta2: expected 0 or more and less than 1"},
         {falling_milestones, AACLIP_ERROR_INVALID_ARGUMENT, "milestones: expected rising steps"},
         {endless_milestone, AACLIP_ERROR_INVALID_ARGUMENT, "milestones: expected at most 2^53"},
