@@ -27,8 +27,10 @@ AACLIP_BEGIN_DECLS
  *
  *     aaclip_trainer_options_init(&options, AACLIP_STAGE_TEXT, AACLIP_PROFILE_DOCUMENT);
  *     aaclip_trainer_new(&trainer, model, dataset, NULL, &options);
- *     for (int epoch = 0; epoch < 5; epoch++)
- *         aaclip_trainer_epoch(trainer, &losses);
+ *     // 5 epochs in all, with those that a state which aaclip_trainer_load read has behind it
+ *     while (!status && !aaclip_trainer_get_progress(trainer, &progress) &&
+ *            progress.step < 5 * progress.epoch_steps)
+ *         status = aaclip_trainer_epoch(trainer, &losses);
  *     aaclip_trainer_save(trainer, "text_adapter.pth");
  *     aaclip_trainer_adapters(trainer, &text_adapters);
  *     // a text cache of these adapters, one pair a class; then stage 2 in the same way
@@ -67,7 +69,7 @@ typedef struct aaclip_losses {
 typedef struct aaclip_training_progress {
     size_t size;                 /**< sizeof the struct, set by the caller */
     aaclip_stage stage;          /**< of the trainer */
-    uint64_t epoch;              /**< running, counted from 1 */
+    uint64_t epoch;              /**< running, from 1; the one that ended until the next begins */
     uint64_t step;               /**< optimizer steps done since the beginning */
     uint64_t epoch_step;         /**< of them in this epoch */
     uint64_t epoch_steps;        /**< that an epoch has */

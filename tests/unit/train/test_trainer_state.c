@@ -71,6 +71,34 @@ static void resume_is_exact(void **state)
     }
 }
 
+/* That of trainer.h: from the beginning, within an epoch, at the end of one and of the last. */
+static void the_loop_of_the_header_ends_in_time(void **state)
+{
+    static const unsigned steps[] = {0, 1, 4, 5, 8};
+    char *path = in_folder(state, "state.pth");
+    training setup;
+    training_open_random(&setup, AACLIP_STAGE_TEXT, NULL);
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+        aaclip_trainer *trainer = training_run(&setup, steps[i]);
+        must(aaclip_trainer_save(trainer, path));
+        aaclip_trainer_close(&trainer);
+        trainer = training_start(&setup);
+        must(aaclip_trainer_load(trainer, path));
+        aaclip_training_progress progress = {.size = sizeof progress};
+        aaclip_losses losses = {.size = sizeof losses};
+        aaclip_status status = AACLIP_OK;
+        while (!status && !aaclip_trainer_get_progress(trainer, &progress) &&
+               progress.step < 2 * progress.epoch_steps)
+            status = aaclip_trainer_epoch(trainer, &losses);
+        must(status);
+        assert_int_equal(progress.step, 8);
+        assert_int_equal(progress.epoch, 2);
+        aaclip_trainer_close(&trainer);
+    }
+    training_close(&setup);
+    aac_free(path);
+}
+
 static void change_batch(training *setup)
 {
     setup->options.batch_size = 4;
@@ -369,6 +397,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_FOLDER(resume_is_exact),
+        WITH_FOLDER(the_loop_of_the_header_ends_in_time),
         WITH_FOLDER(other_settings_are_refused),
         WITH_FOLDER(other_models_are_refused),
         WITH_FOLDER(spoilt_states_are_refused),
