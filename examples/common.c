@@ -318,12 +318,41 @@ bool can_write_text_file(const char *path, const char *program)
            (open_text_file(&output, path, program) && finish_text_file(&output, false, program));
 }
 
+/* Bytes of the UTF-8 character at the beginning of a text; 0 where there is none. */
+static size_t character_length(const char *text)
+{
+    const size_t most = strnlen(text, 4);
+    for (size_t length = 1; length <= most; length++) {
+        json_t *character = json_stringn(text, length); /* which takes UTF-8 alone */
+        json_decref(character);
+        if (character)
+            return length;
+    }
+    return 0;
+}
+
+/* With \xHH for what is no UTF-8; NULL when out of memory. */
+static char *make_utf8(const char *text)
+{
+    char *copy = malloc(strlen(text) * strlen("\\xff") + 1), *end = copy;
+    while (copy && *text) {
+        size_t length = character_length(text);
+        if (length)
+            memcpy(end, text, length);
+        else
+            snprintf(end, sizeof "\\xff", "\\x%02x", (unsigned char)*text);
+        end += length ? length : strlen("\\xff");
+        text += length ? length : 1;
+    }
+    if (copy)
+        *end = '\0';
+    return copy;
+}
+
 json_t *text_json(const char *text)
 {
     json_t *exact = json_string(text);
-    char *copy = exact ? NULL : strdup(text);
-    for (char *c = copy; c && *c; c++)
-        *c = (unsigned char)*c < 0x80 ? *c : '?';
+    char *copy = exact ? NULL : make_utf8(text);
     json_t *string = exact ? exact : json_string(copy);
     free(copy);
     return string;
@@ -331,11 +360,14 @@ json_t *text_json(const char *text)
 
 void write_quoted(FILE *file, const char *text)
 {
+    json_t *string = text_json(text);
+    const char *character = string ? json_string_value(string) : text;
     fputc('"', file);
-    for (; *text; text++) {
-        if (*text == '"')
+    for (; *character; character++) {
+        if (*character == '"')
             fputc('"', file);
-        fputc(*text, file);
+        fputc(*character, file);
     }
     fputc('"', file);
+    json_decref(string);
 }

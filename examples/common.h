@@ -86,9 +86,9 @@ int find_decide_by(const char *name);
 bool to_stdout(const char *path);
 /* Whether open_text_file will do after long work; true for NULL. */
 bool can_write_text_file(const char *path, const char *program);
-/* A file name may hold any bytes, JSON only UTF-8: what is not becomes '?'. */
+/* A file name may hold any bytes, JSON only UTF-8: a byte that is none becomes \xHH. */
 json_t *text_json(const char *text);
-/* A field of CSV in quotes, with quotes inside doubled. */
+/* A field of CSV in quotes, with quotes inside doubled, and bytes as in JSON. */
 void write_quoted(FILE *file, const char *text);
 
 #endif

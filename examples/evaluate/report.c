@@ -34,7 +34,7 @@ static const char style[] =
     ".failed{color:#a00}.frame{fill:none;stroke:#888}.grid{stroke:#e4e4e4}"
     ".chance{stroke:#aaa;stroke-dasharray:4 4}svg text{font-size:11px;fill:#555}";
 
-/* Characters that HTML does not take become '?', as do bytes that are no UTF-8. */
+/* Characters that HTML does not take become '?', bytes that are no UTF-8 as in JSON. */
 static void write_escaped(FILE *file, const char *text)
 {
     json_t *whole = text_json(text);

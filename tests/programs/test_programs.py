@@ -100,6 +100,30 @@ class Programs(unittest.TestCase):
         self.assertEqual([Path(f["path"]).name for f in found], ["a.jpeg", "b.JPG", "c.png"])
         self.assertEqual(len({f["score"] for f in found}), 1)
 
+    def test_names_that_are_not_utf8_are_told_apart(self):
+        images = self.folder / "images"
+        images.mkdir()
+        written = {  # as os.fsencode has them, and as the files of results do
+            b"cut\xc3.png": r"cut\xc3.png",
+            b"latin\xe9.png": r"latin\xe9.png",
+            b"latin\xea \xc3\xa9\xe2\x82\xac.png": "latin\\xea \u00e9\u20ac.png",
+            b"\xed\xa0\x80.png": r"\xed\xa0\x80.png",
+        }
+        for name in written:
+            shutil.copy(PHOTO, images / os.fsdecode(name))
+        report, table = self.folder / "r.json", self.folder / "r.csv"
+        result = subprocess.run(
+            [DETECT, *map(str, [*MODEL, *adapters(), *CLASS, *SIZE, images])]
+            + ["--json", report, "--csv", table],
+            capture_output=True, timeout=120, check=False,
+        )  # fmt: skip
+        self.assertEqual(result.returncode, 0, result.stderr)
+        expected = sorted(f"{images}/{name}" for name in written.values())
+        found = [image["path"] for image in json.loads(report.read_text("utf-8"))["images"]]
+        self.assertEqual(sorted(found), expected)
+        rows = list(csv.DictReader(table.read_text("utf-8").splitlines()))
+        self.assertEqual(sorted(row["path"] for row in rows), expected)
+
     def test_pictures_of_equal_names(self):
         images, out = self.folder / "images", self.folder / "new" / "out"
         images.mkdir()
