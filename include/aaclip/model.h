@@ -49,10 +49,12 @@ AACLIP_API aaclip_status aaclip_model_options_init_sized(aaclip_model_options *o
 /**
  * Opens a CLIP checkpoint: OpenAI TorchScript or state dict, Hugging Face (.bin, .safetensors or
  * folder), open_clip (file or folder), the library's own safetensors or bundle. The type is taken
- * from the content. Weights are mapped; each tower is prepared when it is first used.
- * `options` may be NULL. Errors: NOT_FOUND (file or packed_folder), IO, FORMAT, UNSUPPORTED (ResNet
- * CLIP, precision that the backend lacks, beyond aaclip_limits), OUT_OF_MEMORY. On failure *model
- * is NULL. Close with aaclip_model_close.
+ * from the content. Weights are mapped; each tower is prepared when it is first used. While a file
+ * is open, replace it by a rename (mv), never by writing over it (cp): the system then ends the
+ * process, or later calls fail with IO, "changed since it was opened". `options` may be NULL.
+ * Errors: NOT_FOUND (file or packed_folder), IO, FORMAT, UNSUPPORTED (ResNet CLIP, precision that
+ * the backend lacks, beyond aaclip_limits), OUT_OF_MEMORY. On failure *model is NULL. Close with
+ * aaclip_model_close.
  */
 AACLIP_API aaclip_status aaclip_model_open(aaclip_model **model, const char *path,
                                            const aaclip_model_options *options);

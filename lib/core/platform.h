@@ -18,8 +18,9 @@
 typedef struct aac_mapping {
     const unsigned char *data;
     size_t size;
-    int64_t changed; /* when the file was written last, in the system's own count */
-    void *copy;      /* what holds the data when it was read, else NULL */
+    int64_t changed;         /* when the file was written last, in the system's own count */
+    uint64_t device, number; /* what the system knows the file by, whatever its name */
+    void *copy;              /* what holds the data when it was read, else NULL */
 } aac_mapping;
 
 /*
@@ -31,6 +32,11 @@ aaclip_status aac_map_file(aac_mapping *mapping, const char *path);
 /* For what is used at once: read, so that both are errors; above 64 MB, and on Windows, mapped. */
 aaclip_status aac_read_file(aac_mapping *mapping, const char *path);
 void aac_unmap_file(aac_mapping *mapping);
+/*
+ * Whether the mapped file was written to since, so that the data is no longer what it was. Only to
+ * be told while it stands at `path`: one that took its place by a rename is another file.
+ */
+bool aac_mapping_is_stale(const aac_mapping *mapping, const char *path);
 /* Part of a mapped file that may leave memory; it comes back when read. Never for other memory. */
 void aac_mapping_release(const void *start, size_t size);
 /* Tells that the whole file will be read soon. */

@@ -182,6 +182,13 @@ void aac_tensor_file_close(aac_tensor_file **out)
     *out = NULL;
 }
 
+aaclip_status aac_tensor_file_check(const aac_tensor_file *file)
+{
+    if (!file || !aac_mapping_is_stale(&file->mapping, file->path))
+        return AACLIP_OK;
+    return aac_error(AACLIP_ERROR_IO, "%s: changed since it was opened", file->path);
+}
+
 void aac_tensor_file_release(const aac_tensor_file *file)
 {
     aac_mapping_release(file->mapping.data, file->mapping.size);

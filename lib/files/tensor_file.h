@@ -28,6 +28,11 @@ typedef struct aac_tensor_file aac_tensor_file;
 aaclip_status aac_tensor_file_open(aac_tensor_file **file, const char *path);
 void aac_tensor_file_close(aac_tensor_file **file);
 
+/*
+ * IO when somebody wrote to the file itself since it was opened, as far as the system tells: before
+ * its tensors are read again. One that took its place by a rename is no matter. Accepts NULL.
+ */
+aaclip_status aac_tensor_file_check(const aac_tensor_file *file);
 /* What was read so far may leave memory; it comes back when it is read again. Any thread. */
 void aac_tensor_file_release(const aac_tensor_file *file);
 

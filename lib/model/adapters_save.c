@@ -8,7 +8,7 @@
 
 static aaclip_status save_tower(aac_save_list *list, const aac_adapter_tower *tower)
 {
-    aaclip_status status = AACLIP_OK;
+    aaclip_status status = aac_tensor_file_check(tower->file);
     for (uint32_t i = 0; !status && i < tower->layer_count; i++) {
         const aac_layer_adapter *layer = &tower->layers[i];
         status = aac_save_tensor(list, layer->first_tensor.name, &layer->first_tensor, AAC_F32);

@@ -1,10 +1,11 @@
 #include "model/block_stream.h"
 
-void aac_block_stream_init(aac_block_stream *stream, const aac_block_tensors *tensors,
-                           const aac_dispatch *dispatch, aac_dtype type)
+void aac_block_stream_init(aac_block_stream *stream, const aac_tensor_file *file,
+                           const aac_block_tensors *tensors, const aac_dispatch *dispatch,
+                           aac_dtype type)
 {
     *stream = (aac_block_stream){
-        .tensors = tensors, .packer.dispatch = dispatch, .type = type, .index = -1};
+        .file = file, .tensors = tensors, .packer.dispatch = dispatch, .type = type, .index = -1};
 }
 
 aaclip_status aac_block_stream_get(aac_block_stream *stream, int64_t index, const aac_block **block)
@@ -16,7 +17,10 @@ aaclip_status aac_block_stream_get(aac_block_stream *stream, int64_t index, cons
     if (stream->index >= 0)
         aac_block_release(&stream->block, &stream->tensors[stream->index]);
     stream->index = -1;
-    status = aac_block_pack(&stream->block, &stream->tensors[index], &stream->packer, stream->type);
+    status = aac_tensor_file_check(stream->file);
+    if (!status)
+        status =
+            aac_block_pack(&stream->block, &stream->tensors[index], &stream->packer, stream->type);
     if (!status)
         stream->index = index;
     return status;

@@ -6,15 +6,17 @@
 #include "model/block.h"
 
 typedef struct aac_block_stream {
-    const aac_block_tensors *tensors; /* of all blocks; they outlive the stream */
+    const aac_tensor_file *file;
+    const aac_block_tensors *tensors; /* of all blocks, in the file; both outlive the stream */
     aac_packer packer;                /* keeps nothing */
     aac_dtype type;
     int64_t index; /* of the block that is packed; -1: none */
     aac_block block;
 } aac_block_stream;
 
-void aac_block_stream_init(aac_block_stream *stream, const aac_block_tensors *tensors,
-                           const aac_dispatch *dispatch, aac_dtype type);
+void aac_block_stream_init(aac_block_stream *stream, const aac_tensor_file *file,
+                           const aac_block_tensors *tensors, const aac_dispatch *dispatch,
+                           aac_dtype type);
 /* The block stays until another one is asked for. */
 aaclip_status aac_block_stream_get(aac_block_stream *stream, int64_t index,
                                    const aac_block **block);

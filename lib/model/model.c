@@ -336,7 +336,8 @@ aaclip_status aac_model_acquire_vision(const aaclip_model *model, bool blocks,
     aaclip_status status = aac_mutex_take(own->mutex);
     if (status)
         return status;
-    if (!own->vision)
+    status = aac_tensor_file_check(own->checkpoint->file); /* encoders read it beside the tower */
+    if (!status && !own->vision)
         status = aac_vision_tower_new(&own->vision, own->checkpoint, &own->dispatch, own->type);
     if (!status && blocks)
         status = pack_vision_blocks(own);
@@ -370,11 +371,12 @@ aaclip_status aac_model_acquire_text(const aaclip_model *model, const aac_text_t
     aaclip_status status = aac_mutex_take(own->mutex);
     if (status)
         return status;
-    if (!own->text)
+    status = aac_tensor_file_check(own->checkpoint->file);
+    if (!status && !own->text)
         status = pack_text(own);
     if (!status)
         own->text_users++;
-    *tower = own->text;
+    *tower = status ? NULL : own->text;
     aac_mutex_unlock(own->mutex);
     return status;
 }

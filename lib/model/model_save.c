@@ -121,7 +121,9 @@ aaclip_status aac_model_save_entries(const aaclip_model *model, aac_save_list *l
 {
     const aac_checkpoint *checkpoint = aac_model_checkpoint(model);
     bool gelu = checkpoint->activation == AAC_CHECKPOINT_GELU;
-    aaclip_status status = aac_save_text(list, "aaclip.activation", gelu ? "gelu" : "quick_gelu");
+    aaclip_status status = aac_tensor_file_check(checkpoint->file);
+    if (!status)
+        status = aac_save_text(list, "aaclip.activation", gelu ? "gelu" : "quick_gelu");
     if (!status)
         status = put_heads(list, "aaclip.vision_heads", checkpoint->vision.heads);
     if (!status)

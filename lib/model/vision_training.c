@@ -153,7 +153,8 @@ aaclip_status aac_vision_training_new(aac_vision_training **out, const aac_visio
     training->trained = trained;
     training->recompute = recompute;
     training->highest = encoder->config.levels[encoder->config.level_count - 1];
-    aac_block_stream_init(&training->stream, aac_model_checkpoint(encoder->model)->vision_blocks,
+    const aac_checkpoint *checkpoint = aac_model_checkpoint(encoder->model);
+    aac_block_stream_init(&training->stream, checkpoint->file, checkpoint->vision_blocks,
                           aac_model_dispatch(encoder->model), aac_model_block_type(encoder->model));
     aaclip_status status = make_plans(training);
     if (!status)

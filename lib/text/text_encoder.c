@@ -304,7 +304,9 @@ aaclip_status aac_text_plan_make(aac_text_plan *plan, const aaclip_model *model,
         .batch = batch,
         .type = aac_model_type(model),
     };
-    aaclip_status status = aac_prefix_tree_make(&plan->tree, batch);
+    aaclip_status status = aac_tensor_file_check(plan->checkpoint->file); /* has the embeddings */
+    if (!status)
+        status = aac_prefix_tree_make(&plan->tree, batch);
     if (!status)
         status = place_tree(plan);
     return status ? status : plan_tower(plan, model, config, training);

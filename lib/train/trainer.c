@@ -29,12 +29,15 @@ uint64_t aac_trainer_epoch_steps(const aaclip_trainer *trainer)
 }
 
 /* The values of `initial`, whose configuration gave the parameters their shapes. */
-static void copy_initial(aaclip_trainer *trainer)
+static aaclip_status copy_initial(aaclip_trainer *trainer)
 {
     bool text = trainer->options.stage == AACLIP_STAGE_TEXT;
     const aaclip_adapters *initial = trainer->options.initial;
     const aac_adapter_tower *tower =
         text ? aac_adapters_text(initial) : aac_adapters_image(initial);
+    aaclip_status status = aac_tensor_file_check(tower->file);
+    if (status)
+        return status;
     aac_parameter *parameter = trainer->parameters.items;
     for (uint32_t i = 0; i < tower->layer_count; i++) {
         aac_tensor_to_f32(&tower->layers[i].first_tensor, parameter++->value);
@@ -45,6 +48,7 @@ static void copy_initial(aaclip_trainer *trainer)
         aac_tensor_to_f32(&tower->projections[i].tensor, parameter++->value);
     if (!text)
         aac_tensor_to_f32(&tower->detection.tensor, parameter->value);
+    return AACLIP_OK;
 }
 
 static aaclip_status make_parameters(aaclip_trainer *trainer)
@@ -59,9 +63,8 @@ static aaclip_status make_parameters(aaclip_trainer *trainer)
         return status;
     bool given = text ? aaclip_adapters_has_text(initial) : aaclip_adapters_has_image(initial);
     if (given)
-        copy_initial(trainer);
-    else
-        aac_initialise_parameters(&trainer->parameters, trainer->options.seed);
+        return copy_initial(trainer);
+    aac_initialise_parameters(&trainer->parameters, trainer->options.seed);
     return AACLIP_OK;
 }
 

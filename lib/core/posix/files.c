@@ -99,8 +99,11 @@ static aaclip_status take_file(aac_mapping *mapping, const char *path, off_t mos
     aaclip_status status = open_regular(&file, &info, path);
     if (status)
         return status;
-    aac_mapping whole = {.data = empty_file, .changed = changed_at(&info)};
-    whole.size = (size_t)info.st_size;
+    aac_mapping whole = {.data = empty_file,
+                         .size = (size_t)info.st_size,
+                         .changed = changed_at(&info),
+                         .device = (uint64_t)info.st_dev,
+                         .number = (uint64_t)info.st_ino};
     if (whole.size)
         status =
             info.st_size <= most_read ? read_whole(&whole, file, path) : map(&whole, file, path);
@@ -129,6 +132,14 @@ void aac_unmap_file(aac_mapping *mapping)
     else if (mapping->size)
         munmap((void *)mapping->data, mapping->size);
     *mapping = (aac_mapping){0};
+}
+
+bool aac_mapping_is_stale(const aac_mapping *mapping, const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && (uint64_t)info.st_dev == mapping->device &&
+           (uint64_t)info.st_ino == mapping->number &&
+           ((size_t)info.st_size != mapping->size || changed_at(&info) != mapping->changed);
 }
 
 void aac_mapping_release(const void *start, size_t size)

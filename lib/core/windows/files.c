@@ -104,16 +104,29 @@ static bool is_regular(HANDLE file)
 
 static const unsigned char empty_file[1];
 
+/* All of a mapping but the data; false where the system cannot tell. */
+static bool describe(aac_mapping *mapping, HANDLE file)
+{
+    BY_HANDLE_FILE_INFORMATION info;
+    if (!GetFileInformationByHandle(file, &info))
+        return false;
+    const FILETIME *changed = &info.ftLastWriteTime;
+    *mapping = (aac_mapping){
+        .size = (size_t)((uint64_t)info.nFileSizeHigh << 32 | info.nFileSizeLow),
+        .changed = (int64_t)((uint64_t)changed->dwHighDateTime << 32 | changed->dwLowDateTime),
+        .device = info.dwVolumeSerialNumber,
+        .number = (uint64_t)info.nFileIndexHigh << 32 | info.nFileIndexLow};
+    return true;
+}
+
 static aaclip_status map_handle(aac_mapping *mapping, HANDLE file, const char *path)
 {
-    LARGE_INTEGER size;
-    FILETIME changed;
-    if (!is_regular(file) || !GetFileSizeEx(file, &size) ||
-        !GetFileTime(file, NULL, NULL, &changed))
+    aac_mapping whole;
+    if (!is_regular(file) || !describe(&whole, file))
         return aac_error(AACLIP_ERROR_IO, "%s: expected a regular file", path);
-    mapping->changed = (int64_t)((uint64_t)changed.dwHighDateTime << 32 | changed.dwLowDateTime);
-    if (size.QuadPart == 0) {
-        mapping->data = empty_file; /* the system maps no empty file */
+    if (whole.size == 0) {
+        whole.data = empty_file; /* the system maps no empty file */
+        *mapping = whole;
         return AACLIP_OK;
     }
     /* The view keeps the mapping, the mapping the file: both handles may be closed. */
@@ -125,8 +138,8 @@ static aaclip_status map_handle(aac_mapping *mapping, HANDLE file, const char *p
         CloseHandle(section);
     if (!data)
         return aac_error(AACLIP_ERROR_IO, "%s: cannot map: %s", path, strerror(errno));
-    mapping->data = data;
-    mapping->size = (size_t)size.QuadPart;
+    whole.data = data;
+    *mapping = whole;
     return AACLIP_OK;
 }
 
@@ -152,6 +165,18 @@ void aac_unmap_file(aac_mapping *mapping)
     if (mapping->size)
         UnmapViewOfFile(mapping->data);
     *mapping = (aac_mapping){0};
+}
+
+bool aac_mapping_is_stale(const aac_mapping *mapping, const char *path)
+{
+    aac_mapping now;
+    HANDLE file = open_existing(path, FILE_READ_ATTRIBUTES);
+    if (file == INVALID_HANDLE_VALUE)
+        return false;
+    bool is_known = describe(&now, file);
+    CloseHandle(file);
+    return is_known && now.device == mapping->device && now.number == mapping->number &&
+           (now.size != mapping->size || now.changed != mapping->changed);
 }
 
 void aac_mapping_release(const void *start, size_t size)

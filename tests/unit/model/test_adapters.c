@@ -582,6 +582,25 @@ static void image_adapters_of_other_text_adapters_are_told(void **state)
         aac_free(all[i]);
 }
 
+/* What was packed goes on; what would be read again is an error. */
+static void files_that_are_written_over_are_not_saved(void **state)
+{
+    const fixture *own = *state;
+    const tensor_list list = image_adapters(true);
+    char *path = tensor_list_write(&list, own->folder, "over.safetensors", NULL, 0);
+    char *copy = aac_format("%s/copy.safetensors", own->folder);
+    char *expected = aac_format("%s: changed since it was opened", path);
+    aaclip_adapters *adapters = open_well(own, (const char *const *)&path, 1);
+    assert_int_equal(aaclip_adapters_save(adapters, copy), AACLIP_OK);
+    scratch_write_over(path);
+    assert_int_equal(aaclip_adapters_save(adapters, copy), AACLIP_ERROR_IO);
+    assert_string_equal(aaclip_last_error(), expected);
+    aaclip_adapters_close(&adapters);
+    char *const all[] = {path, copy, expected};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        aac_free(all[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -598,6 +617,7 @@ int main(void)
         cmocka_unit_test(a_configuration_tells_what_is_missing),
         cmocka_unit_test(adapters_of_another_model_are_refused),
         cmocka_unit_test(image_adapters_of_other_text_adapters_are_told),
+        cmocka_unit_test(files_that_are_written_over_are_not_saved),
     };
     return cmocka_run_group_tests_name("adapters", tests, set_up, tear_down);
 }

@@ -13,8 +13,12 @@
 #include "backend/backend.h"
 #include "core/config.h"
 #include "core/memory.h"
+#include "core/platform.h"
+#include "core/platform_parts.h"
 #include "model/block_backward.h"
+#include "model/block_stream.h"
 #include "model/vision_encoder_parts.h"
+#include "system.h"
 
 /* Trained at 336, so that detection is at 504: 144 patches in place of 64. */
 static const clip_sizes sizes = {
@@ -48,17 +52,22 @@ static aaclip_model *open_model(const char *folder, const char *backend)
 }
 
 /* The encoder of training, at the size that the model takes by itself. */
-static aac_vision_encoder *make_encoder(const aaclip_model *model)
+static aaclip_status try_encoder(aac_vision_encoder **encoder, const aaclip_model *model)
 {
     aaclip_config config;
-    aac_vision_encoder *encoder;
     int64_t size;
     aaclip_config_init(&config, AACLIP_PROFILE_DOCUMENT);
     assert_int_equal(aac_config_resolve(&config, sizes.layers, sizes.text_layers), AACLIP_OK);
     assert_int_equal(aac_model_image_size(model, 0, "test", &size), AACLIP_OK);
     assert_int_equal(size, 504);
     const aac_vision_setup setup = {.config = &config, .image_size = size, .training = true};
-    if (aac_vision_encoder_new(&encoder, model, &setup))
+    return aac_vision_encoder_new(encoder, model, &setup);
+}
+
+static aac_vision_encoder *make_encoder(const aaclip_model *model)
+{
+    aac_vision_encoder *encoder;
+    if (try_encoder(&encoder, model))
         fail_msg("%s", aaclip_last_error());
     return encoder;
 }
@@ -97,10 +106,65 @@ static void operations_run_where_the_model_says(void **state)
             check_backend(*state, aaclip_backend_name(i));
 }
 
+static void refuse(aaclip_status status, const char *path)
+{
+    char *expected = aac_format("%s: changed since it was opened", path);
+    assert_int_equal(status, AACLIP_ERROR_IO);
+    assert_string_equal(aaclip_last_error(), expected);
+    aac_free(expected);
+}
+
+static void a_file_that_is_written_over_is_not_read_on(void **state)
+{
+    aaclip_model *model = open_model(*state, "reference");
+    char *path = aac_format("%s/clip.safetensors", (char *)*state);
+    char *copy = aac_format("%s/copy.safetensors", (char *)*state);
+    const aac_text_tower *text;
+    aac_vision_encoder *encoder;
+    const aac_checkpoint *checkpoint = aac_model_checkpoint(model);
+    const aac_block *block;
+    aac_block_stream stream;
+    aac_block_stream_init(&stream, checkpoint->file, checkpoint->vision_blocks,
+                          aac_model_dispatch(model), AAC_F32);
+    assert_int_equal(aac_block_stream_get(&stream, 0, &block), AACLIP_OK);
+    assert_int_equal(aac_model_acquire_text(model, &text), AACLIP_OK);
+    scratch_write_over(path);
+    refuse(try_encoder(&encoder, model), path);
+    refuse(aac_model_acquire_text(model, &text), path);
+    assert_null(text);
+    refuse(aac_block_stream_get(&stream, 1, &block), path);
+    aac_block_stream_clear(&stream);
+    refuse(aaclip_model_save(model, copy, false), path);
+    assert_int_equal(aac_path_kind_of(copy), AAC_PATH_MISSING);
+    aac_model_release_text(model);
+    aaclip_model_close(&model);
+    aac_free(path);
+    aac_free(copy);
+}
+
+static void a_file_that_was_replaced_stays_what_it_was(void **state)
+{
+    if (!system_is_posix())
+        skip(); /* Windows does not let go of the name of what is mapped */
+    aaclip_model *model = open_model(*state, "reference");
+    char *path = aac_format("%s/clip.safetensors", (char *)*state);
+    aac_sleep(0.05);
+    assert_int_equal(aaclip_model_save(model, path, true), AACLIP_OK);
+    aac_vision_encoder *encoder = make_encoder(model);
+    aac_vision_encoder_free(&encoder);
+    aac_file_remove(path);
+    encoder = make_encoder(model);
+    aac_vision_encoder_free(&encoder);
+    aaclip_model_close(&model);
+    aac_free(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(operations_run_where_the_model_says),
+        cmocka_unit_test(a_file_that_is_written_over_is_not_read_on),
+        cmocka_unit_test(a_file_that_was_replaced_stays_what_it_was),
     };
     return cmocka_run_group_tests_name("model", tests, scratch_folder_make, scratch_folder_remove);
 }

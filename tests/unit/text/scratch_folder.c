@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "core/platform.h"
 #include "system.h"
 
 int scratch_folder_make(void **state)
@@ -34,4 +35,16 @@ char *scratch_file(const char *folder, const char *name, const void *data, size_
 char *scratch_text(const char *folder, const char *name, const char *text)
 {
     return scratch_file(folder, name, text, strlen(text));
+}
+
+void scratch_write_over(const char *path)
+{
+    aac_sleep(0.05); /* systems count in steps */
+    FILE *file = fopen(path, "r+b");
+    int first = file ? fgetc(file) : EOF;
+    if (first == EOF || fseek(file, 0, SEEK_SET) != 0 || fputc(first, file) == EOF ||
+        fclose(file) != 0) {
+        perror(path);
+        abort();
+    }
 }

@@ -12,4 +12,7 @@ int scratch_folder_remove(void **state);
 char *scratch_file(const char *folder, const char *name, const void *data, size_t size);
 char *scratch_text(const char *folder, const char *name, const char *text);
 
+/* As `cp` writes over a file that is there: its first byte once more, and the time. */
+void scratch_write_over(const char *path);
+
 #endif
