@@ -108,7 +108,25 @@ links_to_copy() { # program
 
 # ---- the consumers: each works in its folder and leaves the program's output in out
 
+# With no other package's development files. What the flags name is the library's own.
+alone() {
+    export PKG_CONFIG_LIBDIR="$PKG_CONFIG_PATH"
+    for flag in $(pkg-config --cflags --libs aaclip); do
+        case $flag in
+        "-I$copy"* | "-L$copy"* | -laaclip) ;;
+        *)
+            echo "aaclip.pc: foreign flag $flag"
+            return 1
+            ;;
+        esac
+    done
+    if pkg-config --static --libs aaclip | grep openblas; then
+        return 1
+    fi
+}
+
 c_program() {
+    alone
     $CC -std=c11 $warnings detect.c $(pkg-config --cflags --libs aaclip) -o detect
     links_to_copy detect
     detect ./detect "$golden/images/chelsea.jpg" >out
@@ -123,6 +141,7 @@ c_program() {
 }
 
 c_static() {
+    alone
     find "$copy" -name 'libaaclip.so*' -exec rm {} +
     $CC -std=c11 $warnings detect.c $(pkg-config --static --cflags --libs aaclip) -o detect
     if ldd detect | grep -F libaaclip; then
