@@ -23,10 +23,10 @@ AACLIP_BEGIN_DECLS
  */
 
 /**
- * From now on calls of the calling thread look at *flag between operations, between pieces of files
- * and images, between the names that files hold, and while they wait for other threads; once it is
- * not 0, they end with CANCELLED. NULL, as in every new thread, ends that. Returns what was watched
- * before.
+ * From now on calls of the calling thread look at *flag between operations and tiles of attention,
+ * between pieces of files and images, between the names that files hold, and while they wait for
+ * other threads; once it is not 0, they end with CANCELLED. NULL, as in every new thread, ends
+ * that. Returns what was watched before.
  *
  * Any call that returns a status may then return CANCELLED, in place of the errors that its text
  * lists. It leaves what any failed call leaves: a file stands as it was, a text cache has all new

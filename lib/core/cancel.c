@@ -1,6 +1,7 @@
 #include "core/cancel.h"
 
 #include "core/error.h"
+#include "core/threads.h"
 
 #define NAP 0.01 /* seconds between looks while waiting */
 
@@ -19,14 +20,41 @@ static bool is_raised(void)
     return watched && !holds && __atomic_load_n(watched, __ATOMIC_RELAXED) != 0;
 }
 
+static aaclip_status cancelled(void)
+{
+    return aac_error(AACLIP_ERROR_CANCELLED, "cancelled");
+}
+
 aaclip_status aac_cancel_look(void)
 {
-    return is_raised() ? aac_error(AACLIP_ERROR_CANCELLED, "cancelled") : AACLIP_OK;
+    return is_raised() ? cancelled() : AACLIP_OK;
 }
 
 aaclip_status aac_cancel_look_at(size_t step)
 {
     return step % 256 ? AACLIP_OK : aac_cancel_look();
+}
+
+void aac_cancel_share(aac_cancel_watch *watch)
+{
+    watch->flag = holds ? NULL : watched;
+    atomic_init(&watch->raised, false);
+}
+
+bool aac_cancel_is_raised(aac_cancel_watch *watch)
+{
+    if (!watch->flag || atomic_load_explicit(&watch->raised, memory_order_relaxed))
+        return watch->flag != NULL;
+    aac_threads_admit_signals(); /* a handler may be what raises the flag */
+    if (__atomic_load_n(watch->flag, __ATOMIC_RELAXED) == 0)
+        return false;
+    atomic_store_explicit(&watch->raised, true, memory_order_relaxed);
+    return true;
+}
+
+aaclip_status aac_cancel_end(aac_cancel_watch *watch)
+{
+    return atomic_load(&watch->raised) ? cancelled() : AACLIP_OK;
 }
 
 bool aac_cancel_is_watched(void)

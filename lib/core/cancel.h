@@ -2,6 +2,7 @@
 #ifndef AAC_CORE_CANCEL_H
 #define AAC_CORE_CANCEL_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -17,6 +18,20 @@ aaclip_status aac_cancel_look_at(size_t step);
 
 /* Whether this thread watches a flag, so that it must not sleep for long. */
 bool aac_cancel_is_watched(void);
+
+/*
+ * What the calling thread watches, for those that help it in a long operation: each asks before a
+ * piece of work whether it is to be left out. Once that is so for one, it is so for all, and the
+ * operation's result is none, whatever becomes of the flag.
+ */
+typedef struct aac_cancel_watch {
+    const volatile int *flag;
+    atomic_bool raised;
+} aac_cancel_watch;
+void aac_cancel_share(aac_cancel_watch *watch);
+bool aac_cancel_is_raised(aac_cancel_watch *watch); /* any thread */
+/* When all are done: CANCELLED, with a text, if something was left out. */
+aaclip_status aac_cancel_end(aac_cancel_watch *watch);
 
 /* Between them the thread sees no flag: for what must not be left half done. They nest. */
 void aac_cancel_hold(void);

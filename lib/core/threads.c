@@ -13,11 +13,17 @@ static void end_idle_team(void)
 #endif
 }
 
+/* Of the calling thread: how many teams it has set, and its signals before the first of them. */
+static AAC_THREAD_LOCAL int depth;
+static AAC_THREAD_LOCAL aac_signals of_program;
+
 aac_team aac_threads_set(int threads)
 {
     aac_forks_watch(end_idle_team);
     aac_team previous = {.threads = omp_get_max_threads(), .dynamic = omp_get_dynamic()};
     aac_signals_block(&previous.signals);
+    if (depth++ == 0)
+        of_program = previous.signals;
     omp_set_num_threads(threads);
     omp_set_dynamic(0);
     return previous;
@@ -28,6 +34,16 @@ void aac_threads_restore(aac_team previous)
     omp_set_num_threads(previous.threads);
     omp_set_dynamic(previous.dynamic);
     aac_signals_restore(&previous.signals);
+    depth--;
+}
+
+void aac_threads_admit_signals(void)
+{
+    if (!depth)
+        return;
+    aac_signals blocked;
+    aac_signals_restore(&of_program);
+    aac_signals_block(&blocked);
 }
 
 aac_team aac_threads_keep(void)

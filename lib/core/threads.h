@@ -19,6 +19,8 @@ typedef struct aac_team {
 aac_team aac_threads_set(int threads);
 aac_team aac_threads_keep(void); /* the number as it is */
 void aac_threads_restore(aac_team previous);
+/* Lets those in that wait, where no such kernel runs in the calling thread; nothing in others. */
+void aac_threads_admit_signals(void);
 int aac_threads_limit(void); /* the most that OpenMP would start */
 int aac_threads_index(void); /* of the calling thread within its parallel region */
 

@@ -8,8 +8,8 @@ static int raised, looks, raising;
 
 static int look_at(const volatile int *watched)
 {
-    if (watched == &raised && looks++ == raising)
-        raised = 1;
+    if (watched == &raised && __atomic_fetch_add(&looks, 1, __ATOMIC_RELAXED) == raising)
+        __atomic_store_n(&raised, 1, __ATOMIC_RELAXED);
     return __atomic_load_n(watched, __ATOMIC_RELAXED);
 }
 

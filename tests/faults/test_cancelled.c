@@ -4,13 +4,18 @@
  * afterwards with the same bytes.
  */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <cmocka.h>
 
+#include "backend/backend.h"
+#include "backend/registry.h"
+#include "core/memory.h"
 #include "counted_looks.h"
 #include "failing_heap.h"
 #include "files/tensor_file.h"
@@ -155,6 +160,114 @@ static void long_vocabulary(void **state)
     cancel_opening(file.path, open_merges, ENTRIES / 256);
 }
 
+enum { ROWS = 600, HEADS = 2, HEAD = 8, WIDTH = HEADS * HEAD };
+
+/* One long sequence: x, out and dy are part of `values`. */
+static void cancel_plan(const aac_plan *plan, const float *values, float *y)
+{
+    static float first[3 * ROWS * WIDTH];
+    const int32_t offsets[] = {0, ROWS};
+    const aac_op_args args = {
+        .x = values, .out = values, .dy = values, .y = y, .offsets = offsets, .sequences = 1};
+    void *scratch = aac_alloc(plan->scratch + 1);
+    assert_non_null(scratch);
+    memset(y, 0, sizeof first);
+    looks_arm(-1);
+    must(aac_run(plan, &args, scratch));
+    int looks = looks_disarm();
+    memcpy(first, y, sizeof first);
+    if (looks <= 1 + HEADS)
+        fail_msg("%s: expected more than %d looks, found %d", plan->backend->name, 1 + HEADS,
+                 looks);
+    for (int at = 0; at < looks; at++) {
+        looks_arm(at);
+        assert_int_equal(aac_run(plan, &args, scratch), AACLIP_ERROR_CANCELLED);
+        looks_disarm();
+        assert_non_null(strstr(aaclip_last_error(), "cancelled"));
+        must(aac_run(plan, &args, scratch));
+        assert_memory_equal(y, first, sizeof first);
+    }
+    aac_free(scratch);
+}
+
+/* oneDNN can do what it leaves to `simd` on newer processors. */
+static bool attends(const aac_backend *backend, const aac_op_desc *desc)
+{
+    if (backend == &aac_backend_reference || backend->memory || !backend->available())
+        return false;
+    bool onednn = strcmp(backend->name, "onednn") == 0;
+    return backend->supports(desc) || (onednn && desc->attention.type == AAC_F32);
+}
+
+/* Of a large picture one takes seconds: it ends between tiles, whoever of its threads looks. */
+static void within_attention(void **state)
+{
+    (void)state;
+    static float y[3 * ROWS * WIDTH], values[3 * ROWS * WIDTH];
+    static const aac_op operations[] = {AAC_OP_ATTENTION, AAC_OP_ATTENTION_BACKWARD};
+    static const aac_dtype types[] = {AAC_F32, AAC_BF16};
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++)
+        values[i] = (float)(i * 7 % 31) / 32 - 0.5f; /* fine as pairs of bfloat16, too */
+    for (size_t i = 0; i < 4 * aac_backend_count(); i++) {
+        const aac_backend *backend = aac_backend_at(i / 4);
+        aac_op_desc desc = {.op = operations[i % 2]};
+        aac_plan *plan;
+        desc.attention.longest = desc.attention.rows = ROWS;
+        desc.attention.uniform = true;
+        desc.attention.heads = HEADS;
+        desc.attention.head_size = HEAD;
+        desc.attention.type = types[i % 4 / 2];
+        if (!attends(backend, &desc))
+            continue;
+        must(backend->plan(&plan, &desc, 2));
+        cancel_plan(plan, values, y);
+        aac_plan_free(&plan);
+    }
+}
+
+static volatile sig_atomic_t interrupted;
+
+static void interrupt(int number)
+{
+    (void)number;
+    interrupted = 1;
+}
+
+/* No other thread takes signals: the one that computes does, between tiles. */
+static void by_a_signal_within_attention(void **state)
+{
+    (void)state;
+    enum { MANY = 12000, WIDE = 2 * 64 };
+    aac_op_desc desc = {.op = AAC_OP_ATTENTION};
+    desc.attention.longest = desc.attention.rows = MANY;
+    desc.attention.uniform = true;
+    desc.attention.heads = 2;
+    desc.attention.head_size = 64;
+    desc.attention.type = AAC_F32;
+    const int32_t offsets[] = {0, MANY};
+    aac_dispatch dispatch;
+    aac_plan *plan;
+    must(aac_dispatch_open(&dispatch, NULL, 2));
+    must(aac_dispatch_plan(&dispatch, &plan, &desc));
+    float *x = aac_calloc(3 * MANY * WIDE, sizeof *x), *y = aac_calloc(MANY * WIDE, sizeof *y);
+    void *scratch = aac_alloc(plan->scratch + 1);
+    assert_true(x && y && scratch);
+    const aac_op_args args = {.x = x, .y = y, .offsets = offsets, .sequences = 1};
+    const struct itimerval soon = {.it_value.tv_usec = 20000};
+    const volatile int *flag = (const volatile int *)&interrupted;
+    signal(SIGALRM, interrupt);
+    aaclip_watch_cancel(flag);
+    assert_int_equal(setitimer(ITIMER_REAL, &soon, NULL), 0);
+    aaclip_status status = aac_run(plan, &args, scratch);
+    aaclip_watch_cancel(NULL);
+    signal(SIGALRM, SIG_DFL);
+    assert_int_equal(status, AACLIP_ERROR_CANCELLED);
+    aac_free(x);
+    aac_free(y);
+    aac_free(scratch);
+    aac_plan_free(&plan);
+}
+
 static int open_all(void **state)
 {
     return footprint_open_session(&all, state);
@@ -171,6 +284,8 @@ int main(void)
         cmocka_unit_test(every_call),
         cmocka_unit_test(long_headers),
         cmocka_unit_test(long_vocabulary),
+        cmocka_unit_test(within_attention),
+        cmocka_unit_test(by_a_signal_within_attention),
     };
     return cmocka_run_group_tests_name("cancelled", tests, open_all, close_all);
 }

@@ -7,6 +7,7 @@
 
 #include "backend/onednn/onednn.h"
 #include "backend/simd/kernels.h"
+#include "core/cancel.h"
 #include "core/error.h"
 #include "core/memory.h"
 #include "core/threads.h"
@@ -154,15 +155,19 @@ static aaclip_status run_attention(const aac_plan *base, const aac_op_args *args
     int64_t tiles = (base->desc.attention.longest + TILE_ROWS - 1) / TILE_ROWS;
     int64_t heads = base->desc.attention.heads;
     int failures = 0;
+    aac_cancel_watch watch;
+    aac_cancel_share(&watch);
 #pragma omp parallel for schedule(dynamic) reduction(+ : failures)
     for (int64_t task = 0; task < args->sequences * heads * tiles; task++) {
+        if (aac_cancel_is_raised(&watch))
+            continue;
         query_tile tile = find_tile(plan, args, task / tiles / heads, task / tiles % heads,
                                     task % tiles * TILE_ROWS);
         char *memory = (char *)scratch + (size_t)aac_threads_index() * plan->thread_bytes;
         failures +=
             !run_tile(plan, tile.rows == TILE_ROWS ? &plan->full : &plan->rest, &tile, memory);
     }
-    return failures ? failure("run") : AACLIP_OK;
+    return failures ? failure("run") : aac_cancel_end(&watch);
 }
 
 static void size_scratch(attention_plan *plan)

@@ -12,6 +12,7 @@
 
 #include "backend/onednn/onednn.h"
 #include "backend/simd/kernels.h"
+#include "core/cancel.h"
 #include "core/error.h"
 #include "core/memory.h"
 #include "core/threads.h"
@@ -251,7 +252,8 @@ static void store_sums(const attention_plan *plan, const float *sums, char *out,
         memcpy((float *)out + i * stride, sums + i * size, (size_t)size * sizeof *sums);
 }
 
-static bool run_head(const attention_plan *plan, const aac_op_args *args, int64_t task, char *base)
+static bool run_head(const attention_plan *plan, const aac_op_args *args, int64_t task, char *base,
+                     aac_cancel_watch *watch)
 {
     int64_t heads = plan->base.desc.attention.heads, size = plan->base.desc.attention.head_size;
     const head_memory memory = lay_out(plan, base);
@@ -259,7 +261,7 @@ static bool run_head(const attention_plan *plan, const aac_op_args *args, int64_
     size_t bytes = (size_t)(place.keys * size) * sizeof(float);
     memset(memory.dk, 0, bytes);
     memset(memory.dv, 0, bytes);
-    for (int64_t first = 0; first < place.keys; first += TILE_ROWS)
+    for (int64_t first = 0; first < place.keys && !aac_cancel_is_raised(watch); first += TILE_ROWS)
         if (!run_tile(plan, &place, first, &memory))
             return false;
     store_sums(plan, memory.dk, place.dk, place.keys);
@@ -272,11 +274,14 @@ static aaclip_status run_backward(const aac_plan *base, const aac_op_args *args,
 {
     const attention_plan *plan = (const attention_plan *)base;
     int failures = 0;
+    aac_cancel_watch watch;
+    aac_cancel_share(&watch);
 #pragma omp parallel for schedule(dynamic) reduction(+ : failures)
     for (int64_t task = 0; task < args->sequences * base->desc.attention.heads; task++)
-        failures += !run_head(plan, args, task,
-                              (char *)scratch + (size_t)aac_threads_index() * plan->thread_bytes);
-    return failures ? failure("run") : AACLIP_OK;
+        failures +=
+            !run_head(plan, args, task,
+                      (char *)scratch + (size_t)aac_threads_index() * plan->thread_bytes, &watch);
+    return failures ? failure("run") : aac_cancel_end(&watch);
 }
 
 static size_t largest_scratch(const tile_products *tile)

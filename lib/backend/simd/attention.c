@@ -149,10 +149,10 @@ static void attend_part(const aac_simd_head *place, const aac_op_args *args, int
     head.q = (float *)(head.weights + head.sizes.weights);
     int64_t tiles = (place->length + rows - 1) / rows;
     int64_t tile = tiles * part / parts, end = tiles * (part + 1) / parts;
-    if (tile == end)
+    if (tile == end || aac_cancel_is_raised(place->watch))
         return;
     lay_out_head(&head);
-    for (; tile < end; tile++)
+    for (; tile < end && !aac_cancel_is_raised(place->watch); tile++)
         attend_tile(&head, tile * rows,
                     place->length - tile * rows < rows ? place->length - tile * rows : rows);
 }
@@ -167,11 +167,14 @@ aaclip_status aac_simd_attention(const aac_plan *base, const aac_op_args *args, 
     /* Four tasks for each thread even out; a head in parts has its panels laid out for each. */
     int64_t heads = base->desc.attention.heads, pairs = args->sequences * heads;
     int64_t parts = pairs ? (4 * base->threads + pairs - 1) / pairs : 1;
+    aac_cancel_watch watch;
+    aac_cancel_share(&watch);
 #pragma omp parallel for collapse(2) schedule(dynamic)
     for (int64_t pair = 0; pair < pairs; pair++)
         for (int64_t part = 0; part < parts; part++) {
-            const aac_simd_head place = aac_simd_head_of(plan, args, pair / heads, pair % heads);
+            const aac_simd_head place =
+                aac_simd_head_of(plan, &watch, args, pair / heads, pair % heads);
             attend_part(&place, args, part, parts, aac_simd_buffer(plan, scratch));
         }
-    return AACLIP_OK;
+    return aac_cancel_end(&watch);
 }

@@ -3,6 +3,7 @@
 #define AAC_BACKEND_SIMD_ATTENTION_H
 
 #include "backend/simd/simd.h"
+#include "core/cancel.h"
 
 /* `count` rows of head_size values in memory of the attention's type, the first at value `at`,
  * `stride` values apart. */
@@ -14,14 +15,16 @@ typedef struct aac_simd_rows {
 /* One sequence of one head. */
 typedef struct aac_simd_head {
     const aac_simd_plan *plan;
+    aac_cancel_watch *watch;      /* of the operation: looked at before each tile */
     int64_t first, length, index; /* rows; which head */
 } aac_simd_head;
 
-static inline aac_simd_head aac_simd_head_of(const aac_simd_plan *plan, const aac_op_args *args,
-                                             int64_t sequence, int64_t index)
+static inline aac_simd_head aac_simd_head_of(const aac_simd_plan *plan, aac_cancel_watch *watch,
+                                             const aac_op_args *args, int64_t sequence,
+                                             int64_t index)
 {
     int64_t first = args->offsets[sequence];
-    return (aac_simd_head){plan, first, args->offsets[sequence + 1] - first, index};
+    return (aac_simd_head){plan, watch, first, args->offsets[sequence + 1] - first, index};
 }
 
 /* The head's rows of part 0, 1, 2 (q, k, v; v alone where the kind has no others) of the

@@ -148,7 +148,8 @@ static void run_head(const aac_simd_head *place, const aac_op_args *args, float 
     size_t sums = (size_t)(head.sizes.sums * head.sizes.width) * sizeof(float);
     memset(head.dk, 0, sums);
     memset(head.dv, 0, sums);
-    for (int64_t first = 0; first < place->length; first += head.sizes.rows)
+    for (int64_t first = 0; first < place->length && !aac_cancel_is_raised(place->watch);
+         first += head.sizes.rows)
         backward_tile(&head, first,
                       place->length - first < head.sizes.rows ? place->length - first
                                                               : head.sizes.rows);
@@ -165,12 +166,14 @@ aaclip_status aac_simd_attention_backward(const aac_plan *base, const aac_op_arg
         return AACLIP_OK;
     }
     bool pairs = aac_simd_attends_in_pairs(&base->desc);
+    aac_cancel_watch watch;
+    aac_cancel_share(&watch);
 #pragma omp parallel for collapse(2) schedule(dynamic)
     for (int64_t sequence = 0; sequence < args->sequences; sequence++)
         for (int64_t index = 0; index < base->desc.attention.heads; index++) {
-            const aac_simd_head place = aac_simd_head_of(plan, args, sequence, index);
+            const aac_simd_head place = aac_simd_head_of(plan, &watch, args, sequence, index);
             float *memory = aac_simd_buffer(plan, scratch);
             (pairs ? aac_simd_attention_backward_pairs : run_head)(&place, args, memory);
         }
-    return AACLIP_OK;
+    return aac_cancel_end(&watch);
 }

@@ -183,7 +183,8 @@ void aac_simd_attention_backward_pairs(const aac_simd_head *place, const aac_op_
     memset(head.dk, 0, sums);
     memset(head.dv, 0, sums);
     int64_t most = GROUP * head.sizes.rows;
-    for (int64_t first = 0; first < place->length; first += most)
+    for (int64_t first = 0; first < place->length && !aac_cancel_is_raised(place->watch);
+         first += most)
         backward_group(&head, first, place->length - first < most ? place->length - first : most);
     store(&head, head.dk, aac_simd_wide_rows(place, args->y, 1));
     store(&head, head.dv, aac_simd_wide_rows(place, args->y, 2));
