@@ -132,7 +132,7 @@ AACLIP_API size_t aaclip_metrics_class_count(const aaclip_metrics *metrics);
 AACLIP_API const char *aaclip_metrics_class_name(const aaclip_metrics *metrics, size_t index);
 
 /** Stands for a class's index: the mean over all classes. */
-#define AACLIP_METRICS_MEAN ((size_t)-1)
+#define AACLIP_METRICS_MEAN SIZE_MAX
 
 /**
  * All metrics are in [0, 1], or NaN where not available. In the JSON of aaclip-evaluate `image_*`

@@ -5,6 +5,13 @@ warnings="-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror"
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
+# What C has no need for, and what gcc alone knows.
+: >"$scratch/empty.cpp"
+cpp_warnings="-Wold-style-cast"
+if ${CXX:-c++} -Werror -Wuseless-cast -fsyntax-only "$scratch/empty.cpp" 2>"$scratch/unknown"; then
+    cpp_warnings="$cpp_warnings -Wuseless-cast"
+fi
+
 checked=0
 for header in "$1"/aaclip/*.h "$1"/aaclip/*.hpp; do
     name=aaclip/$(basename "$header")
@@ -12,7 +19,7 @@ for header in "$1"/aaclip/*.h "$1"/aaclip/*.hpp; do
     case $header in *.hpp) standards="c++11 c++17 c++20" ;; esac
     for standard in $standards; do
         case $standard in
-        c++*) compiler=${CXX:-c++} suffix=cpp ;;
+        c++*) compiler="${CXX:-c++} $cpp_warnings" suffix=cpp ;;
         *) compiler=${CC:-cc} suffix=c ;;
         esac
         printf '#include <%s>\nint not_empty;\n' "$name" >"$scratch/alone.$suffix"
