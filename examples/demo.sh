@@ -2,6 +2,9 @@
 # top of the clone.
 # shellcheck shell=sh
 
+# Threads that spin while they wait take minutes more where other programs keep the processors busy.
+export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}"
+
 demo_bin=${demo_bin:-build/examples}
 demo_model="--model models/aaclip-mini/clip.safetensors --vocab models/aaclip-mini/merges.txt"
 demo_epochs=4

@@ -1,7 +1,8 @@
 #!/bin/sh
 # The whole method in one command, from a clean clone: installs packages, builds, draws a data set,
 # measures plain CLIP on classes that it will not train on, trains both stages on other classes, and
-# measures again. Leaves pictures and a report in quickstart/. Takes two to four minutes on two cores.
+# measures again. Leaves pictures and a report in quickstart/. Takes two to four minutes on two
+# free cores.
 #
 #   --seed N     of the data and of the training [1]
 #   --out DIR    where everything goes [quickstart in the clone]; what an earlier run left there is

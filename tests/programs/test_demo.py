@@ -1,5 +1,6 @@
 """examples/quickstart.sh: what it removes, and where it goes."""
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -15,9 +16,9 @@ class Demo(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         self.folder = Path(folder.name)
 
-    def call(self, *command):
+    def call(self, *command, env=None):
         return subprocess.run(
-            command, cwd=self.folder, capture_output=True, text=True, check=False, timeout=60
+            command, cwd=self.folder, capture_output=True, text=True, check=False, timeout=60, env=env
         )
 
     def clear(self, out):
@@ -44,6 +45,15 @@ class Demo(unittest.TestCase):
             kept.write_text("")
             self.assertEqual(self.clear(out).returncode, 0)
             self.assertEqual((old.exists(), kept.exists()), (False, True))
+
+    def test_threads_sleep_unless_the_caller_says_otherwise(self):
+        show = '. "$1"; sh -c \'echo "$OMP_WAIT_POLICY"\''
+        for given, found in ((None, "passive"), ("active", "active")):
+            environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+            if given:
+                environment["OMP_WAIT_POLICY"] = given
+            run = self.call("sh", "-euc", show, "sh", EXAMPLES / "demo.sh", env=environment)
+            self.assertEqual(run.stdout, found + "\n")
 
     def test_an_empty_name(self):
         for arguments in (["--out", ""], ["--out"], ["--where", "x"]):
