@@ -120,6 +120,8 @@ def test_map_scales(detector: aaclip.Detector) -> None:
             aaclip.probability(result.map, wrong)
     with pytest.raises(ValueError, match="height x width"):
         aaclip.resize_map([1.0], 3, 3)
+    with pytest.raises(TypeError, match="map: expected an array without a mask"):
+        aaclip.resize_map(np.ma.zeros((2, 2)), 3, 3)
 
 
 def test_tiles_are_the_program_s(

@@ -174,6 +174,7 @@ def test_arrays_are_read_in_place(photo: npt.NDArray[np.uint8]) -> None:
         (np.zeros((4, 4, 2), np.uint8), ValueError, r"found \(4, 4, 2\)"),
         (np.zeros(4, np.uint8), ValueError, r"found \(4,\)"),
         (np.zeros((0, 4, 3), np.uint8), ValueError, "expected pixels"),
+        (np.ma.zeros((4, 4, 3), np.uint8), TypeError, "image: expected an array without a mask"),
         (3, TypeError, "found int"),
         ("/nowhere/x.png", aaclip.NotFoundError, "/nowhere/x.png"),
         ("a\0b.png", ValueError, "null character"),
@@ -213,6 +214,17 @@ def test_bad_calls(
         detector.detect_batch([PHOTO], ["metal_nut", "metal_nut"])
     with pytest.raises(ValueError, match="batch_size"):
         list(detector.detect_many([PHOTO], batch_size=0))
+
+
+@pytest.mark.parametrize("single", [str(PHOTO), PHOTO, np.zeros((4, 4, 3), np.uint8),
+                                    np.zeros((4, 4), np.uint8), Pillow.new("L", (4, 4))])  # fmt: skip
+def test_one_image_is_not_several(detector: aaclip.Detector, single: Any) -> None:
+    with pytest.raises(TypeError, match="images: expected a list of images, found"):
+        detector.detect_many(single)
+    with pytest.raises(TypeError, match="images: expected a list of images, found"):
+        detector.detect_batch(single)
+    with pytest.raises(TypeError, match="good: expected a list of images, found"):
+        detector.calibrate(single, 0.3)
 
 
 def test_class_may_be_left_out_when_there_is_one(

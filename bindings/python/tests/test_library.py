@@ -9,6 +9,7 @@ import subprocess
 import sys
 from enum import IntEnum
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import pytest
@@ -203,3 +204,19 @@ def test_renumbered_pixel_format_is_found(monkeypatch: pytest.MonkeyPatch) -> No
     renumbered("PixelFormat", {**values, "RGB8": 1, "BGR8": 0}, monkeypatch)
     with pytest.raises(ImportError, match="PixelFormat RGB8"):
         _check.check_pixels()
+
+
+def test_everything_public_says_what_it_is() -> None:
+    silent = []
+    for name in aaclip.__all__:
+        public = getattr(aaclip, name)
+        if not callable(public) or not getattr(public, "__module__", "").startswith("aaclip"):
+            continue
+        if not public.__doc__:
+            silent.append(name)
+        members = vars(public) if isinstance(public, type) else {}
+        for member, value in members.items():
+            method = isinstance(value, (FunctionType, classmethod, staticmethod, property))
+            if method and not member.startswith("_") and not value.__doc__:
+                silent.append(f"{name}.{member}")
+    assert silent == []

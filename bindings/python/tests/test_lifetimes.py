@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import gc
 import itertools
@@ -277,9 +278,13 @@ def test_with_blocks_close_also_when_something_is_raised() -> None:
     lambda: everything()["model"], lambda: everything()["texts"],
     lambda: everything()["detector"], lambda: aaclip.Image.open(PHOTO),
 ])  # fmt: skip
-def test_handles_are_not_pickled(make: Callable[[], Handle]) -> None:
-    with pytest.raises(TypeError, match="cannot be pickled; send its path"):
-        pickle.dumps(make())
+def test_handles_are_neither_pickled_nor_copied(make: Callable[[], Handle]) -> None:
+    handle = make()
+    with pytest.raises(TypeError, match="cannot be pickled; send the paths"):
+        pickle.dumps(handle)
+    for one_more in (copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match="cannot be copied; share this one"):
+            one_more(handle)
 
 
 def test_a_dataset_sample_outlives_its_data_set() -> None:

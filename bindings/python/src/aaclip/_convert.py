@@ -53,9 +53,16 @@ def text_array(texts: Iterable[bytes]) -> "ctypes.Array[ctypes.c_char_p]":
     return (ctypes.c_char_p * len(listed))(*listed)
 
 
+def unmasked(values: Any, what: str) -> Any:
+    """`values`, whose mask nobody would look at."""
+    if isinstance(values, np.ma.MaskedArray):
+        raise TypeError(f"{what}: expected an array without a mask; give `.filled(value)` of it")
+    return values
+
+
 def float_map(values: npt.ArrayLike, what: str = "map") -> FloatMap:
     """`values` itself when it is a float32 array without gaps, else a copy of that kind."""
-    array = np.asarray(values)
+    array = np.asarray(unmasked(values, what))
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{what}: expected numbers, found {array.dtype}")
     if array.ndim != 2:
@@ -65,7 +72,7 @@ def float_map(values: npt.ArrayLike, what: str = "map") -> FloatMap:
 
 def mask(values: npt.ArrayLike, what: str = "mask", shape: Optional[Tuple[int, ...]] = None) -> Mask:
     """Nonzero where it counts. bool and uint8 arrays without gaps are taken as they are."""
-    array = np.asarray(values)
+    array = np.asarray(unmasked(values, what))
     if array.ndim != 2:
         raise ValueError(f"{what}: expected height x width, found shape {array.shape}")
     if shape is not None and array.shape != shape:

@@ -22,6 +22,8 @@ class Status(IntEnum):
 
 
 class LogLevel(IntEnum):
+    """How much a message matters."""
+
     ERROR = 0
     WARNING = 1
     INFO = 2
@@ -47,11 +49,15 @@ class Profile(IntEnum):
 
 
 class LayerAdapter(IntEnum):
+    """What is added to a transformer block."""
+
     BOTTLENECK = 0
     LINEAR = 1
 
 
 class Activation(IntEnum):
+    """Activation inside CLIP's MLPs."""
+
     CHECKPOINT = 0
     QUICK_GELU = 1
     GELU = 2
@@ -76,6 +82,8 @@ class PixelFormat(IntEnum):
 
 
 class CalibrationMethod(IntEnum):
+    """How thresholds were chosen."""
+
     QUANTILE = 0
     F1_MAX = 1
 
@@ -102,6 +110,8 @@ class Layout(IntEnum):
 
 
 class Split(IntEnum):
+    """Which part of a data set."""
+
     ALL = 0
     TRAIN = 1
     VALIDATION = 2
@@ -117,17 +127,23 @@ class Masks(IntEnum):
 
 
 class MetricsMode(IntEnum):
+    """What becomes of pixels: kept, or counted in bins."""
+
     EXACT = 0
     HISTOGRAM = 1
 
 
 class MetricsWanted(IntEnum):
+    """What is counted."""
+
     PIXELS = 1
     IMAGES = 2
     ALL = 3
 
 
 class Curve(IntEnum):
+    """What a curve is drawn of."""
+
     PIXEL_ROC = 0
     PIXEL_PR = 1
     PIXEL_PRO = 2

@@ -220,8 +220,15 @@ class Handle:
 
     def __reduce__(self) -> Any:
         raise TypeError(
-            f"a {self._noun} cannot be pickled; send its path to the other process and open it there"
+            f"a {self._noun} cannot be pickled; send the paths that it is made from to the other "
+            "process and make it there"
         )
+
+    def __copy__(self) -> Any:
+        raise TypeError(f"a {self._noun} cannot be copied; share this one, or make another one")
+
+    def __deepcopy__(self, memo: object) -> Any:
+        return self.__copy__()
 
 
 def _is_a(handle: object, kind: type[Handle]) -> bool:

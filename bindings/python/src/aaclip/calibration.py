@@ -73,6 +73,7 @@ class Calibration:
         )
 
     def save(self, path: Path) -> None:
+        """Writes the JSON file that `open` reads, whole or not at all."""
         own = self._write()
         lib.calibration_save(byref(own), encode_path(path))
 

@@ -31,9 +31,11 @@ class CancelFlag:
         self._value.value = 1
 
     def clear(self) -> None:
+        """Calls that begin from now on run to their end."""
         self._value.value = 0
 
     def is_set(self) -> bool:
+        """Whether it was set, and not cleared since."""
         return bool(self._value.value)
 
     @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import weakref
 from contextlib import ExitStack
 from ctypes import byref, c_void_p
@@ -22,7 +21,7 @@ from .calibration import Calibration
 from .config import Config, config_pointer
 from .datasets import Dataset, Sample
 from .errors import Error
-from .images import ImageLike, Lease, borrow, hold
+from .images import ImageLike, Lease, borrow, hold, refuse_single
 from .maps import map_peak, read_regions
 from .model import Adapters, Model
 from .result import Result
@@ -131,6 +130,8 @@ class Detector(Handle):
         - Arrays are (height, width) or (height, width, 1, 3 or 4) of uint8 or uint16, in the
           `order` "RGB" or "BGR", and read in place, with gaps between their rows too; only what
           has gaps inside a row, or rows upside down, is copied first.
+        - Of uint16 the upper 8 bits count. A file of 16 bits is read otherwise where it is grey:
+          cut off at 255, as Pillow does. Scale scans of 10 or 12 bits to uint8 yourself.
         - `class_name` may be left out when the text cache has one class.
         - `copy=False` gives arrays that are read-only views of the detector's memory. While one of
           them lives the detector cannot detect again (BufferError); closing it then waits.
@@ -146,7 +147,8 @@ class Detector(Handle):
         copy: bool = True,
     ) -> list[Result]:
         """The same for several images, of one class or each of its own; all decoded at once."""
-        if isinstance(images, (str, os.PathLike)) or not isinstance(images, Sequence):
+        refuse_single(images, "images")
+        if not isinstance(images, Sequence):
             raise TypeError(f"images: expected a list of images, found {type(images).__name__}")
         if class_names is None or isinstance(class_names, str):
             names = [self._class_of(class_names)] * len(images) if images else []
@@ -165,9 +167,14 @@ class Detector(Handle):
         batch_size: int = 1,
     ) -> Iterator[Result]:
         """Results one by one, in order, as they are asked for; `batch_size` images at once."""
+        refuse_single(images, "images")
         if batch_size < 1:
             raise ValueError(f"batch_size: expected 1 or more, found {batch_size}")
-        waiting = iter(images)
+        return self._detect_each(iter(images), class_name, order, batch_size)
+
+    def _detect_each(
+        self, waiting: Iterator[ImageLike], class_name: Optional[str], order: str, batch_size: int
+    ) -> Iterator[Result]:
         while batch := list(islice(waiting, batch_size)):
             yield from self.detect_batch(batch, class_name, order=order)
 
@@ -214,6 +221,7 @@ class Detector(Handle):
         photograph, inside the region of interest, which must have that size here. `decide_by` None:
         the map with a region of interest, else score or map, whichever reaches its threshold.
         """
+        refuse_single(good, "good")
         class_name = self._class_of(class_name)
         scores, peaks = [], []
         for result in self.detect_many(good, class_name, order=order):

@@ -19,10 +19,14 @@ class Error(Exception):
 
 
 class InvalidArgumentError(Error, ValueError):
+    """An argument that the library does not take."""
+
     status = Status.INVALID_ARGUMENT
 
 
 class OutOfMemoryError(Error, MemoryError):
+    """No memory, or none within the limits."""
+
     status = Status.OUT_OF_MEMORY
 
 
@@ -39,6 +43,8 @@ class FormatError(Error, ValueError):
 
 
 class UnsupportedError(Error):
+    """What is right in itself, but not done by this library, build or processor, or beyond its limits."""
+
     status = Status.UNSUPPORTED
 
 

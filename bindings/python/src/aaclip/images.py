@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _structs as s
-from ._convert import FloatMap, Path, address, encode, encode_path, float_map, size_of
+from ._convert import FloatMap, Path, address, encode, encode_path, float_map, size_of, unmasked
 from ._enums import PixelFormat
 from ._functions import lib
 from ._handle import Handle
@@ -34,6 +34,7 @@ class PillowImage(Protocol):
 
 
 ImageLike = Union[Path, "npt.NDArray[Any]", "Image", PillowImage]
+"""What is taken for an image: a path, an array, an `aaclip.Image` or a Pillow image."""
 
 
 class Image(Handle):
@@ -170,6 +171,15 @@ def view_of_array(array: npt.NDArray[Any], order: str) -> Tuple[s.ImageView, npt
     return s.ImageView(pixels.ctypes.data, width, height, stride, form), pixels
 
 
+def refuse_single(images: object, what: str) -> None:
+    """One image, where several are wanted, would be taken for its letters or its rows."""
+    shape = images.shape if isinstance(images, np.ndarray) else ()
+    one = len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4))
+    if one or isinstance(images, (str, bytes, os.PathLike, Image)) or hasattr(images, "convert"):
+        found = f"one of shape {shape}" if one else f"a single {type(images).__name__}"
+        raise TypeError(f"{what}: expected a list of images, found {found}")
+
+
 def _pillow_array(image: PillowImage) -> npt.NDArray[Any]:
     return np.asarray(image if image.mode in ("RGB", "RGBA", "L") else image.convert("RGB"))
 
@@ -183,7 +193,7 @@ def hold(source: ImageLike, order: str, stack: ExitStack) -> s.ImageView:
         view: s.ImageView = lib.image_get_view(pointer)
         return view
     if isinstance(source, np.ndarray):
-        array = source
+        array = unmasked(source, "image")
     elif hasattr(source, "convert") and hasattr(source, "mode"):
         array, order = _pillow_array(source), "RGB"
     else:

@@ -98,7 +98,9 @@ class Model(Handle):
     ) -> Model:
         """
         Opens a CLIP checkpoint (OpenAI, Hugging Face, open_clip, the library's own) or a bundle.
-        `backend` is one of `aaclip.backends()`, `precision` "f32", "bf16", "auto", "int8", "tf32"
+        `path` is a file or folder: "aaclip-mini" is a name that the programs alone know; give the
+        path of its `clip.safetensors`. The file stays mapped: replace it by a rename, never by
+        writing over it. `backend` is one of `aaclip.backends()`, `precision` "f32", "bf16", "auto", "int8", "tf32"
         or "f16", `threads` how many a call uses; None: the library's default. In `packed_folder`,
         which must be there, weights are kept as the backend wants them: the next start takes them
         from there.
@@ -113,6 +115,7 @@ class Model(Handle):
 
     @property
     def info(self) -> ModelInfo:
+        """Shapes, and how it computes."""
         own = s.sized(s.ModelInfo)
         with self._use() as pointer:
             lib.model_get_info(pointer, byref(own))
@@ -181,11 +184,13 @@ class Adapters(Handle):
 
     @property
     def has_text(self) -> bool:
+        """Whether there are any of the text tower; a bundle has none."""
         with self._use() as pointer:
             return bool(lib.adapters_has_text(pointer))
 
     @property
     def has_image(self) -> bool:
+        """Whether there are any of the image tower."""
         with self._use() as pointer:
             return bool(lib.adapters_has_image(pointer))
 

@@ -58,6 +58,7 @@ class TrainingProgress:
 
     @property
     def finished_epochs(self) -> int:
+        """Epochs that were trained to their last step."""
         return self.epoch if self.epoch_step == self.epoch_steps else self.epoch - 1
 
     @staticmethod
