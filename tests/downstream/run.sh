@@ -203,24 +203,53 @@ overlay() { # the installed program's, in this folder
         --class object --phrase "$phrase" --out . "$@"
 }
 
-# The page's program, then its commands, with files of the names that stand there.
+# The page's programs, then the commands below each, with files of the names that stand there.
 documentation() {
-    block() { # of that language, the first in the page
-        awk -v kind="\`\`\`$1" '$0 == "```" && on { exit } on { print } $0 == kind { on = 1 }' \
-            "$source/docs/cpp.md"
+    block() { # program, language: the first block of that language after the program's name
+        awk -v name="\`$1.cpp\`:" -v kind="\`\`\`$2" '$0 == "```" && on { exit } on { print }
+            $0 == name { here = 1 } here && $0 == kind { on = 1 }' "$source/docs/cpp.md"
     }
-    block cpp >heat.cpp
-    block sh >commands.sh
-    [ -s heat.cpp ]
-    [ -s commands.sh ]
+    bin=$(find "$copy" -type d -name bin)
+    PATH=$bin:$PATH
     ln -s "$model" ViT-L-14-336px.pt
     ln -s "$golden/nano/bpe_simple_vocab_16e6.txt.gz" .
     ln -s "$text_adapter" "$image_adapter" .
     ln -s "$photo" part.png
-    sh -eu commands.sh >out
-    links_to_copy heat
+    ln -s "$golden/train/images" .
+    ln -s "$golden/train/manifest.jsonl" parts.jsonl
+    for program in heat bundle exchange; do
+        page_program $program
+        grep '^score ' $program.out >>scores
+    done
+    [ "$(wc -l <scores)" = 4 ]
+    [ "$(sort -u scores | wc -l)" = 1 ]
+    cp heat.out out
     overlay "$photo"
     cmp heat.png chelsea_overlay.png
+    rm text_adapter.pth # a link to that of the golden data
+    page_program train
+    ./heat ViT-L-14-336px.pt text_adapter.pth image_adapter.pth "metal nut" part.png trained.png
+    ends_by_interrupt ./train ViT-L-14-336px.pt parts.jsonl 100000 112
+}
+
+page_program() { # name; its output goes to NAME.out
+    block "$1" cpp >"$1.cpp"
+    block "$1" sh >"$1.sh"
+    [ -s "$1.cpp" ]
+    [ -s "$1.sh" ]
+    sh -eu "$1.sh" >"$1.out"
+    links_to_copy "$1"
+    $CXX -std=c++17 $warnings -Wold-style-cast $(pkg-config --cflags aaclip) -fsyntax-only "$1.cpp"
+}
+
+ends_by_interrupt() { # command
+    "$@" >/dev/null 2>message &
+    sleep 2
+    kill -INT $!
+    code=0
+    wait $! || code=$?
+    [ $code = 3 ]
+    grep -qx cancelled message
 }
 
 programs() {
