@@ -47,15 +47,6 @@ aac_path_kind aac_path_kind_of(const char *path)
     return kind == AAC_PATH_MISSING && !is_missing() ? AAC_PATH_FILE : kind;
 }
 
-aaclip_status aac_report_unopened(const char *path)
-{
-    const int failure = errno;
-    if (!*path)
-        return aac_error(AACLIP_ERROR_NOT_FOUND, "expected the path of a file, found an empty one");
-    return aac_error(failure == ENOENT ? AACLIP_ERROR_NOT_FOUND : AACLIP_ERROR_IO, "%s: %s", path,
-                     strerror(failure));
-}
-
 aaclip_status aac_path_is_folder(bool *is_folder, const char *path)
 {
     aac_path_kind kind = aac_path_look(path);

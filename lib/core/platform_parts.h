@@ -8,9 +8,6 @@
 
 #include "core/platform.h"
 
-/* The error of a file that could not be opened, which errno tells of. */
-aaclip_status aac_report_unopened(const char *path);
-
 typedef struct aac_folder aac_folder;
 aac_folder *aac_folder_open(const char *path);
 /* A name that lives until the next call, "." and ".." among them; NULL with errno 0 at the end. */

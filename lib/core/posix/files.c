@@ -47,7 +47,8 @@ static aaclip_status open_regular(int *file, struct stat *info, const char *path
 {
     *file = open_file(path, O_RDONLY | O_NONBLOCK); /* a pipe must not hang here */
     if (*file < 0)
-        return aac_report_unopened(path);
+        return aac_error(errno == ENOENT ? AACLIP_ERROR_NOT_FOUND : AACLIP_ERROR_IO, "%s: %s",
+                         *path ? path : "the empty path", strerror(errno));
     aaclip_status status = AACLIP_OK;
     if (fstat(*file, info) != 0)
         status = aac_error(AACLIP_ERROR_IO, "%s: %s", path, strerror(errno));

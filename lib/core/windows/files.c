@@ -148,7 +148,8 @@ aaclip_status aac_map_file(aac_mapping *mapping, const char *path)
     *mapping = (aac_mapping){0};
     HANDLE file = open_existing(path, GENERIC_READ);
     if (file == INVALID_HANDLE_VALUE)
-        return aac_report_unopened(path);
+        return aac_error(errno == ENOENT ? AACLIP_ERROR_NOT_FOUND : AACLIP_ERROR_IO, "%s: %s",
+                         *path ? path : "the empty path", strerror(errno));
     aaclip_status status = map_handle(mapping, file, path);
     CloseHandle(file);
     return status;

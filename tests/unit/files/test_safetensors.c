@@ -171,7 +171,7 @@ static void no_file_of_tensors_is_told(void **state)
     aac_free(path);
     aac_tensor_file *file;
     assert_int_equal(aac_tensor_file_open(&file, ""), AACLIP_ERROR_NOT_FOUND);
-    assert_string_equal(aaclip_last_error(), "expected the path of a file, found an empty one");
+    assert_non_null(strstr(aaclip_last_error(), "the empty path: "));
     refuse(*state, AACLIP_ERROR_IO, "expected a regular file");
 }
 
