@@ -108,7 +108,8 @@ def _make_metrics(options: Any) -> None:
 
 
 def _decide(calibration: Any) -> None:
-    lib.decide(calibration, 0.5, None, None, 0, 0, byref(ctypes.c_bool()))
+    pixel = ctypes.c_float(0.5)
+    lib.decide(calibration, 0.5, byref(pixel), None, 1, 1, byref(ctypes.c_bool()))
 
 
 # Structs that the library reads without a model: how it fills and how it reads them, and the
@@ -142,7 +143,8 @@ def check_sizes() -> None:
         for more in (0, 1):
             options = longer()
             fill(byref(options), sizeof(longer))
-            setattr(options, last, b"nut" if kind is ctypes.c_char_p else 2)
+            text = kind is ctypes.c_char_p or issubclass(kind, ctypes.Array)
+            setattr(options, last, b"nut" if text else 2)
             options.more = more
             accepted = _accepts(read, byref(options))
             if not more and not accepted:
@@ -202,6 +204,11 @@ def check_calibration() -> None:
             byref(calibration), 1.0, values.ctypes.data, look.ctypes.data, 1, 1, byref(decision)
         )
         _require("Calibration.map_threshold", False, decision.value)
+        calibration.decide_by = e.DecideBy.MAP
+        lib.decide(
+            byref(calibration), 1.0, values.ctypes.data, None, 1, 1, byref(decision)
+        )
+        _require("Calibration.decide_by", False, decision.value)
 
 
 def check_pixels() -> None:
