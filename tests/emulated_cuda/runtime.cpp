@@ -67,6 +67,21 @@ bool is_pageable(const void *memory)
 
 const pid_t home = getpid();
 
+size_t whole_pages(size_t bytes)
+{
+    return (bytes + page_bytes - 1) / page_bytes * page_bytes;
+}
+
+/* Page-locked memory is not there in a process that was forked off. */
+void *map_pages(size_t bytes)
+{
+    void *memory = mmap(nullptr, whole_pages(bytes), PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED || madvise(memory, whole_pages(bytes), MADV_DONTFORK))
+        return nullptr;
+    return memory;
+}
+
 cudaError_t allocate(void **memory, size_t bytes, int device)
 {
     std::lock_guard<std::mutex> lock(memory_mutex);
@@ -75,12 +90,9 @@ cudaError_t allocate(void **memory, size_t bytes, int device)
         return fail(cudaErrorInvalidValue);
     if (device >= 0 && (bytes > device_bytes || used[device] > device_bytes - bytes))
         return fail(cudaErrorMemoryAllocation);
-    size_t unit = device < 0 ? page_bytes : 256, whole = (bytes + unit - 1) / unit * unit;
-    *memory = aligned_alloc(unit, whole);
+    *memory = device < 0 ? map_pages(bytes) : aligned_alloc(256, (bytes + 255) / 256 * 256);
     if (!*memory)
         return fail(cudaErrorMemoryAllocation);
-    if (device < 0) /* nor does a forked process have it */
-        madvise(*memory, whole, MADV_DONTFORK);
     memset(*memory, 0xff, bytes); /* what is read before it was written is no number */
     pieces[static_cast<char *>(*memory)] = {bytes, device};
     used[device] += bytes;
@@ -93,13 +105,14 @@ cudaError_t release(void *memory, bool host)
     if (!memory)
         return cudaSuccess;
     auto at = pieces.find(static_cast<char *>(memory));
-    if (at == pieces.end() || (at->second.device < 0) != host)
+    if (at == pieces.end() || (at->second.device < 0) != host || getpid() != home)
         return fail(cudaErrorInvalidValue);
-    used[at->second.device] -= at->second.bytes;
     if (host)
-        madvise(memory, (at->second.bytes + page_bytes - 1) / page_bytes * page_bytes, MADV_DOFORK);
+        munmap(memory, whole_pages(at->second.bytes));
+    else
+        free(memory);
+    used[at->second.device] -= at->second.bytes;
     pieces.erase(at);
-    free(memory);
     return cudaSuccess;
 }
 
