@@ -112,7 +112,7 @@ static aaclip_status read_origin(aaclip_calibration *calibration, const json_t *
     const char *text = class_name ? json_string_value(class_name) : "";
     if (!text || strlen(text) >= sizeof calibration->class_name)
         return malformed(name, "class_name", "a text of at most 127 bytes");
-    strcpy(calibration->class_name, text);
+    memcpy(calibration->class_name, text, strlen(text) + 1);
     if (!json_object_get(root, "image_size"))
         return AACLIP_OK;
     const int domain = read_name(root, "domain", domain_names, COUNT(domain_names), -1);

@@ -36,7 +36,7 @@ aaclip_status aaclip_detector_describe_calibration(const aaclip_detector *detect
                            sizeof own.class_name - 1, strlen(class_name));
     if (status)
         return status;
-    strcpy(own.class_name, class_name);
+    memcpy(own.class_name, class_name, strlen(class_name) + 1);
     describe(&own, detector);
     return aac_options_write(calibration, calibration->size, &own, sizeof own,
                              "aaclip_calibration");
