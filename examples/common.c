@@ -254,6 +254,12 @@ int find_decide_by(const char *name)
     return i;
 }
 
+aaclip_status open_photo(aaclip_image **image, const char *path, const value_window *window)
+{
+    return window->high > 0 ? aaclip_image_open_window(image, path, window->low, window->high)
+                            : aaclip_image_open(image, path);
+}
+
 bool to_stdout(const char *path)
 {
     return path && strcmp(path, "-") == 0;

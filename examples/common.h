@@ -82,6 +82,12 @@ enum { DECIDE_BY_COUNT = 3 };
 extern const char *const decide_by_names[DECIDE_BY_COUNT];
 int find_decide_by(const char *name);
 
+/* Values of 16-bit images that become 0 to 255; `high` 0: none was asked for. */
+typedef struct value_window {
+    double low, high;
+} value_window;
+aaclip_status open_photo(aaclip_image **image, const char *path, const value_window *window);
+
 /* Whether it is "-"; false for NULL. */
 bool to_stdout(const char *path);
 /* Whether open_text_file will do after long work; true for NULL. */

@@ -33,6 +33,19 @@ static bool parse_domain(aaclip_domain *domain, const char *text, const char *pr
            !complain(program, "--domain: expected industrial or medical, found '%s'", text);
 }
 
+static bool parse_window(value_window *window, const char *text, const char *program)
+{
+    char *end;
+    window->low = strtod(text, &end);
+    const bool begun = end > text && *end == ',';
+    const char *rest = begun ? end + 1 : text;
+    window->high = strtod(rest, &end);
+    return (begun && end > rest && !*end && window->low >= 0 && window->low < window->high &&
+            window->high <= 65535) ||
+           !complain(program,
+                     "--window: expected LOW,HIGH with 0 <= LOW < HIGH <= 65535, found '%s'", text);
+}
+
 static bool parse_number(const program_option *option, const char *text, const char *program)
 {
     char *end;
@@ -96,6 +109,8 @@ static bool set_option(const program_option *option, const char *text, const cha
         return parse_profile(option->value, text, program);
     case OPTION_DOMAIN:
         return parse_domain(option->value, text, program);
+    case OPTION_WINDOW:
+        return parse_window(option->value, text, program);
     }
     return false;
 }

@@ -13,7 +13,8 @@ typedef enum option_kind {
     OPTION_REAL,      /* double, 0 or more */
     OPTION_PRECISION, /* aaclip_precision */
     OPTION_PROFILE,   /* aaclip_profile */
-    OPTION_DOMAIN     /* aaclip_domain */
+    OPTION_DOMAIN,    /* aaclip_domain */
+    OPTION_WINDOW     /* value_window */
 } option_kind;
 
 typedef struct program_option {

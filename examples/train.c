@@ -27,6 +27,7 @@ typedef struct command_line {
     unsigned threads, image_size, shot, accumulate, max_steps, save_steps, seed;
     unsigned text_adapt_until, image_adapt_until, surgery_blocks;
     double text_adapt_weight, image_adapt_weight, text_norm_weight;
+    value_window window;
     stage_line text, image;
 } command_line;
 
@@ -67,6 +68,8 @@ static const char usage[] =
     "  --manifest FILE          JSON lines of samples, paths relative to the data root,\n"
     "                           or without one to its own folder\n"
     "  --outside-paths          its files may lie outside of the data root\n"
+    "  --window LOW,HIGH        values of 16-bit photos that become 0 to 255, for scans of 10 to\n"
+    "                           16 bits [colour: the upper 8 bits; grey: cut off at 255]\n"
     "  --training-mode M        few_shot or full_shot [full_shot]\n"
     "  --shot N                 few_shot: N normal and N abnormal images a class [32]; the\n"
     "                           paper's 2-shot is --shot 1, its 64-shot --shot 32\n"
@@ -158,6 +161,7 @@ static parse_result parse(command_line *arguments, int argc, char **argv)
         {"data-root", OPTION_TEXT, &arguments->data_root, 0, NULL},
         {"manifest", OPTION_TEXT, &arguments->manifest, 0, NULL},
         {"outside-paths", OPTION_FLAG, &arguments->outside_paths, 0, NULL},
+        {"window", OPTION_WINDOW, &arguments->window, 0, NULL},
         {"training-mode", OPTION_TEXT, &arguments->training_mode, 0, NULL},
         {"shot", OPTION_NUMBER, &arguments->shot, 1000000, &arguments->has_shot},
         {"text-epoch", OPTION_NUMBER, &arguments->text.epochs, 1000000, NULL},
@@ -304,6 +308,8 @@ static bool open_dataset(training *session)
     if (arguments->data_root || arguments->dataset) /* else the manifest stands for its folder */
         options.manifest = arguments->manifest;
     options.outside_paths = arguments->outside_paths;
+    options.window_low = arguments->window.low;
+    options.window_high = arguments->window.high;
     options.masks = AACLIP_MASKS_REQUIRED;
     options.class_name = only_class(arguments->dataset);
     char *standard = arguments->data_root ? strdup(arguments->data_root)

@@ -18,6 +18,7 @@ typedef struct command_line {
     aaclip_precision precision;
     unsigned image_size, tile, threads;
     double tile_overlap;
+    value_window window;
     region_options regions;
 } command_line;
 

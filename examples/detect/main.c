@@ -25,6 +25,8 @@ static const char usage[] =
     "  --profile P        document or published [told by the adapters]\n"
     "  --domain D         industrial or medical [industrial]\n"
     "  --image-size N     side of the network's input in pixels [518 for a 336 checkpoint]\n"
+    "  --window LOW,HIGH  values of 16-bit photos that become 0 to 255, for scans of 10 to 16\n"
+    "                     bits [colour: the upper 8 bits; grey: cut off at 255]\n"
     "  --tile N           detect in overlapping squares of N pixels of the photo, for small "
     "defects\n"
     "  --tile-overlap X   share of a square that neighbours share, 0 to 0.9 [0.25]\n"
@@ -87,6 +89,7 @@ static parse_result parse(command_line *arguments, int argc, char **argv)
         {"profile", OPTION_PROFILE, &arguments->profile, 0, &arguments->has_profile},
         {"domain", OPTION_DOMAIN, &arguments->domain, 0, &arguments->has_domain},
         {"image-size", OPTION_NUMBER, &arguments->image_size, 8192, NULL},
+        {"window", OPTION_WINDOW, &arguments->window, 0, NULL},
         {"tile", OPTION_NUMBER, &arguments->tile, INT_MAX, NULL},
         {"tile-overlap", OPTION_REAL, &arguments->tile_overlap, 0, &arguments->has_overlap},
         {"precision", OPTION_PRECISION, &arguments->precision, 0, NULL},
@@ -329,7 +332,7 @@ static bool detect_image(const detection *session, const command_line *arguments
 {
     const char *path = arguments->images.items[index];
     aaclip_image *image = NULL;
-    if (failed(aaclip_image_open(&image, path)))
+    if (failed(open_photo(&image, path, &arguments->window)))
         return false;
     const aaclip_image_view view = aaclip_image_get_view(image);
     bool done = region_setup_fits(&session->regions, &view, path, PROGRAM) &&

@@ -40,6 +40,8 @@ static const char usage[] =
     "  --pictures            also FOLDER/pictures: photo, mask and heat map side by side\n"
     "  --no-pixels           image metrics alone; no map is kept\n"
     "  --histogram           count pixels in bins: less memory, nearly the same numbers\n"
+    "  --window LOW,HIGH     values of 16-bit photos that become 0 to 255, for scans of 10 to 16\n"
+    "                        bits [colour: the upper 8 bits; grey: cut off at 255]\n"
     "  --tile N              cut photos larger than this into tiles of N x N pixels\n"
     "  --tile-overlap F      least share of a tile that neighbours share, 0 to 0.9 [0.25]\n"
     "  --calibrate PATH      write thresholds from the images of the split, for aaclip-detect's\n"
@@ -139,6 +141,7 @@ parse_result parse_command_line(command_line *arguments, int argc, char **argv)
         {"pictures", OPTION_FLAG, &arguments->pictures, 0, NULL},
         {"no-pixels", OPTION_FLAG, &arguments->no_pixels, 0, NULL},
         {"histogram", OPTION_FLAG, &arguments->histogram, 0, NULL},
+        {"window", OPTION_WINDOW, &arguments->window, 0, NULL},
         {"tile", OPTION_NUMBER, &arguments->tile, INT_MAX, NULL},
         {"tile-overlap", OPTION_REAL, &arguments->tile_overlap, 0, &arguments->has_tile_overlap},
         {"calibrate", OPTION_TEXT, &arguments->calibrate, 0, NULL},

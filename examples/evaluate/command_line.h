@@ -18,6 +18,7 @@ typedef struct command_line {
     aaclip_precision precision;
     unsigned image_size, threads, tile;
     double tile_overlap, false_alarm_rate;
+    value_window window;
 } command_line;
 
 /* `arguments` holds the defaults; free its lists with list_clear. */

@@ -96,13 +96,14 @@ typedef struct stored_line {
 } stored_line;
 
 typedef struct result_store {
-    char *cache, *path; /* folder of maps; scores.jsonl */
+    char *cache, *path;  /* folder of maps; scores.jsonl */
+    value_window window; /* that photos are opened with */
     FILE *log;
     stored_line *lines; /* in order of id */
     size_t count;
 } result_store;
 
-bool store_open(result_store *store, const char *folder);
+bool store_open(result_store *store, const char *folder, const value_window *window);
 void store_close(result_store *store);
 bool store_find(const result_store *store, uint64_t id, image_scores *scores);
 /* Reads the map into new memory; false where the file is missing or not what was written. */
@@ -135,6 +136,7 @@ typedef struct evaluation_plan {
     const uint64_t *class_keys;
     const aaclip_calibration *calibrations; /* of the classes, to decide by; NULL: no decision */
     bool pixels, peaks, pictures;           /* what is wanted of the maps */
+    value_window window;                    /* that photos are opened with */
     progress_bar *bar;
 } evaluation_plan;
 

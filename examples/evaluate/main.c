@@ -75,6 +75,7 @@ static bool run_checkpoint(session *state, size_t index, aaclip_detector *detect
     const evaluation_plan plan = {.detector = detector,
                                   .store = arguments->out ? &state->store : NULL,
                                   .class_keys = keys,
+                                  .window = arguments->window,
                                   .pictures = arguments->pictures,
                                   .pixels = !arguments->no_pixels,
                                   .calibrations = state->calibrations,

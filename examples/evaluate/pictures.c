@@ -73,7 +73,7 @@ typedef struct sources {
 static aaclip_status open_sources(sources *open, const image_row *row, const result_store *store)
 {
     *open = (sources){.row = row};
-    aaclip_status status = aaclip_image_open(&open->photo, row->sample->image_path);
+    aaclip_status status = open_photo(&open->photo, row->sample->image_path, &store->window);
     if (!status && row->sample->mask_path)
         status = mask_open(&open->truth, row->sample->mask_path);
     if (!status)

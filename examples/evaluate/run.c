@@ -147,9 +147,9 @@ static void check_mask(const aaclip_sample *sample, const mask_image *mask)
                       sample->mask_path, mask->width, mask->height);
 }
 
-static void read_photo(job *item)
+static void read_photo(const pipeline *work, job *item)
 {
-    fail(item->row, aaclip_image_open(&item->photo, item->row->sample->image_path));
+    fail(item->row, open_photo(&item->photo, item->row->sample->image_path, &work->plan->window));
     const aaclip_image_view view = aaclip_image_get_view(item->photo);
     item->row->scores.width = view.width;
     item->row->scores.height = view.height;
@@ -168,7 +168,7 @@ static void read_job(const pipeline *work, job *item)
     row->reused = plan->store && store_find(plan->store, row->id, &row->scores) &&
                   (!wants_maps(plan) || store_read_map(plan->store, row, &item->map));
     if (!row->reused)
-        read_photo(item);
+        read_photo(work, item);
     if (row->failure || !row->sample->mask_path)
         return;
     fail(row, mask_open(&item->truth, row->sample->mask_path));

@@ -172,8 +172,8 @@ bool open_session(session *state)
     return open_dataset(state) &&
            !failed(aaclip_model_open(&state->model, arguments->model, &model)) &&
            name_checkpoints(state) &&
-           (!arguments->out ||
-            (make_folders(arguments->out, PROGRAM) && store_open(&state->store, arguments->out)));
+           (!arguments->out || (make_folders(arguments->out, PROGRAM) &&
+                                store_open(&state->store, arguments->out, &arguments->window)));
 }
 
 static void close_result(evaluation *result)

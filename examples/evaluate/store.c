@@ -143,10 +143,11 @@ static bool read_log(result_store *store)
            fseeko(store->log, whole, SEEK_SET) == 0;
 }
 
-bool store_open(result_store *store, const char *folder)
+bool store_open(result_store *store, const char *folder, const value_window *window)
 {
     *store = (result_store){.cache = format_text("%s/cache", folder),
-                            .path = format_text("%s/scores.jsonl", folder)};
+                            .path = format_text("%s/scores.jsonl", folder),
+                            .window = *window};
     bool good = store->cache && store->path && make_folders(store->cache, PROGRAM);
     if (good) {
         store->log = fopen(store->path, "a+");

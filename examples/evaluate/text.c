@@ -101,6 +101,7 @@ static bool checkpoint_key(const session *state, const evaluation *result, uint6
     hash = hash_bytes(hash, &state->image_size, sizeof state->image_size);
     hash = hash_bytes(hash, &state->arguments->tile, sizeof state->arguments->tile);
     hash = hash_bytes(hash, &state->tile_overlap, sizeof state->tile_overlap);
+    hash = hash_bytes(hash, &state->arguments->window, sizeof state->arguments->window);
     hash = hash_text(hash, state->arguments->has_profile || !result->files.count
                                ? aaclip_profile_name(state->config.profile)
                                : "");

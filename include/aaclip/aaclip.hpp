@@ -455,6 +455,10 @@ class image : public owner<aaclip_image, aaclip_image_close> {
     image(view<const unsigned char> bytes, c_string name, AACLIP_STATUS) {
         ok(aaclip_image_decode(&handle_, bytes.data(), bytes.size(), name), status);
     }
+    /** As aaclip_image_open_window. */
+    image(c_string path, double low, double high, AACLIP_STATUS) {
+        ok(aaclip_image_open_window(&handle_, path, low, high), status);
+    }
     aaclip_image_view pixels() const noexcept { return aaclip_image_get_view(handle_); }
     operator aaclip_image_view() const noexcept { return pixels(); }
 };

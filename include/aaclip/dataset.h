@@ -67,6 +67,9 @@ typedef struct aaclip_dataset_options {
     /** Files of the list may lie outside of the root, by "..", or by a path of their own; false: a
      * line that names one is an error. Links within the root are followed. */
     bool outside_paths;
+    /** How training reads images of 16 bits, as aaclip_image_open_window; both 0: as
+     * aaclip_image_open. Masks are read without. Samples that a program opens itself it opens so. */
+    double window_low, window_high;
 } aaclip_dataset_options;
 
 /** Everything under the root. `struct_size` is the caller's sizeof; use the macro. */

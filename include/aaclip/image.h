@@ -54,6 +54,14 @@ typedef struct aaclip_image aaclip_image;
 AACLIP_API aaclip_status aaclip_image_open(aaclip_image **image, const char *path);
 
 /**
+ * aaclip_image_open, but that of 16-bit PNGs, grey or colour, the values from `low` to `high` become
+ * 0 to 255 as aaclip_image_window has it: scans of 10 to 16 bits. Files of 8 bits are read as ever.
+ * Errors: also INVALID_ARGUMENT (low >= high).
+ */
+AACLIP_API aaclip_status aaclip_image_open_window(aaclip_image **image, const char *path,
+                                                  double low, double high);
+
+/**
  * aaclip_image_open from `size` bytes in memory; `name` stands for the path in error texts. Errors
  * as there, but for NOT_FOUND and IO.
  */

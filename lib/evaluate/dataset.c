@@ -216,6 +216,12 @@ static aaclip_status check_options(const aaclip_dataset_options *options)
         if (!options->classes || !options->classes[i])
             return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
                              "aaclip_dataset_options: class %zu: expected a name, found NULL", i);
+    const aac_window window = {options->window_low, options->window_high};
+    if (aac_window_is_given(&window) && !aac_window_is_valid(&window))
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
+                         "aaclip_dataset_options.window_low: expected two finite numbers, the "
+                         "smaller first, found %g and %g",
+                         window.low, window.high);
     return AACLIP_OK;
 }
 
@@ -271,8 +277,8 @@ static aaclip_status check_content(const aac_dataset_reader *reader)
                              reader->root, reader->options.classes[i],
                              splits[reader->options.split]);
     if (!dataset->count && reader->options.manifest)
-        return aac_error(AACLIP_ERROR_NOT_FOUND, "%s: lists no images%s",
-                         reader->options.manifest, splits[reader->options.split]);
+        return aac_error(AACLIP_ERROR_NOT_FOUND, "%s: lists no images%s", reader->options.manifest,
+                         splits[reader->options.split]);
     if (!dataset->count)
         return aac_error(AACLIP_ERROR_NOT_FOUND, "%s: no images (png, jpg, jpeg or bmp)%s",
                          reader->root, splits[reader->options.split]);
@@ -311,6 +317,9 @@ aaclip_status aaclip_dataset_open(aaclip_dataset **dataset, const char *root,
     if (status)
         return status;
     reader.dataset = aac_dataset_new();
+    if (reader.dataset)
+        reader.dataset->window =
+            (aac_window){reader.options.window_low, reader.options.window_high};
     status = reader.dataset ? read_dataset(&reader, root) : aac_error_memory();
     if (status)
         aaclip_dataset_close(&reader.dataset);
@@ -341,6 +350,11 @@ void aaclip_dataset_close(aaclip_dataset **handle)
     aac_free(dataset->classes);
     aac_names_clear(&dataset->class_names);
     aac_free(dataset);
+}
+
+const aac_window *aac_dataset_window(const aaclip_dataset *dataset)
+{
+    return aac_window_is_given(&dataset->window) ? &dataset->window : NULL;
 }
 
 size_t aaclip_dataset_count(const aaclip_dataset *dataset)

@@ -6,6 +6,8 @@
 
 #include <aaclip/dataset.h>
 
+#include "core/window.h"
+
 /* A path with its terminator; longer ones are refused. */
 #define AAC_PATH_SIZE 4096
 
@@ -13,6 +15,9 @@ aaclip_dataset *aac_dataset_retain(const aaclip_dataset *dataset); /* NULL stays
 
 /* MISMATCH unless every sample has a label and every class both normal and abnormal samples. */
 aaclip_status aac_dataset_check_training(const aaclip_dataset *dataset);
+
+/* How its images are read; NULL: as they are. */
+const aac_window *aac_dataset_window(const aaclip_dataset *dataset);
 
 /* What is said of the files of a sample once, however often they are read. */
 typedef enum aac_remark { AAC_REMARK_MASK = 1, AAC_REMARK_DEPTH = 2 } aac_remark;

@@ -18,6 +18,7 @@ struct aaclip_dataset {
     aaclip_dataset *source; /* the data set whose texts a subset shares, or NULL */
     aac_arena texts;
     const char *root;
+    aac_window window; /* both 0: none */
     aaclip_sample *samples;
     size_t count, capacity;
     atomic_uchar *told; /* of each sample, by aac_dataset_first */

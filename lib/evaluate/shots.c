@@ -78,6 +78,7 @@ aaclip_status aaclip_dataset_sample(aaclip_dataset **sampled, const aaclip_datas
         return aac_error_memory();
     subset->source = aac_dataset_retain(dataset);
     subset->root = dataset->root;
+    subset->window = dataset->window;
     aaclip_status status = collect(subset, dataset, shots, seed);
     if (status)
         aaclip_dataset_close(&subset);

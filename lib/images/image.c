@@ -18,7 +18,8 @@ struct aaclip_image {
 static const struct file_type {
     const char *signature;
     size_t length;
-    aaclip_status (*read)(aac_pixels *pixels, const uint8_t *data, size_t size);
+    aaclip_status (*read)(aac_pixels *pixels, const uint8_t *data, size_t size,
+                          const aac_window *window);
 } file_types[] = {
     {"\x89PNG\r\n\x1a\n", 8, aac_read_png},
     {"\xff\xd8\xff", 3, aac_read_jpeg},
@@ -58,26 +59,28 @@ aaclip_status aac_pixels_new(aac_pixels *pixels, uint32_t width, uint32_t height
     return pixels->rgb ? AACLIP_OK : aac_error_memory();
 }
 
-static aaclip_status read_pixels(aac_pixels *pixels, const uint8_t *data, size_t size)
+static aaclip_status read_pixels(aac_pixels *pixels, const uint8_t *data, size_t size,
+                                 const aac_window *window)
 {
     if (!size)
         return aac_error(AACLIP_ERROR_FORMAT, "the file is empty");
     for (size_t i = 0; i < sizeof file_types / sizeof *file_types; i++) {
         const struct file_type *type = &file_types[i];
         if (size >= type->length && memcmp(data, type->signature, type->length) == 0)
-            return type->read(pixels, data, size);
+            return type->read(pixels, data, size, window);
     }
     return aac_error(AACLIP_ERROR_UNSUPPORTED,
                      "expected a PNG, JPEG or BMP image, found another "
                      "type of file");
 }
 
-static aaclip_status decode(aaclip_image **image, const void *bytes, size_t size, const char *name)
+static aaclip_status decode(aaclip_image **image, const void *bytes, size_t size, const char *name,
+                            const aac_window *window)
 {
     aaclip_image *decoded = aac_calloc(1, sizeof *decoded);
     if (!decoded)
         return aac_error_prefix(aac_error_memory(), "%s", name);
-    aaclip_status status = read_pixels(&decoded->pixels, bytes, size);
+    aaclip_status status = read_pixels(&decoded->pixels, bytes, size, window);
     if (status) {
         aaclip_image_close(&decoded);
         return aac_error_prefix(status, "%s", name);
@@ -96,7 +99,7 @@ void aac_image_warn(const aaclip_image *image, const char *path)
     const aac_pixels *pixels = &image->pixels;
     aac_log(AACLIP_LOG_WARNING,
             "%s: 16 bits of grey, of which %zu of %zu pixels are above 255 and count as 255, as in "
-            "Pillow: scale it to 8 bits first (docs/faq.md, \"Pictures with more than 8 bits\")",
+            "Pillow: choose a window of values (docs/faq.md, \"Pictures with more than 8 bits\")",
             path, pixels->clipped, (size_t)pixels->width * pixels->height);
 }
 
@@ -108,20 +111,20 @@ aaclip_status aaclip_image_decode(aaclip_image **image, const void *bytes, size_
     *image = NULL;
     if (!bytes || !name)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_image_decode: no bytes or no name");
-    aaclip_status status = decode(image, bytes, size, name);
+    aaclip_status status = decode(image, bytes, size, name, NULL);
     if (!status && aac_image_is_clipped(*image))
         aac_image_warn(*image, name);
     return status;
 }
 
-aaclip_status aac_image_open(aaclip_image **image, const char *path)
+aaclip_status aac_image_open(aaclip_image **image, const char *path, const aac_window *window)
 {
     aac_mapping file;
     *image = NULL;
     aaclip_status status = aac_read_file(&file, path);
     if (status)
         return status;
-    status = decode(image, file.data, file.size, path);
+    status = decode(image, file.data, file.size, path, window);
     aac_unmap_file(&file);
     return status;
 }
@@ -133,10 +136,27 @@ aaclip_status aaclip_image_open(aaclip_image **image, const char *path)
     *image = NULL;
     if (!path)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_image_open: no path");
-    aaclip_status status = aac_image_open(image, path);
+    aaclip_status status = aac_image_open(image, path, NULL);
     if (!status && aac_image_is_clipped(*image))
         aac_image_warn(*image, path);
     return status;
+}
+
+aaclip_status aaclip_image_open_window(aaclip_image **image, const char *path, double low,
+                                       double high)
+{
+    const aac_window window = {low, high};
+    if (!image)
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_image_open_window: no output");
+    *image = NULL;
+    if (!path)
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_image_open_window: no path");
+    if (!aac_window_is_valid(&window))
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
+                         "aaclip_image_open_window: expected two finite numbers, the smaller "
+                         "first, found %g and %g",
+                         low, high);
+    return aac_image_open(image, path, &window);
 }
 
 aaclip_image_view aaclip_image_get_view(const aaclip_image *image)

@@ -6,9 +6,11 @@
 
 #include <aaclip/image.h>
 
+#include "core/window.h"
+
 /* aaclip_image_open for who reads a file often, or reads a mask, whose grey levels do not matter.
- */
-aaclip_status aac_image_open(aaclip_image **image, const char *path);
+ * `window`, which may be NULL, as of aaclip_image_open_window. */
+aaclip_status aac_image_open(aaclip_image **image, const char *path, const aac_window *window);
 
 /* Whether grey levels were lost when the image was clipped to 8 bits, and a warning that says so.
  */

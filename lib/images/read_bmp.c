@@ -352,8 +352,10 @@ static aaclip_status read_runs(const struct bmp *bmp, aac_pixels *pixels)
     return status;
 }
 
-aaclip_status aac_read_bmp(aac_pixels *pixels, const uint8_t *data, size_t size)
+aaclip_status aac_read_bmp(aac_pixels *pixels, const uint8_t *data, size_t size,
+                           const aac_window *window)
 {
+    (void)window; /* 8 bits */
     struct bmp bmp = {.data = data, .size = size};
     aaclip_status status = read_header(&bmp);
     if (status)

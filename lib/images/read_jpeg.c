@@ -200,8 +200,10 @@ static aaclip_status decode(struct decoder *decoder, aac_pixels *pixels, const u
     return read_rows(decoder, pixels) ? AACLIP_OK : report(decoder);
 }
 
-aaclip_status aac_read_jpeg(aac_pixels *pixels, const uint8_t *data, size_t size)
+aaclip_status aac_read_jpeg(aac_pixels *pixels, const uint8_t *data, size_t size,
+                            const aac_window *window)
 {
+    (void)window; /* 8 bits */
     struct decoder decoder;
     memset(&decoder, 0, sizeof decoder);
     decoder.codec.err = jpeg_std_error(&decoder.errors);
@@ -215,8 +217,10 @@ aaclip_status aac_read_jpeg(aac_pixels *pixels, const uint8_t *data, size_t size
 
 #else
 
-aaclip_status aac_read_jpeg(aac_pixels *pixels, const uint8_t *data, size_t size)
+aaclip_status aac_read_jpeg(aac_pixels *pixels, const uint8_t *data, size_t size,
+                            const aac_window *window)
 {
+    (void)window; /* 8 bits */
     (void)pixels, (void)data, (void)size;
     return aac_error(AACLIP_ERROR_UNSUPPORTED, "JPEG: this build of the library does not read it");
 }

@@ -17,6 +17,7 @@
 struct source {
     const uint8_t *data;
     size_t size, position;
+    const aac_window *window;
     aac_png_failure failure;
 };
 
@@ -29,10 +30,12 @@ static void read_bytes(png_structp png, png_bytep out, size_t count)
     source->position += count;
 }
 
-/* 16-bit grey stays as it is; all else becomes RGB8. */
-static void set_transforms(png_structp png, int depth, int colour_type)
+/* 16-bit grey stays as it is, under a window all of 16 bits but for alpha; else it becomes RGB8. */
+static void set_transforms(png_structp png, int depth, int colour_type, bool windowed)
 {
-    if (colour_type == PNG_COLOR_TYPE_GRAY && depth == 16)
+    if (depth == 16 && windowed)
+        png_set_strip_alpha(png);
+    if (depth == 16 && (windowed || colour_type == PNG_COLOR_TYPE_GRAY))
         return;
     if (colour_type == PNG_COLOR_TYPE_PALETTE)
         png_set_palette_to_rgb(png);
@@ -56,7 +59,8 @@ static bool read_header(png_structp png, png_infop info, struct source *source)
     png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, NULL, -1);
     png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, (png_const_bytep) "tRNS", 1);
     png_read_info(png, info);
-    set_transforms(png, png_get_bit_depth(png, info), png_get_color_type(png, info));
+    set_transforms(png, png_get_bit_depth(png, info), png_get_color_type(png, info),
+                   source->window);
     return true;
 }
 
@@ -108,18 +112,30 @@ static void clip_gray16(const uint8_t *samples, size_t count, aac_pixels *pixels
     pixels->clipped = differ && above > count / 100 ? above : 0;
 }
 
-static aaclip_status read_gray16(aac_pixels *pixels, png_structp png, png_infop info, int passes,
-                                 const aac_png_failure *failure)
+/* One byte a pixel becomes three, from the last one on. */
+static void spread_gray(uint8_t *rgb, size_t count)
+{
+    while (count--)
+        memset(rgb + 3 * count, rgb[count], 3);
+}
+
+static aaclip_status read_wide(aac_pixels *pixels, png_structp png, png_infop info, int passes,
+                               const struct source *source)
 {
     const size_t count = (size_t)pixels->width * pixels->height;
-    uint8_t *samples = aac_alloc_array(count, 2);
+    const size_t channels = png_get_channels(png, info);
+    uint8_t *samples = aac_alloc_array(count, 2 * channels);
     if (!samples)
         return aac_error_memory();
     aaclip_status status = AACLIP_OK;
-    if (read_rows(png, info, passes, samples, (size_t)pixels->width * 2))
+    if (!read_rows(png, info, passes, samples, (size_t)pixels->width * 2 * channels))
+        status = aac_png_report(&source->failure, AACLIP_ERROR_FORMAT);
+    else if (!source->window)
         clip_gray16(samples, count, pixels);
     else
-        status = aac_png_report(failure, AACLIP_ERROR_FORMAT);
+        aac_window_apply(source->window, samples, count * channels, pixels->rgb);
+    if (!status && source->window && channels == 1)
+        spread_gray(pixels->rgb, count);
     aac_free(samples);
     return status;
 }
@@ -150,15 +166,16 @@ static aaclip_status read_image(aac_pixels *pixels, png_structp png, png_infop i
     if (!start_rows(png, info, &passes))
         return aac_png_report(&source->failure, AACLIP_ERROR_FORMAT);
     if (png_get_bit_depth(png, info) == 16)
-        return read_gray16(pixels, png, info, passes, &source->failure);
+        return read_wide(pixels, png, info, passes, source);
     if (!read_rows(png, info, passes, pixels->rgb, (size_t)pixels->width * 3))
         return aac_png_report(&source->failure, AACLIP_ERROR_FORMAT);
     return AACLIP_OK;
 }
 
-aaclip_status aac_read_png(aac_pixels *pixels, const uint8_t *data, size_t size)
+aaclip_status aac_read_png(aac_pixels *pixels, const uint8_t *data, size_t size,
+                           const aac_window *window)
 {
-    struct source source = {.data = data, .size = size};
+    struct source source = {.data = data, .size = size, .window = window};
     png_structp png =
         png_create_read_struct_2(PNG_LIBPNG_VER_STRING, &source.failure, aac_png_error,
                                  aac_png_warning, &source.failure, aac_png_allocate, aac_png_free);
@@ -171,9 +188,10 @@ aaclip_status aac_read_png(aac_pixels *pixels, const uint8_t *data, size_t size)
 
 #else
 
-aaclip_status aac_read_png(aac_pixels *pixels, const uint8_t *data, size_t size)
+aaclip_status aac_read_png(aac_pixels *pixels, const uint8_t *data, size_t size,
+                           const aac_window *window)
 {
-    (void)pixels, (void)data, (void)size;
+    (void)pixels, (void)data, (void)size, (void)window;
     return aac_error(AACLIP_ERROR_UNSUPPORTED, "PNG: this build of the library does not read it");
 }
 

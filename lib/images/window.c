@@ -1,17 +1,24 @@
 /* A window of values as 8 bits: pictures whose samples fill a part of 16 bits. */
-#include <math.h>
 #include <stdbool.h>
 
 #include <aaclip/image.h>
 
 #include "core/cancel.h"
 #include "core/error.h"
+#include "images/decoders.h"
 #include "images/view.h"
 
 static uint8_t to_byte(double value, double low, double high)
 {
     const double part = (value - low) / (high - low);
     return (uint8_t)(part > 0 ? (part < 1 ? 255 * part + 0.5 : 255) : 0);
+}
+
+void aac_window_apply(const aac_window *window, const uint8_t *samples, size_t count,
+                      uint8_t *bytes)
+{
+    for (size_t i = 0; i < count; i++)
+        bytes[i] = to_byte(samples[2 * i] << 8 | samples[2 * i + 1], window->low, window->high);
 }
 
 static void write_row(const aaclip_image_view *image, uint32_t y, double low, double high,
@@ -39,7 +46,7 @@ aaclip_status aaclip_image_window(const aaclip_image_view *image, double low, do
         return status;
     if (!rgb)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_image_window: no output");
-    if (!(isfinite(high - low) && low < high))
+    if (!aac_window_is_valid(&(aac_window){low, high}))
         return aac_error(
             AACLIP_ERROR_INVALID_ARGUMENT,
             "aaclip_image_window: expected two finite numbers, the smaller first, found %g "

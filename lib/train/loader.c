@@ -42,7 +42,7 @@ struct aac_loader {
 static aaclip_status open_mask(aaclip_image **mask, const aaclip_sample *sample,
                                const aaclip_image_view *image)
 {
-    aaclip_status status = aac_image_open(mask, sample->mask_path);
+    aaclip_status status = aac_image_open(mask, sample->mask_path, NULL);
     if (status)
         return status;
     const aaclip_image_view view = aaclip_image_get_view(*mask);
@@ -107,7 +107,8 @@ static aaclip_status read_sample(const aac_loader *loader, size_t index, loader_
         return aac_error(AACLIP_ERROR_NOT_FOUND, "%s: an abnormal image without a mask",
                          sample->image_path);
     aaclip_image *image = NULL, *mask = NULL;
-    aaclip_status status = aac_image_open(&image, sample->image_path);
+    aaclip_status status =
+        aac_image_open(&image, sample->image_path, aac_dataset_window(loader->dataset));
     aaclip_image_view view = aaclip_image_get_view(image), mask_view = {0};
     if (!status && masked)
         status = open_mask(&mask, sample, &view);

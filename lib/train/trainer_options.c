@@ -8,6 +8,7 @@
 #include "core/memory.h"
 #include "core/options.h"
 #include "core/platform.h"
+#include "evaluate/dataset.h"
 #include "model/fingerprint.h"
 #include "model/model.h"
 #include "train/adapter_files_parts.h"
@@ -146,10 +147,13 @@ aaclip_status aac_trainer_read_options(aaclip_trainer *trainer,
     return status;
 }
 
-/* Which samples, in which order: paths may differ between machines. */
+/* Which samples, in which order, and how they are read: paths may differ between machines. */
 static uint64_t fingerprint_samples(const aaclip_dataset *dataset)
 {
     aac_fingerprint fingerprint = aac_fingerprint_start();
+    const aac_window *window = aac_dataset_window(dataset);
+    if (window)
+        aac_fingerprint_bytes(&fingerprint, window, sizeof *window);
     for (size_t i = 0; i < aaclip_dataset_count(dataset); i++) {
         const aaclip_sample *sample = aaclip_dataset_get(dataset, i);
         const char *name = aac_path_name(sample->image_path);

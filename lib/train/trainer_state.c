@@ -104,7 +104,7 @@ static aaclip_status compare_members(char *now, const char *saved, const char *p
         if (strcmp(key, "samples") == 0) {
             status = aac_error(AACLIP_ERROR_MISMATCH,
                                "%s: expected training on these images, found on another list of "
-                               "images; train them in a new folder",
+                               "images or with another window; train them in a new folder",
                                path);
             continue;
         }

@@ -110,7 +110,7 @@ case="a function that takes another handle"
 edit include/aaclip/calibration.h \
     '/aaclip_adapters_save_calibrated(/s/const aaclip_adapters/const aaclip_image/'
 edit include/aaclip/calibration.h 's/#include <aaclip\/export.h>/&\n#include <aaclip\/image.h>/'
-edit lib/detect/calibration.c '/^aaclip_status aaclip_adapters_save_calibrated(/,/^{/{
+edit lib/detect/calibration_file.c '/^aaclip_status aaclip_adapters_save_calibrated(/,/^{/{
     s/const aaclip_adapters \*adapters/const aaclip_image *image/
     s/^{/{\n    const aaclip_adapters *adapters = (const void *)image;/
 }'

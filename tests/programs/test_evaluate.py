@@ -475,7 +475,38 @@ class Evaluate(unittest.TestCase):
         self.assertEqual(len(warnings), 3, result.stderr)
         cut = HEIGHT * (WIDTH - 8)
         self.assertIn(f"{deep}: 16 bits of grey, of which {cut} of {HEIGHT * WIDTH}", warnings[2])
-        self.assertIn("scale it to 8 bits first", warnings[2])
+        self.assertIn("choose a window of values", warnings[2])
+
+    def test_window_of_12_bits(self):
+        """Photos of 12 bits under a window are those that were scaled to 8 bits before."""
+        found = {}
+        for kind in ("deep", "scaled"):
+            self.data = self.folder / kind
+            root = self.mvtec()
+            for i, path in enumerate(sorted((root / "test").rglob("*.png"))):
+                values = [[(x * (i + 7) * 31 + y * 57) % 4096 for x in range(WIDTH)]
+                          for y in range(HEIGHT)]  # fmt: skip
+                deep = [[byte for v in row for byte in divmod(v, 256)] for row in values]
+                scaled = [[(2 * 255 * v + 4095) // (2 * 4095) for v in row] for row in values]
+                write(path, png(WIDTH, HEIGHT, deep, colours=1, bits=16) if kind == "deep" else
+                            png(WIDTH, HEIGHT, scaled, colours=1))  # fmt: skip
+            window = ["--window", "0,4095"] if kind == "deep" else []
+            out = ["--out", self.out / kind, "--pictures"]
+            result, _, rows = self.evaluate("--dataset", "MVTec", *window, *out)
+            self.assertNotIn("warning", result.stderr)
+            pictures = sorted((self.out / kind / "pictures").rglob("*.png"))
+            alone = self.detect([row["image"] for row in rows], *window)
+            found[kind] = ([row["score"] for row in rows], [p.read_bytes() for p in pictures],
+                           [(image["score"], image["map_maximum"]) for image in alone])  # fmt: skip
+            if kind == "deep":  # other pixels, computed again
+                self.evaluate("--dataset", "MVTec", "--window", "0,2000", *out)
+                again = json.loads((self.folder / "r.json").read_text())["checkpoints"][0]
+                self.assertEqual((again["computed"], again["reused"]), (6, 0))
+        self.assertEqual(found["deep"], found["scaled"])
+        self.assertEqual(len(found["deep"][1]), 6)
+        data = [*MODEL, *ADAPTERS, *SIZE, "--data-root", self.data]
+        for wrong in ("5", "5,5", "7,5", "0,65536", "-1,5", "0,5x", ",5", "0,"):
+            self.fails(*data, "--window", wrong, says=f"found '{wrong}'")
 
     def test_missing_mask_is_named_before_anything_is_computed(self):
         root = self.mvtec()

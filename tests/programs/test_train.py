@@ -307,7 +307,11 @@ class Train(unittest.TestCase):
         )  # fmt: skip
         self.fails(
             *arguments, "--save-path", out, "--resume", "--training-mode", "few_shot", "--shot",
-            "1", says=[out / "text_adapter.pth", "found on another list of images", "new folder"],
+            "1", says=[out / "text_adapter.pth", "found on another list of images or with another window", "new folder"],
+        )  # fmt: skip
+        self.fails(
+            *arguments, "--save-path", out, "--resume", "--window", "0,4095",
+            says=[out / "text_adapter.pth", "with another window"],
         )  # fmt: skip
         (out / "samples.jsonl").unlink()
         self.trains(*arguments, "--save-path", out, "--resume")

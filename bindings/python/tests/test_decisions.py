@@ -221,7 +221,7 @@ def test_overlay_and_notebook(detector: aaclip.Detector, tmp_path: Path) -> None
         aaclip.overlay(PHOTO, np.zeros((3, 3)))
 
 
-def test_image_files(tmp_path: Path) -> None:
+def test_image_files(detector: aaclip.Detector, tmp_path: Path) -> None:
     image = aaclip.Image.open(PHOTO)
     photo = np.asarray(Pillow.open(PHOTO).convert("RGB"))
     assert np.array_equal(image.array, photo) and image.size == (225, 150)
@@ -243,6 +243,14 @@ def test_image_files(tmp_path: Path) -> None:
     shown = aaclip.window(scan, 0, 4095)
     assert np.array_equal(shown[:, :, 0], (scan * 255.0 / 4095 + 0.5).astype(np.uint8))
     assert np.array_equal(aaclip.window(photo, 0, 255), photo)
+    opened = aaclip.Image.open(tmp_path / "scan.png", window=(0, 4095))
+    assert np.array_equal(opened.array, shown)
+    scans = aaclip.Dataset.open(tmp_path, window=(0, 4095), class_name="metal_nut")
+    ((sample, found),) = detector.detect_dataset(scans)
+    assert found.score == detector.detect(shown, "metal_nut").score
+    assert found.score != detector.detect(aaclip.Image.open(sample.image_path), "metal_nut").score
+    with pytest.raises(aaclip.InvalidArgumentError, match="window_low"):
+        aaclip.Dataset.open(tmp_path, window=(5, 5))
     with pytest.raises(ValueError, match="the smaller first"):
         aaclip.window(scan, 4095, 0)
     aaclip.write_png(tmp_path / "a.png", photo[:, ::-1])
@@ -273,7 +281,8 @@ def test_thresholds_know_what_they_belong_to(
     model: aaclip.Model, adapters: aaclip.Adapters, texts: aaclip.TextCache, tmp_path: Path
 ) -> None:
     own = aaclip.Detector(model, texts, adapters, image_size=SIZE)
-    made = own.calibrate([PHOTO] * 3, 0.4, "metal_nut")
+    with pytest.warns(UserWarning, match="3 images are too few to promise"):
+        made = own.calibrate([PHOTO] * 3, 0.4, "metal_nut")
     assert made.decide_by == aaclip.DecideBy.EITHER and made.class_name == "metal_nut"
     assert made.image_size == SIZE and made.adapters_fingerprint > 0
     result = own.detect(PHOTO, "metal_nut")
@@ -295,6 +304,6 @@ def test_thresholds_know_what_they_belong_to(
     with pytest.raises(aaclip.MismatchError, match="class_name: expected thresholds of class"):
         own.check_calibration(replace(made, class_name="other"), "metal_nut")
     own.set_roi(np.ones((150, 225), bool))
-    assert own.calibrate([PHOTO], 0.4, "metal_nut").decide_by == aaclip.DecideBy.MAP
+    assert own.calibrate([PHOTO] * 3, 0.4, "metal_nut").decide_by == aaclip.DecideBy.MAP
     with pytest.raises(ValueError, match="class_name: expected at most 127 bytes, found 200"):
         replace(made, class_name="x" * 200).save(tmp_path / "c.json")

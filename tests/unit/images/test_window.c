@@ -1,9 +1,16 @@
 /* Windows of values as 8 bits, against a calculation in whole numbers. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <math.h>
 #include <string.h>
 #include <cmocka.h>
+#ifdef AAC_HAVE_PNG
+#include <png.h>
+#endif
 
 #include <aaclip/cancel.h>
 #include <aaclip/image.h>
@@ -57,6 +64,87 @@ static void formats_and_strides_mean_the_same(void **state)
     assert_memory_equal(found, expected, sizeof expected);
 }
 
+#ifdef AAC_HAVE_PNG
+/* Samples of 16 bits as libpng has them, without alpha; `channels` 1 or 3. */
+static uint16_t *read_samples(const char *path, uint32_t *width, uint32_t *height, int *channels)
+{
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
+    png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, NULL, NULL, NULL);
+    png_infop info = png_create_info_struct(png);
+    png_init_io(png, file);
+    png_read_png(png, info, PNG_TRANSFORM_STRIP_ALPHA, NULL);
+    *width = png_get_image_width(png, info);
+    *height = png_get_image_height(png, info);
+    *channels = png_get_channels(png, info);
+    assert_int_equal(png_get_bit_depth(png, info), 16);
+    const size_t row = (size_t)*width * (size_t)*channels;
+    uint16_t *samples = malloc(*height * row * sizeof *samples);
+    for (size_t y = 0; y < *height; y++)
+        for (size_t i = 0; i < row; i++) {
+            const uint8_t *bytes = png_get_rows(png, info)[y] + 2 * i;
+            samples[y * row + i] = (uint16_t)(bytes[0] << 8 | bytes[1]);
+        }
+    png_destroy_read_struct(&png, &info, NULL);
+    fclose(file);
+    return samples;
+}
+
+static void files_of_16_bits(void **state)
+{
+    (void)state;
+    static const char *const names[] = {
+        "grey16",       "grey16-interlaced",       "grey16-transparent",
+        "grey-alpha16", "grey-alpha16-interlaced", "rgb16",
+        "rgba16",       "rgb16-interlaced",        "rgba16-interlaced"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char path[1024];
+        aaclip_image *image = NULL;
+        aaclip_image_view view = {0};
+        int channels;
+        snprintf(path, sizeof path, GOLDEN_DIR "/images/%s.png", names[i]);
+        uint16_t *samples = read_samples(path, &view.width, &view.height, &channels);
+        view.pixels = samples;
+        view.format = channels == 1 ? AACLIP_PIXEL_GRAY16 : AACLIP_PIXEL_RGB16;
+        const size_t bytes = (size_t)view.width * view.height * 3;
+        uint8_t *expected = malloc(bytes);
+        assert_int_equal(aaclip_image_window(&view, 1000, 50000, expected), AACLIP_OK);
+        assert_int_equal(aaclip_image_open_window(&image, path, 1000, 50000), AACLIP_OK);
+        const aaclip_image_view found = aaclip_image_get_view(image);
+        assert_int_equal(found.width, view.width);
+        assert_int_equal(found.height, view.height);
+        assert_memory_equal(found.pixels, expected, bytes);
+        aaclip_image_close(&image);
+        free(expected);
+        free(samples);
+    }
+}
+
+static void files_of_8_bits_are_read_as_ever(void **state)
+{
+    (void)state;
+    static const char *const paths[] = {GOLDEN_DIR "/images/chelsea.png",
+                                        GOLDEN_DIR "/images/bits16.bmp"};
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+        aaclip_image *plain = NULL, *windowed = NULL;
+        assert_int_equal(aaclip_image_open(&plain, paths[i]), AACLIP_OK);
+        assert_int_equal(aaclip_image_open_window(&windowed, paths[i], 0, 4095), AACLIP_OK);
+        const aaclip_image_view a = aaclip_image_get_view(plain);
+        const aaclip_image_view b = aaclip_image_get_view(windowed);
+        assert_int_equal(a.width, b.width);
+        assert_memory_equal(a.pixels, b.pixels, (size_t)a.width * a.height * 3);
+        aaclip_image_close(&plain);
+        aaclip_image_close(&windowed);
+    }
+    aaclip_image *image = (aaclip_image *)state;
+    assert_int_equal(aaclip_image_open_window(&image, paths[0], 5, 5),
+                     AACLIP_ERROR_INVALID_ARGUMENT);
+    assert_null(image);
+    assert_int_equal(aaclip_image_open_window(&image, NULL, 0, 5), AACLIP_ERROR_INVALID_ARGUMENT);
+    assert_int_equal(aaclip_image_open_window(NULL, paths[0], 0, 5), AACLIP_ERROR_INVALID_ARGUMENT);
+}
+#endif
+
 static void wrong_arguments_are_refused(void **state)
 {
     (void)state;
@@ -85,6 +173,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_are_spread_clipped_and_rounded),
         cmocka_unit_test(formats_and_strides_mean_the_same),
+#ifdef AAC_HAVE_PNG
+        cmocka_unit_test(files_of_16_bits),
+        cmocka_unit_test(files_of_8_bits_are_read_as_ever),
+#endif
         cmocka_unit_test(wrong_arguments_are_refused),
     };
     return cmocka_run_group_tests_name("window", tests, NULL, NULL);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <cmocka.h>
 #include <zlib.h>
 
@@ -390,7 +391,64 @@ static void lost_depth_is_told_once(void **state)
     assert_non_null(strstr(found.last, "bent/000.png: 16 bits of grey, of which "));
     aaclip_dataset_close(&dataset);
 }
+
+/* The first sample of a data set under this window, resized to SIZE. */
+static void load_windowed(const char *folder, double low, double high, uint8_t *rgb)
+{
+    aaclip_dataset *dataset = NULL;
+    aaclip_dataset_options open;
+    aaclip_dataset_options_init(&open);
+    open.window_low = low;
+    open.window_high = high;
+    assert_int_equal(aaclip_dataset_open(&dataset, folder, &open), AACLIP_OK);
+    const size_t order[] = {0};
+    const aac_loader_options options = {.image_size = SIZE, .ahead = 1};
+    aac_loader *loader = open_loader(dataset, order, 1, &options);
+    const aac_sample *sample;
+    assert_int_equal(aac_loader_next(loader, &sample), AACLIP_OK);
+    memcpy(rgb, sample->rgb, SIZE * SIZE * 3);
+    aac_loader_close(&loader);
+    aaclip_dataset_close(&dataset);
+}
+
+/* 12 bits of 16: the same pixels as of a file that was scaled before. */
+static void a_window_is_the_data_set_s(void **state)
+{
+    enum { WIDTH = 30, HEIGHT = 20 };
+    char folder[1024], path[1100];
+    float values[WIDTH * HEIGHT];
+    uint8_t scaled[WIDTH * HEIGHT], expected[SIZE * SIZE * 3], found[SIZE * SIZE * 3];
+    for (size_t i = 0; i < WIDTH * HEIGHT; i++) {
+        const uint32_t value = (uint32_t)(i * 4095 / (WIDTH * HEIGHT - 1));
+        values[i] = (float)value / 65535;
+        scaled[i] = (uint8_t)((2 * 255 * value + 4095) / (2 * 4095));
+    }
+    const aaclip_image_view view = {scaled, WIDTH, HEIGHT, 0, AACLIP_PIXEL_GRAY8};
+    assert_int_equal(aaclip_image_resize(&view, SIZE, SIZE, expected), AACLIP_OK);
+    snprintf(folder, sizeof folder, "%s/window", (const char *)*state);
+    assert_int_equal(mkdir(folder, 0700), 0);
+    snprintf(path, sizeof path, "%s/a.png", folder);
+    assert_int_equal(aaclip_write_png16(path, values, WIDTH, HEIGHT), AACLIP_OK);
+    load_windowed(folder, 0, 4095, found);
+    assert_memory_equal(found, expected, sizeof found);
+    load_windowed(folder, 0, 0, found);
+    assert_memory_not_equal(found, expected, sizeof found);
+    aaclip_dataset *dataset = (aaclip_dataset *)state;
+    aaclip_dataset_options options;
+    aaclip_dataset_options_init(&options);
+    options.window_low = 5;
+    assert_int_equal(aaclip_dataset_open(&dataset, folder, &options),
+                     AACLIP_ERROR_INVALID_ARGUMENT);
+    assert_non_null(strstr(aaclip_last_error(), "window_low"));
+    assert_null(dataset);
+}
 #else
+static void a_window_is_the_data_set_s(void **state)
+{
+    (void)state;
+    skip();
+}
+
 static void lost_depth_is_told_once(void **state)
 {
     (void)state;
@@ -420,6 +478,7 @@ int main(void)
         in_scratch_tree(wrong_arguments_are_refused),
         in_scratch_tree(masks_of_one_value_are_told_once),
         in_scratch_tree(lost_depth_is_told_once),
+        in_scratch_tree(a_window_is_the_data_set_s),
         in_scratch_tree(allocations_may_fail),
     };
     return cmocka_run_group_tests_name("loader", tests, NULL, NULL);

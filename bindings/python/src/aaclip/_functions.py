@@ -56,6 +56,7 @@ _STATUS: dict[str, list[Any]] = {
     "text_cache_encode": [c_void_p, _TEXTS, c_size_t, _ARRAY],
     "text_cache_tokenize": [c_void_p, c_char_p, POINTER(c_int32), c_size_t, POINTER(c_size_t)],
     "image_open": [_HANDLE, c_char_p],
+    "image_open_window": [POINTER(c_void_p), c_char_p, c_double, c_double],
     "image_decode": [_HANDLE, c_char_p, c_size_t, c_char_p],
     "image_resize": [POINTER(s.ImageView), c_uint32, c_uint32, _ARRAY],
     "image_window": [POINTER(s.ImageView), c_double, c_double, _ARRAY],

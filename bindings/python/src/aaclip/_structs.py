@@ -202,6 +202,8 @@ class DatasetOptions(Structure):
         ("masks", c_int),
         ("class_name", c_char_p),
         ("outside_paths", c_bool),
+        ("window_low", c_double),
+        ("window_high", c_double),
     ]
 
 

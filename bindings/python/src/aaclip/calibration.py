@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import warnings
 from ctypes import byref
 from dataclasses import dataclass, replace
 from typing import Any, Optional, Tuple
@@ -60,9 +61,15 @@ class Calibration:
         """
         From good parts alone: thresholds by which at most a share of them is called defective; half
         of it by each where either decides. `scores` of their results, `peaks` of their probability
-        maps at the size of the photograph.
+        maps at the size of the photograph. Warns where they are too few for that share.
         """
         share = false_alarm_rate / (2 if decide_by == DecideBy.EITHER else 1)
+        if np.size(scores) * share < 1:
+            warnings.warn(
+                f"{np.size(scores)} images are too few to promise a false alarm rate of "
+                f"{false_alarm_rate:g}: the thresholds are just above the largest of them",
+                stacklevel=2,
+            )
         return Calibration.new(
             image_threshold=quantile_threshold(scores, share),
             map_threshold=quantile_threshold(peaks, share),

@@ -6,7 +6,7 @@ import ctypes
 import os
 from ctypes import byref, c_char_p, c_void_p
 from dataclasses import dataclass
-from typing import Iterable, Iterator, Optional, Sequence, Union, overload
+from typing import Iterable, Iterator, Optional, Sequence, Tuple, Union, overload
 
 from . import _structs as s
 from ._convert import (
@@ -54,6 +54,8 @@ class Dataset(Handle, Sequence[Sample]):
 
     _noun = "data set"
     _closer = "dataset_close"
+    window: Optional[Tuple[float, float]]
+    """What `open` was given."""
 
     def __init__(
         self,
@@ -66,6 +68,7 @@ class Dataset(Handle, Sequence[Sample]):
         masks: Union[Masks, str, None] = None,
         class_name: Optional[str] = None,
         outside_paths: bool = False,
+        window: Optional[Tuple[float, float]] = None,
     ) -> None:
         options = s.DatasetOptions()
         lib.dataset_options_init_sized(byref(options), ctypes.sizeof(options))
@@ -83,8 +86,11 @@ class Dataset(Handle, Sequence[Sample]):
                 "masks": None if masks is None else member(Masks, masks, "masks"),
                 "class_name": encode_optional(class_name, "class name"),
                 "outside_paths": outside_paths,
+                "window_low": None if window is None else window[0],
+                "window_high": None if window is None else window[1],
             },
         )
+        self.window = window
         handle = c_void_p()
         lib.dataset_open(byref(handle), encode_path(root), byref(options))
         self._adopt(handle)
@@ -101,16 +107,19 @@ class Dataset(Handle, Sequence[Sample]):
         masks: Union[Masks, str, None] = None,
         class_name: Optional[str] = None,
         outside_paths: bool = False,
+        window: Optional[Tuple[float, float]] = None,
     ) -> Dataset:
         """
         Lists the samples under a folder, or of a manifest, in the layout that it has: MVTec AD,
         BTAD, VisA, BMAD, masked folders, JSON lines, a plain folder. `classes`: only these.
         `masks`: "where_given", "required" or "ignored". `class_name`: of a root that is the folder
         of one class. `outside_paths`: files of a manifest may lie outside of the root.
+        `window` (low, high): values of 16-bit images that become 0 to 255 in training and in
+        `Detector.detect_dataset`, as in `Image.open`.
         """
         return cls(root, layout=layout, split=split, manifest=manifest, classes=classes,
                    masks=masks, class_name=class_name,
-                   outside_paths=outside_paths)  # fmt: skip
+                   outside_paths=outside_paths, window=window)  # fmt: skip
 
     def __len__(self) -> int:
         with self._use() as pointer:
@@ -159,6 +168,7 @@ class Dataset(Handle, Sequence[Sample]):
             lib.dataset_sample(
                 byref(handle), pointer, unsigned(shots, 63, "shots"), unsigned(seed, 64, "seed")
             )
+        drawn.window = self.window
         drawn._adopt(handle, self)
         return drawn
 

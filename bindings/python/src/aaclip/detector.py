@@ -21,7 +21,7 @@ from .calibration import Calibration
 from .config import Config, config_pointer
 from .datasets import Dataset, Sample
 from .errors import Error
-from .images import ImageLike, Lease, borrow, hold, refuse_single
+from .images import Image, ImageLike, Lease, borrow, hold, refuse_single
 from .maps import map_peak, read_regions
 from .model import Adapters, Model
 from .result import Result
@@ -204,7 +204,10 @@ class Detector(Handle):
     def detect_dataset(self, dataset: Dataset) -> Iterator[Tuple[Sample, Result]]:
         """Every sample of a data set with its result, as objects of the samples' classes."""
         for sample in dataset:
-            yield sample, self.detect(sample.image_path, sample.class_name)
+            image: ImageLike = sample.image_path
+            if dataset.window is not None:
+                image = Image(sample.image_path, window=dataset.window)
+            yield sample, self.detect(image, sample.class_name)
 
     def calibrate(
         self,

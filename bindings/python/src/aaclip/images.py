@@ -46,15 +46,21 @@ class Image(Handle):
     _noun = "image"
     _closer = "image_close"
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, window: Optional[Tuple[float, float]] = None) -> None:
         handle = c_void_p()
-        lib.image_open(byref(handle), encode_path(path))
+        if window is None:
+            lib.image_open(byref(handle), encode_path(path))
+        else:
+            lib.image_open_window(byref(handle), encode_path(path), *window)
         self._adopt(handle)
 
     @classmethod
-    def open(cls, path: Path) -> Image:
-        """Decodes a file; its type is taken from the content."""
-        return cls(path)
+    def open(cls, path: Path, *, window: Optional[Tuple[float, float]] = None) -> Image:
+        """
+        Decodes a file; its type is taken from the content. `window` (low, high): values of 16-bit
+        files that become 0 to 255, for scans of 10 to 16 bits; files of 8 bits are read as ever.
+        """
+        return cls(path, window=window)
 
     @classmethod
     def decode(cls, data: Union[bytes, bytearray, memoryview], name: str = "image") -> Image:
