@@ -69,7 +69,8 @@ typedef struct aaclip_dataset_options {
     bool outside_paths;
     /** How training reads images of 16 bits, as aaclip_image_open_window; both 0: as
      * aaclip_image_open. Masks are read without. Samples that a program opens itself it opens so. */
-    double window_low, window_high;
+    double window_low,
+        window_high; /**< becomes 255 */
 } aaclip_dataset_options;
 
 /** Everything under the root. `struct_size` is the caller's sizeof; use the macro. */
