@@ -10,6 +10,7 @@
 
 #include <aaclip/config.h>
 
+#include "core/platform.h"
 #include "failing_allocator.h"
 #include "images/resize.h"
 #include "scratch_tree.h"
@@ -310,6 +311,7 @@ static aaclip_status load_two(void *dataset)
 }
 
 typedef struct warnings {
+    aac_mutex *mutex; /* the loader's threads log at once */
     int none, all, others;
     char last[1024];
 } warnings;
@@ -319,6 +321,7 @@ static void count_warning(aaclip_log_level level, const char *message, void *use
     warnings *found = user;
     if (level != AACLIP_LOG_WARNING)
         return;
+    aac_mutex_lock(found->mutex);
     if (strstr(message, "000_mask.png: expected a defect, found none in 30x90 pixels"))
         found->none++;
     else if (strstr(message, "003_mask.png: expected a defect, found all 39x84 pixels marked"))
@@ -326,6 +329,7 @@ static void count_warning(aaclip_log_level level, const char *message, void *use
     else
         found->others++;
     snprintf(found->last, sizeof found->last, "%s", message);
+    aac_mutex_unlock(found->mutex);
 }
 
 /* Not in every epoch, nor when augmentation moves a defect out. */
@@ -342,13 +346,14 @@ static void masks_of_one_value_are_told_once(void **state)
     size_t order[COUNT];
     for (size_t i = 0; i < COUNT; i++)
         order[i] = i;
-    warnings found = {0};
+    warnings found = {.mutex = aac_mutex_new()};
     aaclip_set_log(count_warning, AACLIP_LOG_WARNING, &found);
     for (options.epoch = 0; options.epoch < 3; options.epoch++) {
         uint32_t sums[COUNT];
         load_all(dataset, order, &options, sums);
     }
     aaclip_set_log(NULL, AACLIP_LOG_WARNING, NULL);
+    aac_mutex_free(found.mutex);
     if (found.none != 1 || found.all != 1 || found.others)
         fail_msg("%d, %d and %d warnings, last %s", found.none, found.all, found.others,
                  found.last);
@@ -376,7 +381,7 @@ static void lost_depth_is_told_once(void **state)
         first++;
     const size_t order[] = {first, first, first};
     aac_loader_options options = {.image_size = SIZE, .ahead = 1};
-    warnings found = {0};
+    warnings found = {.mutex = aac_mutex_new()};
     aaclip_set_log(count_warning, AACLIP_LOG_WARNING, &found);
     for (int epoch = 0; epoch < 2; epoch++) {
         aac_loader *loader = open_loader(dataset, order, 3, &options);
@@ -386,6 +391,7 @@ static void lost_depth_is_told_once(void **state)
         aac_loader_close(&loader);
     }
     aaclip_set_log(NULL, AACLIP_LOG_WARNING, NULL);
+    aac_mutex_free(found.mutex);
     assert_int_equal(found.none + found.all, 0);
     assert_int_equal(found.others, 1);
     assert_non_null(strstr(found.last, "bent/000.png: 16 bits of grey, of which "));
