@@ -346,6 +346,8 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaM
 {
     (void)kind;
     CUstream_st &own = own_stream(stream);
+    if (bytes == 0)
+        return cudaSuccess;
     bool from_pageable = is_pageable(from), to_pageable = is_pageable(to);
     if (own.recorded && (from_pageable || to_pageable))
         give_up("memory of the host that is not page-locked is recorded");
