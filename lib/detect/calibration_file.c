@@ -18,7 +18,6 @@
 
 static const char *const method_names[] = {"quantile", "f1_max"};
 static const char *const decide_by_names[] = {"score", "map", "either"};
-static const char *const domain_names[] = {"industrial", "medical"};
 
 #define COUNT(names) (int)(sizeof(names) / sizeof *(names))
 
@@ -40,7 +39,7 @@ static bool set_origin(json_t *root, const aaclip_calibration *calibration)
     json_t *origin =
         json_pack("{s:i, s:i, s:f, s:s}", "image_size", (int)calibration->image_size, "tile",
                   (int)calibration->tile, "tile_overlap", (double)calibration->tile_overlap,
-                  "domain", domain_names[calibration->domain]);
+                  "domain", aaclip_domain_name(calibration->domain));
     set = set && json_object_update(root, origin) == 0 &&
           set_fingerprint(root, "model_fingerprint", calibration->model_fingerprint) &&
           set_fingerprint(root, "adapters_fingerprint", calibration->adapters_fingerprint);
@@ -115,6 +114,8 @@ static aaclip_status read_origin(aaclip_calibration *calibration, const json_t *
     memcpy(calibration->class_name, text, strlen(text) + 1);
     if (!json_object_get(root, "image_size"))
         return AACLIP_OK;
+    const char *const domain_names[] = {aaclip_domain_name(AACLIP_DOMAIN_INDUSTRIAL),
+                                        aaclip_domain_name(AACLIP_DOMAIN_MEDICAL)};
     const int domain = read_name(root, "domain", domain_names, COUNT(domain_names), -1);
     calibration->domain = domain < 0 ? AACLIP_DOMAIN_INDUSTRIAL : (aaclip_domain)domain;
     if (domain < 0)
