@@ -97,8 +97,14 @@ static aaclip_status stretch(const aac_decider *decider, const aaclip_result *re
     return status;
 }
 
-aaclip_status aac_decider_run(const aac_decider *decider, const char *class_name, uint32_t width,
-                              uint32_t height, aaclip_result *result, aaclip_region **regions)
+aaclip_status aac_decider_check_class(const aac_decider *decider, const char *class_name)
+{
+    return decider->calibrated ? aac_calibration_check_class(&decider->calibration, class_name)
+                               : AACLIP_OK;
+}
+
+aaclip_status aac_decider_run(const aac_decider *decider, uint32_t width, uint32_t height,
+                              aaclip_result *result, aaclip_region **regions)
 {
     photo_maps photo = {.width = width, .height = height};
     const aaclip_calibration *calibration = &decider->calibration;
@@ -106,9 +112,7 @@ aaclip_status aac_decider_run(const aac_decider *decider, const char *class_name
     *regions = NULL;
     if (!decider->calibrated)
         return AACLIP_OK;
-    status = aac_calibration_check_class(calibration, class_name);
-    if (!status &&
-        (decider->roi || decider->find_regions || calibration->decide_by != AACLIP_DECIDE_BY_SCORE))
+    if (decider->roi || decider->find_regions || calibration->decide_by != AACLIP_DECIDE_BY_SCORE)
         status = stretch(decider, result, &photo);
     if (!status)
         status = aaclip_decide(calibration, result->score, photo.probability, photo.roi, width,

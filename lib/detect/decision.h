@@ -22,12 +22,16 @@ void aac_decider_close(aac_decider *decider);
 aaclip_status aac_decider_set_roi(aac_decider *decider, const uint8_t *roi, uint32_t width,
                                   uint32_t height);
 
+/* Before anything is computed: that pictures of this class are decided by this calibration, if any.
+ */
+aaclip_status aac_decider_check_class(const aac_decider *decider, const char *class_name);
+
 /*
- * Completes a result that has score and map, of a photograph of width x height and a class.
+ * Completes a result that has score and map, of a photograph of width x height.
  * *regions becomes the array that the result then points to, NULL where there is none or on
  * failure.
  */
-aaclip_status aac_decider_run(const aac_decider *decider, const char *class_name, uint32_t width,
-                              uint32_t height, aaclip_result *result, aaclip_region **regions);
+aaclip_status aac_decider_run(const aac_decider *decider, uint32_t width, uint32_t height,
+                              aaclip_result *result, aaclip_region **regions);
 
 #endif
