@@ -41,11 +41,11 @@ AACLIP_BEGIN_DECLS
  * The score sees the whole picture, the map what is small; neither is the better one for every
  * class. Where either decides, each may give half of the false alarms.
  *
- * Thresholds belong to what they were made with: model, adapters, class and its words, domain,
- * image size and tiles. A calibration that says so is refused by other detectors, and for other
- * classes. map_threshold belongs to the region of interest (`roi`, NULL: everywhere)
- * and to the map's size too, for a peak changes a little when a map is resized: detectors decide
- * and find regions at the size of the photograph, as above.
+ * Thresholds belong to what they were made with: model, adapters, class and its fingerprint,
+ * domain, image size and tiles. A calibration that says so is refused by other detectors, and for
+ * other classes. map_threshold belongs to the region of interest (`roi`, NULL: everywhere) and to
+ * the map's size too, for a peak changes a little when a map is resized: detectors decide and find
+ * regions at the size of the photograph, as above.
  */
 
 /** How thresholds were chosen. */
@@ -83,6 +83,8 @@ typedef struct aaclip_calibration {
     uint64_t adapters_fingerprint; /**< of the image adapters; 0: without */
     /** UTF-8; "": of any class. */
     char class_name[AACLIP_CALIBRATION_CLASS_SIZE];
+    /** With class_name: of the phrase, prompts and text adapters of its vectors; 0: not known. */
+    uint64_t class_fingerprint;
 } aaclip_calibration;
 
 /** Thresholds of 0.5 from no images. `struct_size` is the caller's sizeof; use the macro. */

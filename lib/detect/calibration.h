@@ -15,6 +15,6 @@ aaclip_status aac_calibration_read(aaclip_calibration *own, const aaclip_calibra
 aaclip_status aac_calibration_check(const aaclip_calibration *calibration,
                                     const aaclip_detector *detector);
 aaclip_status aac_calibration_check_class(const aaclip_calibration *calibration,
-                                          const char *class_name);
+                                          const aaclip_text_cache *cache, const char *class_name);
 
 #endif

@@ -34,6 +34,8 @@ static bool set_origin(json_t *root, const aaclip_calibration *calibration)
     bool set = true;
     if (calibration->class_name[0])
         set = json_object_set_new(root, "class_name", json_string(calibration->class_name)) == 0;
+    if (calibration->class_fingerprint)
+        set = set && set_fingerprint(root, "class_fingerprint", calibration->class_fingerprint);
     if (!calibration->image_size)
         return set;
     json_t *origin =
@@ -112,6 +114,9 @@ static aaclip_status read_origin(aaclip_calibration *calibration, const json_t *
     if (!text || strlen(text) >= sizeof calibration->class_name)
         return malformed(name, "class_name", "a text of at most 127 bytes");
     memcpy(calibration->class_name, text, strlen(text) + 1);
+    if (json_object_get(root, "class_fingerprint") &&
+        !read_fingerprint(root, "class_fingerprint", &calibration->class_fingerprint))
+        return malformed(name, "class_fingerprint", "16 hexadecimal digits");
     if (!json_object_get(root, "image_size"))
         return AACLIP_OK;
     const char *const domain_names[] = {aaclip_domain_name(AACLIP_DOMAIN_INDUSTRIAL),

@@ -27,9 +27,10 @@ aaclip_status aaclip_detector_describe_calibration(const aaclip_detector *detect
     if (!detector || !class_name || !calibration)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
                          "aaclip_detector_describe_calibration: NULL argument");
-    aaclip_status status = aaclip_text_cache_get(detector->cache, class_name, NULL, NULL);
+    aaclip_status status = aac_calibration_read(&own, calibration);
     if (!status)
-        status = aac_calibration_read(&own, calibration);
+        status =
+            aac_text_cache_class_fingerprint(detector->cache, class_name, &own.class_fingerprint);
     if (!status && strlen(class_name) >= sizeof own.class_name)
         status = aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
                            "aaclip_calibration.class_name: expected at most %zu bytes, found %zu",
@@ -87,11 +88,30 @@ aaclip_status aac_calibration_check(const aaclip_calibration *calibration,
     return AACLIP_OK;
 }
 
-aaclip_status aac_calibration_check_class(const aaclip_calibration *calibration,
-                                          const char *class_name)
+/* The vectors that the thresholds were made with, where both sides know. */
+static aaclip_status check_vectors(const aaclip_calibration *calibration,
+                                   const aaclip_text_cache *cache, const char *class_name)
 {
-    if (!calibration->class_name[0] || strcmp(calibration->class_name, class_name) == 0)
+    uint64_t fingerprint = 0;
+    aaclip_status status = aac_text_cache_class_fingerprint(cache, class_name, &fingerprint);
+    if (status || !fingerprint || !calibration->class_fingerprint ||
+        fingerprint == calibration->class_fingerprint)
+        return status;
+    return aac_error(AACLIP_ERROR_MISMATCH,
+                     "aaclip_calibration.class_fingerprint: expected %016" PRIx64
+                     ", as the text cache has for class '%s', found %016" PRIx64
+                     "; thresholds belong to the phrase, prompts and text adapters that they were "
+                     "made with",
+                     fingerprint, class_name, calibration->class_fingerprint);
+}
+
+aaclip_status aac_calibration_check_class(const aaclip_calibration *calibration,
+                                          const aaclip_text_cache *cache, const char *class_name)
+{
+    if (!calibration->class_name[0])
         return AACLIP_OK;
+    if (strcmp(calibration->class_name, class_name) == 0)
+        return check_vectors(calibration, cache, class_name);
     return aac_error(
         AACLIP_ERROR_MISMATCH,
         "aaclip_calibration.class_name: expected thresholds of class '%s', found those "
@@ -110,5 +130,5 @@ aaclip_status aaclip_detector_check_calibration(const aaclip_detector *detector,
     aaclip_status status = aac_calibration_read(&own, calibration);
     if (!status)
         status = aac_calibration_check(&own, detector);
-    return status ? status : aac_calibration_check_class(&own, class_name);
+    return status ? status : aac_calibration_check_class(&own, detector->cache, class_name);
 }

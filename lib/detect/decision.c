@@ -97,10 +97,12 @@ static aaclip_status stretch(const aac_decider *decider, const aaclip_result *re
     return status;
 }
 
-aaclip_status aac_decider_check_class(const aac_decider *decider, const char *class_name)
+aaclip_status aac_decider_check_class(const aac_decider *decider, const aaclip_text_cache *cache,
+                                      const char *class_name)
 {
-    return decider->calibrated ? aac_calibration_check_class(&decider->calibration, class_name)
-                               : AACLIP_OK;
+    return decider->calibrated
+               ? aac_calibration_check_class(&decider->calibration, cache, class_name)
+               : AACLIP_OK;
 }
 
 aaclip_status aac_decider_run(const aac_decider *decider, uint32_t width, uint32_t height,

@@ -22,9 +22,10 @@ void aac_decider_close(aac_decider *decider);
 aaclip_status aac_decider_set_roi(aac_decider *decider, const uint8_t *roi, uint32_t width,
                                   uint32_t height);
 
-/* Before anything is computed: that pictures of this class are decided by this calibration, if any.
- */
-aaclip_status aac_decider_check_class(const aac_decider *decider, const char *class_name);
+/* Before anything is computed: that pictures of this class, with these vectors, are decided by this
+ * calibration, if any. */
+aaclip_status aac_decider_check_class(const aac_decider *decider, const aaclip_text_cache *cache,
+                                      const char *class_name);
 
 /*
  * Completes a result that has score and map, of a photograph of width x height.

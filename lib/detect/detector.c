@@ -95,7 +95,7 @@ static aaclip_status detect_some(aaclip_detector *detector, aac_detector_engine 
         status = aaclip_text_cache_get(detector->cache, class_names[i], pair,
                                        pair + detector->embedding);
     for (int64_t i = 0; !status && i < engine->images; i++)
-        status = aac_decider_check_class(&detector->decider, class_names[i]);
+        status = aac_decider_check_class(&detector->decider, detector->cache, class_names[i]);
     if (status)
         return status;
     /* NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): one of each image */

@@ -192,7 +192,7 @@ static aaclip_status add_pair(aaclip_text_cache *cache, const char *name)
 }
 
 aaclip_status aac_text_cache_store(aaclip_text_cache *cache, const char *const *names, size_t count,
-                                   const float *pairs)
+                                   const float *pairs, const uint64_t *fingerprints)
 {
     size_t before = cache->count, size = 2 * (size_t)cache->embedding;
     aaclip_status status = reserve(cache, count);
@@ -203,9 +203,11 @@ aaclip_status aac_text_cache_store(aaclip_text_cache *cache, const char *const *
         drop_pairs(cache, before);
         return status;
     }
-    for (size_t i = 0; i < count; i++)
-        memcpy(cache->pairs[aac_names_find(&cache->names, names[i])].vectors, pairs + i * size,
-               size * sizeof *pairs);
+    for (size_t i = 0; i < count; i++) {
+        aac_class_pair *pair = find_pair(cache, names[i]);
+        memcpy(pair->vectors, pairs + i * size, size * sizeof *pairs);
+        pair->fingerprint = fingerprints ? fingerprints[i] : 0;
+    }
     return AACLIP_OK;
 }
 
@@ -235,7 +237,7 @@ aaclip_status aaclip_text_cache_add(aaclip_text_cache *cache, const char *name, 
     memcpy(pair + size, abnormal, size * sizeof *pair);
     status = aac_mutex_take(cache->mutex);
     if (!status) {
-        status = aac_text_cache_store(cache, &name, 1, pair);
+        status = aac_text_cache_store(cache, &name, 1, pair, NULL);
         aac_mutex_unlock(cache->mutex);
     }
     aac_free(pair);
@@ -269,6 +271,20 @@ aaclip_status aaclip_text_cache_get(const aaclip_text_cache *cache, const char *
         memcpy(normal, pair->vectors, size * sizeof *normal);
     if (pair && abnormal)
         memcpy(abnormal, pair->vectors + size, size * sizeof *abnormal);
+    aac_mutex_unlock(cache->mutex);
+    return status;
+}
+
+aaclip_status aac_text_cache_class_fingerprint(const aaclip_text_cache *cache,
+                                               const char *class_name, uint64_t *fingerprint)
+{
+    aaclip_status status = aac_mutex_take(cache->mutex);
+    if (status)
+        return status;
+    const aac_class_pair *pair = find_pair(cache, class_name);
+    status = pair ? AACLIP_OK : unknown_class(cache, class_name);
+    if (pair)
+        *fingerprint = pair->fingerprint;
     aac_mutex_unlock(cache->mutex);
     return status;
 }

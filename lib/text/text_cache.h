@@ -24,6 +24,11 @@ uint64_t aac_text_cache_adapter_fingerprint(const aaclip_text_cache *cache);
 /* Of the prompts that classes are described with. */
 uint64_t aac_text_cache_prompt_fingerprint(const aaclip_text_cache *cache);
 
+/* Key of the prompts, phrase and text weights that a class's vectors were made from; 0: not known,
+ * as they were added by the program or by an older file. Errors: NOT_FOUND. */
+aaclip_status aac_text_cache_class_fingerprint(const aaclip_text_cache *cache,
+                                               const char *class_name, uint64_t *fingerprint);
+
 /* Token ids of a class's prompts, first the normal ones: prompt i is ids[offsets[i]] ... */
 typedef struct aac_class_tokens {
     int32_t *ids, *offsets;

@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "core/memory.h"
 #include "core/utf8.h"
+#include "model/fingerprint.h"
 #include "text/prompt_list.h"
 #include "text/text_cache_parts.h"
 #include "text/text_encoder.h"
@@ -291,15 +292,32 @@ static aaclip_status check_phrases(const char *const *phrases, const char *const
     return status;
 }
 
-static aaclip_status store_built(aaclip_text_cache *cache, const char *const *names, size_t count,
-                                 const float *pairs)
+static uint64_t fingerprint_class(const aaclip_text_cache *cache, const char *phrase)
 {
+    const uint64_t keys[] = {aac_model_text_fingerprint(cache->model),
+                             aac_adapters_text_fingerprint(cache->adapters),
+                             cache->prompt_fingerprint};
+    aac_fingerprint fingerprint = aac_fingerprint_start();
+    aac_fingerprint_bytes(&fingerprint, keys, sizeof keys);
+    aac_fingerprint_bytes(&fingerprint, phrase, strlen(phrase) + 1);
+    return fingerprint.value;
+}
+
+static aaclip_status store_built(aaclip_text_cache *cache, const char *const *names,
+                                 const char *const *phrases, size_t count, const float *pairs)
+{
+    uint64_t *fingerprints = aac_alloc_array(count, sizeof *fingerprints);
+    if (!fingerprints)
+        return aac_error_memory();
+    for (size_t i = 0; i < count; i++)
+        fingerprints[i] = fingerprint_class(cache, phrases[i]);
     aaclip_status status = aac_mutex_take(cache->mutex);
-    if (status)
-        return status;
-    status = aac_text_cache_store(cache, names, count, pairs);
-    cache->built = cache->built || (!status && count);
-    aac_mutex_unlock(cache->mutex);
+    if (!status) {
+        status = aac_text_cache_store(cache, names, count, pairs, fingerprints);
+        cache->built = cache->built || (!status && count);
+        aac_mutex_unlock(cache->mutex);
+    }
+    aac_free(fingerprints);
     return status;
 }
 
@@ -324,7 +342,7 @@ aaclip_status aaclip_text_cache_build(aaclip_text_cache *cache, const char *cons
         if (!status)
             status = build_pairs(cache, phrases, count, pairs);
         if (!status)
-            status = store_built(cache, names, count, pairs);
+            status = store_built(cache, names, phrases, count, pairs);
         aac_mutex_unlock(cache->making);
     }
     aac_free(pairs);

@@ -8,6 +8,22 @@
 #include "core/options.h"
 #include "text/text_cache_parts.h"
 
+/* The metadata key of a class; NULL when out of memory. */
+static char *fingerprint_name(const char *class_name)
+{
+    return aac_format("aaclip.class_fingerprint.%s", class_name);
+}
+
+static aaclip_status save_class_fingerprint(const aac_class_pair *pair, aac_save_list *list)
+{
+    char *name = pair->fingerprint ? fingerprint_name(pair->name) : NULL;
+    if (!name)
+        return pair->fingerprint ? aac_error_memory() : AACLIP_OK;
+    aaclip_status status = aac_save_key(list, name, pair->fingerprint);
+    aac_free(name);
+    return status;
+}
+
 static aaclip_status save_pairs(const aaclip_text_cache *cache, aac_save_list *list)
 {
     aaclip_status status = AACLIP_OK;
@@ -16,6 +32,8 @@ static aaclip_status save_pairs(const aaclip_text_cache *cache, aac_save_list *l
         status = name ? aac_save_floats(list, name, cache->pairs[i].vectors, 2, cache->embedding)
                       : aac_error_memory();
         aac_free(name);
+        if (!status)
+            status = save_class_fingerprint(&cache->pairs[i], list);
     }
     return status;
 }
@@ -91,6 +109,18 @@ static aaclip_status check_file(const aaclip_text_cache *cache, const aac_tensor
     return status;
 }
 
+static aaclip_status load_class_fingerprint(const aac_tensor_file *file, const char *class_name,
+                                            uint64_t *fingerprint)
+{
+    char *name = fingerprint_name(class_name);
+    if (!name)
+        return aac_error_memory();
+    *fingerprint = 0;
+    aaclip_status status = aac_load_optional_key(file, name, fingerprint);
+    aac_free(name);
+    return status;
+}
+
 static aaclip_status load_pair(aaclip_text_cache *cache, const aac_tensor_file *file,
                                const aac_tensor *tensor)
 {
@@ -107,7 +137,10 @@ static aaclip_status load_pair(aaclip_text_cache *cache, const aac_tensor_file *
     if (!pair)
         return aac_error_memory();
     aac_tensor_to_f32(tensor, pair);
-    aaclip_status status = aac_text_cache_store(cache, &name, 1, pair);
+    uint64_t fingerprint;
+    aaclip_status status = load_class_fingerprint(file, name, &fingerprint);
+    if (!status)
+        status = aac_text_cache_store(cache, &name, 1, pair, &fingerprint);
     aac_free(pair);
     return status;
 }

@@ -13,7 +13,8 @@
 
 typedef struct aac_class_pair {
     char *name;
-    float *vectors; // (2, embedding): normal, abnormal
+    float *vectors;       // (2, embedding): normal, abnormal
+    uint64_t fingerprint; /* key of what the vectors were made from; 0: not known */
 } aac_class_pair;
 
 struct aaclip_text_cache {
@@ -39,11 +40,12 @@ struct aaclip_text_cache {
 };
 
 /*
- * Adds or replaces the pairs of `names`, (count, 2, embedding), or none when memory runs out. The
- * caller holds the mutex, or has made the cache and nobody else knows it yet.
+ * Adds or replaces the pairs of `names`, (count, 2, embedding), with their `fingerprints` (NULL: not known), or none
+ * when memory runs out. The caller holds the mutex, or has made the cache and nobody else knows it
+ * yet.
  */
 aaclip_status aac_text_cache_store(aaclip_text_cache *cache, const char *const *names, size_t count,
-                                   const float *pairs);
+                                   const float *pairs, const uint64_t *fingerprints);
 /* The first field that makes other vectors under `config` than here; NULL when there is none. */
 const char *aac_text_cache_config_difference(const aaclip_text_cache *cache,
                                              const aaclip_config *config);

@@ -241,6 +241,60 @@ static void thresholds_belong_to_a_detector(void **state)
     assert_true(decides(&options));
 }
 
+static aaclip_text_cache *cache_of_phrase(const char *phrase)
+{
+    const char *name = "cat";
+    aaclip_text_cache *cache;
+    must(aaclip_text_cache_new(&cache, shared.model, shared.adapters, NULL));
+    must(aaclip_text_cache_build(cache, &name, &phrase, 1));
+    return cache;
+}
+
+/* Closes the cache. */
+static aaclip_detector *detector_with(aaclip_text_cache *cache)
+{
+    const aaclip_detector_options options = plain_options();
+    aaclip_detector *detector;
+    must(aaclip_detector_new(&detector, shared.model, shared.adapters, cache, &options));
+    aaclip_text_cache_close(&cache);
+    return detector;
+}
+
+static void thresholds_belong_to_the_words_of_a_class(void **state)
+{
+    const scratch_file file = scratch_path(*state, "cache.safetensors");
+    aaclip_calibration calibration;
+    aaclip_text_cache *cache = cache_of_phrase("tabby cat"), *opened;
+    must(aaclip_text_cache_save(cache, file.path));
+    aaclip_detector *detector = detector_with(cache);
+    must(aaclip_calibration_init(&calibration));
+    must(aaclip_detector_describe_calibration(detector, "cat", &calibration));
+    assert_true(calibration.class_fingerprint);
+    must(aaclip_detector_check_calibration(detector, "cat", &calibration));
+    aaclip_detector_close(&detector);
+
+    must(aaclip_text_cache_open(&opened, file.path, shared.model, shared.adapters, NULL));
+    detector = detector_with(opened);
+    must(aaclip_detector_check_calibration(detector, "cat", &calibration));
+    aaclip_detector_close(&detector);
+
+    detector = detector_with(cache_of_phrase("white cat"));
+    must_fail(aaclip_detector_check_calibration(detector, "cat", &calibration),
+              AACLIP_ERROR_MISMATCH, "class_fingerprint: expected");
+    aaclip_detector_close(&detector);
+
+    aaclip_model_info info = {.size = sizeof info};
+    must(aaclip_model_get_info(shared.model, &info));
+    float *vectors = calloc(2 * info.embedding, sizeof *vectors);
+    assert_non_null(vectors);
+    cache = cache_of_phrase("white cat");
+    must(aaclip_text_cache_add(cache, "cat", vectors, vectors + info.embedding));
+    free(vectors); /* of words that nobody knows */
+    detector = detector_with(cache);
+    must(aaclip_detector_check_calibration(detector, "cat", &calibration));
+    aaclip_detector_close(&detector);
+}
+
 static void the_calibration_is_copied(void **state)
 {
     (void)state;
@@ -432,6 +486,7 @@ int main(void)
         cmocka_unit_test(scores_decide),
         cmocka_unit_test(maps_decide),
         cmocka_unit_test(thresholds_belong_to_a_detector),
+        cmocka_unit_test(thresholds_belong_to_the_words_of_a_class),
         cmocka_unit_test(the_calibration_is_copied),
         cmocka_unit_test(adapters_bring_their_calibration),
         cmocka_unit_test(nothing_is_decided_without_calibration),

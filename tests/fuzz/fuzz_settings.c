@@ -25,6 +25,7 @@ static bool equal(const aaclip_calibration *a, const aaclip_calibration *b)
            a->image_size == b->image_size && a->tile == b->tile && a->domain == b->domain &&
            a->model_fingerprint == b->model_fingerprint &&
            a->adapters_fingerprint == b->adapters_fingerprint &&
+           a->class_fingerprint == b->class_fingerprint &&
            strcmp(a->class_name, b->class_name) == 0;
 }
 

@@ -24,7 +24,8 @@ CALIBRATION = {"image_threshold": 0.625, "map_threshold": 0.75, "false_alarm_rat
                "method": "quantile", "images": 250}
 ORIGIN = {"decide_by": "either", "class_name": "K\u00e4se", "image_size": 518, "tile": 700,
           "tile_overlap": 0.25, "domain": "medical", "model_fingerprint": "0123456789abcdef",
-          "adapters_fingerprint": "0000000000000000"}
+          "adapters_fingerprint": "0000000000000000",
+          "class_fingerprint": "fedcba9876543210"}
 CONFIG = {
     "profile": "document", "activation": 0, "image_mean": [0.485, 0.456, 0.406],
     "image_deviation": [0.229, 0.224, 0.225], "layer_adapter": 0, "layer_adapter_slope": 0.2,
@@ -113,6 +114,8 @@ def write_text_caches(folder):
     names = "class", "metal nut", "K\u00e4se", "class.0"
     write(folder, "one", save({"text_cache.class": pair()}, TEXT_CACHE_KEYS))
     write(folder, "many", save({f"text_cache.{name}": pair() for name in names}, TEXT_CACHE_KEYS))
+    write(folder, "keyed", save({"text_cache.class": pair()}, {
+        **TEXT_CACHE_KEYS, "aaclip.class_fingerprint.class": "fedcba9876543210"}))
     write(folder, "none", save({"other": pair()}, TEXT_CACHE_KEYS))
     write(folder, "shape", save({"text_cache.class": pair(4)}, TEXT_CACHE_KEYS))
     write(folder, "type", save({"text_cache.class": pair().half()}, TEXT_CACHE_KEYS))

@@ -301,6 +301,8 @@ def test_thresholds_know_what_they_belong_to(
         other = replace(made, adapters_fingerprint=1)
         aaclip.Detector(model, texts, adapters, image_size=SIZE, calibration=other)
     own.check_calibration(made, "metal_nut")
+    with pytest.raises(aaclip.MismatchError, match="class_fingerprint: expected"):
+        own.check_calibration(replace(made, class_fingerprint=1), "metal_nut")
     with pytest.raises(aaclip.MismatchError, match="class_name: expected thresholds of class"):
         own.check_calibration(replace(made, class_name="other"), "metal_nut")
     own.set_roi(np.ones((150, 225), bool))

@@ -274,6 +274,7 @@ static void assert_same(const aaclip_calibration *found, const aaclip_calibratio
     assert_true(found->model_fingerprint == expected->model_fingerprint);
     assert_true(found->adapters_fingerprint == expected->adapters_fingerprint);
     assert_string_equal(found->class_name, expected->class_name);
+    assert_true(found->class_fingerprint == expected->class_fingerprint);
 }
 
 static void set_origin(aaclip_calibration *calibration)
@@ -284,6 +285,7 @@ static void set_origin(aaclip_calibration *calibration)
     calibration->domain = AACLIP_DOMAIN_MEDICAL;
     calibration->model_fingerprint = UINT64_MAX - 1;
     calibration->adapters_fingerprint = 5;
+    calibration->class_fingerprint = 1ull << 63;
     strcpy(calibration->class_name, "metal \"nut\" \xc3\xa9");
 }
 
@@ -411,6 +413,7 @@ static void broken_files(void **state)
         {"{" PLAIN ", \"decide_by\": \"luck\"}", "decide_by: expected score, map or either"},
         {"{" PLAIN ", \"decide_by\": 1}", "decide_by: expected score, map or either"},
         {"{" PLAIN ", \"class_name\": 1}", "class_name: expected a text"},
+        {"{" PLAIN ", \"class_fingerprint\": 1}", "class_fingerprint: expected 16"},
         {"{" PLAIN ", \"image_size\": 70}", "domain: expected industrial or medical"},
         {"{" PLAIN ", \"image_size\": -70, \"domain\": \"medical\"}",
          "image_size: expected a number of pixels"},

@@ -153,6 +153,7 @@ class Calibration(Structure):
         ("model_fingerprint", c_uint64),
         ("adapters_fingerprint", c_uint64),
         ("class_name", c_char * 128),
+        ("class_fingerprint", c_uint64),
     ]
 
 

@@ -38,6 +38,7 @@ class Calibration:
     model_fingerprint: int = 0
     adapters_fingerprint: int = 0
     class_name: str = ""
+    class_fingerprint: int = 0
 
     @staticmethod
     def new(**values: Any) -> Calibration:
@@ -128,6 +129,7 @@ class Calibration:
             model_fingerprint=own.model_fingerprint,
             adapters_fingerprint=own.adapters_fingerprint,
             class_name=decode(own.class_name),
+            class_fingerprint=own.class_fingerprint,
         )
 
     def _write(self) -> s.Calibration:
@@ -144,6 +146,7 @@ class Calibration:
         own.domain = member(Domain, self.domain, "domain")
         own.model_fingerprint = self.model_fingerprint
         own.adapters_fingerprint = self.adapters_fingerprint
+        own.class_fingerprint = self.class_fingerprint
         name = encode(self.class_name, "class_name")
         if len(name) >= s.Calibration.class_name.size:
             raise ValueError(f"class_name: expected at most 127 bytes, found {len(name)}")
