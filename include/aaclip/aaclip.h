@@ -3,7 +3,7 @@
  *
  * Zero-shot anomaly detection with Anomaly-Aware CLIP (CVPR 2025) in C.
  *
- * From files to a heat map; every call returns an aaclip_status, checked as the first one is:
+ * From files to a heat map; calls return an aaclip_status, to be checked like the first one here:
  *
  *     aaclip_model *model = NULL;
  *     if (aaclip_model_open(&model, "ViT-L-14-336px.pt", NULL))
@@ -19,25 +19,25 @@
  *     aaclip_detector_detect(detector, &view, "nut", &result);
  *     // result.score, result.map[y * result.map_width + x]
  *
- * Handles are closed by aaclip_..._close(&handle), in any order. The library never prints, exits
- * or aborts. examples/hello.c is this text as a program.
+ * Close handles with aaclip_..._close(&handle), in any order. The library never prints, exits or
+ * aborts. examples/hello.c is this example as a program.
  *
- * The method is that of AA-CLIP (arXiv 2503.06661); docs/method.md has each of its steps with the
- * function that does it, docs/profiles.md where the two profiles differ.
+ * The method is that of AA-CLIP (arXiv 2503.06661); docs/method.md lists each step with the
+ * function that implements it, docs/profiles.md where the two profiles differ.
  *
- * What holds where nothing else is said:
+ * Unless stated otherwise:
  *
- * - Errors: a call returns AACLIP_OK or what its text lists, and INVALID_ARGUMENT for NULL where it
- *   is not allowed. aaclip_last_error() has the text. A call that makes a handle sets it to NULL on
- *   failure; other outputs then hold nothing of use.
- * - Ownership: what is given stays the caller's and is not needed after the call, options and their
- *   strings included; handles that a new one needs are retained by it. What is returned as a const
- *   pointer belongs to its handle and lives as long.
- * - Threads: functions without a handle may be called from any thread; each handle says who may use
- *   it. A handle is closed once, when no call with that variable is running.
- * - Ending: a call that runs long can be ended, usually within a tenth of a second; aaclip/cancel.h
- *   says how.
- * - Text is UTF-8, except for paths, which go to the operating system as they are.
+ * - Errors: a call returns AACLIP_OK or an error that its description lists, and INVALID_ARGUMENT
+ *   for NULL where it is not allowed. aaclip_last_error() has the text. On failure, a call that
+ *   makes a handle sets it to NULL; other outputs are unspecified.
+ * - Ownership: arguments remain the caller's and are not needed after the call, options and their
+ *   strings included; a new handle retains the handles that it needs. What is returned as a const
+ *   pointer belongs to its handle and lives as long as it.
+ * - Threads: functions without a handle may be called from any thread; each handle type states its
+ *   own rules. Close a handle once, when no call that uses it is running.
+ * - Cancellation: a long-running call can be cancelled, usually within a tenth of a second; see
+ *   aaclip/cancel.h.
+ * - Text is UTF-8, except for paths, which are passed to the operating system unchanged.
  * - Maps and masks are width x height values, row-major, without padding.
  */
 /**

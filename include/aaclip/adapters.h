@@ -16,18 +16,18 @@
 
 AACLIP_BEGIN_DECLS
 
-/** Immutable after open; reference counted inside. Independent of how they were stored. */
+/** Immutable after open; reference-counted internally. Independent of the file format. */
 typedef struct aaclip_adapters aaclip_adapters;
 
 /**
- * Reads adapters for `model` from `count` files, usually a text and an image one: published `.pth`
- * (`text_adapter`, `image_adapter`), the document's, the library's safetensors, or a bundle (one
- * that was made without image adapters gives its configuration and calibration alone).
- * Names and shapes select the kind of adapter and the profile; `config`, when not NULL, overrides
- * all fields that the files do not fix. Where files of the library carry configurations that
- * differ, each tower has that of its own file. Every shape is checked against the model. Image
- * adapters beside other text adapters than those that they were trained with are told in the log,
- * as a warning.
+ * Reads adapters for `model` from `count` files, usually one text and one image file: published
+ * `.pth` (`text_adapter`, `image_adapter`), the document's, the library's safetensors, or a bundle
+ * (one made without image adapters supplies only its configuration and calibration).
+ * Tensor names and shapes select the kind of adapter and the profile; `config`, when not NULL,
+ * overrides all fields that the files do not fix. Where files written by the library carry
+ * different configurations, each tower uses that of its own file. Every shape is checked against
+ * the model. Image adapters opened with text adapters other than those they were trained with are
+ * logged as a warning.
  * The adapters keep a reference to the model. Close with aaclip_adapters_close.
  * Errors: NOT_FOUND, IO, FORMAT, MISMATCH (shapes, another model's fingerprint, two files that
  * disagree), INVALID_ARGUMENT (two text or two image adapters), OUT_OF_MEMORY.
@@ -36,23 +36,23 @@ AACLIP_API aaclip_status aaclip_adapters_open(aaclip_adapters **adapters, const 
                                               const char *const *paths, size_t count,
                                               const aaclip_config *config);
 
-/** Gives the handle up and sets *adapters to NULL; accepts NULL and a pointer to NULL. */
+/** Releases the handle and sets *adapters to NULL; accepts NULL and a pointer to NULL. */
 AACLIP_API void aaclip_adapters_close(aaclip_adapters **adapters);
 
 /**
- * The configuration that these adapters were made for. Set config->size first, or use _init.
+ * The configuration that these adapters were made for. Set config->size first, or call _init.
  * Errors: INVALID_ARGUMENT.
  */
 AACLIP_API aaclip_status aaclip_adapters_get_config(const aaclip_adapters *adapters,
                                                     aaclip_config *config);
-/** Whether they have text adapters; false for NULL. */
+/** Whether there are text adapters; false for NULL. */
 AACLIP_API bool aaclip_adapters_has_text(const aaclip_adapters *adapters);
-/** Whether they have image adapters; false for NULL. */
+/** Whether there are image adapters; false for NULL. */
 AACLIP_API bool aaclip_adapters_has_image(const aaclip_adapters *adapters);
 
 /**
- * Writes both towers' adapters as one safetensors file, whole or not at all; docs/formats.md has
- * its tensors. Errors: IO, INVALID_ARGUMENT (also for those of a bundle that has none),
+ * Writes both towers' adapters as one safetensors file, whole or not at all; docs/formats.md lists
+ * its tensors. Errors: IO, INVALID_ARGUMENT (also when they come from a bundle that has none),
  * OUT_OF_MEMORY.
  */
 AACLIP_API aaclip_status aaclip_adapters_save(const aaclip_adapters *adapters, const char *path);

@@ -1,6 +1,6 @@
 /**
  * @file
- * What is computed: every choice of the method is a field; a profile only fills them in.
+ * What is computed: every choice of the method is a field; a profile only sets their values.
  */
 #ifndef AACLIP_CONFIG_H
 #define AACLIP_CONFIG_H
@@ -17,12 +17,12 @@ AACLIP_BEGIN_DECLS
 /**
  * @file
  *
- * Sized structs. Every struct of options begins with its size, set by its _init macro together with
+ * Sized structs. Every options struct begins with its size, set by its _init macro together with
  * the defaults. The library accepts an older, smaller struct (the rest takes defaults) and a newer,
- * larger one whose unknown tail is zero; else the call fails with INVALID_ARGUMENT.
+ * larger one whose unknown tail is zero; otherwise the call fails with INVALID_ARGUMENT.
  */
 
-/** Where choices of the method come from; docs/profiles.md compares the two. */
+/** Source of the method's choices; docs/profiles.md compares the two. */
 typedef enum aaclip_profile {
     AACLIP_PROFILE_DOCUMENT = 0, /**< the architecture reference; the default for new training */
     AACLIP_PROFILE_PUBLISHED = 1 /**< the CVPR 2025 release (arXiv 2503.06661) */
@@ -47,17 +47,17 @@ typedef enum aaclip_domain {
     AACLIP_DOMAIN_MEDICAL = 1     /**< scans and endoscopy */
 } aaclip_domain;
 
-/** Levels that a configuration has room for. */
+/** Maximum number of levels in a configuration. */
 #define AACLIP_MAX_LEVELS 8
 
 /** The method, choice by choice; the values of both profiles are in docs/profiles.md. */
 typedef struct aaclip_config {
     size_t size;            /**< set by _init */
-    aaclip_profile profile; /**< where the values came from; also picks the built-in prompts */
+    aaclip_profile profile; /**< where the values came from; also selects the built-in prompts */
 
     aaclip_activation activation; /**< of both towers */
     float image_mean[3],          /**< subtracted from RGB in [0, 1] */
-        image_deviation[3];       /**< which RGB in [0, 1] is divided by then */
+        image_deviation[3];       /**< by which the difference is divided */
 
     aaclip_layer_adapter layer_adapter; /**< of both towers */
     float layer_adapter_slope;          /**< of the LeakyReLU in layer adapters */
@@ -65,14 +65,14 @@ typedef struct aaclip_config {
         text_projection_activation;     /**< LeakyReLU after the text projection */
     float projection_slope;             /**< of the LeakyReLU after projections */
     float image_adapter_weight,         /**< w in w * adapted + (1 - w) * x */
-        text_adapter_weight;            /**< the same of the text tower */
+        text_adapter_weight;            /**< the same for the text tower */
 
-    /** Blocks 0 .. n-1 of the image tower carry an adapter. 0: a quarter of it, rounded down
+    /** Blocks 0 .. n-1 of the image tower have an adapter. 0: a quarter of the blocks, rounded down
      * (ViT-L/14: 6). */
     uint32_t image_adapter_layers,
-        text_adapter_layers; /**< the same of the text tower (ViT-L/14: 3) */
+        text_adapter_layers; /**< the same for the text tower (ViT-L/14: 3) */
     /** Number of `levels`; 0: four, at the quarters of the tower, rounded down (ViT-L/14: 6 12 18
-     * 24); fewer where the tower has fewer blocks. */
+     * 24); fewer if the tower has fewer blocks. */
     uint32_t level_count;
     uint32_t levels[AACLIP_MAX_LEVELS]; /**< blocks, from 1, whose patch tokens are used */
 
@@ -98,11 +98,11 @@ AACLIP_API const char *aaclip_domain_name(aaclip_domain domain);
 /**
  * @file
  *
- * The phrase tables of the published release: a class of a data set ("metal_nut" of "MVTec") is
- * called by a phrase in prompts ("metal nut which has four notched edges"). Static; any thread.
+ * The phrase tables of the published release: prompts name a class of a data set ("metal_nut" of
+ * "MVTec") by a phrase ("metal nut which has four notched edges"). Static; any thread.
  */
 
-/** Number of the known data sets. */
+/** Number of known data sets. */
 AACLIP_API size_t aaclip_known_dataset_count(void);
 /** Name of a known data set; NULL past the end. */
 AACLIP_API const char *aaclip_known_dataset_name(size_t index);
@@ -114,7 +114,7 @@ AACLIP_API const char *aaclip_known_dataset_class_name(const char *dataset, size
 AACLIP_API aaclip_status aaclip_known_dataset_domain(const char *dataset, aaclip_domain *domain);
 /**
  * Writes the phrase of a class to `phrase` (at most `capacity` bytes with the terminator). A class
- * that the data set does not know, or a NULL data set, gives the class name with spaces for
+ * that the data set does not have, or a NULL data set, gives the class name with spaces for
  * underscores. Errors: NOT_FOUND (unknown data set), INVALID_ARGUMENT (does not fit).
  */
 AACLIP_API aaclip_status aaclip_class_phrase(const char *dataset, const char *class_name,

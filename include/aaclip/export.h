@@ -6,7 +6,7 @@
 #define AACLIP_EXPORT_H
 
 /**
- * Marks what the library exports. On Windows a program that links the static library defines
+ * Marks exported symbols. On Windows, a program that links the static library must define
  * AACLIP_STATIC before it includes a header.
  */
 #if defined(AACLIP_STATIC)
@@ -24,7 +24,7 @@
 #endif
 
 /**
- * Makes the compiler check a format, argument number `format_index` from 1, as printf's of C,
+ * Makes the compiler check argument `format_index`, from 1, as a standard C printf format,
  * whichever C library the program uses.
  */
 #if defined(__MINGW32__) && !defined(__clang__)
@@ -38,13 +38,13 @@
 #endif
 
 /**
- * What the next soversion takes away still works, with a warning where it is used:
+ * Marks what the next soversion removes; it still works, with a compiler warning where it is used:
  *
  *     AACLIP_DEPRECATED_SINCE("1.2", "use aaclip_other")
  *     AACLIP_API aaclip_status aaclip_old(void);
  *
- * Members and enumerators have it behind their names. A program that defines
- * AACLIP_NO_DEPRECATION_WARNINGS before it includes a header is not warned.
+ * On members and enumerators it follows the name. Defining AACLIP_NO_DEPRECATION_WARNINGS before
+ * including a header silences the warnings.
  */
 #if defined(AACLIP_NO_DEPRECATION_WARNINGS) || defined(AACLIP_BUILD) || !defined(__GNUC__)
 #define AACLIP_DEPRECATED_SINCE(version, instead)
@@ -53,7 +53,7 @@
     __attribute__((deprecated("since " version ": " instead)))
 #endif
 
-/** @cond for the headers alone */
+/** @cond internal to the headers */
 #ifdef __cplusplus
 #define AACLIP_BEGIN_DECLS extern "C" {
 #define AACLIP_END_DECLS   }

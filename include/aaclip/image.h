@@ -15,11 +15,11 @@ AACLIP_BEGIN_DECLS
 
 /** Layout of one pixel, in memory order. 16-bit samples are in the machine's byte order. */
 typedef enum aaclip_pixel_format {
-    AACLIP_PIXEL_RGB8 = 0,   /**< as Pillow has it */
-    AACLIP_PIXEL_BGR8 = 1,   /**< as OpenCV has it */
+    AACLIP_PIXEL_RGB8 = 0,   /**< as in Pillow */
+    AACLIP_PIXEL_BGR8 = 1,   /**< as in OpenCV */
     AACLIP_PIXEL_RGBA8 = 2,  /**< alpha is dropped, as Pillow's convert("RGB") does */
     AACLIP_PIXEL_BGRA8 = 3,  /**< alpha is dropped */
-    AACLIP_PIXEL_GRAY8 = 4,  /**< counts as R, G and B */
+    AACLIP_PIXEL_GRAY8 = 4,  /**< used as R, G and B */
     AACLIP_PIXEL_GRAY16 = 5, /**< the high byte is used */
     AACLIP_PIXEL_RGB16 = 6,  /**< the high byte is used */
     AACLIP_PIXEL_BGR16 = 7   /**< the high byte is used */
@@ -27,7 +27,7 @@ typedef enum aaclip_pixel_format {
 
 /** Pixels that the caller owns; the library does not keep them after a call. */
 typedef struct aaclip_image_view {
-    const void *pixels;         /**< from the first of the first row on */
+    const void *pixels;         /**< the first pixel of the first row */
     uint32_t width,             /**< pixels in a row */
         height;                 /**< rows */
     size_t stride;              /**< bytes from one row to the next, 0: no padding */
@@ -39,23 +39,23 @@ typedef struct aaclip_image aaclip_image;
 
 /**
  * Decodes a PNG, JPEG or BMP file to the pixels that Pillow's `Image.open(path).convert("RGB")`
- * gives (gamma, colour profiles and EXIF orientation are ignored, as there). The type is taken from
- * the content, not from the name. Close with aaclip_image_close.
- * Of 16-bit PNGs the high byte counts, except for grey without alpha: its values are clipped at
- * 255, as in Pillow; where that makes different values of more than one pixel in a hundred the
- * same, a warning in the log names the file. Where versions of Pillow differ (damaged palettes, BMP
- * headers, run lengths), the pixels are those of Pillow 13. A PNG without its end, a BMP without
- * its last padding and a JPEG with damaged but complete data are read, as there; a wrong PNG
- * checksum is an error here.
+ * gives (gamma, colour profiles and EXIF orientation are ignored, as there). The type is detected
+ * from the content, not the name. Close with aaclip_image_close.
+ * 16-bit PNGs keep the high byte, except grey without alpha, whose values are clipped at 255, as in
+ * Pillow; where that merges different values of more than one pixel in a hundred, a warning in the
+ * log names the file. Where versions of Pillow differ (damaged palettes, BMP headers, run lengths),
+ * the pixels are those of Pillow 13. A PNG without its end, a BMP without its last padding and a
+ * JPEG with damaged but complete data are read, as there; a wrong PNG checksum is an error here.
  * Errors: NOT_FOUND, IO, FORMAT (empty, damaged or truncated), UNSUPPORTED (CMYK or 12-bit JPEG,
- * another type of file, more pixels than aaclip_limits has, a build without PNG or JPEG),
+ * another type of file, more pixels than aaclip_limits allows, a build without PNG or JPEG),
  * OUT_OF_MEMORY. On failure *image is NULL.
  */
 AACLIP_API aaclip_status aaclip_image_open(aaclip_image **image, const char *path);
 
 /**
- * aaclip_image_open, but that of 16-bit PNGs, grey or colour, the values from `low` to `high` become
- * 0 to 255 as aaclip_image_window has it: scans of 10 to 16 bits. Files of 8 bits are read as ever.
+ * aaclip_image_open, except that in 16-bit PNGs, grey or colour, the values from `low` to `high`
+ * become 0 to 255 as in aaclip_image_window: for scans of 10 to 16 bits. 8-bit files are read as
+ * usual.
  * Errors: also INVALID_ARGUMENT (low >= high).
  */
 AACLIP_API aaclip_status aaclip_image_open_window(aaclip_image **image, const char *path,
@@ -63,12 +63,12 @@ AACLIP_API aaclip_status aaclip_image_open_window(aaclip_image **image, const ch
 
 /**
  * aaclip_image_open from `size` bytes in memory; `name` stands for the path in error texts. Errors
- * as there, but for NOT_FOUND and IO.
+ * as there, except NOT_FOUND and IO.
  */
 AACLIP_API aaclip_status aaclip_image_decode(aaclip_image **image, const void *bytes, size_t size,
                                              const char *name);
 
-/** The pixels, RGB8; they live as long as the image. NULL has none: all members are 0. */
+/** The pixels, RGB8; valid as long as the image. For NULL all members are 0. */
 AACLIP_API aaclip_image_view aaclip_image_get_view(const aaclip_image *image);
 
 /** Frees the image and sets *image to NULL; accepts NULL and a pointer to NULL. */
@@ -76,19 +76,19 @@ AACLIP_API void aaclip_image_close(aaclip_image **image);
 
 /**
  * Resizes to width x height RGB8 (`rgb` holds width * height * 3 bytes, no padding), bit for bit as
- * Pillow's `Image.resize((width, height), Image.BICUBIC)`: antialiased, a = -0.5, fixed point, the
- * columns first. (Pillow 12.3 and later resize the rows of some tall images first; what they give
- * differs then by the rounding and clipping between the passes.)
+ * Pillow's `Image.resize((width, height), Image.BICUBIC)`: antialiased, a = -0.5, fixed point,
+ * columns first. (Pillow 12.3 and later resize the rows of some tall images first; their results
+ * then differ by the rounding and clipping between the passes.)
  * Errors: INVALID_ARGUMENT, OUT_OF_MEMORY. Any thread; large images use the threads of OpenMP.
  */
 AACLIP_API aaclip_status aaclip_image_resize(const aaclip_image_view *image, uint32_t width,
                                              uint32_t height, uint8_t *rgb);
 
 /**
- * Makes RGB8 of the values from `low` to `high`, of pictures that fill a part of their 16 bits
- * (0 to 4095, say): `low` and less becomes 0, `high` and more 255, in between linearly, rounded to
- * the nearest. `rgb` holds width * height * 3 bytes, no padding; with a view of 8 bits the values
- * are those. What is calibrated, trained or compared wants one window for all pictures.
+ * Maps the values from `low` to `high` to RGB8, for images that fill only part of their 16 bits (0
+ * to 4095, say): `low` and less becomes 0, `high` and more 255, linear in between, rounded to
+ * nearest. `rgb` holds width * height * 3 bytes, no padding; with an 8-bit view the values are its
+ * 8-bit ones. Use one window for all images that are calibrated, trained or compared together.
  * Errors: INVALID_ARGUMENT (also low >= high).
  */
 AACLIP_API aaclip_status aaclip_image_window(const aaclip_image_view *image, double low,
@@ -97,9 +97,9 @@ AACLIP_API aaclip_status aaclip_image_window(const aaclip_image_view *image, dou
 /**
  * @file
  *
- * Writers. Each file appears whole or not at all; existing files are replaced. Except on Windows
- * the new one has the permissions of the old one, and where the path is a symbolic link, the file
- * that it leads to is replaced. So it is with every file that the library writes. Errors: IO,
+ * Writers. Each file appears whole or not at all; existing files are replaced. Except on Windows,
+ * the new file has the permissions of the old one, and where the path is a symbolic link, its
+ * target is replaced. This holds for every file that the library writes. Errors: IO,
  * INVALID_ARGUMENT, UNSUPPORTED (PNG in a build without it), OUT_OF_MEMORY.
  */
 
@@ -124,8 +124,8 @@ AACLIP_API aaclip_status aaclip_write_npy(const char *path, const float *values,
                                           const size_t *shape, unsigned rank);
 
 /**
- * Maps values in [0, 1] (clamped; NaN is 0) to colours, blue over cyan, green and yellow to red, on
- * a fixed scale: the same value has the same colour in every picture. `rgb` holds count * 3 bytes.
+ * Maps values in [0, 1] (clamped; NaN is 0) to colours, from blue through cyan, green and yellow to
+ * red, on a fixed scale: a value has the same colour in every image. `rgb` holds count * 3 bytes.
  * With v = 4 * value and every result clamped to [0, 1]: red = v - 2, green = min(v, 4 - v),
  * blue = 2 - v.
  */
@@ -141,7 +141,7 @@ AACLIP_API aaclip_status aaclip_overlay(const aaclip_image_view *image, const fl
 
 /**
  * Bilinear resize of a float map, corners aligned (the interpolation of the anomaly map), from
- * width x height values to new_width x new_height in `resized`, which is other memory.
+ * width x height values to new_width x new_height in `resized`, which must not overlap `map`.
  * Errors: INVALID_ARGUMENT, OUT_OF_MEMORY.
  */
 AACLIP_API aaclip_status aaclip_map_resize(const float *map, uint32_t width, uint32_t height,

@@ -16,25 +16,26 @@
 
 AACLIP_BEGIN_DECLS
 
-/** Immutable after open; reference counted inside, so handles may be closed in any order. */
+/** Immutable after open; reference-counted internally, so handles may be closed in any order. */
 typedef struct aaclip_model aaclip_model;
 
-/** What computes, and how. */
+/** Backend, precision and threads. */
 typedef struct aaclip_model_options {
     size_t size;                /**< set by _init */
     const char *backend;        /**< NULL or "auto": the best available; "cuda:1": its device 1 */
     aaclip_precision precision; /**< default AACLIP_PRECISION_F32 */
-    /** Of each call; 0: the processors this process may use. At most OpenMP's own limit. Work too
-     * small to share is done by one. Matrix products of backend "blas" have OpenBLAS's own number,
+    /** Per call; 0: the processors this process may use. At most OpenMP's own limit. Work too small
+     * to share is done by one thread. Matrix products of backend "blas" use OpenBLAS's own number,
      * one for the whole process: OPENBLAS_NUM_THREADS. */
     unsigned threads;
     /**
-     * A folder in which weights are kept as the backend wants them; NULL: none. They are mapped
-     * from there, at once and once for all processes, where they fit checkpoint, library, processor
-     * and precision; else they are packed as without a folder and the file is written anew, whole
-     * or not at all. Up to the size of the weights in the precision, for each checkpoint and
-     * adapters, backend and precision. A folder that cannot be written to is told to the log. What
-     * is computed is the same, bit for bit. Others who may write there can change it. Copied.
+     * A folder that caches weights in the backend's packed layout; NULL: none. If they match
+     * checkpoint, library, processor and precision, they are mapped from there, without delay and
+     * shared by all processes; otherwise they are packed as without a folder and the file is
+     * written anew, whole or not at all. Takes up to the size of the weights in that precision for
+     * each combination of checkpoint and adapters, backend and precision. A folder that cannot be
+     * written to is logged. Results are the same, bit for bit. Anyone who can write to the folder
+     * can change them. Copied.
      */
     const char *packed_folder;
 } aaclip_model_options;
@@ -48,43 +49,43 @@ AACLIP_API aaclip_status aaclip_model_options_init_sized(aaclip_model_options *o
 
 /**
  * Opens a CLIP checkpoint: OpenAI TorchScript or state dict, Hugging Face (.bin, .safetensors or
- * folder), open_clip (file or folder), the library's own safetensors or bundle. The type is taken
- * from the content. Weights are mapped; each tower is prepared when it is first used. While a file
- * is open, replace it by a rename (mv), never by writing over it (cp): the system then ends the
- * process, or later calls fail with IO, "changed since it was opened". `options` may be NULL.
- * Errors: NOT_FOUND (file or packed_folder), IO, FORMAT, UNSUPPORTED (ResNet CLIP, precision that
+ * folder), open_clip (file or folder), the library's own safetensors or bundle. The type is
+ * detected from the content. Weights are mapped; each tower is prepared on first use. While a file
+ * is open, replace it by a rename (mv), never by writing over it (cp): otherwise the system ends
+ * the process, or later calls fail with IO, "changed since it was opened". `options` may be NULL.
+ * Errors: NOT_FOUND (file or packed_folder), IO, FORMAT, UNSUPPORTED (ResNet CLIP, a precision that
  * the backend lacks, beyond aaclip_limits), OUT_OF_MEMORY. On failure *model is NULL. Close with
  * aaclip_model_close.
  */
 AACLIP_API aaclip_status aaclip_model_open(aaclip_model **model, const char *path,
                                            const aaclip_model_options *options);
 
-/** Gives the handle up and sets *model to NULL; accepts NULL and a pointer to NULL. */
+/** Releases the handle and sets *model to NULL; accepts NULL and a pointer to NULL. */
 AACLIP_API void aaclip_model_close(aaclip_model **model);
 
 /** What was opened and what computes with it. Strings belong to the model. */
 typedef struct aaclip_model_info {
     size_t size;                  /**< sizeof the struct, set by the caller */
-    const char *path,             /**< as it was given */
-        *layout;                  /**< of the checkpoint; for people to read */
+    const char *path,             /**< as given */
+        *layout;                  /**< of the checkpoint; informational text */
     const char *backend;          /**< static */
     aaclip_precision precision;   /**< never AUTO */
-    uint32_t threads;             /**< of each call */
+    uint32_t threads;             /**< per call */
     aaclip_activation activation; /**< of the checkpoint; never CHECKPOINT */
     uint32_t image_layers,        /**< blocks of the image tower */
         image_width,              /**< floats of one of its tokens */
         image_heads,              /**< of its attention */
         image_mlp,                /**< width inside its MLPs */
-        patch_size;               /**< pixels a side */
-    uint32_t trained_image_size;  /**< pixels a side of the checkpoint's positional grid */
+        patch_size;               /**< pixels per side */
+    uint32_t trained_image_size;  /**< pixels per side of the checkpoint's positional grid */
     uint32_t embedding;           /**< size of the joint space */
     bool has_text;                /**< false for a deployment bundle */
     uint32_t text_layers,         /**< blocks of the text tower */
         text_width,               /**< floats of one of its tokens */
         text_heads,               /**< of its attention */
         text_mlp,                 /**< width inside its MLPs */
-        context,                  /**< tokens of a prompt at most */
-        vocabulary;               /**< tokens that there are */
+        context,                  /**< most tokens of a prompt */
+        vocabulary;               /**< number of tokens */
     /** Ties caches and adapters to these weights; equal for the same weights in any layout. */
     const char *fingerprint;
 } aaclip_model_info;
@@ -98,7 +99,7 @@ AACLIP_API aaclip_status aaclip_model_get_info(const aaclip_model *model, aaclip
 /**
  * Name of the backend that runs an operation of the image tower ("linear", "attention",
  * "layer_norm", "blend", "normalize", "convert", "patches", "similarity", "anomaly_map", and those
- * of training) at the default image size. What the chosen backend lacks is done by "simd", the
+ * of training) at the default image size. What the chosen backend lacks is run by "simd", the
  * library's vectorised loops, and what these lack by "reference". NULL for an unknown operation.
  * Static text.
  */
@@ -106,8 +107,9 @@ AACLIP_API const char *aaclip_model_operation_backend(const aaclip_model *model,
                                                       const char *operation);
 
 /**
- * Writes the model as safetensors with OpenAI's names: opens faster and anywhere. float16 = true
- * stores matrices in 16 bits (exact for OpenAI's weights). The file appears whole or not at all.
+ * Writes the model as safetensors with OpenAI's names, which opens faster and is portable. float16
+ * = true stores matrices in 16 bits (exact for OpenAI's weights). The file appears whole or not at
+ * all.
  * Errors: UNSUPPORTED (a bundle has no text tower), IO, INVALID_ARGUMENT, OUT_OF_MEMORY.
  */
 AACLIP_API aaclip_status aaclip_model_save(const aaclip_model *model, const char *path,

@@ -1,6 +1,6 @@
 /**
  * @file
- * Where the time goes: calls, seconds, operations and bytes of every kind of operation.
+ * Where the time goes: calls, seconds, FLOP and bytes of every kind of operation.
  */
 #ifndef AACLIP_PROFILER_H
 #define AACLIP_PROFILER_H
@@ -16,7 +16,7 @@ AACLIP_BEGIN_DECLS
 /**
  * @file
  *
- * A profiler counts what the backends run for one thread's calls, of whatever model:
+ * A profiler counts what the backends run for one thread's calls, with any model:
  *
  *     aaclip_profiler *profiler = NULL;
  *     aaclip_profiler_start(&profiler);
@@ -27,14 +27,13 @@ AACLIP_BEGIN_DECLS
  *         printf("%s %s: %.3f s\n", entry.operation, entry.shape, entry.seconds);
  *     aaclip_profiler_close(&profiler);
  *
- * Without one a call of the library does a single comparison more for each operation; with one it
- * takes about a microsecond more.
+ * Without one, each operation costs one comparison more; with one, about a microsecond more.
  */
 
 /**
- * Belongs to the thread that started it: this thread alone calls the functions below, and its calls
- * of the library are what is counted, with all threads that work for them. Other threads have
- * profilers of their own at the same time. One thread may have several running; each counts.
+ * Belongs to the thread that started it: only this thread may call the functions below, and only
+ * its library calls are counted, with all threads that work for them. Other threads may run
+ * profilers of their own at the same time. One thread may run several; each counts.
  */
 typedef struct aaclip_profiler aaclip_profiler;
 
@@ -43,29 +42,29 @@ typedef struct aaclip_profiler aaclip_profiler;
  */
 typedef struct aaclip_profiler_entry {
     size_t size;           /**< sizeof the struct, set by the caller */
-    const char *operation; /**< as aaclip_model_operation_backend knows it; static */
-    const char *shape;     /**< for people to read; tells entries of an operation apart */
+    const char *operation; /**< as in aaclip_model_operation_backend; static */
+    const char *shape;     /**< informational text; distinguishes entries of an operation */
     const char *backend;   /**< that ran it; static */
-    uint32_t threads;      /**< that a run may use; what is too small to share has one */
+    uint32_t threads;      /**< that a run may use; 1 for work too small to share */
     uint64_t calls;        /**< runs */
-    double seconds;        /**< in all runs, as the calling thread saw them */
+    double seconds;        /**< of all runs, as seen by the calling thread */
     /** Multiplications and additions of the matrix products, in all runs; 0 for operations without
-     * one. What a run computes again, as the way back of attention does, counts once. */
+     * one. What a run recomputes, as the backward pass of attention does, counts once. */
     double flop;
-    /** That all runs must read or write at least: every operand once, whatever stays in caches. */
+    /** The least that all runs must read or write: every operand once, whatever stays in caches. */
     double bytes;
 } aaclip_profiler_entry;
 
 /**
- * Makes a profiler that counts from now on. Close it with aaclip_profiler_close.
+ * Starts a profiler. Close it with aaclip_profiler_close.
  * Errors: INVALID_ARGUMENT, OUT_OF_MEMORY.
  */
 AACLIP_API aaclip_status aaclip_profiler_start(aaclip_profiler **profiler);
 
 /**
- * Counts no more; what was counted stays. Nothing when it has been stopped before.
- * Errors: INVALID_ARGUMENT; OUT_OF_MEMORY when there was none for an entry: that is missing;
- * BACKEND when a device's clock failed: times are too short.
+ * Stops counting; what was counted stays. Does nothing if already stopped.
+ * Errors: INVALID_ARGUMENT; OUT_OF_MEMORY when an entry could not be allocated and is missing;
+ * BACKEND when a device's clock failed and times are too short.
  */
 AACLIP_API aaclip_status aaclip_profiler_stop(aaclip_profiler *profiler);
 
@@ -73,7 +72,7 @@ AACLIP_API aaclip_status aaclip_profiler_stop(aaclip_profiler *profiler);
 AACLIP_API size_t aaclip_profiler_count(const aaclip_profiler *profiler);
 
 /**
- * Copies an entry, in the order of first runs. Set entry->size first; running or stopped.
+ * Copies an entry, in order of first runs. Set entry->size first; running or stopped.
  * Errors: INVALID_ARGUMENT; NOT_FOUND past the end.
  */
 AACLIP_API aaclip_status aaclip_profiler_get(const aaclip_profiler *profiler, size_t index,

@@ -1,6 +1,6 @@
 /**
  * @file
- * Status codes, the error text of a thread, logging and memory hooks.
+ * Status codes, per-thread error text, logging and memory hooks.
  */
 #ifndef AACLIP_STATUS_H
 #define AACLIP_STATUS_H
@@ -11,13 +11,13 @@
 
 AACLIP_BEGIN_DECLS
 
-/** What a call returns. Values are part of the ABI: new codes are appended. */
+/** Returned by calls. Values are part of the ABI: new codes are appended. */
 typedef enum aaclip_status {
-    AACLIP_OK = 0,                     /**< done */
+    AACLIP_OK = 0,                     /**< success */
     AACLIP_ERROR_INVALID_ARGUMENT = 1, /**< the caller broke the contract of the call */
-    AACLIP_ERROR_OUT_OF_MEMORY = 2,    /**< an allocation failed, or a size has no room in memory */
+    AACLIP_ERROR_OUT_OF_MEMORY = 2,    /**< an allocation failed, or a size exceeds memory */
     AACLIP_ERROR_IO = 3,               /**< the operating system refused: open, read, write, map */
-    AACLIP_ERROR_FORMAT = 4,           /**< a file is damaged, truncated or lies about itself */
+    AACLIP_ERROR_FORMAT = 4,           /**< a file is damaged, truncated or inconsistent */
     AACLIP_ERROR_UNSUPPORTED = 5,      /**< valid, but outside what the library or backend does */
     AACLIP_ERROR_MISMATCH = 6,  /**< two inputs do not belong together (shapes, fingerprints) */
     AACLIP_ERROR_NOT_FOUND = 7, /**< no such file, tensor, class or backend */
@@ -30,17 +30,17 @@ AACLIP_API const char *aaclip_status_string(aaclip_status status);
 
 /**
  * Text of the last error in the calling thread: names the file, the tensor, what was expected and
- * what was found. Never NULL; empty before the first error. A call that succeeds leaves it alone.
+ * what was found. Never NULL; empty before the first error. Successful calls do not change it.
  * Owned by the library; valid until the next library call of this thread.
  */
 AACLIP_API const char *aaclip_last_error(void);
 
-/** How much a message matters; what is less than the level that was set is not told. */
+/** Severity of a message; messages less severe than the level set are dropped. */
 typedef enum aaclip_log_level {
-    AACLIP_LOG_ERROR = 0,   /**< none in this version: a call returns what failed */
-    AACLIP_LOG_WARNING = 1, /**< it goes on, but perhaps not as was meant */
+    AACLIP_LOG_ERROR = 0,   /**< none in this version: calls return errors */
+    AACLIP_LOG_WARNING = 1, /**< the call continues, perhaps not as intended */
     AACLIP_LOG_INFO = 2,    /**< none in this version */
-    AACLIP_LOG_DEBUG = 3    /**< what runs where, and remarks of libraries below */
+    AACLIP_LOG_DEBUG = 3    /**< what runs where, and messages of underlying libraries */
 } aaclip_log_level;
 
 /** Receives one message without a trailing newline. May be called from any thread. */
@@ -56,13 +56,13 @@ AACLIP_API void aaclip_set_log(aaclip_log_function function, aaclip_log_level le
 typedef struct aaclip_allocator {
     void *(*allocate)(size_t size, void *user);    /**< like malloc; NULL when out of memory */
     void (*deallocate)(void *pointer, void *user); /**< like free; never gets NULL */
-    void *user;                                    /**< given to both */
+    void *user;                                    /**< passed to both */
 } aaclip_allocator;
 
 /**
  * Makes the library allocate through `allocator` (copied); NULL restores malloc and free. Call it
- * before anything else: memory must return to the allocator that it came from. Libraries below
- * (oneDNN, libpng, OpenMP ...) keep their own allocators.
+ * before anything else: memory must be freed by the allocator that it came from. Underlying
+ * libraries (oneDNN, libpng, OpenMP ...) keep their own allocators.
  */
 AACLIP_API void aaclip_set_allocator(const aaclip_allocator *allocator);
 

@@ -1,6 +1,6 @@
 /**
  * @file
- * Training the adapters, in two stages, with checkpoints that Python reads and resumes from.
+ * Training of the adapters, in two stages, with checkpoints that Python can read and resume from.
  */
 #ifndef AACLIP_TRAINER_H
 #define AACLIP_TRAINER_H
@@ -27,13 +27,13 @@ AACLIP_BEGIN_DECLS
  *
  *     aaclip_trainer_options_init(&options, AACLIP_STAGE_TEXT, AACLIP_PROFILE_DOCUMENT);
  *     aaclip_trainer_new(&trainer, model, dataset, NULL, &options);
- *     // 5 epochs in all, with those that a state which aaclip_trainer_load read has behind it
+ *     // 5 epochs in all, including those done before a state read by aaclip_trainer_load
  *     while (!status && !aaclip_trainer_get_progress(trainer, &progress) &&
  *            progress.step < 5 * progress.epoch_steps)
  *         status = aaclip_trainer_epoch(trainer, &losses);
  *     aaclip_trainer_save(trainer, "text_adapter.pth");
  *     aaclip_trainer_adapters(trainer, &text_adapters);
- *     // a text cache of these adapters, one pair a class; then stage 2 in the same way
+ *     // a text cache of these adapters, one pair per class; then stage 2 in the same way
  *     aaclip_trainer_options_init(&options, AACLIP_STAGE_IMAGE, AACLIP_PROFILE_DOCUMENT);
  *     aaclip_trainer_new(&trainer, model, dataset, cache, &options);
  */
@@ -47,13 +47,13 @@ typedef enum aaclip_stage {
     AACLIP_STAGE_IMAGE = 2 /**< image adapters */
 } aaclip_stage;
 
-/** Which levels' maps the loss of stage 1 counts. */
+/** Levels whose maps count in the loss of stage 1. */
 typedef enum aaclip_scales {
     AACLIP_SCALES_SUM = 0, /**< all of them (document) */
     AACLIP_SCALES_LAST = 1 /**< the last one, as the published code does */
 } aaclip_scales;
 
-/** Parts of a loss, each averaged over the images. */
+/** Terms of the loss, each averaged over the images. */
 typedef struct aaclip_losses {
     size_t size;           /**< sizeof the struct, set by the caller */
     double total;          /**< what is minimised */
@@ -62,29 +62,29 @@ typedef struct aaclip_losses {
         dice_abnormal;     /**< dice loss of the abnormal map, summed likewise */
     double orthogonal;     /**< stage 1: (mean of normal . abnormal)^2, before its weight */
     double classification; /**< stage 2: cross entropy of the detection feature */
-    uint64_t images;       /**< how many they were averaged over */
+    uint64_t images;       /**< number averaged over */
 } aaclip_losses;
 
 /** Where training stands, for callbacks and logs. */
 typedef struct aaclip_training_progress {
     size_t size;                 /**< sizeof the struct, set by the caller */
     aaclip_stage stage;          /**< of the trainer */
-    uint64_t epoch;              /**< running, from 1; the one that ended until the next begins */
+    uint64_t epoch;              /**< current, from 1; the finished one until the next begins */
     uint64_t step;               /**< optimizer steps done since the beginning */
-    uint64_t epoch_step;         /**< of them in this epoch */
-    uint64_t epoch_steps;        /**< that an epoch has */
+    uint64_t epoch_step;         /**< of those, in this epoch */
+    uint64_t epoch_steps;        /**< in an epoch */
     double learning_rate;        /**< of the last step */
     double images_per_second;    /**< of the last step, loading included */
-    const aaclip_losses *losses; /**< of the last step; lives during the callback */
+    const aaclip_losses *losses; /**< of the last step; valid during the callback */
 } aaclip_training_progress;
 
 /** Called after every optimizer step in the training thread; false stops with CANCELLED. */
 typedef bool (*aaclip_training_callback)(const aaclip_training_progress *progress, void *user);
 
-/** Milestones that options have room for. */
+/** Maximum number of milestones. */
 #define AACLIP_MAX_MILESTONES 8
 
-/** How it is trained. */
+/** How to train. */
 typedef struct aaclip_trainer_options {
     size_t size;                 /**< set by _init */
     aaclip_stage stage;          /**< as given to _init */
@@ -93,10 +93,10 @@ typedef struct aaclip_trainer_options {
     /** Adapters to start from, with a fresh optimizer; NULL: Xavier uniform from the seed. */
     const aaclip_adapters *initial;
 
-    uint32_t image_size; /**< pixels a side; 0 as in detection */
+    uint32_t image_size; /**< pixels per side; 0 as in detection */
     uint32_t batch_size; /**< images: 16 in stage 1, 2 in stage 2 */
-    /** Batches that make one optimizer step. Images are computed one by one, so that a step of
-     * `accumulate` batches equals one of a batch so many times larger, and needs no more memory. */
+    /** Batches per optimizer step. Images are computed one by one, so a step of `accumulate`
+     * batches equals a step of one batch that many times larger, and needs no more memory. */
     uint32_t accumulate;
     double learning_rate, /**< of Adam, without weight decay; before any milestone */
         beta1,            /**< of Adam: decay of the mean gradient */
@@ -109,9 +109,9 @@ typedef struct aaclip_trainer_options {
 
     aaclip_scales scales;     /**< stage 1 */
     double orthogonal_weight; /**< stage 1 */
-    /** Last blocks with value-value attention in stage 1; 0: 19/24 of the tower. */
+    /** Number of last blocks with value-value attention in stage 1; 0: 19/24 of the tower. */
     uint32_t surgery_blocks;
-    bool balanced_focal; /**< weigh pixels by twice the other kind's share */
+    bool balanced_focal; /**< weight pixels by twice the share of the other kind */
 
     uint64_t seed;           /**< initialisation, order, augmentation */
     bool no_augmentation;    /**< resize only */
@@ -120,9 +120,9 @@ typedef struct aaclip_trainer_options {
     uint32_t loader_threads; /**< that decode and augment in the background; 0: one or two,
                                   with backend cuda up to eight */
 
-    const char *log;                   /**< appended: one JSON object a line and step; NULL: none */
+    const char *log;                   /**< appended to: a line of JSON per step; NULL: none */
     aaclip_training_callback callback; /**< may be NULL */
-    void *callback_user;               /**< given to `callback`; must live as long */
+    void *callback_user;               /**< given to `callback`; must live as long as the trainer */
 
     /* Stage 1 only. */
     const char *vocabulary, /**< as in aaclip_text_cache_options */
@@ -132,9 +132,9 @@ typedef struct aaclip_trainer_options {
 } aaclip_trainer_options;
 
 /**
- * Defaults of a stage and profile: batches of 16 images and a learning rate of 1e-5 in stage 1, of
- * 2 and 5e-4 in stage 2, halved after 16000 and 32000 steps; scales of the profile. `struct_size`
- * is the caller's sizeof; use the macro. Errors: INVALID_ARGUMENT.
+ * Defaults of a stage and profile: batches of 16 images and a learning rate of 1e-5 in stage 1; 2
+ * and 5e-4 in stage 2, halved after 16000 and 32000 steps; scales of the profile. `struct_size` is
+ * the caller's sizeof; use the macro. Errors: INVALID_ARGUMENT.
  */
 AACLIP_API aaclip_status aaclip_trainer_options_init_sized(aaclip_trainer_options *options,
                                                            size_t struct_size, aaclip_stage stage,
@@ -145,13 +145,14 @@ AACLIP_API aaclip_status aaclip_trainer_options_init_sized(aaclip_trainer_option
 
 /**
  * Prepares training on `dataset`: every class needs normal and abnormal samples and no others,
- * abnormal ones a mask. Stage 2 needs `cache` with a pair for every class; stage 1 takes NULL.
+ * abnormal ones with a mask. Stage 2 needs a `cache` with a pair for every class; stage 1 takes
+ * NULL.
  * Errors: INVALID_ARGUMENT (options, missing masks), NOT_FOUND (class not in the cache,
  * vocabulary), MISMATCH (a class without normal or without abnormal samples; adapters of another
- * model handle; a cache of another model, or one that built its vectors under another
- * configuration), UNSUPPORTED (a bundle has no text tower; a model in int8 or f16), OUT_OF_MEMORY.
- * No error, but a warning in the log when it is first read, is an abnormal sample's mask that is
- * all black or all white.
+ * model handle; a cache of another model, or whose vectors were built under another configuration),
+ * UNSUPPORTED (a bundle has no text tower; a model in int8 or f16), OUT_OF_MEMORY. An abnormal
+ * sample's mask that is all black or all white is not an error, but is logged as a warning when
+ * first read.
  */
 AACLIP_API aaclip_status aaclip_trainer_new(aaclip_trainer **trainer, const aaclip_model *model,
                                             const aaclip_dataset *dataset,
@@ -163,21 +164,21 @@ AACLIP_API void aaclip_trainer_close(aaclip_trainer **trainer);
 
 /**
  * One optimizer step. `losses` may be NULL; else set losses->size first.
- * Errors: IO, FORMAT, ... of a sample, naming its file; BACKEND when the loss is no number:
- * nothing was changed by that step; CANCELLED by the callback, after the step, whose losses are
- * then filled in, or by a flag (aaclip/cancel.h), before it.
+ * Errors: IO, FORMAT, ... of a sample, naming its file; BACKEND when the loss is not a number: the
+ * step then changes nothing; CANCELLED by the callback, after the step, whose losses are then
+ * filled in, or by a flag (aaclip/cancel.h), before it.
  */
 AACLIP_API aaclip_status aaclip_trainer_step(aaclip_trainer *trainer, aaclip_losses *losses);
 
 /**
- * Steps to the end of the running epoch; `losses` (may be NULL) are averages over them. Errors as
- * of aaclip_trainer_step; then `losses` are not filled in.
+ * Steps to the end of the current epoch; `losses` (may be NULL) are averages over these steps.
+ * Errors as for aaclip_trainer_step; `losses` are then not filled in.
  */
 AACLIP_API aaclip_status aaclip_trainer_epoch(aaclip_trainer *trainer, aaclip_losses *losses);
 
 /**
- * Losses on a data set as it is: no augmentation, nothing is trained. Set losses->size first.
- * Errors: as of aaclip_trainer_new for the data set, and of its files.
+ * Losses on a data set, without augmentation or training. Set losses->size first.
+ * Errors: as for aaclip_trainer_new and for reading the files.
  */
 AACLIP_API aaclip_status aaclip_trainer_evaluate(aaclip_trainer *trainer,
                                                  const aaclip_dataset *dataset,
@@ -198,15 +199,15 @@ AACLIP_API aaclip_status aaclip_trainer_adapters(const aaclip_trainer *trainer,
                                                  aaclip_adapters **adapters);
 
 /**
- * Writes adapters, optimizer and position, whole or not at all: as PyTorch's format when the name
- * ends with .pth or .pt, which torch.load(weights_only=True) reads, else as safetensors.
+ * Writes adapters, optimizer and position, whole or not at all: in PyTorch's format, which
+ * torch.load(weights_only=True) reads, when the name ends in .pth or .pt, else as safetensors.
  * Errors: IO, INVALID_ARGUMENT, OUT_OF_MEMORY.
  */
 AACLIP_API aaclip_status aaclip_trainer_save(const aaclip_trainer *trainer, const char *path);
 
 /**
- * Goes on from a saved state, the library's or PyTorch's: the following steps give the same bits as
- * if training had not stopped (same options, data set, processor and number of threads).
+ * Continues from a saved state, the library's or PyTorch's: the following steps give the same bits
+ * as if training had not stopped (same options, data set, processor and number of threads).
  * Errors: NOT_FOUND, IO, FORMAT, MISMATCH (shapes, another model, seed or schedule).
  */
 AACLIP_API aaclip_status aaclip_trainer_load(aaclip_trainer *trainer, const char *path);
