@@ -1,6 +1,6 @@
 /*
- * libaaclip for C++11 and later, header only, over the C headers, which say what is computed, in
- * which shapes and units, and which errors there are:
+ * libaaclip for C++11 and later: header-only, over the C headers, which document what is computed,
+ * shapes, units and errors:
  *
  *     aaclip::model model("ViT-L-14-336px.pt");
  *     aaclip::adapters adapters(model, {"text_adapter.pth", "image_adapter_20.pth"});
@@ -11,28 +11,28 @@
  *     aaclip::detection found = detector.detect(image, "nut");
  *     // found.score, found.heat()(x, y)
  *
- * Owners are move-only and may be closed in any order. A default-made or moved-from one is empty;
- * get() is then null, which the library answers with INVALID_ARGUMENT, or with "none" where the C
- * function takes NULL (no adapters). Threads: as the C handle of the same name.
+ * Owners are move-only and may be closed in any order. A default-constructed or moved-from one is
+ * empty; get() is then null, which the library rejects with INVALID_ARGUMENT, or takes as "none"
+ * where the C function accepts NULL (no adapters). Threads: as for the C handle of the same name.
  *
- * Options are the C structs, filled by the library itself:
+ * Options are the C structs, initialised by the library:
  *
  *     auto options = aaclip::defaults(aaclip_detector_options_init_sized);
  *     options.tile = 512;
  *     aaclip::detector detector(model, adapters, cache, &options);
  *
- * Errors. What can fail ends with `aaclip_status *status`. Left out, a failure is thrown as
- * aaclip::error. Given, *status becomes the outcome, nothing is thrown for it and what is returned
- * is empty; aaclip_last_error() has the text, unless this header itself refused sizes that disagree
- * (INVALID_ARGUMENT). What std::vector throws is thrown in either case. With -fno-exceptions no
- * argument has a default, and `status` must point somewhere.
+ * Errors. Functions that can fail take `aaclip_status *status` last. If omitted, a failure is
+ * thrown as aaclip::error. If given, *status receives the outcome, nothing is thrown for it and a
+ * failed call returns an empty result; aaclip_last_error() has the text, unless this header itself
+ * rejected sizes that disagree (INVALID_ARGUMENT). Exceptions of std::vector are thrown in either
+ * case. With -fno-exceptions no argument has a default, and `status` must not be null.
  *
- * The C functions take get(), and out() where they make a handle; they return their status, which
- * check() throws. What needs no handle is called so:
+ * C functions take get(), or out() where they make a handle; check() throws the status that they
+ * return. Functions without a handle are called directly:
  *
  *     aaclip::check(aaclip_write_png("map.png", &view));
  *
- * Callbacks may throw: the call is stopped and the exception comes out of it, as it was.
+ * Callbacks may throw: the call is stopped and rethrows the exception.
  */
 #ifndef AACLIP_HPP
 #define AACLIP_HPP
@@ -67,12 +67,12 @@
 
 namespace aaclip {
 #if !AACLIP_THROWS
-inline namespace status_only // other functions than those that throw, in a program that has both
+inline namespace status_only // distinct from the throwing functions, in a program that has both
 {
 #endif
 
 #if AACLIP_THROWS
-/** A failed call; what() is the library's text, which names file, tensor, expected and found. */
+/** A failed call; what() is the library's text: file, tensor, what was expected and found. */
 class error : public std::runtime_error {
   public:
     error(aaclip_status status, const char *text)
@@ -87,14 +87,14 @@ class error : public std::runtime_error {
 namespace detail {
 
 #if AACLIP_THROWS
-/* What a callback threw in this thread, until the call that it stopped has returned. */
+/* The exception of a callback in this thread, until the call that it stopped has returned. */
 inline std::exception_ptr &thrown() noexcept {
     static thread_local std::exception_ptr exception;
     return exception;
 }
 #endif
 
-/* Tells `found` as the caller wants to hear it; true when the call succeeded. */
+/* Reports `found` as the caller asked: by *status or by throwing; true when the call succeeded. */
 inline bool ok(aaclip_status found, aaclip_status *status, const char *text = nullptr) {
     if (status)
         *status = found;
@@ -111,12 +111,12 @@ inline bool ok(aaclip_status found, aaclip_status *status, const char *text = nu
     return found == AACLIP_OK;
 }
 
-/* Arguments that do not fit together are refused before the library, which sees pointers only. */
+/* Rejects arguments that do not fit together; the library, which sees only pointers, cannot. */
 inline bool fits(bool condition, aaclip_status *status, const char *text) {
     return condition || ok(AACLIP_ERROR_INVALID_ARGUMENT, status, text);
 }
 
-/* Runs a callback; an exception must not cross the library's frames, so it waits for ok(). */
+/* Runs a callback; an exception must not cross the library's frames, so it is kept for ok(). */
 template <typename Function, typename... Arguments>
 bool call(const Function &function, const Arguments &...arguments) noexcept {
 #if AACLIP_THROWS
@@ -132,20 +132,20 @@ bool call(const Function &function, const Arguments &...arguments) noexcept {
 #endif
 }
 
-/* Elements of width x height pixels, 0 when they are more than memory can have. */
+/* Elements of width x height pixels, 0 when they exceed the address space. */
 inline std::size_t volume(std::uint32_t width, std::uint32_t height, std::size_t channels) {
     const std::size_t limit = static_cast<std::size_t>(-1) / 8 / channels;
     return height && width > limit / height ? 0 : std::size_t{width} * height * channels;
 }
 
-/* A struct that the library fills: zero but for its size. */
+/* A struct for the library to fill: zero except for its size. */
 template <typename Struct> Struct sized() noexcept {
     Struct made = Struct();
     made.size = sizeof made;
     return made;
 }
 
-/* What a C function writes to its last argument. */
+/* The struct that a C function writes to its last argument. */
 template <typename Struct, typename Function, typename... Arguments>
 Struct filled(aaclip_status *status, Function function, const Arguments &...arguments) {
     Struct made = sized<Struct>();
@@ -156,12 +156,12 @@ Struct filled(aaclip_status *status, Function function, const Arguments &...argu
 } // namespace detail
 
 #if AACLIP_THROWS
-/** Throws what a C function returned, unless it is AACLIP_OK. */
+/** Throws the status that a C function returned, unless it is AACLIP_OK. */
 inline void check(aaclip_status status) { detail::ok(status, nullptr); }
 
 /**
- * Options, a configuration or a calibration as the library itself fills them: `init` is the C
- * function ..._init_sized, `choices` what it takes more (profile, stage). Without exceptions, call
+ * Options, a configuration or a calibration with the library's defaults: `init` is the C function
+ * ..._init_sized, `choices` are its further arguments (profile, stage). Without exceptions, call
  * the C macro ..._init.
  */
 template <typename Options, typename... Choices>
@@ -172,7 +172,7 @@ Options defaults(aaclip_status (*init)(Options *, std::size_t, Choices...), Choi
 }
 #endif
 
-/** What ends calls that run long (cancel.h): raised from any thread, or from a signal handler. */
+/** Cancels long-running calls (cancel.h): may be raised from any thread or a signal handler. */
 class cancel_flag {
   public:
     cancel_flag() noexcept : raised_(0) {}
@@ -191,8 +191,7 @@ class cancel_flag {
     std::atomic<int> raised_;
 };
 
-/** While it lives, calls of its thread watch a flag, which outlives it; then what they did before.
- */
+/** Makes calls of its thread watch a flag, which must outlive it; then restores the former one. */
 class cancel_scope {
   public:
     explicit cancel_scope(const cancel_flag &flag) noexcept
@@ -205,7 +204,7 @@ class cancel_scope {
     const volatile int *before_;
 };
 
-/** A C string that the caller keeps: from text in C or a std::string. */
+/** A C string owned by the caller: from a const char * or a std::string. */
 class c_string {
   public:
     c_string(const char *text) noexcept : text_(text) {}
@@ -216,7 +215,7 @@ class c_string {
     const char *text_;
 };
 
-/** Several: one, a braced list or a vector of strings. They live at least as long as the call. */
+/** C strings: one, a braced list or a vector. They must live at least as long as the call. */
 class c_strings {
   public:
     c_strings(const char *text) : texts_(1, text) {}
@@ -233,7 +232,7 @@ class c_strings {
     std::vector<const char *> texts_;
 };
 
-/** Elements that someone else owns, of an array, a vector, a std::span; becomes a std::span too. */
+/** Non-owning view of an array, a vector or a std::span; span() converts it to a std::span. */
 template <typename T> class view {
   public:
     constexpr view() noexcept = default;
@@ -260,15 +259,15 @@ template <typename T> class view {
     std::size_t size_ = 0;
 };
 
-/** A map or mask that someone else owns: width x height, row-major, no padding. */
+/** Non-owning view of a map or mask: width x height, row-major, no padding. */
 template <typename T> class grid : public view<T> {
   public:
     constexpr grid() noexcept = default;
-    /** An empty size when `values` is null. */
+    /** Empty when `values` is null. */
     constexpr grid(T *values, std::uint32_t width, std::uint32_t height) noexcept
         : view<T>(values, values ? std::size_t{width} * height : 0), width_(values ? width : 0),
           height_(values ? height : 0) {}
-    /** Reads what may be written. */
+    /** From a view of mutable values. */
     template <typename U, typename = typename std::enable_if<std::is_same<const U, T>::value &&
                                                              !std::is_same<U, T>::value>::type>
     constexpr grid(const grid<U> &other) noexcept
@@ -298,14 +297,14 @@ template <typename Handle, void (*close)(Handle **)> class owner {
     owner &operator=(const owner &) = delete;
 
     explicit operator bool() const noexcept { return handle_ != nullptr; }
-    /** For the C functions; still owned. */
+    /** For C functions; ownership stays here. */
     Handle *get() const noexcept { return handle_; }
-    /** Closes it; what a C function writes there is owned from then on. */
+    /** Closes the handle; owns what a C function then writes there. */
     Handle **out() noexcept {
         close(&handle_);
         return &handle_;
     }
-    /** Closes it now. */
+    /** Closes the handle. */
     void reset() noexcept { close(&handle_); }
 
   protected:
@@ -353,7 +352,7 @@ class adapters : public owner<aaclip_adapters, aaclip_adapters_close> {
     aaclip_calibration calibration(AACLIP_STATUS) const {
         return detail::filled<aaclip_calibration>(status, aaclip_adapters_get_calibration, handle_);
     }
-    /** With `calibration` in the file unless it is null. */
+    /** Stores `calibration` in the file unless it is null. */
     void save(c_string path, const aaclip_calibration *calibration AACLIP_OR(nullptr),
               AACLIP_STATUS) const {
         ok(calibration ? aaclip_adapters_save_calibrated(handle_, calibration, path)
@@ -362,21 +361,21 @@ class adapters : public owner<aaclip_adapters, aaclip_adapters_close> {
     }
 };
 
-/** Done and total prompts; false cancels. */
+/** Number of prompts done and in total; returning false cancels. */
 using progress_callback = std::function<bool(std::size_t done, std::size_t total)>;
 
 /** See text_cache.h. */
 class text_cache : public owner<aaclip_text_cache, aaclip_text_cache_close> {
   public:
     text_cache() noexcept = default;
-    /* The embedding must be known, for vectors to have that size. */
+    /* Deleted: the size of vectors, the embedding, must be known. */
     aaclip_text_cache **out() = delete;
-    /** `progress`, unless empty, takes the place of that in the options. */
+    /** `progress`, unless empty, replaces that of the options. */
     text_cache(const model &model, const adapters &adapters,
                const aaclip_text_cache_options *options AACLIP_OR(nullptr),
                progress_callback progress AACLIP_OR(nullptr), AACLIP_STATUS)
         : text_cache(nullptr, model, adapters, options, std::move(progress), status) {}
-    /** Opens a saved one when `path` is not null. */
+    /** Opens a saved cache when `path` is not null. */
     text_cache(c_string path, const model &model, const adapters &adapters,
                const aaclip_text_cache_options *options AACLIP_OR(nullptr),
                progress_callback progress AACLIP_OR(nullptr), AACLIP_STATUS) {
@@ -402,16 +401,16 @@ class text_cache : public owner<aaclip_text_cache, aaclip_text_cache_close> {
         const char *names[] = {name}, *phrases[] = {phrase};
         ok(aaclip_text_cache_build(handle_, names, phrases, 1), status);
     }
-    /** All of these classes or none. */
+    /** Adds all of these classes or none. */
     void build_all(const c_strings &names, const c_strings &phrases, AACLIP_STATUS) {
         if (detail::fits(names.size() == phrases.size(), status,
-                         "text_cache.build_all: as many phrases as names expected"))
+                         "text_cache.build_all: expected as many phrases as names"))
             ok(aaclip_text_cache_build(handle_, names.data(), phrases.data(), names.size()),
                status);
     }
     void add(c_string name, view<const float> normal, view<const float> abnormal, AACLIP_STATUS) {
         if (detail::fits(normal.size() == embedding_ && abnormal.size() == embedding_, status,
-                         "text_cache.add: vectors of the model's embedding expected"))
+                         "text_cache.add: expected vectors of the model's embedding size"))
             ok(aaclip_text_cache_add(handle_, name, normal.data(), abnormal.data()), status);
     }
     /** The normal and the abnormal vector. */
@@ -421,7 +420,7 @@ class text_cache : public owner<aaclip_text_cache, aaclip_text_cache_close> {
             return {};
         return {std::move(normal), std::move(abnormal)};
     }
-    /** One row of the embedding a prompt. */
+    /** One row of embedding floats per prompt. */
     std::vector<float> encode(const c_strings &prompts, AACLIP_STATUS) {
         std::vector<float> vectors(prompts.size() * embedding_);
         if (!ok(aaclip_text_cache_encode(handle_, prompts.data(), prompts.size(), vectors.data()),
@@ -446,7 +445,7 @@ class text_cache : public owner<aaclip_text_cache, aaclip_text_cache_close> {
     std::size_t embedding_ = 0;
 };
 
-/** See image.h. Serves as the view of its pixels. */
+/** See image.h. Converts to the view of its pixels. */
 class image : public owner<aaclip_image, aaclip_image_close> {
   public:
     image() noexcept = default;
@@ -463,7 +462,8 @@ class image : public owner<aaclip_image, aaclip_image_close> {
     operator aaclip_image_view() const noexcept { return pixels(); }
 };
 
-/** What one image gives, as in detector.h. Its pointers live until the detector detects again. */
+/** Result of one image, as in detector.h. Its pointers are valid until the detector detects
+ * again. */
 struct detection : aaclip_result {
     detection() noexcept : aaclip_result(detail::sized<aaclip_result>()) {}
     grid<const float> heat() const noexcept { return {map, map_width, map_height}; }
@@ -488,7 +488,7 @@ class detector : public owner<aaclip_detector, aaclip_detector_close> {
         ok(aaclip_detector_new(&handle_, model.get(), adapters.get(), cache.get(), options),
            status);
     }
-    /** An empty one is everywhere. */
+    /** Empty: everywhere. */
     void set_roi(grid<const std::uint8_t> roi, AACLIP_STATUS) {
         ok(aaclip_detector_set_roi(handle_, roi.data(), roi.width(), roi.height()), status);
     }
@@ -498,12 +498,12 @@ class detector : public owner<aaclip_detector, aaclip_detector_close> {
             result = detection();
         return result;
     }
-    /** Together where that is faster, on a GPU; all results stay valid together. */
+    /** Runs images together where that is faster, on a GPU; all results stay valid together. */
     std::vector<detection> detect_all(view<const aaclip_image_view> images, const c_strings &names,
                                       AACLIP_STATUS) {
         std::vector<detection> results(images.size());
         if (!detail::fits(images.size() == names.size(), status,
-                          "detector.detect_all: as many class names as images expected") ||
+                          "detector.detect_all: expected as many class names as images") ||
             !detail::ok(aaclip_detector_detect_batch(handle_, images.data(), names.data(),
                                                      images.size(), results.data()),
                         status))
@@ -511,7 +511,7 @@ class detector : public owner<aaclip_detector, aaclip_detector_close> {
         return results;
     }
     std::uint32_t image_size() const noexcept { return aaclip_detector_image_size(handle_); }
-    /** Defaults that say what thresholds made with this detector belong to. */
+    /** Default thresholds, with what those made with this detector belong to. */
     aaclip_calibration calibration(c_string class_name, AACLIP_STATUS) const {
         aaclip_calibration made;
         aaclip_calibration_init(&made);
@@ -524,7 +524,7 @@ class detector : public owner<aaclip_detector, aaclip_detector_close> {
 inline std::vector<float> resize(grid<const float> map, std::uint32_t width, std::uint32_t height,
                                  AACLIP_STATUS) {
     std::vector<float> resized(detail::volume(width, height, 1));
-    if (!detail::fits(!resized.empty(), status, "resize: a size in memory expected") ||
+    if (!detail::fits(!resized.empty(), status, "resize: expected a size that fits in memory") ||
         !detail::ok(
             aaclip_map_resize(map.data(), map.width(), map.height(), resized.data(), width, height),
             status))
@@ -532,14 +532,14 @@ inline std::vector<float> resize(grid<const float> map, std::uint32_t width, std
     return resized;
 }
 
-/** A map of that many levels on a fixed scale in [0, 1], as aaclip_map_probability. */
+/** A map of `level_count` levels on a fixed scale in [0, 1], as aaclip_map_probability. */
 inline std::vector<float> probability(view<const float> map, std::uint32_t level_count) {
     std::vector<float> values(map.size());
     aaclip_map_probability(map.data(), map.size(), level_count, values.data());
     return values;
 }
 
-/** RGB8 of the values from `low` to `high`, as aaclip_image_window. */
+/** Values from `low` to `high` as RGB8, as aaclip_image_window. */
 inline std::vector<std::uint8_t> window(const aaclip_image_view &image, double low, double high,
                                         AACLIP_STATUS) {
     std::vector<std::uint8_t> rgb(detail::volume(image.width, image.height, 3));
@@ -548,12 +548,12 @@ inline std::vector<std::uint8_t> window(const aaclip_image_view &image, double l
     return rgb;
 }
 
-/** RGB8 of the image's size; `values` in [0, 1] have that size too. */
+/** RGB8 of the image's size; `values`, in [0, 1], must have that size too. */
 inline std::vector<std::uint8_t> overlay(const aaclip_image_view &image, grid<const float> values,
                                          float opacity, AACLIP_STATUS) {
     std::vector<std::uint8_t> rgb(detail::volume(image.width, image.height, 3));
     if (!detail::fits(values.width() == image.width && values.height() == image.height, status,
-                      "overlay: a map of the image's size expected") ||
+                      "overlay: expected a map of the image's size") ||
         !detail::ok(aaclip_overlay(&image, values.data(), opacity, rgb.data()), status))
         rgb.clear();
     return rgb;
@@ -567,7 +567,7 @@ inline std::vector<aaclip_region> find_regions(grid<const float> map, float thre
     struct array : owner<aaclip_region, aaclip_regions_free> {
     } regions;
     std::size_t count = 0;
-    if (!detail::same_size(map, roi, status, "find_regions: a roi of the map's size expected") ||
+    if (!detail::same_size(map, roi, status, "find_regions: expected a roi of the map's size") ||
         !detail::ok(aaclip_regions_find(regions.out(), &count, map.data(), roi.data(), map.width(),
                                         map.height(), threshold, min_area),
                     status))
@@ -584,11 +584,11 @@ class dataset : public owner<aaclip_dataset, aaclip_dataset_close> {
         ok(aaclip_dataset_open(&handle_, root, options), status);
     }
     std::size_t size() const noexcept { return aaclip_dataset_count(handle_); }
-    /** Below size(). */
+    /** `index` must be below size(). */
     const aaclip_sample &operator[](std::size_t index) const noexcept {
         return *aaclip_dataset_get(handle_, index);
     }
-    /** Few of them; see aaclip_dataset_sample. */
+    /** Few-shot subset; see aaclip_dataset_sample. */
     dataset sample(std::size_t shots, std::uint64_t seed, AACLIP_STATUS) const {
         dataset sampled;
         ok(aaclip_dataset_sample(&sampled.handle_, handle_, shots, seed), status);
@@ -599,7 +599,7 @@ class dataset : public owner<aaclip_dataset, aaclip_dataset_close> {
     }
 };
 
-/** See metrics.h. A default-made one is empty: take an `options` argument, which may be null. */
+/** See metrics.h. Default construction makes an empty owner: pass `options`, which may be null. */
 class metrics : public owner<aaclip_metrics, aaclip_metrics_close> {
   public:
     metrics() noexcept = default;
@@ -609,12 +609,12 @@ class metrics : public owner<aaclip_metrics, aaclip_metrics_close> {
     /** Map and mask may be empty. */
     void add(c_string class_name, grid<const float> map, grid<const std::uint8_t> mask, float score,
              int label, AACLIP_STATUS) {
-        if (detail::same_size(map, mask, status, "metrics.add: a mask of the map's size expected"))
+        if (detail::same_size(map, mask, status, "metrics.add: expected a mask of the map's size"))
             ok(aaclip_metrics_add(handle_, class_name, map.data(), mask.data(), map.width(),
                                   map.height(), score, label),
                status);
     }
-    /** Takes all of `other`, which is empty then; on failure both stay. */
+    /** Takes all of `other`, which is then empty; on failure both are unchanged. */
     void merge(metrics &&other, AACLIP_STATUS) {
         ok(aaclip_metrics_merge(handle_, &other.handle_), status);
     }
@@ -635,14 +635,14 @@ class metrics : public owner<aaclip_metrics, aaclip_metrics_close> {
     }
 };
 
-/** After each step, in the thread that trains; false stops. */
+/** Called after each step, in the training thread; returning false stops. */
 using training_callback = std::function<bool(const aaclip_training_progress &progress)>;
 
 /** See trainer.h. */
 class trainer : public owner<aaclip_trainer, aaclip_trainer_close> {
   public:
     trainer() noexcept = default;
-    /** Stage 1 takes an empty cache. `callback`, unless empty, replaces that in the options. */
+    /** Stage 1 takes an empty cache. `callback`, unless empty, replaces that of the options. */
     trainer(const model &model, const dataset &dataset, const text_cache &cache,
             const aaclip_trainer_options &options, training_callback callback AACLIP_OR(nullptr),
             AACLIP_STATUS) {
@@ -689,8 +689,8 @@ class trainer : public owner<aaclip_trainer, aaclip_trainer_close> {
 using log_callback = std::function<void(aaclip_log_level level, const char *message)>;
 
 /**
- * As aaclip_set_log: call it before other threads use the library; empty turns logging off. Any
- * thread may log, so there is no call to stop: an exception of `callback` is dropped.
+ * As aaclip_set_log: call it before other threads use the library; an empty callback turns logging
+ * off. Any thread may log, so there is no call to stop: exceptions of `callback` are dropped.
  */
 inline void set_log(log_callback callback, aaclip_log_level level) {
     static log_callback *kept; // never freed at exit: threads may still log
