@@ -1,11 +1,11 @@
 #!/bin/sh
-# Tests the Python bindings with the library of a build folder: a wheel that carries it, in a virtual
-# environment of its own, mypy --strict and pytest. A build folder of -Db_sanitize=address,undefined:
+# Tests the Python bindings with the library of a build folder: a wheel that carries it, in a fresh
+# virtual environment, with mypy --strict and pytest. A build folder of -Db_sanitize=address,undefined:
 # the tests of lifetimes, threads and processes under AddressSanitizer and LeakSanitizer instead.
 #
 #   run-tests.sh BUILD_FOLDER [PYTEST_OPTION...]
 #
-# PYTHON names another interpreter than python3; it has venv, pip, NumPy and Pillow.
+# PYTHON names an interpreter other than python3; it must have venv, pip, NumPy and Pillow.
 set -eu
 if [ $# -lt 1 ] || [ ! -d "$1" ]; then
     echo "usage: run-tests.sh BUILD_FOLDER [PYTEST_OPTION...]" >&2
@@ -45,9 +45,9 @@ echo "${wheel##*/}, which carries $library"
 cd "$here"
 if grep -q __asan_init "$library"; then
     runtime=$(ldd "$library" | awk '/libasan|clang_rt\.asan/ { print $3 }')
-    [ -f "$runtime" ] || fail "$library: its sanitizer is no shared library that can be preloaded"
+    [ -f "$runtime" ] || fail "$library: its sanitizer is not a shared library that can be preloaded"
     echo "--- pytest, with $runtime"
-    # leaks.py asks for leaks, when handles are closed; the interpreter's own are let be.
+    # leaks.py checks for leaks once handles are closed; the interpreter's own are ignored.
     # Looking up thread-local storage through the sanitizer crashes the leak check of GCC 12.
     LD_PRELOAD=$runtime PYTHONMALLOC=malloc \
         ASAN_OPTIONS=leak_check_at_exit=0:intercept_tls_get_addr=0:log_path="$temporary/log" \

@@ -1,6 +1,6 @@
 """
-Everything is in pyproject.toml, but for a wheel that carries the library: AACLIP_BUNDLE_LIBRARY
-names the shared library that is copied into it, and the wheel is then for this platform only.
+Everything is in pyproject.toml except a wheel that carries the library: AACLIP_BUNDLE_LIBRARY names
+the shared library to copy into it, and the wheel is then for this platform only.
 """
 
 import os
@@ -18,7 +18,7 @@ class BuildWithLibrary(build_py):
     def run(self):
         super().run()
         folder = Path(self.build_lib) / "aaclip" / "_lib"
-        shutil.rmtree(folder, ignore_errors=True)  # of an earlier build
+        shutil.rmtree(folder, ignore_errors=True)  # from an earlier build
         if LIBRARY and not self.editable_mode:
             library = Path(LIBRARY)
             if not library.is_file():

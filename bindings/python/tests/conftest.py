@@ -20,18 +20,18 @@ PHOTO = GOLDEN / "images" / "chelsea.png"
 SIZE = 112
 ADAPTERS = [NANO / "adapters-document" / n for n in ("text_adapter.pth", "image_adapter_20.pth")]
 
-# Where the C programs are: beside the library of a build folder, or where this names.
+# Where the C programs are: in the library's build folder, or where this variable says.
 PROGRAMS = Path(os.environ.get("AACLIP_PROGRAMS", ROOT / "build" / "examples"))
 
 
 collect_ignore = [] if leaks.RUNS else ["test_leaks.py"]
 
-# A shell's background job begins with SIGINT ignored, and training would not end by it.
+# A shell's background job starts with SIGINT ignored, which would then not end training.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """A test that is skipped is one that failed."""
+    """Skipped tests count as failures."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter and reporter.stats.get("skipped"):
         print("\na test was skipped; none may be")

@@ -36,7 +36,7 @@ def of_the_library() -> list[str]:
 
 
 def allocated() -> int:
-    """Bytes that the sanitizer's malloc has given out."""
+    """Bytes allocated from the sanitizer's malloc."""
     count = _process["__sanitizer_get_current_allocated_bytes"]
     count.restype = ctypes.c_size_t
     return int(count())

@@ -18,12 +18,12 @@ from aaclip._version import __version__
 
 HEADERS = ROOT / "include" / "aaclip"
 
-# What Python does not call, and why.
+# Functions that Python does not call, and why.
 NOT_USED = {
     "set_allocator",  # hooks in Python would be called by threads that Python does not know
     "detector_detect",  # detect_batch with one image
     "write_npy",  # numpy.save
-    # for aaclip-bench, and for C programs: Python has profilers of its own
+    # for aaclip-bench and C programs: Python has its own profilers
     "profiler_close",
     "profiler_count",
     "profiler_get",
@@ -70,7 +70,7 @@ def header_text() -> str:
 
 @pytest.fixture(scope="module")
 def values(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
-    """What a C program says of every struct, member and constant."""
+    """What a C program reports for every struct, member and constant."""
     folder = tmp_path_factory.mktemp("abi")
     include = folder / "include" / "aaclip"
     shutil.copytree(HEADERS, include)
@@ -111,7 +111,7 @@ def test_struct(struct: type[ctypes.Structure], values: dict[str, int]) -> None:
 
 @pytest.mark.parametrize("struct", structs(), ids=lambda struct: struct.__name__)
 def test_struct_has_all_members(struct: type[ctypes.Structure]) -> None:
-    """Also those that a struct gained in what was padding."""
+    """Also those that were added in a struct's padding."""
     found = re.search(
         rf"typedef struct aaclip_{snake(struct.__name__)} \{{(.*?)\n\}}", header_text(), re.S
     )
@@ -144,7 +144,7 @@ def test_limits(values: dict[str, int]) -> None:
 
 
 def declarations() -> dict[str, tuple[str, list[str]]]:
-    """Name -> what it returns, what it takes."""
+    """Name -> return type, arguments."""
     text = header_text() + re.sub(r"/\*.*?\*/", "", (HEADERS / "version.h.in").read_text(), flags=re.S)
     found = {}
     for result, name, arguments in re.findall(
@@ -175,7 +175,7 @@ SCALARS = {
 
 
 def expected_type(declared: str, is_argument: bool) -> object:
-    """The ctypes type of a scalar; of a pointer just that it is one."""
+    """The ctypes type of a scalar; for a pointer only that it is one."""
     if "*" in declared:
         return "pointer"
     words = [w for w in declared.split() if w != "const"]

@@ -1,4 +1,4 @@
-"""Ctrl-C and flags end calls in their middle; what they left goes on."""
+"""Ctrl-C and flags cancel running calls; what they leave behind stays usable."""
 
 from __future__ import annotations
 
@@ -45,18 +45,18 @@ def test_ctrl_c_ends_a_call(detector: aaclip.Detector) -> None:
     expected = detector.detect(PHOTO).map
     for _ in range(3):
         with pytest.raises(aaclip.NotFoundError):
-            aaclip.Image.open("none")  # another text of an error
+            aaclip.Image.open("none")  # another error text
         timer = after(0.2, ctrl_c)
         with pytest.raises(KeyboardInterrupt):
             many(detector)()
         timer.join()
-        assert lib.last_error() == b"cancelled"  # else it has run to its end
+        assert lib.last_error() == b"cancelled"  # otherwise it ran to its end
         assert signal.set_wakeup_fd(-1) == -1
         assert np.array_equal(detector.detect(PHOTO).map, expected)
 
 
 def test_ctrl_c_comes_at_any_moment(detector: aaclip.Detector) -> None:
-    """Also between calls: the next one is not ended by it."""
+    """Also between calls: it does not cancel the next one."""
     for i in range(40):
         with pytest.raises(KeyboardInterrupt):
             timer = after(0.001 * (i + 10), ctrl_c)

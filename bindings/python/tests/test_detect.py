@@ -64,7 +64,7 @@ def test_pytorch_computed_the_same(case: dict[str, Any]) -> None:
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
-    """What aaclip-detect says of the photograph, and the folder of its files."""
+    """What aaclip-detect reports for the photograph, and the folder of its files."""
     out = tmp_path_factory.mktemp("program")
     options = [word for path in ADAPTERS for word in ("--adapters", path)]
     run_program(

@@ -1,4 +1,4 @@
-"""That LeakSanitizer would tell; only run under it. Leaks themselves: see conftest.py."""
+"""That LeakSanitizer detects leaks; only run under it. Actual leaks: see conftest.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which library is loaded, and what is refused at import."""
+"""Which library is loaded, and what is rejected on import."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def changed(struct: type[ctypes.Structure], fields: list[Any]) -> type[ctypes.St
 
 
 def swapped(struct: type[ctypes.Structure], one: str, other: str) -> type[ctypes.Structure]:
-    """The same struct, of the same size, with two members in each other's place."""
+    """The same struct, of the same size, with two members swapped."""
     names = {one: other, other: one}
     return changed(struct, [(names.get(f[0], f[0]), *f[1:]) for f in struct._fields_])
 
@@ -123,7 +123,7 @@ def test_swapped_members_are_found(
 
 
 def _loosen(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets a function take the wrong struct."""
+    """Makes a function accept the wrong struct."""
     function = getattr(lib, name)
     arguments = list(function.argtypes)
     monkeypatch.setattr(function, "argtypes", [ctypes.c_void_p if isinstance(a, type) and

@@ -1,4 +1,4 @@
-"""Who keeps what: closing in any order, views of memory, and no leak."""
+"""Lifetimes: closing in any order, views of memory, and no leak."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class _Mallinfo(ctypes.Structure):
 
 
 def allocated() -> int:
-    """Bytes that malloc has given out: exact, unlike the size of the process."""
+    """Bytes allocated from malloc: exact, unlike the size of the process."""
     gc.collect()
     if leaks.RUNS:
         return leaks.allocated()
@@ -47,7 +47,7 @@ def allocated() -> int:
 
 
 def assert_no_leak(work: Callable[[], object], rounds: int = 10, slack: int = 100_000) -> None:
-    """After some rounds that fill caches, more rounds must not hold more memory."""
+    """After some rounds to fill caches, further rounds must not hold more memory."""
     for _ in range(4):
         work()
     before = allocated()
@@ -67,7 +67,7 @@ def everything() -> dict[str, Any]:
 
 
 def test_handles_of_another_kind_are_refused(tmp_path: Path) -> None:
-    """C would read one as the other."""
+    """C would read one handle as the other."""
     made = everything()
     model, adapters, texts = made["model"], made["adapters"], made["texts"]
     metrics = aaclip.Metrics()

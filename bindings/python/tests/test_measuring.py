@@ -104,7 +104,7 @@ def test_names_that_are_no_utf_8(tmp_path: Path) -> None:
 
 
 def brute_auroc(scores: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> float:
-    """The share of pairs in the right order."""
+    """The fraction of pairs in the right order."""
     bad, good = scores[labels == 1], scores[labels == 0]
     above = (bad[:, None] > good).mean()
     return float(above + 0.5 * (bad[:, None] == good).mean())
@@ -146,7 +146,7 @@ def test_metrics_by_brute_force() -> None:
 
 
 def area(curve: np.ndarray[Any, Any]) -> float:
-    """By trapezoids."""
+    """By the trapezoidal rule."""
     return float((np.diff(curve[:, 0]) * (curve[1:, 1] + curve[:-1, 1]) / 2).sum())
 
 

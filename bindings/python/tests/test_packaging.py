@@ -31,7 +31,7 @@ def blocks(language: str) -> str:
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """The repository as a user has it: sources copied, for installing leaves files beside them."""
+    """The repository as a user has it: a copy of the sources, since installing leaves files there."""
     root = tmp_path / "clone"
     shutil.copytree(
         PACKAGE, root / "bindings" / "python",
@@ -46,7 +46,7 @@ def clone(tmp_path: Path) -> Path:
 
 
 def shell(script: str, folder: Path) -> str:
-    """Runs it with this Python as `python3` and no settings of the tests."""
+    """Runs it with this Python as `python3` and without the tests' settings."""
     hidden = ("AACLIP_LIBRARY", "AACLIP_BUNDLE_LIBRARY", "PYTHONPATH")
     environment = {k: v for k, v in os.environ.items() if k not in hidden}
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"

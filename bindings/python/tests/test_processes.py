@@ -64,7 +64,7 @@ def test_threads_open_build_and_close_at_once() -> None:
 
 
 def in_child(work: Callable[[], None], timeout: int = 60) -> None:
-    """Runs `work` after a plain fork; it must end, and without an exception."""
+    """Runs `work` after a plain fork; it must end without an exception."""
     sys.stdout.flush()
     child = os.fork()
     if child == 0:

@@ -1,4 +1,4 @@
-"""Training: PyTorch's losses, callbacks, Ctrl-C, and going on where it stopped."""
+"""Training: PyTorch's losses, callbacks, Ctrl-C, and resuming."""
 
 from __future__ import annotations
 

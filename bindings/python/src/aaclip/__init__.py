@@ -12,8 +12,8 @@ Zero-shot anomaly detection with Anomaly-Aware CLIP: the Python bindings of liba
     result.score, result.map
     result.save_overlay("overlay.png")
 
-Everything that is opened can be closed, in any order, and closes itself. Threads share a model,
-adapters and texts; each has its own detector.
+Everything that is opened can be closed, in any order, and closes automatically. Threads share a
+model, adapters and texts; give each its own detector.
 """
 
 from . import _check as _check  # raises ImportError

@@ -33,7 +33,7 @@ def _require(what: str, expected: object, found: object) -> None:
 
 
 def check_version() -> None:
-    """The same major version, and no older than what these bindings were written for."""
+    """Requires the same major version, no older than the one these bindings were written for."""
     number = lib.version()
     found = (number >> 16, number >> 8 & 255, number & 255)
     wanted = tuple(int(part) for part in __version__.split("."))
@@ -54,7 +54,7 @@ _STATUS_TEXTS = {
 
 
 def check_names() -> None:
-    """Enumerations that the library has names for."""
+    """Checks enumerations that the library has names for."""
     for kind, name in (
         (e.Precision, lib.precision_name),
         (e.Profile, lib.profile_name),
@@ -72,7 +72,7 @@ def check_names() -> None:
 
 
 def _accepts(call: Callable[..., object], *arguments: Any) -> bool:
-    """Whether the library takes options; the file that they are for may well be missing."""
+    """Whether the library accepts options; the file that they are for need not exist."""
     try:
         call(*arguments)
     except errors.InvalidArgumentError:
@@ -112,8 +112,8 @@ def _decide(calibration: Any) -> None:
     lib.decide(calibration, 0.5, byref(pixel), None, 1, 1, byref(ctypes.c_bool()))
 
 
-# Structs that the library reads without a model: how it fills and how it reads them, and the
-# enumerations in them.
+# Structs that the library reads without a model: how it fills and reads them, and their
+# enumerations.
 _READ: dict[str, tuple[Any, Any, dict[str, str]]] = {
     "ModelOptions": (
         lib.model_options_init_sized,
@@ -135,7 +135,7 @@ _READ: dict[str, tuple[Any, Any, dict[str, str]]] = {
 
 
 def check_sizes() -> None:
-    """What stands behind the end of the library's own struct is refused, unless it is zero."""
+    """The library rejects a larger struct whose tail is not zero."""
     for name, (fill, read, _) in _READ.items():
         struct: Any = getattr(s, name)
         longer: Any = type("Longer", (struct,), {"_fields_": [("more", ctypes.c_uint64)]})
@@ -154,7 +154,7 @@ def check_sizes() -> None:
 
 
 def check_members() -> None:
-    """Each value of an enumeration is taken, and no value more."""
+    """Every value of an enumeration is accepted, and no other."""
     for name, (fill, read, members) in _READ.items():
         for member, kind in members.items():
 
@@ -168,7 +168,7 @@ def check_members() -> None:
 
 
 def check_profiles() -> None:
-    """What the library fills in for each profile and stage says which it is."""
+    """The library's defaults for each profile and stage name that profile and stage."""
 
     def fill_config(number: int) -> bool:
         config = s.Config()
@@ -212,7 +212,7 @@ def check_calibration() -> None:
 
 
 def check_pixels() -> None:
-    """One pixel of every format through the library."""
+    """Passes one pixel of every format through the library."""
     rgb, room = np.empty(3, np.uint8), np.zeros(4, np.uint16)
 
     def accepts(number: int) -> bool:

@@ -1,4 +1,4 @@
-"""Between Python's values and those of the C interface."""
+"""Conversion between Python values and those of the C interface."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ def text_array(texts: Iterable[bytes]) -> "ctypes.Array[ctypes.c_char_p]":
 
 
 def unmasked(values: Any, what: str) -> Any:
-    """`values`, whose mask nobody would look at."""
+    """Rejects a masked array, whose mask would be ignored."""
     if isinstance(values, np.ma.MaskedArray):
-        raise TypeError(f"{what}: expected an array without a mask; give `.filled(value)` of it")
+        raise TypeError(f"{what}: expected an array without a mask; pass its `.filled(value)`")
     return values
 
 
 def float_map(values: npt.ArrayLike, what: str = "map") -> FloatMap:
-    """`values` itself when it is a float32 array without gaps, else a copy of that kind."""
+    """`values` itself if it is a contiguous float32 array, else a contiguous copy."""
     array = np.asarray(unmasked(values, what))
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{what}: expected numbers, found {array.dtype}")
@@ -71,7 +71,7 @@ def float_map(values: npt.ArrayLike, what: str = "map") -> FloatMap:
 
 
 def mask(values: npt.ArrayLike, what: str = "mask", shape: Optional[Tuple[int, ...]] = None) -> Mask:
-    """Nonzero where it counts. bool and uint8 arrays without gaps are taken as they are."""
+    """A mask, nonzero where set. Contiguous bool and uint8 arrays are used as they are."""
     array = np.asarray(unmasked(values, what))
     if array.ndim != 2:
         raise ValueError(f"{what}: expected height x width, found shape {array.shape}")
@@ -83,12 +83,12 @@ def mask(values: npt.ArrayLike, what: str = "mask", shape: Optional[Tuple[int, .
 
 
 def address(array: Optional[npt.NDArray[Any]]) -> Optional[int]:
-    """Of the first value; None for no array. The caller keeps the array."""
+    """Address of the first element; None for no array. The caller keeps the array."""
     return None if array is None else array.ctypes.data
 
 
 def set_options(options: ctypes.Structure, values: "dict[str, Any]") -> None:
-    """Sets the fields whose value is not None; the others keep what the library put there."""
+    """Sets the fields whose value is not None; the others keep the library's defaults."""
     for name, value in values.items():
         if value is not None:
             if isinstance(value, numbers.Integral):  # NumPy's, too
@@ -99,7 +99,7 @@ def set_options(options: ctypes.Structure, values: "dict[str, Any]") -> None:
 
 
 def size_of(width: int, height: int) -> Tuple[int, int]:
-    """A size that the library takes."""
+    """A size that the library accepts."""
     width, height = unsigned(width, 32, "width"), unsigned(height, 32, "height")
     if width < 1 or height < 1:
         raise ValueError(f"size: expected at least 1 x 1, found {width} x {height}")
@@ -107,7 +107,7 @@ def size_of(width: int, height: int) -> Tuple[int, int]:
 
 
 def unsigned(value: int, bits: int, what: str) -> int:
-    """For arguments, whose high bits ctypes would cut off."""
+    """An unsigned argument in range: ctypes would drop the high bits of others."""
     value = operator.index(value)
     if not 0 <= value < 1 << bits:
         raise ValueError(f"{what}: expected 0 to 2^{bits} - 1, found {value}")

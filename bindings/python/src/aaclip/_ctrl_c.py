@@ -1,4 +1,4 @@
-"""Ctrl-C in the main thread ends the library's call, not only what follows it."""
+"""Ctrl-C in the main thread cancels the running library call, not only what follows it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from .errors import CancelledError
 
 class CtrlC:
     """
-    Python hears of a signal only between its own instructions. Its C handler, though, writes to a
-    socket at once; a thread that reads there raises the flag that the library's call looks at. The
-    call ends, and Python raises the KeyboardInterrupt that is waiting.
+    Python handles a signal only between its own instructions. Its C handler, however, writes to a
+    socket at once; a thread that reads there sets the flag that the library's call polls. The call
+    ends, and Python raises the pending KeyboardInterrupt.
     """
 
     def __init__(self, watch: Callable[[Any], Optional[int]]) -> None:
@@ -63,7 +63,7 @@ class CtrlC:
                 self._settle()
 
     def _begin(self) -> bool:
-        """False where somebody else listens, or watches a flag."""
+        """False where another wakeup descriptor or another flag is in use."""
         self._flag.value = 0
         before = self._watch(ctypes.addressof(self._flag))
         if before not in (None, ctypes.addressof(self._flag)):
@@ -71,7 +71,7 @@ class CtrlC:
             return False
         try:
             sender = self._sender or self._start()
-        except (OSError, RuntimeError):  # out of files or threads: without Ctrl-C, then
+        except (OSError, RuntimeError):  # out of files or threads: continue without Ctrl-C
             self._watch(None)
             return False
         other = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
@@ -97,7 +97,7 @@ class CtrlC:
                 self._settled.set()
 
     def _settle(self) -> None:
-        """Waits until the thread has read what was written: it is not for the next call."""
+        """Waits until the thread has read what was written, which must not affect the next call."""
         assert self._sender
         self._settled.clear()
         self._sender.send(b"\0")
@@ -111,7 +111,7 @@ class CtrlC:
 
 
 class Interruptible:
-    """A function of the library whose calls Ctrl-C ends."""
+    """A library function whose calls Ctrl-C cancels."""
 
     def __init__(self, ctrl_c: CtrlC, function: Any) -> None:
         self._ctrl_c = ctrl_c

@@ -1,4 +1,4 @@
-"""The library's enumerations. Values are part of its ABI and checked when it is loaded."""
+"""The library's enumerations. Values are part of its ABI and checked on import."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Status(IntEnum):
 
 
 class LogLevel(IntEnum):
-    """How much a message matters."""
+    """Severity of a message."""
 
     ERROR = 0
     WARNING = 1
@@ -42,7 +42,7 @@ class Precision(IntEnum):
 
 
 class Profile(IntEnum):
-    """Whose numbers are computed: the architecture reference's or the CVPR 2025 release's."""
+    """Source of the method's choices: the architecture reference or the CVPR 2025 release."""
 
     DOCUMENT = 0
     PUBLISHED = 1
@@ -89,7 +89,7 @@ class CalibrationMethod(IntEnum):
 
 
 class DecideBy(IntEnum):
-    """What calls an image defective; with a region of interest it is the map in any case."""
+    """What makes an image defective; with a region of interest, always the map."""
 
     SCORE = 0
     MAP = 1
@@ -110,7 +110,7 @@ class Layout(IntEnum):
 
 
 class Split(IntEnum):
-    """Which part of a data set."""
+    """Which split of a data set."""
 
     ALL = 0
     TRAIN = 1
@@ -119,7 +119,7 @@ class Split(IntEnum):
 
 
 class Masks(IntEnum):
-    """What becomes of the masks of abnormal images."""
+    """How masks of abnormal images are handled."""
 
     WHERE_GIVEN = 0
     REQUIRED = 1
@@ -127,14 +127,14 @@ class Masks(IntEnum):
 
 
 class MetricsMode(IntEnum):
-    """What becomes of pixels: kept, or counted in bins."""
+    """How pixels are kept: all of them, or counted in bins."""
 
     EXACT = 0
     HISTOGRAM = 1
 
 
 class MetricsWanted(IntEnum):
-    """What is counted."""
+    """Which metrics are computed."""
 
     PIXELS = 1
     IMAGES = 2
@@ -142,7 +142,7 @@ class MetricsWanted(IntEnum):
 
 
 class Curve(IntEnum):
-    """What a curve is drawn of."""
+    """The axes of a curve."""
 
     PIXEL_ROC = 0
     PIXEL_PR = 1
@@ -161,7 +161,7 @@ class Stage(IntEnum):
 
 
 class Scales(IntEnum):
-    """Which levels' maps the loss of stage 1 counts."""
+    """Levels whose maps count in the loss of stage 1."""
 
     SUM = 0
     LAST = 1
@@ -171,7 +171,7 @@ Kind = TypeVar("Kind", bound=IntEnum)
 
 
 def member(kind: type[Kind], value: Union[Kind, str, int], what: str) -> Kind:
-    """The member that `value` is, numbers or names in any case: "bf16" is Precision.BF16."""
+    """The member for `value`, a number or a name in any case: "bf16" is Precision.BF16."""
     if isinstance(value, str):
         found = kind.__members__.get(value.upper().replace("-", "_"))
         if found is not None:

@@ -1,4 +1,4 @@
-"""The library itself: every function that is used, with its types; statuses become exceptions."""
+"""The library: every function used, with its types; statuses become exceptions."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ _STATUS: dict[str, list[Any]] = {
     "trainer_load": [c_void_p, c_char_p],
 }
 
-# Everything else: what it returns, then what it takes.
+# All others: return type, then arguments.
 _OTHER: dict[str, tuple[Any, list[Any]]] = {
     "version": (c_uint, []),
     "version_string": (c_char_p, []),
@@ -177,7 +177,7 @@ _OTHER: dict[str, tuple[Any, list[Any]]] = {
 }
 
 
-# What may run so long that Ctrl-C must end it.
+# Functions that may run so long that Ctrl-C must cancel them.
 _LONG = frozenset(
     """
     model_open model_save adapters_open adapters_save adapters_save_calibrated text_cache_open

@@ -20,8 +20,8 @@ H = TypeVar("H", bound="Handle")
 
 class State:
     """
-    The library's pointer and how many calls are using it. Closing while there are some waits for
-    the last of them to end, without blocking the one who closes.
+    The library's pointer and the number of calls that are using it. Closing while there are some is
+    deferred until the last of them ends, without blocking the closer.
     """
 
     def __init__(self, pointer: int, close: Callable[..., None], noun: str) -> None:
@@ -32,7 +32,7 @@ class State:
         self._shown = 0  # arrays over its memory
         self._closing = False
         self._lost = False
-        self.has_threads = False  # of its own, which the interpreter must not outlive
+        self.has_threads = False  # of its own, which must end before the interpreter
         self.needs: tuple[State, ...] = ()  # what its calls may lock inside the library
         self.keep: tuple[Any, ...] = ()  # callbacks that live as long as the pointer
         self._new_locks()
@@ -105,7 +105,7 @@ class State:
             state.lose()
 
     def after_fork(self) -> None:
-        """In the child: locks may be held, and threads waited for, that are not there."""
+        """In the child, where locks may be held by threads that do not exist there."""
         if self._users:
             self.lose()
         self._new_locks()
@@ -141,7 +141,7 @@ _here = _Here()
 
 
 def _park_daemon() -> None:
-    """Holds a thread that comes in or out of the library while the interpreter ends."""
+    """Blocks a thread that enters or leaves the library while the interpreter exits."""
     other = threading.current_thread() is not threading.main_thread()
     if other and ending.is_set() and not _here.held:
         threading.Event().wait()
@@ -149,8 +149,8 @@ def _park_daemon() -> None:
 
 def _at_exit() -> None:
     """
-    Only daemon threads are left: the calls that they are making end, training after its step, and
-    threads of the library too. Otherwise they would run on while the process takes itself down.
+    Only daemon threads are left: waits for their calls, for training until its step ends, and for
+    the library's threads. Otherwise they would keep running while the process shuts down.
     """
     ending.set()
     while any(state.running for state in _all_states()):
@@ -165,8 +165,8 @@ atexit.register(_at_exit)
 
 class Handle:
     """
-    Something of the library that can be closed: by `close()`, at the end of a `with` block, or by
-    the garbage collector. Handles may be closed in any order and at any time.
+    A library object that can be closed: by `close()`, at the end of a `with` block, or by the
+    garbage collector. Handles may be closed in any order and at any time.
     """
 
     _noun: ClassVar[str] = "handle"
@@ -200,12 +200,12 @@ class Handle:
 
     @contextmanager
     def _use_alone(self) -> Iterator[int]:
-        """The same for what one thread at a time may use: the others wait."""
+        """The same for objects that only one thread at a time may use: the others wait."""
         with self._state.exclusive, self._use() as pointer:
             yield pointer
 
     def close(self) -> None:
-        """Gives it up. A call that another thread is making ends first, in its own time."""
+        """Releases it. A call that is running in another thread finishes first."""
         self._state.close()
 
     @property
@@ -232,7 +232,7 @@ class Handle:
 
 
 def _is_a(handle: object, kind: type[Handle]) -> bool:
-    """C takes any pointer: a handle of another kind would be read as one of this."""
+    """C accepts any pointer: a handle of another kind would be misread."""
     if isinstance(handle, kind):
         return True
     raise TypeError(f"expected {kind.__name__}, found {type(handle).__name__}")
@@ -248,7 +248,7 @@ def use(handle: H, kind: type[H]) -> Iterator[int]:
 
 @contextmanager
 def use_optional(handle: H | None, kind: type[H]) -> Iterator[int | None]:
-    """The same of an argument that may be missing."""
+    """The same for an optional argument."""
     if handle is None:
         yield None
         return

@@ -1,4 +1,4 @@
-"""Python functions called by the library: exceptions and Ctrl-C come out of the library's call."""
+"""Python functions called by the library: exceptions and Ctrl-C propagate out of its call."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import threading
 from typing import Any, Callable, Optional
 
 ending = threading.Event()
-"""The interpreter is ending: what still runs in daemon threads shall stop."""
+"""Set when the interpreter exits: calls of daemon threads must stop."""
 
 
 class Relay:
     """
-    Carries what a callback raises across the library, which knows only "stop". Each thread has its
-    own: several may be inside calls with the same callback.
+    Carries a callback's exception across the library, which only knows "stop". State is per thread:
+    several may be inside calls with the same callback.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class Relay:
         return getattr(self._local, "interrupted", False)
 
     def call(self, function: Callable[[], object]) -> bool:
-        """Runs `function` for the library: False, which stops it, when it says so or raises."""
+        """Runs `function` for the library: False, which stops the call, if it says so or raises."""
         try:
             goes_on = function() is not False
         except BaseException as error:  # nothing may pass through the library's frames
@@ -43,8 +43,8 @@ class Relay:
 
     def run(self, function: Callable[..., object], *arguments: Any) -> None:
         """
-        Calls the library and raises what a callback raised. In the main thread Ctrl-C ends the
-        library's call, and no callback in its middle; then it is a KeyboardInterrupt. A SIGINT
+        Calls the library and reraises a callback's exception. In the main thread Ctrl-C ends the
+        library's call, but never interrupts a callback, and then raises KeyboardInterrupt. A SIGINT
         handler of the user's own stays in force.
         """
         local = self._local

@@ -12,7 +12,7 @@ from ._version import __version__
 VARIABLE = "AACLIP_LIBRARY"
 MAJOR = __version__.split(".", maxsplit=1)[0]
 
-# Beside this file in a wheel that carries the library; see setup.py.
+# Next to this file in a wheel that carries the library; see setup.py.
 CARRIED = Path(__file__).resolve().parent / "_lib"
 
 
@@ -38,7 +38,7 @@ def _open(name: str, origin: str) -> ctypes.CDLL:
 
 
 def load() -> ctypes.CDLL:
-    """The library of AACLIP_LIBRARY, else the carried one, else the one the system finds."""
+    """The library of AACLIP_LIBRARY, else the one in the package, else the system's."""
     named = os.environ.get(VARIABLE)
     if named:
         return _open(named, f"the library that {VARIABLE} names")

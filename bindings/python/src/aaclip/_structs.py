@@ -337,5 +337,5 @@ def names(struct: type[Structure]) -> list[str]:
 
 
 def sized(struct: type[Kind]) -> Kind:
-    """An empty struct that says its size, for a call that fills it in."""
+    """An empty struct with its size set, for a call that fills it in."""
     return struct(size=ctypes.sizeof(struct))

@@ -21,7 +21,7 @@ def save_bundle(
 ) -> None:
     """
     Writes image tower, adapters and all text vectors as one file for deployment, which opens as a
-    model, as adapters and as a text cache and needs no vocabulary.
+    model, as adapters and as a text cache, without a vocabulary.
     """
     with use(model, Model) as clip, use(texts, TextCache) as cache:
         with use_optional(adapters, Adapters) as adapted:

@@ -1,4 +1,4 @@
-"""Thresholds from calibration images, and the decision by them."""
+"""Thresholds from calibration images, and decisions with them."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from ._functions import lib
 class Calibration:
     """
     Thresholds of the score and of the probability map, how they were chosen, which of them decides,
-    and what they belong to: other detectors refuse them, and other classes are not decided by them.
-    `image_size` 0: not known what they belong to; `class_name` "": to any class.
+    and what they belong to: they are refused by other detectors and for other classes. `image_size`
+    0: detector unknown; `class_name` "": any class.
     """
 
     image_threshold: float
     map_threshold: float
     false_alarm_rate: float
     method: CalibrationMethod
-    images: int  # that were used
+    images: int  # number used
     decide_by: DecideBy = DecideBy.SCORE
     image_size: int = 0
     tile: int = 0
@@ -60,9 +60,10 @@ class Calibration:
         decide_by: DecideBy = DecideBy.EITHER,
     ) -> Calibration:
         """
-        From good parts alone: thresholds by which at most a share of them is called defective; half
-        of it by each where either decides. `scores` of their results, `peaks` of their probability
-        maps at the size of the photograph. Warns where they are too few for that share.
+        Thresholds from good parts alone, by which at most the share `false_alarm_rate` of them is
+        called defective; half of it by each where either decides. `scores` of their results,
+        `peaks` of their probability maps at the size of the photograph. Warns if they are too few
+        for that share.
         """
         share = false_alarm_rate / (2 if decide_by == DecideBy.EITHER else 1)
         if np.size(scores) * share < 1:
@@ -162,7 +163,7 @@ def _scores(values: npt.ArrayLike, what: str) -> npt.NDArray[np.float32]:
 
 
 def quantile_threshold(good_scores: npt.ArrayLike, false_alarm_rate: float) -> float:
-    """The smallest threshold that at most a share of the scores of good parts reaches."""
+    """The smallest threshold that at most a given share of the scores of good parts reaches."""
     scores, threshold = _scores(good_scores, "good_scores"), ctypes.c_float()
     lib.calibrate_quantile(address(scores), scores.size, false_alarm_rate, byref(threshold))
     return threshold.value

@@ -1,4 +1,4 @@
-"""Ending calls from another thread."""
+"""Cancelling calls from another thread."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ._functions import lib
 
 class CancelFlag:
     """
-    Ends calls that run long, usually within a tenth of a second, with CancelledError:
+    Cancels long-running calls, usually within a tenth of a second, with CancelledError:
 
         stop = aaclip.CancelFlag()
         with stop.watching():           # in the thread that calls
@@ -19,28 +19,28 @@ class CancelFlag:
         ...
         stop.set()                      # in any other one
 
-    Whatever was called, the handles stay usable: files stand as they were, a trainer has taken its
-    step or not begun it. Any number of threads may watch one flag.
+    Whatever the call, handles stay usable: files are unchanged, a trainer has taken its step or not
+    begun it. Any number of threads may watch one flag.
     """
 
     def __init__(self) -> None:
         self._value = ctypes.c_int()
 
     def set(self) -> None:
-        """Calls that watch it end, now and until `clear`."""
+        """Cancels calls that watch it, now and until `clear`."""
         self._value.value = 1
 
     def clear(self) -> None:
-        """Calls that begin from now on run to their end."""
+        """Lets calls that begin from now on run to their end."""
         self._value.value = 0
 
     def is_set(self) -> bool:
-        """Whether it was set, and not cleared since."""
+        """Whether it is set."""
         return bool(self._value.value)
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """In the block, calls of this thread look at this flag, and not at another one."""
+        """Within the block, calls of this thread watch this flag and no other."""
         before = lib.watch_cancel(ctypes.addressof(self._value))
         try:
             yield

@@ -1,4 +1,4 @@
-"""What is computed, what backends there are, and the published release's data sets."""
+"""The method's configuration, backends, limits, and the published release's data sets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PHRASE_BYTES = 4096
 
 
 def version() -> str:
-    """Of the library that runs."""
+    """Version of the library at run time."""
     return decode(lib.version_string())
 
 
@@ -33,12 +33,12 @@ def backends() -> dict[str, bool]:
 
 
 def limit_device_memory(backend: str, size: int) -> None:
-    """Most bytes that this process may take on a device ("cuda", "cuda:1"); 0: no limit."""
+    """Limits the bytes that this process may take on a device ("cuda", "cuda:1"); 0: no limit."""
     lib.backend_limit_memory(encode(backend, "backend"), unsigned(size, 64, "size"))
 
 
 def device_memory(backend: str) -> int:
-    """Bytes that are taken on a device; 0 for a backend without memory of its own."""
+    """Bytes in use on a device; 0 for a backend without memory of its own."""
     return int(lib.backend_memory(encode(backend, "backend")))
 
 
@@ -52,9 +52,9 @@ def set_limits(
     memory_bytes: Optional[int] = None,
 ) -> None:
     """
-    What the library takes and holds at most, for the whole process and from now on: pixels of an
-    image, bytes and tensors of a model's file, bytes of a prompt, prompts of a class, bytes of
-    memory (NumPy's are not among them). None is the library's default; `set_limits()` restores all.
+    Upper bounds for the whole process, from now on: pixels of an image, bytes and tensors of a
+    model's file, bytes of a prompt, prompts of a class, bytes of memory (without NumPy's). None is
+    the library's default; `set_limits()` restores all.
     """
     given = {
         "image_pixels": image_pixels,
@@ -74,7 +74,7 @@ def set_limits(
 
 
 def limits() -> dict[str, int]:
-    """The limits that hold, by the names that `set_limits` takes; 2^64 - 1 is none."""
+    """The current limits, by the names that `set_limits` takes; 2^64 - 1 is no limit."""
     own = s.sized(s.Limits)
     lib.limits_get(ctypes.byref(own))
     return {name: int(getattr(own, name)) for name in s.names(s.Limits)}
@@ -84,7 +84,7 @@ def limits() -> dict[str, int]:
 class Config:
     """
     Every choice of the method. Made by `Config.of_profile` or taken from adapters; changed by
-    `replace`. Numbers of layers that are 0 and no levels stand for the library's own choice.
+    `replace`. 0 adapter layers and empty levels stand for the library's defaults.
     """
 
     profile: Profile
@@ -193,7 +193,7 @@ def dataset_domain(dataset: str) -> Domain:
 
 
 def class_phrase(class_name: str, dataset: Optional[str] = None) -> str:
-    """What a class is called in prompts: "metal_nut" is "metal nut", of "MVTec" something longer."""
+    """What prompts call a class: "metal_nut" is "metal nut", or longer with dataset "MVTec"."""
     room = ctypes.create_string_buffer(_PHRASE_BYTES)
     lib.class_phrase(
         encode_optional(dataset, "dataset"), encode(class_name, "class name"), room, len(room)

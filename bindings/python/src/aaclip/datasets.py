@@ -1,4 +1,4 @@
-"""Data sets on disk: which images there are, of what class, normal or not, and their masks."""
+"""Data sets on disk: their images, classes, labels and masks."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Sample:
     mask_path: Optional[str]  # None where there is none, and for normal images
     class_name: str
     class_index: int
-    defect: Optional[str]  # the folder that tells the kind of defect
+    defect: Optional[str]  # the folder that names the kind of defect
     label: Optional[int]  # 0 normal, 1 abnormal, None unknown
 
     @staticmethod
@@ -55,7 +55,7 @@ class Dataset(Handle, Sequence[Sample]):
     _noun = "data set"
     _closer = "dataset_close"
     window: Optional[Tuple[float, float]]
-    """What `open` was given."""
+    """As given to `open`."""
 
     def __init__(
         self,
@@ -110,11 +110,11 @@ class Dataset(Handle, Sequence[Sample]):
         window: Optional[Tuple[float, float]] = None,
     ) -> Dataset:
         """
-        Lists the samples under a folder, or of a manifest, in the layout that it has: MVTec AD,
+        Lists the samples below a folder, or of a manifest, in a layout that is detected: MVTec AD,
         BTAD, VisA, BMAD, masked folders, JSON lines, a plain folder. `classes`: only these.
-        `masks`: "where_given", "required" or "ignored". `class_name`: of a root that is the folder
-        of one class. `outside_paths`: files of a manifest may lie outside of the root.
-        `window` (low, high): values of 16-bit images that become 0 to 255 in training and in
+        `masks`: "where_given", "required" or "ignored". `class_name`: for a root that is the folder
+        of one class. `outside_paths`: files of a manifest may lie outside the root. `window` (low,
+        high): values of 16-bit images that become 0 to 255 in training and in
         `Detector.detect_dataset`, as in `Image.open`.
         """
         return cls(root, layout=layout, split=split, manifest=manifest, classes=classes,
@@ -145,13 +145,13 @@ class Dataset(Handle, Sequence[Sample]):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names in the order of their first samples."""
+        """Names in order of first samples."""
         with self._use() as pointer:
             count = lib.dataset_class_count(pointer)
             return tuple(decode(lib.dataset_class_name(pointer, i)) for i in range(count))
 
     def class_size(self, class_name: str, label: Optional[int]) -> int:
-        """How many samples of a class have a label: 0, 1 or None."""
+        """Number of a class's samples with a label: 0, 1 or None."""
         if label not in (0, 1, None):
             raise ValueError(f"label: expected 0, 1 or None, found {label!r}")
         try:

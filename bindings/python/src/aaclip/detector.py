@@ -32,8 +32,8 @@ ErrorFunction = Callable[[str, Error], object]
 
 class Detector(Handle):
     """
-    Owns the working memory of detection. Any number of detectors share model, adapters and cache.
-    One detector serves one thread at a time: a second one waits. Give each thread its own.
+    Owns the working memory of detection. Any number of detectors can share a model, adapters and a
+    cache. A detector serves one thread at a time, others wait: give each thread its own.
     """
 
     _noun = "detector"
@@ -60,14 +60,14 @@ class Detector(Handle):
         Options that are None take the library's defaults.
 
         - `domain`: "industrial" or "medical" smoothing.
-        - `image_size`: side of the network's input in pixels, a multiple of the patch.
-        - `config`: what is computed without adapters; None: that of the text cache.
-        - `keep_features`: results carry patch and detection features.
-        - `tile`, `tile_overlap`: side of square tiles in pixels of the photograph, and the share
-          that neighbours have in common.
-        - `calibration`: thresholds; None: those that the adapters carry.
-        - `find_regions`, `min_area`: results carry regions of so many pixels or more.
-        - `roi`: as `set_roi` takes it.
+        - `image_size`: side of the network's input in pixels, a multiple of the patch size.
+        - `config`: used without adapters; None: the text cache's.
+        - `keep_features`: results include patch and detection features.
+        - `tile`, `tile_overlap`: side of square tiles in pixels of the photograph, and the least
+          share of a tile that neighbours overlap.
+        - `calibration`: thresholds; None: the adapters' own.
+        - `find_regions`, `min_area`: results include regions of at least `min_area` pixels.
+        - `roi`: as for `set_roi`.
         """
         options = s.DetectorOptions()
         lib.detector_options_init_sized(byref(options), ctypes.sizeof(options))
@@ -93,7 +93,7 @@ class Detector(Handle):
         needs = [need for need in (model, texts, adapters) if need is not None]
         self._adopt(handle, *needs)
         self._texts = texts
-        self._classes = list(texts)  # which the detector keeps when they are closed
+        self._classes = list(texts)  # which the detector keeps when `texts` is closed
         self._roi: Optional[Mask] = None
         self._leases: weakref.WeakSet[Lease] = weakref.WeakSet()
         if roi is not None:
@@ -107,8 +107,9 @@ class Detector(Handle):
 
     def set_roi(self, roi: Optional[npt.ArrayLike]) -> None:
         """
-        Where a fixed camera looks: nonzero where it counts, stretched to each photograph. Decisions
-        and regions from now on keep to it; scores and maps do not change. None: everywhere.
+        Sets the region of interest, for a fixed camera: nonzero where to look, resized to each
+        photograph. It limits later decisions and regions; scores and maps do not change. None:
+        everywhere.
         """
         look = None if roi is None else mask(roi, "roi").copy()
         height, width = look.shape if look is not None else (0, 0)
@@ -128,13 +129,13 @@ class Detector(Handle):
         Detects anomalies in one image: a path, an array, an `aaclip.Image` or a Pillow image.
 
         - Arrays are (height, width) or (height, width, 1, 3 or 4) of uint8 or uint16, in the
-          `order` "RGB" or "BGR", and read in place, with gaps between their rows too; only what
-          has gaps inside a row, or rows upside down, is copied first.
-        - Of uint16 the upper 8 bits count. A file of 16 bits is read otherwise where it is grey:
-          cut off at 255, as Pillow does. Scale scans of 10 or 12 bits to uint8 yourself.
-        - `class_name` may be left out when the text cache has one class.
+          `order` "RGB" or "BGR", and read in place, also with gaps between rows; only arrays with
+          gaps inside a row or with rows in reverse are copied first.
+        - Of uint16 the upper 8 bits are used. A 16-bit grey file is clipped at 255 instead, as in
+          Pillow. Scale scans of 10 or 12 bits to uint8 yourself.
+        - `class_name` may be omitted when the text cache has one class.
         - `copy=False` gives arrays that are read-only views of the detector's memory. While one of
-          them lives the detector cannot detect again (BufferError); closing it then waits.
+          them lives the detector cannot detect again (BufferError), and closing it is deferred.
         """
         return self._detect([image], [self._class_of(class_name)], order, copy)[0]
 
@@ -146,7 +147,7 @@ class Detector(Handle):
         order: str = "RGB",
         copy: bool = True,
     ) -> list[Result]:
-        """The same for several images, of one class or each of its own; all decoded at once."""
+        """The same for several images, of one class or one each; all are decoded up front."""
         refuse_single(images, "images")
         if not isinstance(images, Sequence):
             raise TypeError(f"images: expected a list of images, found {type(images).__name__}")
@@ -166,7 +167,7 @@ class Detector(Handle):
         order: str = "RGB",
         batch_size: int = 1,
     ) -> Iterator[Result]:
-        """Results one by one, in order, as they are asked for; `batch_size` images at once."""
+        """Results one by one, in order, on demand; `batch_size` images at once."""
         refuse_single(images, "images")
         if batch_size < 1:
             raise ValueError(f"batch_size: expected 1 or more, found {batch_size}")
@@ -187,7 +188,7 @@ class Detector(Handle):
     ) -> Iterator[Result]:
         """
         The images of a folder by name, as `aaclip-detect` takes them. An image that cannot be read
-        raises; with `on_error` it is told as `on_error(path, error)` and passed over.
+        raises; with `on_error` it is reported as `on_error(path, error)` and skipped.
         """
         with Dataset.open(folder, layout=Layout.FOLDER) as listed:
             paths = [sample.image_path for sample in listed]
@@ -202,7 +203,7 @@ class Detector(Handle):
             yield result
 
     def detect_dataset(self, dataset: Dataset) -> Iterator[Tuple[Sample, Result]]:
-        """Every sample of a data set with its result, as objects of the samples' classes."""
+        """Every sample of a data set with its result, detected as the sample's class."""
         for sample in dataset:
             image: ImageLike = sample.image_path
             if dataset.window is not None:
@@ -219,10 +220,10 @@ class Detector(Handle):
         decide_by: Optional[DecideBy] = None,
     ) -> Calibration:
         """
-        Thresholds by which at most a share of these good parts is called defective, for the
-        `calibration` of a detector or of `Adapters.save`. Peaks are taken at the size of the
-        photograph, inside the region of interest, which must have that size here. `decide_by` None:
-        the map with a region of interest, else score or map, whichever reaches its threshold.
+        Thresholds by which at most the share `false_alarm_rate` of these good parts is called
+        defective, for the `calibration` of a detector or of `Adapters.save`. Peaks are taken at the
+        size of the photograph, inside the region of interest, which must have that size here.
+        `decide_by` None: the map with a region of interest, otherwise either.
         """
         refuse_single(good, "good")
         class_name = self._class_of(class_name)
@@ -242,7 +243,7 @@ class Detector(Handle):
     def check_calibration(
         self, calibration: Calibration, class_name: Optional[str] = None
     ) -> None:
-        """Raises MismatchError if the thresholds say that they belong to another detector or class."""
+        """Raises MismatchError if the thresholds belong to another detector or class."""
         own, name = calibration._write(), encode(self._class_of(class_name), "class name")
         with self._use() as pointer:
             lib.detector_check_calibration(pointer, name, byref(own))
@@ -269,8 +270,8 @@ class Detector(Handle):
             pointer = stack.enter_context(self._use_alone())
             if len(self._leases):
                 raise BufferError(
-                    "this detector's memory is shown by a result that was detected with "
-                    "copy=False; drop that result first"
+                    "this detector's memory is in use by a result detected with copy=False; "
+                    "drop that result first"
                 )
             lib.detector_detect_batch(pointer, views, classes, len(images), found)
             return [

@@ -8,7 +8,7 @@ from ._enums import Status
 
 
 class Error(Exception):
-    """What the library refused; `str(error)` is its text, `error.status` the code."""
+    """An error of the library; `str(error)` is its text, `error.status` the code."""
 
     status: Status = Status.OK
 
@@ -19,7 +19,7 @@ class Error(Exception):
 
 
 class InvalidArgumentError(Error, ValueError):
-    """An argument that the library does not take."""
+    """An argument that the library does not accept."""
 
     status = Status.INVALID_ARGUMENT
 
@@ -37,13 +37,13 @@ class InputOutputError(Error, OSError):
 
 
 class FormatError(Error, ValueError):
-    """A file is damaged, truncated or lies about itself."""
+    """A file is damaged, truncated or inconsistent."""
 
     status = Status.FORMAT
 
 
 class UnsupportedError(Error):
-    """What is right in itself, but not done by this library, build or processor, or beyond its limits."""
+    """Valid, but not supported by this library, build or processor, or beyond its limits."""
 
     status = Status.UNSUPPORTED
 
@@ -89,7 +89,7 @@ _KINDS: dict[int, type[Error]] = {
 
 
 def make(status: int, text: str) -> Error:
-    """The exception of a status; one that a newer library added becomes an Error with its number."""
+    """The exception of a status; a status of a newer library becomes an Error with its number."""
     message = text or f"status {status}"
     kind = _KINDS.get(status)
     return kind(message) if kind else Error(message, cast(Status, status))

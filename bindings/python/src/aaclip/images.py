@@ -1,4 +1,4 @@
-"""Images: files, NumPy arrays and Pillow's images, and what is drawn on them."""
+"""Images: files, NumPy arrays and Pillow images, and drawing on them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Rgb = npt.NDArray[np.uint8]  # (height, width, 3)
 
 
 class PillowImage(Protocol):
-    """What is used of a PIL.Image.Image."""
+    """The part of PIL.Image.Image that is used."""
 
     @property
     def mode(self) -> str: ...
@@ -34,7 +34,7 @@ class PillowImage(Protocol):
 
 
 ImageLike = Union[Path, "npt.NDArray[Any]", "Image", PillowImage]
-"""What is taken for an image: a path, an array, an `aaclip.Image` or a Pillow image."""
+"""What counts as an image: a path, an array, an `aaclip.Image` or a Pillow image."""
 
 
 class Image(Handle):
@@ -57,8 +57,9 @@ class Image(Handle):
     @classmethod
     def open(cls, path: Path, *, window: Optional[Tuple[float, float]] = None) -> Image:
         """
-        Decodes a file; its type is taken from the content. `window` (low, high): values of 16-bit
-        files that become 0 to 255, for scans of 10 to 16 bits; files of 8 bits are read as ever.
+        Decodes a file; its type is detected from the content. `window` (low, high): values of
+        16-bit files that become 0 to 255, for scans of 10 to 16 bits; 8-bit files are read as
+        usual.
         """
         return cls(path, window=window)
 
@@ -73,8 +74,8 @@ class Image(Handle):
     @property
     def array(self) -> Rgb:
         """
-        The pixels as a read-only array (height, width, 3) in the library's memory, which stays as
-        long as the array or a view of it does, also after `close`.
+        The pixels as a read-only array (height, width, 3) in the library's memory, which lives as
+        long as the array or a view of it, also after `close`.
         """
         with self._use() as pointer:
             view = lib.image_get_view(pointer)
@@ -83,7 +84,7 @@ class Image(Handle):
 
     @property
     def size(self) -> Tuple[int, int]:
-        """Width and height, as Pillow has it."""
+        """Width and height, as in Pillow."""
         with self._use() as pointer:
             view = lib.image_get_view(pointer)
             return view.width, view.height
@@ -102,7 +103,7 @@ class Image(Handle):
 
 
 class Lease:
-    """Keeps a handle's memory for as long as an array shows it."""
+    """Keeps a handle's memory alive for as long as an array refers to it."""
 
     def __init__(self, owner: Handle, interface: "dict[str, Any]") -> None:
         self._state = owner._state
@@ -114,7 +115,7 @@ class Lease:
 
 
 def borrow(owner: Handle, pointer: int, shape: Tuple[int, ...], kind: Any) -> Any:
-    """A read-only array over memory of a handle, whose base keeps it."""
+    """A read-only array over memory of a handle; its base keeps the memory alive."""
     lease = Lease(
         owner,
         {
@@ -142,7 +143,7 @@ _FORMATS = {
 
 
 def _is_packed(array: npt.NDArray[Any]) -> bool:
-    """Whether pixels lie side by side; rows may have gaps between them."""
+    """Whether pixels are contiguous within rows; there may be gaps between rows."""
     height, width, channels = array.shape
     row, pixel, sample = array.strides
     return (
@@ -153,7 +154,7 @@ def _is_packed(array: npt.NDArray[Any]) -> bool:
 
 
 def view_of_array(array: npt.NDArray[Any], order: str) -> Tuple[s.ImageView, npt.NDArray[Any]]:
-    """A view, and the array that it looks at: `array` itself where the library can read it."""
+    """A view, and the array that it refers to: `array` itself where the library can read it."""
     if order not in ("RGB", "BGR"):
         raise ValueError(f"order: expected 'RGB' or 'BGR', found {order!r}")
     if array.dtype.kind != "u" or array.itemsize > 2:
@@ -178,7 +179,7 @@ def view_of_array(array: npt.NDArray[Any], order: str) -> Tuple[s.ImageView, npt
 
 
 def refuse_single(images: object, what: str) -> None:
-    """One image, where several are wanted, would be taken for its letters or its rows."""
+    """Rejects a single image, whose characters or rows would be taken for the images."""
     shape = images.shape if isinstance(images, np.ndarray) else ()
     one = len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4))
     if one or isinstance(images, (str, bytes, os.PathLike, Image)) or hasattr(images, "convert"):
@@ -191,7 +192,7 @@ def _pillow_array(image: PillowImage) -> npt.NDArray[Any]:
 
 
 def hold(source: ImageLike, order: str, stack: ExitStack) -> s.ImageView:
-    """A view of any image; what it looks at lives until `stack` is closed."""
+    """A view of any image; its pixels live until `stack` is closed."""
     if isinstance(source, (str, os.PathLike)):
         source = stack.enter_context(Image(source))
     if isinstance(source, Image):
@@ -229,8 +230,8 @@ def resize(image: ImageLike, width: int, height: int, *, order: str = "RGB") -> 
 
 def window(image: ImageLike, low: float, high: float, *, order: str = "RGB") -> Rgb:
     """
-    The values from `low` to `high` as 0 to 255, clipped outside: 8 bits of pictures that fill a part
-    of 16, such as the scans of 12 bits that `np.asarray(PIL.Image.open(path))` gives.
+    The values from `low` to `high` as 0 to 255, clipped outside: 8 bits of images that fill only
+    part of 16, such as 12-bit scans from `np.asarray(PIL.Image.open(path))`.
     """
     with viewed(image, order) as view:
         rgb = np.empty((view.height, view.width, 3), np.uint8)
@@ -239,7 +240,7 @@ def window(image: ImageLike, low: float, high: float, *, order: str = "RGB") -> 
 
 
 def colour_map(values: npt.ArrayLike) -> Rgb:
-    """Colours of values in [0, 1], blue over green to red: shape (..., 3)."""
+    """Colours of values in [0, 1], from blue through green to red: shape (..., 3)."""
     array = np.asarray(values, dtype=np.float32, order="C")  # a number has no axis
     rgb = np.empty((*array.shape, 3), np.uint8)
     lib.colour_map(address(array), array.size, address(rgb))
@@ -262,13 +263,13 @@ def overlay(
 
 
 def write_png(path: Path, image: ImageLike, *, order: str = "RGB") -> None:
-    """An 8-bit PNG, grey or RGB; it appears whole or not at all."""
+    """Writes an 8-bit PNG, grey or RGB, whole or not at all."""
     with viewed(image, order) as view:
         lib.write_png(encode_path(path), byref(view))
 
 
 def write_png16(path: Path, values: npt.ArrayLike) -> None:
-    """A 16-bit grey PNG of values in [0, 1]."""
+    """Writes a 16-bit grey PNG of values in [0, 1]."""
     array = float_map(values, "values")
     lib.write_png16(encode_path(path), address(array), array.shape[1], array.shape[0])
 

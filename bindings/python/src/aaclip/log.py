@@ -25,7 +25,7 @@ _LEVELS = {
 def _receive(level: int, message: bytes, _user: object) -> None:
     function = _function
     if function is not None:
-        function(LogLevel(level), decode(message))  # ctypes tells what it raises
+        function(LogLevel(level), decode(message))  # ctypes reports what it raises
 
 
 # Lives as long as the process: threads of the library may be about to call it at any time.
@@ -35,9 +35,9 @@ _nothing = s.LogFunction()
 
 def set_log(function: Optional[LogFunction], level: Union[LogLevel, str] = LogLevel.WARNING) -> None:
     """
-    Sends messages up to `level` to `function(level, text)`, called from any thread; None: to
-    nobody. What the function raises is told to `sys.unraisablehook`. Best set before other threads
-    use the library.
+    Sends messages up to `level` to `function(level, text)`, which may be called from any thread;
+    None turns them off. Exceptions of the function go to `sys.unraisablehook`. Set it before other
+    threads use the library.
     """
     global _function
     chosen = member(LogLevel, level, "level")
@@ -48,6 +48,6 @@ def set_log(function: Optional[LogFunction], level: Union[LogLevel, str] = LogLe
 def log_to(
     logger: Optional[logging.Logger] = None, level: Union[LogLevel, str] = LogLevel.INFO
 ) -> None:
-    """Sends messages to a logger of Python's logging; without one to that named "aaclip"."""
+    """Sends messages to a Python logger; by default the one named "aaclip"."""
     target = logger or logging.getLogger("aaclip")
     set_log(lambda at, text: target.log(_LEVELS[at], "%s", text), level)

@@ -19,11 +19,11 @@ from ._functions import lib
 class Region:
     """An 8-connected region of pixels at or above a threshold."""
 
-    x: int  # the box around it, from its upper left pixel
+    x: int  # top left pixel of the bounding box
     y: int
     width: int
     height: int
-    area: int  # its pixels
+    area: int  # in pixels
     peak_x: int
     peak_y: int
     peak: float
@@ -31,7 +31,7 @@ class Region:
 
     @property
     def box(self) -> Tuple[int, int, int, int]:
-        """Left, top, right and bottom as Pillow has them: right and bottom are outside."""
+        """Left, top, right and bottom as in Pillow: right and bottom are exclusive."""
         return self.x, self.y, self.x + self.width, self.y + self.height
 
 
@@ -46,7 +46,7 @@ def read_regions(found: "ctypes._Pointer[s.Region]", count: int) -> Tuple[Region
 
 
 def probability(values: npt.ArrayLike, level_count: int) -> FloatMap:
-    """A result's map on the scale that training uses: 0 to 1, 0.5 is undecided."""
+    """A result's map on the scale used in training: 0 to 1, 0.5 is undecided."""
     array, level_count = float_map(values), unsigned(level_count, 32, "level_count")
     if level_count < 1:
         raise ValueError(f"level_count: expected 1 or more, found {level_count}")
@@ -56,7 +56,7 @@ def probability(values: npt.ArrayLike, level_count: int) -> FloatMap:
 
 
 def resize_map(values: npt.ArrayLike, width: int, height: int) -> FloatMap:
-    """Bilinear, corners aligned."""
+    """Bilinear resize, corners aligned."""
     array = float_map(values)
     width, height = size_of(width, height)
     resized = np.empty((height, width), np.float32)

@@ -1,4 +1,4 @@
-"""How good maps and scores are: AUROC, AP, F1-max and AUPRO."""
+"""Quality of maps and scores: AUROC, AP, F1-max and AUPRO."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MEAN = c_size_t(-1).value  # stands for a class's index
 
 @dataclass(frozen=True)
 class MetricValues:
-    """Metrics in [0, 1], NaN where not available, and what they were counted from."""
+    """Metrics in [0, 1], NaN where not available, and the counts behind them."""
 
     pixel_auroc: float
     pixel_ap: float
@@ -40,7 +40,7 @@ class MetricValues:
     dataset_ap: float
     dataset_f1_max: float
     dataset_f1_threshold: float
-    pixel_auroc_error: float  # how far the value may be from the exact one
+    pixel_auroc_error: float  # how far the value may be from exact
     pixel_ap_error: float
     pixel_f1_max_error: float
     aupro_30_error: float
@@ -55,8 +55,8 @@ class MetricValues:
 
 class Metrics(Handle):
     """
-    Images are added one by one and need not be kept. One thread at a time: another waits; to count
-    in several threads give each its own and merge them.
+    Images are added one by one and need not be kept. One thread at a time, others wait; with
+    several threads, give each its own and merge them.
     """
 
     _noun = "set of metrics"
@@ -100,9 +100,9 @@ class Metrics(Handle):
         mask: Optional[npt.ArrayLike] = None,
     ) -> None:
         """
-        Counts one image: `label` 0 normal, 1 abnormal, None unknown. `map` and `mask` (nonzero
-        where abnormal) have one shape; without a mask the pixels of a normal image are normal, and
-        of any other nothing is known.
+        Adds one image: `label` 0 normal, 1 abnormal, None unknown. `map` and `mask` (nonzero where
+        abnormal) have the same shape; without a mask the pixels of a normal image are normal, those
+        of any other unknown.
         """
         values = None if map is None else float_map(map)
         if mask is not None and values is None:
@@ -124,7 +124,7 @@ class Metrics(Handle):
             )
 
     def merge(self, other: Metrics) -> None:
-        """Moves everything from `other`, made with equal options, to this, and closes it."""
+        """Moves everything from `other`, made with equal options, here, and closes it."""
         if other is self:
             raise ValueError("expected other metrics, found the same")
         with ExitStack() as stack:
@@ -136,7 +136,7 @@ class Metrics(Handle):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names in the order of their first images."""
+        """Names in order of first images."""
         with self._use_alone() as pointer:
             count = lib.metrics_class_count(pointer)
             return tuple(decode(lib.metrics_class_name(pointer, i)) for i in range(count))
@@ -160,8 +160,8 @@ class Metrics(Handle):
         self, class_name: str, curve: Union[e.Curve, str], points: int = 512
     ) -> npt.NDArray[np.float64]:
         """
-        A class's curve, at most so many points (8 or more), x rising: columns x, y, threshold. ROC
-        and PRO are joined by lines, PR is drawn as steps. No points where there is none.
+        A class's curve, at most `points` points (8 or more), x ascending: columns x, y, threshold.
+        ROC and PRO are joined by lines, PR is drawn as steps. No points if not available.
         """
         index, kind = self._index(class_name), member(e.Curve, curve, "curve")
         room, count = (s.CurvePoint * max(points, 0))(), c_size_t()

@@ -40,7 +40,7 @@ class ModelInfo:
     image_heads: int
     image_mlp: int
     patch_size: int
-    trained_image_size: int  # pixels a side
+    trained_image_size: int  # pixels per side
     embedding: int  # of the joint space
     has_text: bool  # False for a deployment bundle
     text_layers: int
@@ -98,12 +98,12 @@ class Model(Handle):
     ) -> Model:
         """
         Opens a CLIP checkpoint (OpenAI, Hugging Face, open_clip, the library's own) or a bundle.
-        `path` is a file or folder: "aaclip-mini" is a name that the programs alone know; give the
+        `path` is a file or folder; the name "aaclip-mini" is known only to the programs: give the
         path of its `clip.safetensors`. The file stays mapped: replace it by a rename, never by
-        writing over it. `backend` is one of `aaclip.backends()`, `precision` "f32", "bf16", "auto", "int8", "tf32"
-        or "f16", `threads` how many a call uses; None: the library's default. In `packed_folder`,
-        which must be there, weights are kept as the backend wants them: the next start takes them
-        from there.
+        writing over it. `backend` is one of `aaclip.backends()`, `precision` "f32", "bf16", "auto",
+        "int8", "tf32" or "f16", `threads` the number per call; None: the library's default.
+        `packed_folder`, which must exist, caches weights in the backend's packed layout for faster
+        starts.
         """
         return cls(
             path,
@@ -126,7 +126,7 @@ class Model(Handle):
         return Adapters.open(self, *paths, config=config)
 
     def operation_backend(self, operation: str) -> Optional[str]:
-        """What runs an operation of the image tower, like "attention"; None for an unknown one."""
+        """The backend that runs an image tower operation, like "attention"; None if unknown."""
         with self._use() as pointer:
             return decode_optional(lib.model_operation_backend(pointer, encode(operation)))
 
@@ -163,7 +163,7 @@ class Adapters(Handle):
     @classmethod
     def open(cls, model: Model, *paths: Path, config: Optional[Config] = None) -> Adapters:
         """
-        Reads the adapters of `model`, usually a text and an image file, or a bundle. `config`
+        Reads adapters for `model`, usually a text and an image file, or a bundle. `config`
         overrides what the files do not fix.
         """
         return cls(model, *paths, config=config)
@@ -184,19 +184,19 @@ class Adapters(Handle):
 
     @property
     def has_text(self) -> bool:
-        """Whether there are any of the text tower; a bundle has none."""
+        """Whether there are text adapters; a bundle has none."""
         with self._use() as pointer:
             return bool(lib.adapters_has_text(pointer))
 
     @property
     def has_image(self) -> bool:
-        """Whether there are any of the image tower."""
+        """Whether there are image adapters."""
         with self._use() as pointer:
             return bool(lib.adapters_has_image(pointer))
 
     @property
     def calibration(self) -> Calibration:
-        """What their files carry; raises NotFoundError when there is none."""
+        """The calibration in their files; raises NotFoundError when there is none."""
         own = Calibration._default()
         with self._use() as pointer:
             lib.adapters_get_calibration(pointer, byref(own))

@@ -1,4 +1,4 @@
-"""What detection gives for one image."""
+"""The result of detection for one image."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from ._convert import FloatMap, Path, encode_path
 from .images import ImageLike, Rgb
 from .maps import Region
 
-_NOTEBOOK_SIDE = 800  # pixels; a photograph of full size makes a notebook heavy
+_NOTEBOOK_SIDE = 800  # pixels; full-size photographs make notebooks large
 
 
 @dataclass(frozen=True, eq=False)
 class Result:
     """
-    Score, map and regions of one image. Arrays are the result's own, unless it was detected with
+    Score, map and regions of one image. It owns its arrays, unless it was detected with
     `copy=False`. In a notebook it shows the heat map over the photograph.
     """
 
     score: float
-    """(detection feature . abnormal + 1) / 2; with tiles their largest."""
+    """(detection feature . abnormal + 1) / 2; with tiles, their maximum."""
     map: FloatMap
     """(height, width), unnormalised; stretch it over the image. Larger is more anomalous."""
     regions: Tuple[Region, ...]
@@ -40,17 +40,17 @@ class Result:
     detection_feature: Optional[FloatMap] = field(default=None, repr=False)
     """With `keep_features`: (embedding,)."""
     source: Optional[ImageLike] = field(default=None, repr=False)
-    """What was detected: the path or the object itself, not a copy, for the overlay."""
+    """The input: the path or the object itself, not a copy, for the overlay."""
     order: str = field(default="RGB", repr=False)
 
     @property
     def path(self) -> Optional[str]:
-        """Of the image, when it was given as a path."""
+        """Path of the image, if it was given as one."""
         return os.fspath(self.source) if isinstance(self.source, (str, os.PathLike)) else None
 
     @property
     def probability(self) -> FloatMap:
-        """The map on a fixed scale: 0 to 1, 0.5 is undecided in every picture."""
+        """The map on a fixed scale: 0 to 1, 0.5 is undecided in every image."""
         return maps.probability(self.map, self.level_count)
 
     def heat_map(self, width: Optional[int] = None, height: Optional[int] = None) -> FloatMap:
@@ -62,8 +62,8 @@ class Result:
 
     def overlay(self, opacity: float = 0.5, *, longest_side: Optional[int] = None) -> Rgb:
         """
-        The heat map over the photograph: RGB of its size, or smaller with `longest_side`. Reads a
-        path again; where there is no photograph any more, over grey.
+        The heat map over the photograph: RGB of its size, or smaller with `longest_side`. A path is
+        read again; without a photograph (after pickling) the background is grey.
         """
         width, height = self.size
         photo: ImageLike
@@ -84,8 +84,8 @@ class Result:
 
     def save_map(self, path: Path) -> None:
         """
-        A name that ends with .npy: the map as it is. With .png: 16-bit grey of the probability at
-        the size of the photograph. As `aaclip-detect --raw` does.
+        A name ending in .npy: the map itself. In .png: 16-bit grey of the probability at the size
+        of the photograph. As `aaclip-detect --raw`.
         """
         ending = os.path.splitext(os.fsdecode(path))[1].lower()
         if ending == ".npy":

@@ -36,7 +36,7 @@ Vector = npt.NDArray[np.float32]
 
 class TextPair(NamedTuple):
     """
-    The vectors of a class: of unit length in profile `published`, in `document` a mean of unit
+    The vectors of a class: of unit length in profile `published`; in `document` a mean of unit
     vectors, which is shorter.
     """
 
@@ -45,7 +45,7 @@ class TextPair(NamedTuple):
 
 
 class _Building(Relay):
-    """Who wants to hear of the build that a thread is making."""
+    """The progress function of each thread's running build."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class _Building(Relay):
 
 class TextCache(Handle, Mapping[str, TextPair]):
     """
-    A mapping from class names to their pair of text vectors, in the order of adding. Classes are
+    A mapping from class names to their pairs of text vectors, in insertion order. Classes are
     computed by `build` or set as vectors: `cache["nut"] = normal, abnormal`. Safe to use from
     several threads.
     """
@@ -81,9 +81,9 @@ class TextCache(Handle, Mapping[str, TextPair]):
         file: Optional[Path] = None,
     ) -> None:
         """
-        `vocabulary`: CLIP's, looked for beside the model when None. `prompts`: a JSON prompt set.
-        `config` is used without adapters. `truncate` cuts long prompts instead of failing.
-        `file`: a saved cache or a bundle to begin with.
+        `vocabulary`: CLIP's, looked for next to the model when None. `prompts`: a JSON prompt set.
+        `config` is used without adapters. `truncate` cuts long prompts instead of failing. `file`:
+        a saved cache or a bundle to start from.
         """
         options, building = s.TextCacheOptions(), _Building()
         lib.text_cache_options_init_sized(byref(options), ctypes.sizeof(options))
@@ -116,13 +116,13 @@ class TextCache(Handle, Mapping[str, TextPair]):
     def open(
         cls, path: Path, model: Model, adapters: Optional[Adapters] = None, **options: Any
     ) -> TextCache:
-        """Reads a saved cache or a bundle; options as of the constructor."""
+        """Reads a saved cache or a bundle; options as for the constructor."""
         return cls(model, adapters, file=path, **options)
 
     @contextmanager
     def _use(self) -> Iterator[int]:
         if self._building.active:  # the library holds the cache's lock
-            raise RuntimeError("a progress function must not use the text cache that it hears of")
+            raise RuntimeError("a progress function must not use the text cache that calls it")
         with super()._use() as pointer:
             yield pointer
 
@@ -134,9 +134,9 @@ class TextCache(Handle, Mapping[str, TextPair]):
         progress: Optional[Progress] = None,
     ) -> None:
         """
-        Computes the pairs of classes; all of them are added or none. A mapping gives the phrase
-        that prompts call a class by; else it is the class's in a known `dataset`, or its name with
-        spaces for underscores. `progress(done, total)` counts prompts; False cancels with
+        Computes the pairs of classes; all of them are added or none. A mapping gives the phrase for
+        each class in prompts; otherwise the phrase is that of a known `dataset`, or the name with
+        spaces for underscores. `progress(done, total)` counts prompts; returning False cancels with
         CancelledError. It must not use the cache.
         """
         if isinstance(classes, str):
@@ -157,7 +157,7 @@ class TextCache(Handle, Mapping[str, TextPair]):
                 self._building.function.value = None
 
     def __setitem__(self, name: str, pair: Tuple[npt.ArrayLike, npt.ArrayLike]) -> None:
-        """Adds or replaces a pair of vectors (embedding,), which are copied."""
+        """Adds or replaces a pair of vectors of shape (embedding,), which are copied."""
         normal, abnormal = (self._vector(part) for part in pair)
         with self._use() as pointer:
             lib.text_cache_add(
@@ -202,7 +202,7 @@ class TextCache(Handle, Mapping[str, TextPair]):
         return self is other
 
     def encode(self, prompts: Union[str, Iterable[str]]) -> FloatMap:
-        """Prompts as they stand: (prompts, embedding), rows of unit length."""
+        """Encodes prompts as given: (prompts, embedding), rows of unit length."""
         listed = [prompts] if isinstance(prompts, str) else list(prompts)
         texts = text_array(encode(prompt, "prompt") for prompt in listed)
         vectors = np.empty((len(texts), self._embedding), np.float32)

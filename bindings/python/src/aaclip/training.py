@@ -1,4 +1,4 @@
-"""Training the adapters, in two stages."""
+"""Training of the adapters, in two stages."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .text import TextCache
 
 @dataclass(frozen=True)
 class Losses:
-    """Parts of a loss, each averaged over the images."""
+    """Terms of the loss, each averaged over the images."""
 
     total: float
     focal: float  # of the maps, summed over the levels counted
@@ -36,7 +36,7 @@ class Losses:
     dice_abnormal: float
     orthogonal: float  # stage 1, before its weight
     classification: float  # stage 2
-    images: int  # how many they were averaged over
+    images: int  # number averaged over
 
     @staticmethod
     def _read(own: s.Losses) -> Losses:
@@ -48,17 +48,17 @@ class TrainingProgress:
     """Where training stands."""
 
     stage: Stage
-    epoch: int  # running, counted from 1
+    epoch: int  # current, counted from 1
     step: int  # optimizer steps done since the beginning
-    epoch_step: int  # of them in this epoch
-    epoch_steps: int  # that an epoch has
+    epoch_step: int  # of those, in this epoch
+    epoch_steps: int  # in an epoch
     learning_rate: float  # of the last step
     images_per_second: float  # of the last step, in callbacks
     losses: Optional[Losses]  # of the last step, in callbacks
 
     @property
     def finished_epochs(self) -> int:
-        """Epochs that were trained to their last step."""
+        """Number of epochs trained to their last step."""
         return self.epoch if self.epoch_step == self.epoch_steps else self.epoch - 1
 
     @staticmethod
@@ -93,9 +93,10 @@ class Trainer(Handle):
     """
     Trains the text adapters (stage "text") or the image adapters (stage "image") of a model.
 
-    Ctrl-C in the main thread ends the call at once and is then a KeyboardInterrupt: the trainer
-    stands after its last whole step, can be saved and goes on. What the callback raises comes out
-    of `step` or `epoch` after the step. One thread at a time may use a trainer; another waits.
+    Ctrl-C in the main thread cancels the call and then raises KeyboardInterrupt: the trainer stays
+    after its last complete step, and can be saved and continued. Exceptions of the callback
+    propagate out of `step` or `epoch` after the step. One thread at a time may use a trainer;
+    others wait.
     """
 
     _noun = "trainer"
@@ -137,19 +138,19 @@ class Trainer(Handle):
         phrases: Optional[str] = None,
     ) -> None:
         """
-        Samples of `dataset` need labels, and masks where they are abnormal. Stage "image" needs
-        `texts` with a pair for every class. Options that are None take the library's defaults for
-        the stage and profile.
+        Samples of `dataset` need labels, abnormal ones also masks. Stage "image" needs `texts` with
+        a pair for every class. Options that are None take the library's defaults for the stage and
+        profile.
 
-        - `initial`: adapters to start from, with a fresh optimizer; else drawn from the `seed`.
-          `config`: of new adapters.
-        - `callback(progress)` after every optimizer step; False stops with CancelledError.
+        - `initial`: adapters to start from, with a fresh optimizer; otherwise drawn from the
+          `seed`. `config`: of new adapters.
+        - `callback(progress)`: called after every optimizer step; False stops with CancelledError.
         - `batch_size` images, `accumulate` batches make a step; Adam with `learning_rate`,
           `beta1`, `beta2`, `epsilon`; the rate is multiplied by `gamma` at `milestones`, steps.
         - Stage "text": `scales`, `orthogonal_weight`, `surgery_blocks`; `vocabulary`, `prompts`,
-          `truncate` as of a text cache; `phrases`, a known data set that names the classes.
+          `truncate` as for a text cache; `phrases`, a known data set with phrases for the classes.
         - `recompute`: less memory in stage "image", a third more time.
-        - `log`: a file that one JSON object a step is appended to.
+        - `log`: a file to which one JSON object per step is appended.
         """
         at, of = member(Stage, stage, "stage"), member(Profile, profile, "profile")
         options, listener = s.TrainerOptions(), _Listener(callback)
@@ -191,7 +192,7 @@ class Trainer(Handle):
                 options.initial = first
                 lib.trainer_new(byref(handle), clip, samples, cache, byref(options))
         needs = [need for need in (model, dataset, texts) if need is not None]
-        self._adopt(handle, *needs, keep=(trampoline,), has_threads=True)  # that read ahead
+        self._adopt(handle, *needs, keep=(trampoline,), has_threads=True)  # for reading ahead
         self._listener = listener
         self._model = model
 
@@ -211,19 +212,19 @@ class Trainer(Handle):
         return self._run(lib.trainer_step)
 
     def epoch(self) -> Losses:
-        """Steps to the end of the running epoch; the averages over them."""
+        """Steps to the end of the current epoch; returns the averages over these steps."""
         return self._run(lib.trainer_epoch)
 
     def train(self, epochs: int) -> Iterator[Losses]:
         """
-        Epoch after epoch until so many are finished, those before a `load` included:
+        Epoch after epoch until `epochs` are finished, including those before a `load`:
         `for losses in trainer.train(5): trainer.save("text_adapter.pth")`.
         """
         while self.progress.finished_epochs < epochs:
             yield self.epoch()
 
     def evaluate(self, dataset: Dataset) -> Losses:
-        """Losses on a data set as it is: no augmentation, nothing is trained."""
+        """Losses on a data set, without augmentation or training."""
         self._not_in_callback()
         own = s.sized(s.Losses)
         with self._use_alone() as pointer, use(dataset, Dataset) as samples:
@@ -256,14 +257,14 @@ class Trainer(Handle):
 
     def save(self, path: Path) -> None:
         """
-        Writes adapters, optimizer and position, whole or not at all: PyTorch's format when the
-        name ends with .pth or .pt, else safetensors.
+        Writes adapters, optimizer and position, whole or not at all: in PyTorch's format when the
+        name ends in .pth or .pt, else as safetensors.
         """
         with self._use_alone() as pointer:
             lib.trainer_save(pointer, encode_path(path))
 
     def load(self, path: Path) -> None:
-        """Goes on from a saved state with the same bits as if training had not stopped."""
+        """Continues from a saved state with the same bits as if training had not stopped."""
         self._not_in_callback()
         with self._use_alone() as pointer:
             lib.trainer_load(pointer, encode_path(path))
