@@ -28,7 +28,7 @@ static int compare_texts(const void *a, const void *b)
     return strcmp(a, b);
 }
 
-/* A file may be read for each checkpoint, epoch and picture: what is wrong with it is told once. */
+/* A file may be read for each checkpoint, epoch and picture: its warnings are shown once. */
 static bool is_news(const char *message)
 {
     static void *told; /* a tree of tsearch(3), kept until the program ends */
@@ -64,7 +64,7 @@ bool reported(aaclip_status status, const char *program)
 {
     const char *text = aaclip_last_error();
     if (status == AACLIP_ERROR_OUT_OF_MEMORY && !strstr(text, "memory"))
-        text = "out of memory"; /* that of an earlier call is there */
+        text = "out of memory"; /* last_error may be of an earlier call */
     return status && complain(program, "%s", text);
 }
 
@@ -278,7 +278,7 @@ bool open_text_file(text_output *output, const char *path, const char *program)
         return !complain(program, "%s: cannot write: %s", path, strerror(EISDIR));
     if (exists && !S_ISREG(info.st_mode))
         return !complain(program, "%s: cannot write: not a regular file; - is stdout", path);
-    output->path = exists ? realpath(path, NULL) : strdup(path); /* links stay */
+    output->path = exists ? realpath(path, NULL) : strdup(path); /* symbolic links are kept */
     size_t length = output->path ? strlen(output->path) + sizeof ".XXXXXX" : 0;
     output->temporary = output->path ? malloc(length) : NULL;
     output->mode = exists ? info.st_mode & 0777 : 0;
@@ -324,12 +324,12 @@ bool can_write_text_file(const char *path, const char *program)
            (open_text_file(&output, path, program) && finish_text_file(&output, false, program));
 }
 
-/* Bytes of the UTF-8 character at the beginning of a text; 0 where there is none. */
+/* Bytes of the UTF-8 character at the start of a text; 0 if there is none. */
 static size_t character_length(const char *text)
 {
     const size_t most = strnlen(text, 4);
     for (size_t length = 1; length <= most; length++) {
-        json_t *character = json_stringn(text, length); /* which takes UTF-8 alone */
+        json_t *character = json_stringn(text, length); /* which accepts only UTF-8 */
         json_decref(character);
         if (character)
             return length;
@@ -337,7 +337,7 @@ static size_t character_length(const char *text)
     return 0;
 }
 
-/* With \xHH for what is no UTF-8; NULL when out of memory. */
+/* With \xHH for bytes that are not UTF-8; NULL when out of memory. */
 static char *make_utf8(const char *text)
 {
     char *copy = malloc(strlen(text) * strlen("\\xff") + 1), *end = copy;

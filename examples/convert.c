@@ -15,22 +15,21 @@ static const char usage[] =
     "       " PROGRAM
     " --bundle --model FILE [--adapters FILE]... --class NAME... --out FILE\n"
     "\n"
-    "Writes a model, its adapters, or both with frozen text vectors (a bundle: detection then "
-    "needs\n"
-    "neither text tower nor vocabulary) as safetensors.\n"
+    "Writes a model, its adapters, or both with frozen text vectors (a bundle, which needs\n"
+    "neither text tower nor vocabulary for detection) as safetensors.\n"
     "\n"
     "  --model FILE     CLIP checkpoint of any layout, or the name aaclip-mini\n"
-    "  --adapters FILE  trained adapters; give text and image ones\n"
+    "  --adapters FILE  trained adapters; repeat for text and image\n"
     "  --bundle         write a deployment bundle\n"
-    "  --class NAME     class of the bundle; repeatable\n"
-    "  --dataset NAME   take phrases from this data set's table; without --class all its classes\n"
-    "  --phrase TEXT    words for a single class in prompts\n"
-    "  --prompts FILE   JSON prompt set in place of the profile's\n"
-    "  --vocab FILE     bpe_simple_vocab_16e6.txt.gz or merges.txt [beside the model]\n"
-    "  --profile P      document or published [told by the adapters]\n"
+    "  --class NAME     class in the bundle; repeatable\n"
+    "  --dataset NAME   phrases from this data set's table; all its classes without --class\n"
+    "  --phrase TEXT    phrase for a single class in prompts\n"
+    "  --prompts FILE   JSON prompt set instead of the profile's\n"
+    "  --vocab FILE     bpe_simple_vocab_16e6.txt.gz or merges.txt [next to the model]\n"
+    "  --profile P      document or published [from the adapters]\n"
     "  --f16            store the model's matrices in 16 bits\n"
     "  --threads N      [all processors]\n"
-    "  --out FILE       what to write\n"
+    "  --out FILE       file to write\n"
     "  --help, --version\n";
 
 typedef struct command_line {
@@ -57,11 +56,11 @@ static bool add_dataset_classes(command_line *arguments)
 static bool check_arguments(const command_line *arguments)
 {
     if (!arguments->model || !arguments->out)
-        return !complain(PROGRAM, "--model and --out are needed; --help shows how to call this");
+        return !complain(PROGRAM, "--model and --out are needed; see --help");
     if (arguments->bundle && !arguments->classes.count)
         return !complain(PROGRAM, "--bundle needs --class or --dataset");
     if (!arguments->bundle && arguments->classes.count)
-        return !complain(PROGRAM, "classes are for bundles: add --bundle");
+        return !complain(PROGRAM, "--class and --dataset are for bundles: add --bundle");
     if (!arguments->bundle && (arguments->prompts || arguments->vocabulary))
         return !complain(PROGRAM, "--%s is for bundles: add --bundle",
                          arguments->prompts ? "prompts" : "vocab");
@@ -160,7 +159,7 @@ static aaclip_status convert(const command_line *arguments)
 
 static volatile sig_atomic_t interrupted;
 
-/* The second time it ends the program as ever. */
+/* The second signal ends the program as usual. */
 static void stop(int number)
 {
     interrupted = 1;
@@ -174,7 +173,7 @@ int main(int argc, char **argv)
     int code = parsed == PARSE_WRONG;
     if (parsed == PARSE_RUN) {
         show_log(false);
-        signal(SIGINT, stop); /* leaves no half file */
+        signal(SIGINT, stop); /* leaves no partial file */
         signal(SIGTERM, stop);
         aaclip_watch_cancel(&interrupted);
         code = reported(convert(&arguments), PROGRAM);

@@ -64,11 +64,11 @@ static bool parse_real(const program_option *option, const char *text, const cha
     *(double *)option->value = value;
     if (*text && !*end && isfinite(value) && value >= 0)
         return true;
-    return !complain(program, "--%s: expected a number that is not negative, found '%s'",
-                     option->name, text);
+    return !complain(program, "--%s: expected a non-negative number, found '%s'", option->name,
+                     text);
 }
 
-/* A name that is no file here: what AACLIP_MODELS or the installation has under it. */
+/* A name that is not a file here: the model of that name in AACLIP_MODELS or the installation. */
 static bool find_model(const program_option *option, const char *text, const char *program)
 {
     static char path[4096]; /* of the one model that a program opens */
@@ -146,7 +146,7 @@ parse_result parse_options(const program_option *options, const char *program, c
             return PARSE_DONE;
         }
         if (code < FIRST_CODE || !set_option(&options[code - FIRST_CODE], optarg, program))
-            return PARSE_WRONG; /* getopt has told what it did not know */
+            return PARSE_WRONG; /* getopt has reported it */
     }
     *rest = (program_arguments){argv + optind, argc - optind};
     return PARSE_RUN;

@@ -1,4 +1,4 @@
-/* Command lines as tables: one row an option. */
+/* Command lines as tables: one row per option. */
 #ifndef EXAMPLES_OPTIONS_H
 #define EXAMPLES_OPTIONS_H
 
@@ -22,16 +22,16 @@ typedef struct program_option {
     option_kind kind;
     void *value;
     unsigned most; /* largest number */
-    bool *given;   /* set to true when the option is there; may be NULL */
+    bool *given;   /* set to true when the option is given; may be NULL */
 } program_option;
 
 typedef enum parse_result {
-    PARSE_RUN,  /* go on */
-    PARSE_DONE, /* --help or --version was all */
-    PARSE_WRONG /* the mistake has been told */
+    PARSE_RUN,  /* continue */
+    PARSE_DONE, /* --help or --version was handled */
+    PARSE_WRONG /* the error has been reported */
 } parse_result;
 
-/* What is no option: pointers into argv. */
+/* Arguments that are not options: pointers into argv. */
 typedef struct program_arguments {
     char **items;
     int count;
@@ -39,7 +39,7 @@ typedef struct program_arguments {
 
 /*
  * Reads argv into `options`, which ends with an empty row; --help and --version are added. Names
- * may be written with underscores, as the Python code has them.
+ * may be written with underscores, as in the Python code.
  */
 parse_result parse_options(const program_option *options, const char *program, const char *usage,
                            int argc, char **argv, program_arguments *rest);

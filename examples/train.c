@@ -10,7 +10,7 @@
 
 #define PROGRAM "aaclip-train"
 
-/* Options that both stages have, each with values of its own. */
+/* Options that each stage has its own values of. */
 typedef struct stage_line {
     unsigned epochs, batch_size;
     double learning_rate;
@@ -41,7 +41,7 @@ typedef struct training {
     aaclip_trainer *trainer;
     aaclip_config config;
     progress_bar bar;
-    /* of the running stage */
+    /* of the current stage */
     const char *latest, *name;
     unsigned epochs;
     uint64_t first_step;
@@ -57,27 +57,27 @@ static const char usage[] =
     "\n"
     "Trains text adapters (stage 1), then image adapters (stage 2). Writes text_adapter.pth,\n"
     "image_adapter_N.pth after epoch N and image_adapter_latest.pth to the folder. A stage that "
-    "the\n"
-    "folder holds finished is not trained again. Names may be written with underscores.\n"
+    "is\n"
+    "finished there is not trained again. Options may be written with underscores.\n"
     "\n"
     "  --model FILE             CLIP checkpoint (OpenAI, Hugging Face, open_clip), or the name\n"
-    "                           aaclip-mini for the one that comes along\n"
-    "  --vocab FILE             bpe_simple_vocab_16e6.txt.gz or merges.txt [beside the model]\n"
-    "  --dataset NAME           known data set: phrases of its classes\n"
+    "                           aaclip-mini for the one that is included\n"
+    "  --vocab FILE             bpe_simple_vocab_16e6.txt.gz or merges.txt [next to the model]\n"
+    "  --dataset NAME           known data set, for the phrases of its classes\n"
     "  --data-root FOLDER       where the images are [data/NAME]\n"
-    "  --manifest FILE          JSON lines of samples, paths relative to the data root,\n"
-    "                           or without one to its own folder\n"
-    "  --outside-paths          its files may lie outside of the data root\n"
+    "  --manifest FILE          JSON lines of samples; paths relative to the data root, or, if\n"
+    "                           there is none, to its own folder\n"
+    "  --outside-paths          its files may lie outside the data root\n"
     "  --window LOW,HIGH        values of 16-bit photos that become 0 to 255, for scans of 10 to\n"
-    "                           16 bits [colour: the upper 8 bits; grey: cut off at 255]\n"
+    "                           16 bits [colour: the upper 8 bits; grey: clipped at 255]\n"
     "  --training-mode M        few_shot or full_shot [full_shot]\n"
-    "  --shot N                 few_shot: N normal and N abnormal images a class [32]; the\n"
+    "  --shot N                 few_shot: N normal and N abnormal images per class [32]; the\n"
     "                           paper's 2-shot is --shot 1, its 64-shot --shot 32\n"
     "  --text-epoch N           [5]     --image-epoch N         [20]\n"
     "  --text-batch-size N      [16]    --image-batch-size N    [2]\n"
     "  --text-lr X              [1e-5]  --image-lr X            [5e-4]\n"
-    "  --accumulate N           batches that make one step of stage 2 [1]\n"
-    "  --profile P              document or published [document, or told by --init]\n"
+    "  --accumulate N           batches per step of stage 2 [1]\n"
+    "  --profile P              document or published [document, or from --init]\n"
     "  --text-adapt-weight X    [0.1]   --image-adapt-weight X  [0.1]\n"
     "  --text-adapt-until N     [3]     --image-adapt-until N   [6]; 0: the default\n"
     "  --text-norm-weight X     weight of the orthogonal loss [0.1]\n"
@@ -85,22 +85,22 @@ static const char usage[] =
     "  --stage1-scales S        sum or last [sum; published: last]\n"
     "  --surgery-blocks N       last blocks with value-value attention in stage 1 [19 of 24];\n"
     "                           0: the default\n"
-    "  --balanced-focal         weigh pixels by the other kind's share\n"
+    "  --balanced-focal         weight pixels by the share of the other kind\n"
     "  --img-size N             side of the network's input in pixels [518 for a 336 checkpoint]\n"
     "  --plain-text             no stage 1: stage 2 with the text vectors of plain CLIP\n"
-    "  --prompts FILE           JSON prompt set in place of the profile's\n"
+    "  --prompts FILE           JSON prompt set instead of the profile's\n"
     "  --init FILE              start from these adapters, with a fresh optimizer; repeatable\n"
-    "  --resume                 go on from an unfinished run in the folder\n"
+    "  --resume                 continue an unfinished run in the folder\n"
     "  --no-augmentation        resize only\n"
-    "  --no-shuffle             samples in the order of the list\n"
-    "  --max-steps N            stop each stage after so many optimizer steps\n"
-    "  --save-steps N           also save every N steps [at the end of an epoch]\n"
+    "  --no-shuffle             keep the samples in the order of the list\n"
+    "  --max-steps N            stop each stage after N optimizer steps\n"
+    "  --save-steps N           also save every N steps [only at the end of an epoch]\n"
     "  --seed N                 [0]\n"
     "  --recompute              less memory in stage 2, a third more time\n"
     "  --precision P            f32, bf16, auto or tf32 [f32]\n"
-    "  --backend NAME           onednn, blas, reference, cuda or cuda:N [the best one]\n"
+    "  --backend NAME           onednn, blas, reference, cuda or cuda:N [the best available]\n"
     "  --threads N              [all processors]\n"
-    "  --log FILE               append one JSON object a step\n"
+    "  --log FILE               append one JSON object per step\n"
     "  --verbose                show the library's messages\n"
     "  --help, --version\n";
 
@@ -114,7 +114,7 @@ static bool is_few(const command_line *arguments)
     return strncmp(arguments->training_mode, "few", 3) == 0;
 }
 
-/* As the library checks it, which sees stage 2 only after stage 1 has been trained. */
+/* The library's own check, which for stage 2 would come only after stage 1 has been trained. */
 static bool check_stage(const char *name, const stage_line *line)
 {
     const double least = 1e-300, most = 1e6;
@@ -129,7 +129,7 @@ static bool check_arguments(const command_line *arguments)
 {
     const char *mode = arguments->training_mode;
     if (!arguments->model)
-        return !complain(PROGRAM, "--model is missing; --help shows how to call this program");
+        return !complain(PROGRAM, "--model is missing; see --help");
     if (!arguments->save_path || !*arguments->save_path)
         return !complain(PROGRAM, "--save-path is missing");
     if (!arguments->dataset && !arguments->manifest && !arguments->data_root)
@@ -207,7 +207,7 @@ static parse_result parse(command_line *arguments, int argc, char **argv)
     if (result != PARSE_RUN)
         return result;
     if (rest.count) {
-        complain(PROGRAM, "'%s' is no option", rest.items[0]);
+        complain(PROGRAM, "unexpected argument '%s'", rest.items[0]);
         return PARSE_WRONG;
     }
     return check_arguments(arguments) ? PARSE_RUN : PARSE_WRONG;
@@ -226,11 +226,11 @@ static bool parse_levels(aaclip_config *config, const char *text)
             return true;
         text = end + 1;
     }
-    return !complain(PROGRAM, "--levels: expected at most %d numbers of blocks, like 6,12,18,24",
+    return !complain(PROGRAM, "--levels: expected at most %d block numbers, like 6,12,18,24",
                      AACLIP_MAX_LEVELS);
 }
 
-/* What the call says, upon what profile or adapters say. */
+/* The command line overrides profile and adapters. */
 static bool apply_options(training *session)
 {
     const command_line *arguments = session->arguments;
@@ -269,7 +269,7 @@ static bool exists(const char *path)
     return stat(path, &info) == 0;
 }
 
-/* One that can be written to, else the first epoch would be lost. */
+/* Must be writable, or the first epoch would be lost. */
 static bool make_folder(const char *path)
 {
     char *inside = join(path, ".");
@@ -280,7 +280,7 @@ static bool make_folder(const char *path)
     return made;
 }
 
-/* Few-shot: what was drawn is written beside the checkpoints. */
+/* Few-shot: the drawn samples are written next to the checkpoints. */
 static bool draw_shots(training *session)
 {
     const command_line *arguments = session->arguments;
@@ -334,7 +334,7 @@ static bool has_options(const command_line *arguments)
            arguments->text_adapt_until || arguments->image_adapt_until || arguments->levels;
 }
 
-/* The adapters to start from tell profile and configuration, but for what the call says. */
+/* Profile and configuration come from the initial adapters unless the command line gives them. */
 static bool open_initial(training *session)
 {
     const command_line *arguments = session->arguments;
@@ -428,7 +428,7 @@ static bool after_step(const aaclip_training_progress *progress, void *user)
     return !interrupted && !session->save_failed && !enough;
 }
 
-/* What a file in the folder says of a stage: nothing, unfinished, finished. */
+/* What a file in the folder says about a stage: nothing, unfinished, finished. */
 static bool take_up(training *session, const char *path, bool *finished)
 {
     aaclip_training_progress progress = {.size = sizeof progress};
@@ -439,14 +439,14 @@ static bool take_up(training *session, const char *path, bool *finished)
         failed(aaclip_trainer_get_progress(session->trainer, &progress)))
         return false;
     uint64_t total = session->epochs * progress.epoch_steps;
-    bool between = progress.epoch_step == progress.epoch_steps; /* as other programs save, too */
+    bool between = progress.epoch_step == progress.epoch_steps; /* as other programs also save */
     *finished = progress.step >= total || (between && progress.epoch >= session->epochs);
     session->first_step = progress.step;
     if (*finished || session->arguments->resume)
         return true;
     return !complain(PROGRAM,
-                     "%s: a run stands there at step %llu of %llu; give --resume to go on with it, "
-                     "or another --save-path",
+                     "%s: has a run at step %llu of %llu; give --resume to continue it, or another "
+                     "--save-path",
                      path, (unsigned long long)progress.step, (unsigned long long)total);
 }
 
@@ -471,8 +471,8 @@ static bool save_epoch(training *session, unsigned epoch)
 }
 
 /*
- * Epoch after epoch; a stop by --max-steps or a signal saves where it is. `latest` is written last:
- * what resumes from it has the finished epochs' files.
+ * Epoch after epoch; a stop by --max-steps or a signal saves the current state. `latest` is written
+ * last, so a run that resumes from it has the files of all finished epochs.
  */
 static bool run_epochs(training *session, bool each_epoch)
 {
@@ -529,7 +529,7 @@ static void fill_options(const training *session, aaclip_trainer_options *option
             strcmp(arguments->scales, "last") == 0 ? AACLIP_SCALES_LAST : AACLIP_SCALES_SUM;
 }
 
-/* Trains a stage that is not finished in the folder; `latest` holds its state. */
+/* Trains a stage unless it is finished in the folder; `latest` holds its state. */
 static bool run_stage(training *session, aaclip_stage stage, const stage_line *line,
                       const char *latest)
 {
@@ -555,7 +555,7 @@ static bool run_stage(training *session, aaclip_stage stage, const stage_line *l
     return done;
 }
 
-/* Stage 1, or the text adapters that stand in for it: of the folder, or of --init. */
+/* Stage 1, or the text adapters that replace it: from the folder, or from --init. */
 static bool text_stage(training *session)
 {
     const command_line *arguments = session->arguments;
@@ -599,7 +599,7 @@ static bool build_cache(training *session)
     aaclip_text_cache_options_init(&options);
     options.vocabulary = arguments->vocabulary;
     options.prompts = arguments->prompts;
-    options.config = &session->config; /* with --plain-text: what detection will have */
+    options.config = &session->config; /* with --plain-text: as detection will use */
     options.progress = build_progress;
     options.progress_user = &session->bar;
     bool done = !failed(aaclip_text_cache_new(&session->cache, session->model, trained, &options));
@@ -644,7 +644,7 @@ int main(int argc, char **argv)
         show_log(arguments.verbose);
         done = open_session(&session) && text_stage(&session) && image_stage(&session);
         if (interrupted)
-            complain(PROGRAM, "interrupted; --resume goes on");
+            complain(PROGRAM, "interrupted; --resume continues");
     }
     close_session(&session);
     list_clear(&arguments.initial);

@@ -4,15 +4,15 @@
 
 #include "report.h"
 
-/* Where in a call it is cancelled: so many moments, evenly spread over its length. */
+/* Number of moments, evenly spread over a call, at which it is cancelled. */
 #define CANCELS 20
 
 #define CANCEL_HELP                                                                                \
-    "  --cancel           also how long calls take to end when another thread cancels them\n"
+    "  --cancel           also time how fast calls end when another thread cancels them\n"
 
 /*
- * Adds to `figure` the seconds from the raised flag to the end of `call`, which is first made once
- * undisturbed. Its status, OK when all cancelled ones are CANCELLED or too fast.
+ * Adds to `figure` the seconds from raising the flag to the end of `call`, which first runs once
+ * without. Returns its status, OK when all cancelled calls are CANCELLED or too fast.
  */
 aaclip_status measure_cancels(report *run, const char *figure, aaclip_status (*call)(void *user),
                               void *user);

@@ -14,8 +14,8 @@ static const char usage[] =
     "usage: " PROGRAM
     " A.json B.json\n"
     "\n"
-    "Prints two results of --json of the same mode side by side, and what got worse by more than\n"
-    "their spread; the exit status is 3 then.\n"
+    "Prints two --json results of the same mode side by side, and what got worse by more than\n"
+    "their spread, with exit status 3.\n"
     "\n"
     "  --help, --version\n";
 
@@ -56,7 +56,7 @@ static void print_setting(const json_t *value, const char *end)
         printf("none%s", end);
 }
 
-/* What the two runs did not have in common. */
+/* Settings in which the two runs differ. */
 static void print_differences(const json_t *first, const json_t *second)
 {
     const json_t *settings = json_object_get(second, "settings");
@@ -75,7 +75,7 @@ static void print_differences(const json_t *first, const json_t *second)
 
 typedef enum verdict { SAME, BETTER, WORSE, UNJUDGED } verdict;
 
-/* Beyond the spread: no value of the one lies among those of the other. */
+/* Beyond the spread: the ranges of values do not overlap. */
 static verdict judge(const json_t *first, const json_t *second, const char *better)
 {
     if (json_array_size(json_object_get(first, "values")) < 2 ||
@@ -139,7 +139,7 @@ static bool same_place(const json_t *one, const json_t *other)
     return same_text(one, other, "backend") && number(one, "threads") == number(other, "threads");
 }
 
-/* The row of a result that does what `row` does, if there is one and no other. */
+/* The row of a result for the same operation as `row`, if there is exactly one. */
 static const json_t *only_work(const json_t *operations, const json_t *row)
 {
     const json_t *found = NULL;
@@ -156,8 +156,8 @@ static const json_t *only_work(const json_t *operations, const json_t *row)
     return found;
 }
 
-/* Where both results have an operation once, it is compared even if it ran on another backend, or
- * with other threads. */
+/* An operation that both results have once is compared even if it ran on another backend or with
+ * another number of threads. */
 static const json_t *counterpart(const json_t *operations, const json_t *row, const json_t *among)
 {
     size_t i;
@@ -170,7 +170,7 @@ static const json_t *counterpart(const json_t *operations, const json_t *row, co
     return only_work(among, row) ? only_work(operations, row) : NULL;
 }
 
-/* With the place where the result has the operation more than once. */
+/* With backend and threads where the result has the operation more than once. */
 static void name_row(char name[128], const json_t *row, const json_t *among)
 {
     if (only_work(among, row))

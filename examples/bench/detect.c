@@ -1,5 +1,5 @@
-/* aaclip-bench detect: speed of detection as a fraction of what bare matrix products reach here and
- * now, and where its time goes. */
+/* aaclip-bench detect: speed of detection as a fraction of that of bare matrix products at the same
+ * time, and where its time goes. */
 #include "cancel.h"
 #include "roofline.h"
 #include "session.h"
@@ -24,18 +24,18 @@ static const char usage[] =
     "       " PROGRAM
     " --compare A.json B.json\n"
     "\n"
-    "Measures how fast this machine detects and trains. The last lines are the figures: medians,\n"
-    "with the least and the largest value. MODE --help tells more of a mode.\n"
+    "Measures how fast this machine detects and trains. The last lines are the results: medians,\n"
+    "with minimum and maximum. MODE --help describes a mode.\n"
     "\n"
     "detect measures the first result from a cold start, then detections interleaved with bare\n"
     "oneDNN matrix products (1370 x 1024 x 4096) of the same precision and number of threads.\n"
-    "train measures steps of training, load the start of fresh processes, folder aaclip-detect on\n"
-    "many pictures against the forward alone, growth how time grows with image size, batch,\n"
-    "prompts and threads, roofline the yardsticks alone. --compare prints two results of --json\n"
-    "and what got slower by more than their spread; its exit status is 3 then.\n"
+    "train measures training steps, load the start of fresh processes, folder aaclip-detect on\n"
+    "many images against the forward pass alone, growth how time grows with image size, batch,\n"
+    "prompts and threads, roofline the yardsticks alone. --compare prints two --json results and\n"
+    "what got slower by more than their spread, with exit status 3.\n"
     "\n"
     "  --operations       a table of the operations by shape: milliseconds, rates and "
-    "shares\n" CANCEL_HELP "  --repeat N         detections that are timed [5]\n" SESSION_HELP;
+    "shares\n" CANCEL_HELP "  --repeat N         timed detections [5]\n" SESSION_HELP;
 
 typedef struct command_line {
     session_arguments session;

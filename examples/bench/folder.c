@@ -1,4 +1,4 @@
-/* aaclip-bench folder: aaclip-detect on folders of pictures, against the forward alone. */
+/* aaclip-bench folder: aaclip-detect on folders of images, against the forward pass alone. */
 #define _GNU_SOURCE /* nftw */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,14 +17,14 @@ static const char usage[] =
     "usage: " PROGRAM
     " --model FILE [options]\n"
     "\n"
-    "Runs aaclip-detect, which writes an overlay for each picture, on a folder of N and on one of\n"
-    "2 N generated pictures of 1024 x 768. Their difference is what N pictures take beside the\n"
-    "start: folder_s an image. After the two the same picture is detected as often by this\n"
-    "process: decoded_s with reading its file before each detection, forward_s without.\n"
-    "over_forward is folder_s / forward_s. The last lines are the figures.\n"
+    "Runs aaclip-detect, which writes an overlay for each image, on a folder of N and on one of\n"
+    "2 N generated images of 1024 x 768. The difference is the time of N images without start-up:\n"
+    "folder_s per image. Then this process detects the same image as often: decoded_s with\n"
+    "reading its file before each detection, forward_s without. over_forward is folder_s /\n"
+    "forward_s. The last lines are the results.\n"
     "\n"
-    "  --pictures N       in the smaller folder [4]\n"
-    "  --detect FILE      the program [aaclip-detect beside this one]\n"
+    "  --pictures N       images in the smaller folder [4]\n"
+    "  --detect FILE      the program [aaclip-detect next to this one]\n"
     "  --repeat N         pairs of runs [3]\n" MODEL_HELP DETECTOR_HELP;
 
 typedef struct command_line {
@@ -49,7 +49,7 @@ static parse_result parse(command_line *arguments, int argc, char **argv)
         return PARSE_WRONG;
     bool good = arguments->pictures || !complain(PROGRAM, "--pictures: expected 1 or more");
     if (good && arguments->session.image)
-        good = !complain(PROGRAM, "--image is for the other modes: folder draws its pictures");
+        good = !complain(PROGRAM, "--image is for the other modes: folder generates its images");
     return good ? PARSE_RUN : PARSE_WRONG;
 }
 
@@ -140,7 +140,7 @@ static bool add(string_list *list, const char *name, const char *value)
     return !value || (list_add(list, name) && list_add(list, value));
 }
 
-/* What aaclip-detect is called with: the same model, and the text vectors that are at hand. */
+/* Arguments of aaclip-detect: the same model, and the text vectors at hand. */
 static bool make_call(string_list *call, const folder_run *own, const char *pictures)
 {
     const session_arguments *given = &own->arguments->session;

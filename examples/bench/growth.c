@@ -12,9 +12,9 @@ static const char usage[] =
     " --model FILE [options]\n"
     "\n"
     "Measures detection over image sizes, batches and numbers of threads, and the encoding of\n"
-    "prompts. Sizes are rounded to whole patches. Prompts need a vocabulary, named or beside the\n"
-    "model. An empty list leaves a curve out. The last lines are the figures of each point:\n"
-    "seconds, the fraction of the bare product, and the peak of memory from its beginning on.\n"
+    "prompts. Sizes are rounded to whole patches. Prompts need a vocabulary, named or next to\n"
+    "the model. An empty list omits a curve. The last lines are the results of each point:\n"
+    "seconds, the fraction of the bare product, and the peak memory.\n"
     "\n"
     "  --sizes LIST       sides in pixels [224,336,518,700,1036]\n"
     "  --batches LIST     images in one call [1,2,4,8,16]\n"
@@ -44,7 +44,7 @@ static bool parse_curve(curve *list, const char *text, const char *name, unsigne
                     value <= most && list->count < MOST_POINTS;
         if (!good)
             return !complain(PROGRAM,
-                             "--%s: expected at most %d numbers from 1 to %u with commas between, "
+                             "--%s: expected at most %d comma-separated numbers from 1 to %u, "
                              "found '%s'",
                              name, MOST_POINTS, most, text);
         list->points[list->count++] = (unsigned)value;
@@ -86,7 +86,7 @@ static bool failed(aaclip_status status)
     return reported(status, PROGRAM);
 }
 
-/* One point of a curve: `work` runs once to warm up and `repeat` times more. */
+/* One point of a curve: `work` runs once to warm up and then `repeat` times. */
 typedef struct point {
     const char *curve;
     unsigned at;
@@ -94,7 +94,7 @@ typedef struct point {
     bool (*work)(session *own, unsigned at);
 } point;
 
-/* The bare product before each, so that points under other conditions can be told. */
+/* The bare product runs before each, to reveal points measured under other conditions. */
 static bool measure_point(session *own, const point *place, const roofline *bare, report *run)
 {
     char seconds[64], fraction[64], memory[64];
@@ -138,7 +138,7 @@ static bool measure_sizes(session *own, const curve *list, const roofline *bare,
     return good;
 }
 
-/* The picture of the session, `at` times in one call; it has been decoded before. */
+/* The session's image, already decoded, `at` times in one call. */
 static bool detect_batch(session *own, unsigned at)
 {
     const aaclip_image_view view = session_view(own);
@@ -177,7 +177,8 @@ static const char *const states[] = {"flawless", "perfect",   "damaged",     "br
 static const char *const views[] = {"a photo of", "a close-up of", "a blurry photo of",
                                     "a bright picture of", "a cropped photo of"};
 
-/* Prompts as classes have them: a view, a state, a thing; all different by the thing's number. */
+/* Prompts like those of classes: a view, a state, a thing, whose number makes them all
+ * different. */
 static bool encode_prompts(session *own, unsigned at)
 {
     enum { LONGEST = 96 };
@@ -199,7 +200,7 @@ static bool encode_prompts(session *own, unsigned at)
     return good;
 }
 
-/* Whether there is a vocabulary: named, or beside the model. */
+/* Whether there is a vocabulary: named, or next to the model. */
 static bool can_encode(session *own)
 {
     int32_t ids[8];
@@ -210,7 +211,7 @@ static bool can_encode(session *own)
 static bool measure_prompts(session *own, const curve *list, report *run)
 {
     if (list->count && !can_encode(own)) {
-        fprintf(stderr, "prompts are left out: %s\n", aaclip_last_error());
+        fprintf(stderr, "prompts are skipped: %s\n", aaclip_last_error());
         report_text(run, "left_out", "prompts");
         return true;
     }
@@ -228,7 +229,7 @@ static bool open_all(session *own, const session_arguments *arguments)
            !failed(session_open_detector(own, arguments->image_size));
 }
 
-/* speedup: over one thread, as far as the first count shows it. */
+/* speedup: over one thread, extrapolated from the first count. */
 static bool measure_threads(const session_arguments *arguments, const curve *list, report *run)
 {
     bool good = true;

@@ -16,11 +16,11 @@ static const char usage[] =
     " --model FILE [options]\n"
     "\n"
     "Starts fresh processes, one after the other; each opens the model, detects once and then\n"
-    "twice more. beyond_s is what the first result took beyond one such detection, start of the\n"
-    "process and of the libraries included. The last lines are the figures.\n"
+    "twice more. beyond_s is the time of the first result beyond one such detection, start of the\n"
+    "process and of the libraries included. The last lines are the results.\n"
     "\n"
-    "  --cold             take the model's file out of the system's page cache before each start\n"
-    "  --repeat N         processes that are started [5]\n" SESSION_HELP;
+    "  --cold             drop the model's file from the page cache before each start\n"
+    "  --repeat N         number of processes [5]\n" SESSION_HELP;
 
 typedef struct command_line {
     session_arguments session;
@@ -41,7 +41,7 @@ static parse_result parse(command_line *arguments, int argc, char **argv)
     return session_arguments_fit(&arguments->session, &rest, PROGRAM) ? PARSE_RUN : PARSE_WRONG;
 }
 
-/* When the first result was there, by the system's clock, less the drawing; seconds of the parts.
+/* Time of the first result, by the system's clock, less the drawing; seconds of the parts.
  */
 typedef struct child_figures {
     double first_at, first_s, open_s, text_s, plan_s, forward_s, peak_memory_mb;
@@ -88,7 +88,7 @@ int bench_load_child(int argc, char **argv)
     return code;
 }
 
-/* The process writes its figures to `output`. */
+/* The process writes its results to `output`. */
 static void become_child(char **argv, int output)
 {
     dup2(output, STDOUT_FILENO);
@@ -114,7 +114,7 @@ static bool run_child(char **argv, child_figures *figures)
     return good || !complain(PROGRAM, "the measured process failed");
 }
 
-/* The pages of the file leave memory, unless another process has them mapped. */
+/* Drops the file's pages from the cache, unless another process has them mapped. */
 static bool forget_file(const char *path)
 {
     int file = open(path, O_RDONLY | O_CLOEXEC);

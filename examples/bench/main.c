@@ -1,4 +1,4 @@
-/* aaclip-bench: which mode. */
+/* aaclip-bench: selects the mode. */
 #include <string.h>
 
 #include "bench.h"

@@ -73,7 +73,7 @@ static int compare_rows(const void *a, const void *b)
     return (left < right) - (left > right);
 }
 
-/* A rate and its share of a yardstick; blank where there is none. */
+/* A rate and its share of a yardstick; blank if there is none. */
 static void print_rate(double amount, double seconds, double yardstick)
 {
     double rate = seconds > 0 ? 1e-9 * amount / seconds : 0;

@@ -54,7 +54,7 @@ void report_value(report *run, const char *name, const char *unit, const char *b
         run->failed = true;
 }
 
-/* Median, least and largest of an array of numbers; zeros for none. */
+/* Median, minimum and maximum of an array of numbers; zeros for none. */
 static void summarize(const json_t *values, double summary[3])
 {
     unsigned count = (unsigned)json_array_size(values);

@@ -1,4 +1,4 @@
-/* The figures of a run: gathered, printed as text, written as JSON. */
+/* Results ("figures") of a run: collected, printed as text, written as JSON. */
 #ifndef EXAMPLES_BENCH_REPORT_H
 #define EXAMPLES_BENCH_REPORT_H
 
@@ -24,12 +24,12 @@ void report_number(report *run, const char *setting, double number);
 /* Model, backend, precision, threads, and the version of the library. */
 void report_model(report *run, const aaclip_model_info *info);
 
-/* Adds one more value. `better` is "less", "more" or "" where neither is. */
+/* Adds a value. `better` is "less", "more", or "" for neither. */
 void report_value(report *run, const char *name, const char *unit, const char *better,
                   double value);
 double report_median(const report *run, const char *name); /* 0 without a value */
 
-/* What is profiled between the two is one repetition of the operations, of `seconds` in all; adds
+/* Between the two calls, profiles one repetition of the operations, of `seconds` in all; adds
  * figures operations_s and rest_s. */
 void report_profile_begin(report *run, aaclip_profiler **profiler);
 void report_profile_end(report *run, aaclip_profiler **profiler, double seconds);

@@ -6,7 +6,7 @@
 
 #include "common.h"
 
-/* The yardsticks are the processor's. */
+/* Yardsticks exist only for the processor. */
 static bool applies(const char *backend)
 {
     return !backend || strncmp(backend, "cuda", 4) != 0;
@@ -26,7 +26,7 @@ double roofline_copy_gbs(const char *backend, int threads)
         for (size_t j = 0; j < count; j++)
             to[j] = from[j] + (float)i;
         double speed = 2e-9 * (double)bytes / (seconds_now() - now);
-        best = i > 0 && speed > best ? speed : best; /* the first one touches the memory */
+        best = i > 0 && speed > best ? speed : best; /* the first run touches the memory */
     }
     free(from);
     free(to);
@@ -51,7 +51,7 @@ void roofline_report(report *run, double product_gflops, double reached_gflops)
 
 #ifdef AAC_HAVE_ONEDNN
 
-/* Not the library: only the few lines that hide which oneDNN is installed. */
+/* Not the library, only a few lines that hide the installed version of oneDNN. */
 #include "backend/onednn/shim.h"
 
 enum { ROWS = 1370, INPUTS = 1024, OUTPUTS = 4096, PRODUCTS = 8 };

@@ -14,11 +14,11 @@ roofline *roofline_new(const char *backend, aaclip_precision precision, int thre
 double roofline_gflops(const roofline *bare);
 void roofline_free(roofline *bare);
 
-/* Bytes read and written by a copy of blocks that no cache holds, in GB/s; 0 when out of memory. */
+/* Bytes read and written by copying blocks larger than any cache, in GB/s; 0 when out of memory. */
 double roofline_copy_gbs(const char *backend, int threads);
 void roofline_report_copy(report *run, const char *backend, int threads);
 
-/* Adds what was reached, the product's speed and the fraction; without a product the first alone.
+/* Adds the speed reached, that of the product and the fraction; without a product only the first.
  */
 void roofline_report(report *run, double product_gflops, double reached_gflops);
 

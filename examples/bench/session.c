@@ -9,10 +9,10 @@ bool session_arguments_fit(const session_arguments *arguments, const program_arg
 {
     if (arguments->model && !rest->count && arguments->repeat)
         return true;
-    return !complain(program, "expected --model FILE; --help shows how to call this program");
+    return !complain(program, "expected --model FILE; see --help");
 }
 
-/* Text vectors that cost nothing, for a model without a vocabulary at hand. */
+/* Made-up text vectors, for a model without a vocabulary at hand. */
 static aaclip_status invent_class(session *own)
 {
     uint32_t embedding = own->info.embedding;
@@ -70,7 +70,7 @@ aaclip_status session_open_model(session *own, const session_arguments *argument
                               : aaclip_adapters_open(&own->adapters, own->model, bundle, 1, NULL);
 }
 
-/* Once, where no file gives a picture. */
+/* Once, if no image file is given. */
 static aaclip_status draw_picture(session *own, const session_arguments *arguments)
 {
     if (!arguments->image && !own->generated)

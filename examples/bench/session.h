@@ -30,19 +30,18 @@ typedef struct session_arguments {
 
 #define MODEL_HELP                                                                                 \
     "  --model FILE       CLIP checkpoint or bundle, or the name aaclip-mini\n"                    \
-    "  --vocab FILE       vocabulary; without it (and without a bundle) text vectors are made "    \
-    "up\n"                                                                                         \
-    "  --adapters FILE    trained adapters; give text and image ones\n"
+    "  --vocab FILE       vocabulary [without it, or a bundle, text vectors are made up]\n"        \
+    "  --adapters FILE    trained adapters; repeat for text and image\n"
 
-#define IMAGE_HELP "  --image FILE       picture to detect in [a generated one of 1024 x 768]\n"
+#define IMAGE_HELP "  --image FILE       image to detect in [a generated one of 1024 x 768]\n"
 
 #define DETECTOR_HELP                                                                              \
     "  --image-size N     side of the network's input in pixels\n"                                 \
     "  --precision P      f32, bf16, auto, int8, tf32 or f16 [f32]\n"                              \
-    "  --backend NAME     [the best one]\n"                                                        \
+    "  --backend NAME     [the best available]\n"                                                  \
     "  --threads N        [all processors]\n"                                                      \
-    "  --packed FOLDER    keep packed weights there, to start faster [nowhere]\n"                  \
-    "  --json FILE        also write the figures as JSON; - is stdout\n"                           \
+    "  --packed FOLDER    cache packed weights here, to start faster [none]\n"                     \
+    "  --json FILE        also write the results as JSON; - is stdout\n"                           \
     "  --help, --version\n"
 
 #define SESSION_HELP MODEL_HELP IMAGE_HELP DETECTOR_HELP
@@ -63,21 +62,21 @@ typedef struct session {
     const char *class_name;
 } session;
 
-/* In this order; each leaves what session_close frees. */
+/* Call in this order; session_close frees what each allocates. */
 aaclip_status session_open_model(session *own, const session_arguments *arguments);
 aaclip_status session_open_text(session *own);
 aaclip_status session_open_detector(session *own, uint32_t image_size);
 void session_close(session *own);
 
-/* The pixels that are there: generated, or decoded. */
+/* The pixels: generated or decoded. */
 aaclip_image_view session_view(const session *own);
 /* From the file (or the generated pixels) to the map. */
 aaclip_status session_detect(session *own);
 /* Multiplications and additions that one image of the detector needs. */
 double session_gflop(const session *own);
 
-/* Seconds of each part of opening and of the first detection. Before them a picture is drawn where
- * no file gives one, which users have at hand. */
+/* Seconds of each part of opening and of the first detection. Drawing comes before: an image is
+ * generated if no file is given, a cost that users do not have. */
 typedef struct cold_start {
     double drawing_s, open_s, text_s, plan_s, first_s;
     double peak_memory_mb;

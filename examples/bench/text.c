@@ -1,4 +1,4 @@
-/* aaclip-bench text: the prompts of a data set's classes against as many padded to the context. */
+/* aaclip-bench text: prompts of a data set's classes against as many padded to the context. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,20 +12,20 @@ static const char usage[] =
     "usage: " PROGRAM
     " --model FILE [options]\n"
     "\n"
-    "Builds the text vectors of all classes of a data set, in turn with one class's number of\n"
-    "prompts that share nothing and fill the context, as a padded encoder computes them. The last\n"
-    "lines are the figures.\n"
+    "Builds the text vectors of all classes of a data set, alternating with one class's number of\n"
+    "prompts that share no prefix and fill the context, as a padded encoder computes them.\n"
+    "The last lines are the results.\n"
     "\n"
     "  --model FILE       CLIP checkpoint, or the name aaclip-mini\n"
-    "  --vocab FILE       vocabulary [beside the model]\n"
+    "  --vocab FILE       vocabulary [next to the model]\n"
     "  --adapters FILE    trained text adapters\n"
-    "  --dataset NAME     whose classes are built [MVTec]\n"
+    "  --dataset NAME     data set of the classes [MVTec]\n"
     "  --profile P        document or published, without adapters [document]\n"
     "  --precision P      f32, bf16, auto, tf32 or f16 [f32]\n"
-    "  --backend NAME     [the best one]\n"
+    "  --backend NAME     [the best available]\n"
     "  --threads N        [all processors]\n"
-    "  --repeat N         builds that are timed [3]\n" CANCEL_HELP
-    "  --json FILE        also write the figures as JSON; - is stdout\n"
+    "  --repeat N         timed builds [3]\n" CANCEL_HELP
+    "  --json FILE        also write the results as JSON; - is stdout\n"
     "  --help, --version\n";
 
 typedef struct command_line {
@@ -71,7 +71,7 @@ static parse_result parse(command_line *arguments, int argc, char **argv)
         return result;
     if (arguments->model && !rest.count && arguments->repeat)
         return PARSE_RUN;
-    complain(PROGRAM, "expected --model FILE; --help shows how to call this program");
+    complain(PROGRAM, "expected --model FILE; see --help");
     return PARSE_WRONG;
 }
 
@@ -97,7 +97,7 @@ static bool open_model(bench_run *bench)
                                          arguments->adapters.count, NULL)));
 }
 
-/* The last call of a build tells how many prompts all classes had. */
+/* The last call of a build has the number of prompts of all classes. */
 static bool count_prompts(size_t done, size_t total, void *user)
 {
     (void)done;
@@ -131,8 +131,8 @@ static bool name_classes(bench_run *bench)
     return good;
 }
 
-/* Prompts longer than the context, which is where they are cut. Two have no more than the start
- * token and one other in common. */
+/* Prompts longer than the context, so cut to it. Any two share no more than the start token and one
+ * other. */
 static bool write_padded(bench_run *bench)
 {
     static const char symbols[] = "abcdefghijklmnopqrstuvwxyz0123456789";
@@ -173,7 +173,7 @@ static bool encode_padded(bench_run *bench, double *seconds)
     return good;
 }
 
-/* Every build has padded prompts before and after it, so that both see the same machine. */
+/* Padded prompts run before and after every build, so that both see the same conditions. */
 static bool measure(bench_run *bench, report *run)
 {
     double before, after;

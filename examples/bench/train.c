@@ -17,10 +17,10 @@ static const char usage[] =
     "\n"
     "Measures optimizer steps on generated images, interleaved with bare oneDNN matrix products;\n"
     "in stage 2 with a vocabulary also the prompts of one class against as many prompts padded to\n"
-    "the full context. The work of stage 2 is what a step needs, that of stage 1 what its\n"
-    "operations did. The last lines are the figures.\n"
+    "the full context. FLOP are those that a step needs in stage 2, and those that its operations\n"
+    "did in stage 1. The last lines are the results.\n"
     "\n"
-    "  --stage N          1: text adapters, which needs a vocabulary; 2: image adapters [2]\n"
+    "  --stage N          1: text adapters (needs a vocabulary); 2: image adapters [2]\n"
     "  --operations       a table of the operations by shape: milliseconds, rates and "
     "shares\n" CANCEL_HELP
     "  --model FILE       CLIP checkpoint, or the name aaclip-mini\n"
@@ -28,12 +28,12 @@ static const char usage[] =
     "  --profile P        document or published [document]\n"
     "  --batch-size N     [16 in stage 1, 2 in stage 2]\n"
     "  --image-size N     side of the network's input in pixels\n"
-    "  --recompute        keep block inputs only\n"
+    "  --recompute        keep only block inputs\n"
     "  --precision P      f32, bf16, auto or tf32 [f32]\n"
-    "  --backend NAME     [the best one]\n"
+    "  --backend NAME     [the best available]\n"
     "  --threads N        [all processors]\n"
-    "  --repeat N         steps that are timed [3]\n"
-    "  --json FILE        also write the figures as JSON; - is stdout\n"
+    "  --repeat N         timed steps [3]\n"
+    "  --json FILE        also write the results as JSON; - is stdout\n"
     "  --help, --version\n";
 
 typedef struct command_line {
@@ -85,7 +85,7 @@ static parse_result parse(command_line *arguments, int argc, char **argv)
     if (!arguments->stage)
         complain(PROGRAM, "--stage: expected 1 or 2, found 0");
     else
-        complain(PROGRAM, "expected --model FILE; --help shows how to call this program");
+        complain(PROGRAM, "expected --model FILE; see --help");
     return PARSE_WRONG;
 }
 
@@ -115,7 +115,7 @@ static bool write_pictures(const bench_run *bench)
     return written;
 }
 
-/* Normal and abnormal samples in turn, enough for all steps: an epoch begins with nothing loaded.
+/* Alternating normal and abnormal samples, enough for all steps: an epoch starts with none loaded.
  */
 static bool make_dataset(bench_run *bench)
 {
@@ -241,7 +241,7 @@ static bool measure_steps(bench_run *bench, report *run)
     return good;
 }
 
-/* As many prompts as a class of the document profile has, each as long as the context. */
+/* As many prompts as a class has in the document profile, each as long as the context. */
 #define PADDED_PROMPTS 112
 
 static bool encode_padded(bench_run *bench, float *vectors)
@@ -257,7 +257,7 @@ static bool encode_padded(bench_run *bench, float *vectors)
     return !failed(aaclip_text_cache_encode(bench->cache, prompts, PADDED_PROMPTS, vectors));
 }
 
-/* In turn, after the tower has been prepared. */
+/* Alternating, after the tower has been prepared. */
 static bool measure_text(bench_run *bench, report *run)
 {
     static const char *const name[] = {"metal_nut"}, *const phrase[] = {"metal nut"};

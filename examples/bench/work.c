@@ -1,4 +1,4 @@
-/* Figures that both parts of aaclip-bench need. */
+/* Measurements that all modes of aaclip-bench need. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

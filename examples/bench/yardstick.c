@@ -1,4 +1,4 @@
-/* aaclip-bench roofline: the yardsticks alone, for comparisons with other programs. */
+/* aaclip-bench roofline: the yardsticks alone, for comparison with other programs. */
 #include <unistd.h>
 
 #include "options.h"
@@ -10,13 +10,13 @@ static const char usage[] =
     "usage: " PROGRAM
     " [options]\n"
     "\n"
-    "Measures bare oneDNN matrix products of 1370 x 1024 x 4096, each the best of eight, and the\n"
-    "copy of blocks in memory.\n"
+    "Measures bare oneDNN matrix products of 1370 x 1024 x 4096, each the best of eight, and\n"
+    "copying blocks in memory.\n"
     "\n"
     "  --precision P      f32, bf16 or int8 [f32]\n"
     "  --threads N        [all processors]\n"
     "  --repeat N         measurements [5]\n"
-    "  --json FILE        also write the figures as JSON; - is stdout\n"
+    "  --json FILE        also write the results as JSON; - is stdout\n"
     "  --help, --version\n";
 
 typedef struct command_line {
@@ -37,7 +37,7 @@ static parse_result parse(command_line *arguments, int argc, char **argv)
     program_arguments rest;
     parse_result result = parse_options(options, PROGRAM, usage, argc, argv, &rest);
     if (result == PARSE_RUN && (rest.count || !arguments->repeat)) {
-        complain(PROGRAM, "unexpected argument; --help shows how to call this program");
+        complain(PROGRAM, "unexpected argument; see --help");
         return PARSE_WRONG;
     }
     const aaclip_precision precision = arguments->precision;

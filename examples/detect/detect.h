@@ -1,4 +1,4 @@
-/* What the files of aaclip-detect share. */
+/* Shared by the files of aaclip-detect. */
 #ifndef EXAMPLES_DETECT_H
 #define EXAMPLES_DETECT_H
 
@@ -34,7 +34,7 @@ typedef struct detection {
     char vectors[1024]; /* their name in the cache */
 } detection;
 
-/* What is reported of one image. */
+/* The report on one image. */
 typedef struct report_row {
     bool done;
     float score, map_maximum;
@@ -42,7 +42,7 @@ typedef struct report_row {
     region_report found;
 } report_row;
 
-/* The images' file names without folder and ending; numbers tell equal ones apart. */
+/* The images' file names without folder and extension; equal ones are numbered. */
 bool name_pictures(const string_list *images, string_list *names);
 
 /* Overlay, mask and map of image `index`, as the command line asks for. */
@@ -50,7 +50,7 @@ aaclip_status write_pictures(const command_line *arguments, const region_setup *
                              size_t index, const aaclip_image_view *photo,
                              const aaclip_result *result);
 
-/* Adds the names that these have in the folder to an image's object. */
+/* Adds the names of these files in the folder to an image's object. */
 void pictures_to_json(const command_line *arguments, size_t index, json_t *image);
 
 /* The table on stdout, JSON and CSV: a row for each image. */

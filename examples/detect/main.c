@@ -11,38 +11,37 @@ static const char usage[] =
     "usage: " PROGRAM
     " --model FILE [--adapters FILE]... --class NAME [options] IMAGE|FOLDER...\n"
     "\n"
-    "Scores images for anomalies and draws where they are.\n"
+    "Scores images for anomalies and shows where they are.\n"
     "\n"
     "  --model FILE       CLIP checkpoint (OpenAI, Hugging Face, open_clip), bundle, or the\n"
-    "                     name aaclip-mini for the small one that comes along\n"
-    "  --vocab FILE       bpe_simple_vocab_16e6.txt.gz or merges.txt [beside the model]\n"
-    "  --adapters FILE    trained adapters; give text and image ones\n"
-    "  --class NAME       what the images show\n"
-    "  --dataset NAME     take the class's phrase and domain from this data set's table\n"
-    "  --phrase TEXT      words for the class in prompts\n"
-    "  --prompts FILE     JSON prompt set in place of the profile's\n"
-    "  --text-cache FILE  keep text vectors here: read if it exists, else written\n"
-    "  --profile P        document or published [told by the adapters]\n"
+    "                     name aaclip-mini for the small one that is included\n"
+    "  --vocab FILE       bpe_simple_vocab_16e6.txt.gz or merges.txt [next to the model]\n"
+    "  --adapters FILE    trained adapters; repeat for text and image\n"
+    "  --class NAME       class of object in the images\n"
+    "  --dataset NAME     phrase and domain of the class from this data set's table\n"
+    "  --phrase TEXT      phrase for the class in prompts\n"
+    "  --prompts FILE     JSON prompt set instead of the profile's\n"
+    "  --text-cache FILE  cache of text vectors: read if it exists, else written\n"
+    "  --profile P        document or published [from the adapters]\n"
     "  --domain D         industrial or medical [industrial]\n"
     "  --image-size N     side of the network's input in pixels [518 for a 336 checkpoint]\n"
     "  --window LOW,HIGH  values of 16-bit photos that become 0 to 255, for scans of 10 to 16\n"
-    "                     bits [colour: the upper 8 bits; grey: cut off at 255]\n"
-    "  --tile N           detect in overlapping squares of N pixels of the photo, for small "
-    "defects\n"
-    "  --tile-overlap X   share of a square that neighbours share, 0 to 0.9 [0.25]\n"
+    "                     bits [colour: the upper 8 bits; grey: clipped at 255]\n"
+    "  --tile N           detect in overlapping tiles of N x N photo pixels, for small defects\n"
+    "  --tile-overlap X   least share of a tile that neighbours overlap, 0 to 0.9 [0.25]\n"
     "  --precision P      f32, bf16, auto, int8, tf32 or f16 [f32]\n"
-    "  --backend NAME     onednn, blas, reference, cuda or cuda:N [the best one]\n"
+    "  --backend NAME     onednn, blas, reference, cuda or cuda:N [the best available]\n"
     "  --threads N        [all processors]\n"
-    "  --packed FOLDER    keep packed weights there, to start faster [nowhere]\n"
+    "  --packed FOLDER    cache packed weights here, to start faster [none]\n"
     "  --out FOLDER       write NAME_overlay.png for each image\n"
     "  --raw              also NAME_map.npy (float32, network size) and NAME_map.png (16 bit,\n"
     "                     probability at the size of the photo)\n"
     "  --mask             also NAME_mask.png (8 bit, 255 where the map reaches the threshold)\n"
-    "  --threshold X      of mask and regions, 0 to 1 on the overlay's scale [the calibration's\n"
-    "                     or 0.5]\n"
-    "  --calibration FILE thresholds of aaclip_calibration_save [those with the adapters]\n"
-    "  --roi FILE         picture of the photo's size: look only where it is not black\n"
-    "  --min-area N       smallest region to report by --json, in pixels of the photo\n"
+    "  --threshold X      of mask and regions, 0 to 1 on the overlay's scale [that of the\n"
+    "                     calibration, or 0.5]\n"
+    "  --calibration FILE thresholds of aaclip_calibration_save [the adapters' own]\n"
+    "  --roi FILE         image of the photo's size: look only where it is not black\n"
+    "  --min-area N       smallest region that --json reports, in pixels of the photo\n"
     "  --json FILE        write results as JSON; - is stdout\n"
     "  --csv FILE         write results as CSV; - is stdout\n"
     "  --verbose          show the library's messages\n"
@@ -51,9 +50,9 @@ static const char usage[] =
 static bool check_arguments(const command_line *arguments)
 {
     if (!arguments->model)
-        return !complain(PROGRAM, "--model is missing; --help shows how to call this program");
+        return !complain(PROGRAM, "--model is missing; see --help");
     if (!arguments->images.count)
-        return !complain(PROGRAM, "no image given; --help shows how to call this program");
+        return !complain(PROGRAM, "no image given; see --help");
     if (arguments->raw && !arguments->out)
         return !complain(PROGRAM, "--raw needs --out FOLDER");
     if (arguments->mask && !arguments->out)
@@ -155,7 +154,7 @@ static bool file_exists(const char *path)
     return path && stat(path, &info) == 0;
 }
 
-/* The words for the class in prompts. */
+/* The phrase for the class in prompts. */
 static bool find_words(const detection *session, const command_line *arguments, char *words,
                        size_t size)
 {
@@ -177,8 +176,9 @@ static bool build_vectors(detection *session, const command_line *arguments, con
 }
 
 /*
- * Vectors have the name of their class in the cache; where phrase or data set gave it other words,
- * with these, so that a file of --text-cache keeps the two apart. A bundle has what it has.
+ * Vectors are named after their class in the cache; where phrase or data set give it another
+ * phrase, also after that, so that a --text-cache file keeps the two apart. A bundle's are as they
+ * are.
  */
 static bool choose_vectors(detection *session, const command_line *arguments, bool has_text)
 {
@@ -224,7 +224,7 @@ static bool open_cache(detection *session, const command_line *arguments)
     aaclip_model_info info = {.size = sizeof info};
     aaclip_model_get_info(session->model, &info);
     if (!info.has_text && (arguments->phrase || arguments->text_cache))
-        return !complain(PROGRAM, "--%s: %s is a bundle, which has its vectors",
+        return !complain(PROGRAM, "--%s: %s is a bundle, which has its own vectors",
                          arguments->phrase ? "phrase" : "text-cache", arguments->model);
     const char *stored = file_exists(arguments->text_cache) ? arguments->text_cache : NULL;
     if (!info.has_text)
@@ -237,8 +237,8 @@ static bool open_cache(detection *session, const command_line *arguments)
            choose_vectors(session, arguments, info.has_text);
 }
 
-/* What mask, regions and decision are made by must not be given where there are none of them. Only
- * now is it known whether the adapters bring a calibration, with which there is a decision. */
+/* Options of mask, regions and decision must not be given where there is none of these. Only now is
+ * it known whether the adapters have a calibration, which makes a decision. */
 static bool check_regions(const detection *session, const command_line *arguments)
 {
     const bool calibrated = session->regions.calibrated;
@@ -341,7 +341,7 @@ static bool detect_image(const detection *session, const command_line *arguments
     return done;
 }
 
-/* Before any image is computed, what is written after all of them, too. */
+/* Checked before any image is computed, including what is written only at the end. */
 static bool prepare_output(command_line *arguments)
 {
     bool made = !arguments->out || (make_folders(arguments->out, PROGRAM) &&

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What a picture's name ends with. */
+/* Endings of picture names. */
 static const char overlay_ending[] = "_overlay.png", mask_ending[] = "_mask.png",
                   array_ending[] = "_map.npy", map_ending[] = "_map.png";
 
@@ -25,7 +25,7 @@ static int compare_names(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* Where the first of equal names is among the sorted ones, or would be. */
+/* Position of the first of equal names among the sorted ones, or where it would be. */
 static size_t position_of(char **sorted, size_t count, const char *name)
 {
     size_t low = 0, high = count;
@@ -39,7 +39,7 @@ static size_t position_of(char **sorted, size_t count, const char *name)
     return low;
 }
 
-/* `uses[k]`: how often sorted[k], the first of equal names, has been given out with a number. */
+/* `uses[k]`: how often sorted[k], the first of equal names, was used with a number. */
 static bool add_name(string_list *names, const char *stem, char **sorted, size_t *uses,
                      size_t count)
 {

@@ -19,7 +19,7 @@ static aaclip_status open_calibration(region_setup *setup, const region_options 
     return status;
 }
 
-/* What is not black. */
+/* Nonzero where not black. */
 static aaclip_status open_roi(region_setup *setup, const char *path)
 {
     aaclip_image *image = NULL;

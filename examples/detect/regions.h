@@ -1,4 +1,4 @@
-/* What aaclip-detect makes of a map: mask, regions, decision. */
+/* What aaclip-detect derives from a map: mask, regions, decision. */
 #ifndef EXAMPLES_DETECT_REGIONS_H
 #define EXAMPLES_DETECT_REGIONS_H
 
@@ -6,7 +6,7 @@
 
 #include "common.h"
 
-/* As the command line has it. */
+/* From the command line. */
 typedef struct region_options {
     const char *calibration, *roi; /* files; may be NULL */
     bool has_threshold;
@@ -19,34 +19,35 @@ typedef struct region_setup {
     bool calibrated;
     aaclip_calibration calibration; /* without one, only its map threshold counts */
     uint8_t *roi;                   /* NULL: everywhere */
-    bool nowhere;                   /* all of it is black: no regions, and nothing to decide by */
+    bool nowhere;                   /* it is all black: no regions and no decision */
     const char *roi_path;
     uint32_t roi_width, roi_height;
     unsigned min_area;
 } region_setup;
 
-/* What was found in one image. */
+/* Findings in one image. */
 typedef struct region_report {
     aaclip_region *regions;
     size_t count;
     bool defective; /* when calibrated */
 } region_report;
 
-/* Takes the calibration of the file or else of the adapters, which may be NULL. */
+/* Takes the calibration of the file, or else of the adapters, which may be NULL. */
 aaclip_status region_setup_open(region_setup *setup, const region_options *options,
                                 const aaclip_adapters *adapters);
 void region_setup_close(region_setup *setup);
 
-/* Whether the calibration is of this class, as far as it says; false with a message when not. The
- * detector calls the class by another name (choose_vectors in main.c), and is not to compare it. */
+/* Whether the calibration is for this class, as far as it records one; false with a message if not.
+ * The detector has another name for the class (choose_vectors in main.c) and must not compare
+ * it. */
 bool region_setup_belongs(region_setup *setup, const char *class_name, const char *program);
 
-/* Has a detector decide, if calibrated, and find regions if they are wanted. */
+/* Makes a detector decide, if calibrated, and find regions if they are wanted. */
 void region_setup_options(const region_setup *setup, bool wanted, aaclip_detector_options *options);
-/* Gives it the region of interest. */
+/* Sets its region of interest. */
 aaclip_status region_setup_look(const region_setup *setup, aaclip_detector *detector);
 
-/* The region of interest must have the size of `photo`; false with a message when it has not. */
+/* The region of interest must have the size of `photo`; false with a message if not. */
 bool region_setup_fits(const region_setup *setup, const aaclip_image_view *photo,
                        const char *photo_path, const char *program);
 

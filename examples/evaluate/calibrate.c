@@ -1,10 +1,10 @@
-/* Thresholds for a deployed detector, from the images that were evaluated. */
+/* Thresholds for a deployed detector, from the evaluated images. */
 #include "session.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* What is known of a class's images: their scores, the peaks of their maps, their labels. */
+/* A class's images: scores, map peaks and labels. */
 typedef struct class_images {
     float *scores, *peaks;
     int *labels;
@@ -37,13 +37,13 @@ static bool class_can_calibrate(const session *state, size_t index)
                          name, arguments->f1 ? "and abnormal " : "", normal, abnormal);
     if (arguments->calibrate && !is_file(arguments->calibrate) && !names_a_file(name))
         return !complain(PROGRAM,
-                         "class \"%s\": expected a name that a file can have; calibrate it alone, "
+                         "class \"%s\": expected a valid file name; calibrate it alone, "
                          "with --class and --calibrate FILE.json",
                          name);
     return true;
 }
 
-/* The file of a class, whose folder is made; NULL with a message. */
+/* The file of a class; makes its folder. NULL with a message. */
 static char *class_file(const char *given, const char *class_name)
 {
     if (!is_file(given) && !make_folders(given, PROGRAM))
@@ -70,7 +70,7 @@ bool can_calibrate(const session *state)
     if (state->count > 1)
         return !complain(PROGRAM, "thresholds belong to one checkpoint, found %zu", state->count);
     if (arguments->save_adapters && !state->results[0].files.count)
-        return !complain(PROGRAM, "--save-adapters: there are no adapters");
+        return !complain(PROGRAM, "--save-adapters needs adapters");
     if (one && classes > 1)
         return !complain(PROGRAM,
                          "thresholds belong to one class, found %zu: choose one with --class, or "
@@ -112,7 +112,7 @@ static bool collect(class_images *images, const evaluation *result, size_t class
     return true;
 }
 
-/* `decide_by` -1: whatever tells them apart better. */
+/* `decide_by` -1: whichever separates them better. */
 static aaclip_status choose_by_f1(aaclip_calibration *calibration, const class_images *images,
                                   int decide_by)
 {
@@ -129,7 +129,7 @@ static aaclip_status choose_by_f1(aaclip_calibration *calibration, const class_i
     return status;
 }
 
-/* Where either decides, each may give half of the false alarms. */
+/* Where either decides, each may cause half of the false alarms. */
 static aaclip_status choose_by_rate(aaclip_calibration *calibration, const class_images *images,
                                     int decide_by, double rate)
 {

@@ -9,59 +9,57 @@ static const char usage[] =
     " --model FILE [--adapters FILE... | --checkpoints FOLDER]\n"
     "       (--dataset NAME | --data-root FOLDER | --manifest FILE) [options]\n"
     "\n"
-    "Evaluates one checkpoint, or all epochs of a training, on a data set.\n"
+    "Evaluates one checkpoint, or all epochs of a training run, on a data set.\n"
     "\n"
     "  --model FILE          CLIP checkpoint (OpenAI, Hugging Face, open_clip), bundle, or the\n"
-    "                        name aaclip-mini for the small one that comes along\n"
-    "  --vocab FILE          bpe_simple_vocab_16e6.txt.gz or merges.txt [beside the model]\n"
-    "  --adapters FILE       trained adapters; give text and image ones [none: plain CLIP]\n"
-    "  --checkpoints FOLDER  every image_adapter_N.pth in it, with its text_adapter.pth if it has\n"
-    "                        one\n"
+    "                        name aaclip-mini for the small one that is included\n"
+    "  --vocab FILE          bpe_simple_vocab_16e6.txt.gz or merges.txt [next to the model]\n"
+    "  --adapters FILE       trained adapters; repeat for text and image [none: plain CLIP]\n"
+    "  --checkpoints FOLDER  every image_adapter_N.pth in it, with its text_adapter.pth if\n"
+    "                        present\n"
     "  --dataset NAME        phrases and domain from this data set's table\n"
     "  --data-root FOLDER    where the images are [data/NAME]\n"
-    "  --manifest FILE       JSON lines or VisA's CSV, paths relative to the data root, or\n"
-    "                        without one to its own folder\n"
-    "  --outside-paths       its files may lie outside of the data root\n"
+    "  --manifest FILE       JSON lines or VisA's CSV; paths relative to the data root, or, if\n"
+    "                        there is none, to its own folder\n"
+    "  --outside-paths       its files may lie outside the data root\n"
     "  --layout L            auto, manifest, mvtec, btad, visa, bmad, masked-folder, folder\n"
     "                        [auto]\n"
     "  --split S             train, validation, test or all [test]\n"
     "  --class NAME          only this class; repeatable\n"
-    "  --phrase TEXT         words for the class in prompts, where there is one\n"
-    "  --prompts FILE        JSON prompt set in place of the profile's\n"
-    "  --profile P           document or published [told by the adapters]\n"
-    "  --domain D            industrial or medical [told by --dataset, else industrial]\n"
+    "  --phrase TEXT         phrase for the class in prompts, if there is only one\n"
+    "  --prompts FILE        JSON prompt set instead of the profile's\n"
+    "  --profile P           document or published [from the adapters]\n"
+    "  --domain D            industrial or medical [from --dataset, else industrial]\n"
     "  --image-size N        side of the network's input in pixels [518 for a 336 checkpoint]\n"
     "  --precision P         f32, bf16, auto, int8, tf32 or f16 [f32]\n"
-    "  --backend NAME        onednn, blas, reference, cuda or cuda:N [the best one]\n"
+    "  --backend NAME        onednn, blas, reference, cuda or cuda:N [the best available]\n"
     "  --threads N           [all processors]\n"
-    "  --packed FOLDER       keep packed weights there, to start faster [nowhere]\n"
-    "  --out FOLDER          keep finished images there, so that the same call goes on where it\n"
-    "                        was interrupted, and write report.html\n"
+    "  --packed FOLDER       cache packed weights here, to start faster [none]\n"
+    "  --out FOLDER          keep finished images here, so that the same call resumes after an\n"
+    "                        interruption, and write report.html\n"
     "  --pictures            also FOLDER/pictures: photo, mask and heat map side by side\n"
-    "  --no-pixels           image metrics alone; no map is kept\n"
-    "  --histogram           count pixels in bins: less memory, nearly the same numbers\n"
+    "  --no-pixels           image metrics only; no maps are kept\n"
+    "  --histogram           count pixels in bins: less memory, almost the same results\n"
     "  --window LOW,HIGH     values of 16-bit photos that become 0 to 255, for scans of 10 to 16\n"
-    "                        bits [colour: the upper 8 bits; grey: cut off at 255]\n"
+    "                        bits [colour: the upper 8 bits; grey: clipped at 255]\n"
     "  --tile N              cut photos larger than this into tiles of N x N pixels\n"
-    "  --tile-overlap F      least share of a tile that neighbours share, 0 to 0.9 [0.25]\n"
+    "  --tile-overlap F      least share of a tile that neighbours overlap, 0 to 0.9 [0.25]\n"
     "  --calibrate PATH      write thresholds from the images of the split, for aaclip-detect's\n"
-    "                        --calibration: a file if it ends in .json, else a folder that gets\n"
-    "                        CLASS.json of every class\n"
-    "  --calibration PATH    decide by the thresholds of a file that --calibrate wrote, or of a\n"
-    "                        folder's CLASS.json, and report how good the decisions are\n"
-    "  --save-adapters FILE  write the adapters with the thresholds of the one class in them\n"
-    "  --false-alarm-rate F  thresholds that this share of the normal images reaches [0.01]\n"
-    "  --f1                  thresholds with the largest F1 instead: needs abnormal images, too\n"
-    "  --decide-by W         which threshold will decide: score, map or either, each then for "
-    "half\n"
-    "                        of the false alarms [either; with --f1 the one with the larger F1]\n"
+    "                        --calibration: a file if it ends in .json, else a folder with a\n"
+    "                        CLASS.json per class\n"
+    "  --calibration PATH    decide by thresholds that --calibrate wrote, a file or a folder, and\n"
+    "                        report how good the decisions are\n"
+    "  --save-adapters FILE  write the adapters with the thresholds of a single class\n"
+    "  --false-alarm-rate F  thresholds that at most this share of normal images reaches [0.01]\n"
+    "  --f1                  thresholds with the largest F1 instead; also needs abnormal images\n"
+    "  --decide-by W         what will decide: score, map or either, each then with half of the\n"
+    "                        false alarms [either; with --f1 the one with the larger F1]\n"
     "  --json FILE           write all metrics as JSON; - is stdout\n"
     "  --csv FILE            write the scores of all images as CSV; - is stdout\n"
     "  --verbose             show the library's messages\n"
     "  --help, --version\n"
     "\n"
-    "Exit code: 0, or 1 when anything failed; images that cannot be read are named and do not\n"
-    "count.\n";
+    "Exit status: 0, or 1 if anything failed; unreadable images are named and not counted.\n";
 
 bool wants_calibration(const command_line *arguments)
 {
@@ -93,14 +91,14 @@ static bool check_calibration(const command_line *arguments)
         return !complain(PROGRAM, "--calibration and --%s exclude each other",
                          arguments->calibrate ? "calibrate" : "save-adapters");
     if (calibrates && arguments->no_pixels)
-        return !complain(PROGRAM, "a threshold of maps needs them: no --no-pixels here");
+        return !complain(PROGRAM, "a map threshold needs maps: drop --no-pixels");
     return true;
 }
 
 static bool check_arguments(const command_line *arguments)
 {
     if (!arguments->model)
-        return !complain(PROGRAM, "--model is missing; --help shows how to call this program");
+        return !complain(PROGRAM, "--model is missing; see --help");
     if (!arguments->dataset && !arguments->data_root && !arguments->manifest)
         return !complain(PROGRAM, "no data: give --dataset, --data-root or --manifest");
     if (arguments->checkpoints && arguments->adapters.count)

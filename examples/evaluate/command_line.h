@@ -25,7 +25,7 @@ typedef struct command_line {
 parse_result parse_command_line(command_line *arguments, int argc, char **argv);
 
 bool wants_calibration(const command_line *arguments);
-/* What is written to stdout must stand alone. */
+/* Output to stdout must be the only one. */
 bool table_is_shown(const command_line *arguments);
 
 #endif

@@ -1,4 +1,4 @@
-/* How good thresholds are: the decisions by those of --calibration, and by newly chosen ones. */
+/* Quality of thresholds: decisions with those of --calibration, and with newly chosen ones. */
 #include "session.h"
 
 #include <math.h>
@@ -94,7 +94,7 @@ static aaclip_status call_pixels(image_row *row, const map_image *map, const uin
     return status;
 }
 
-/* The peak, a map of one pixel, stands for the map: no more of it decides. */
+/* The peak, a map of one pixel, stands for the map: nothing else of it decides. */
 aaclip_status decide_image(image_row *row, const aaclip_calibration *calibration)
 {
     return aaclip_decide(calibration, row->scores.score, &row->peak, NULL, 1, 1, &row->defective);
@@ -113,7 +113,7 @@ static double ratio(uint64_t part, uint64_t whole)
     return whole ? (double)part / (double)whole : NAN;
 }
 
-/* Dice is F1 of pixels. As of all metrics, there is none where nothing is abnormal. */
+/* Dice is F1 of pixels. Like all metrics, it is not available where nothing is abnormal. */
 static double f1(const confusion *counts)
 {
     const uint64_t found = counts->true_positives, missed = counts->false_negatives;
@@ -137,7 +137,7 @@ static void rate(class_decisions *decisions)
     decisions->rates[3] = overlap(&decisions->pixels);
 }
 
-/* As of the metrics: classes without a value are passed over, counts are sums. */
+/* As for metrics: classes without a value are skipped, counts are sums. */
 static void find_mean(class_decisions *mean, const class_decisions *decisions, size_t classes)
 {
     for (size_t i = 0; i < classes; i++) {
@@ -256,7 +256,7 @@ void tell_of_thresholds(const session *state, const evaluation *result, size_t c
     warn_of_calls(name, "map", &maps);
     if (values->image_auroc < hardly)
         complain(PROGRAM,
-                 "class \"%s\": image AUROC of the score is %.1f: it hardly tells abnormal images "
-                 "from normal ones, whatever the threshold",
+                 "class \"%s\": image AUROC of the score is %.1f: it hardly separates abnormal "
+                 "images from normal ones, whatever the threshold",
                  name, 100 * values->image_auroc);
 }

@@ -1,4 +1,4 @@
-/* What the parts of aaclip-evaluate share: rows of images, the store of finished ones, pictures. */
+/* Shared by the parts of aaclip-evaluate: rows of images, the store of finished ones, pictures. */
 #ifndef EXAMPLES_EVALUATE_H
 #define EXAMPLES_EVALUATE_H
 
@@ -21,18 +21,18 @@ typedef struct mask_image {
     uint32_t width, height;
 } mask_image;
 
-/* What a detector gave for one image, without its map. */
+/* A detector's result for one image, without the map. */
 typedef struct image_scores {
     float score, map_least, map_largest;
     uint32_t levels, width, height; /* the photograph's size */
 } image_scores;
 
-/* Values of maps that become the first and the last colour. */
+/* Map values of the first and the last colour. */
 typedef struct map_scale {
     float least, largest;
 } map_scale;
 
-/* What thresholds call images or pixels, against what they are. */
+/* Decisions on images or pixels against their labels. */
 typedef struct confusion {
     uint64_t true_positives, false_positives, true_negatives, false_negatives;
 } confusion;
@@ -46,11 +46,11 @@ typedef struct image_row {
     map_scale scale;  /* of its class */
     float peak;       /* of the map as a probability at the photograph's size, for thresholds */
     bool defective;   /* by the calibration */
-    confusion pixels; /* by its map threshold; nothing where pixels are not known */
+    confusion pixels; /* by its map threshold; zeros where pixels are unknown */
     char *failure;    /* NULL, or why this image does not count */
 } image_row;
 
-/* Decisions by a calibration over a class, or all of them. */
+/* Decisions with a calibration over a class, or over all. */
 enum { RATE_COUNT = 4 };
 typedef struct class_decisions {
     const aaclip_calibration *thresholds; /* NULL: of all */
@@ -67,9 +67,9 @@ typedef struct evaluation {
     size_t count, computed, reused, failed;
     double seconds;
     string_list classes;          /* as the metrics count them */
-    aaclip_metric_values *values; /* of the classes, and last their mean */
+    aaclip_metric_values *values; /* of the classes, then their mean */
     class_decisions *decisions;   /* likewise; NULL without --calibration */
-    char *pictures;               /* their folder in that of --out; NULL: none are drawn */
+    char *pictures;               /* folder of pictures within --out; NULL: none */
 } evaluation;
 
 /* FNV-1a, 64 bits. */
@@ -79,16 +79,16 @@ uint64_t hash_text(uint64_t hash, const char *text);
 
 char *format_text(const char *format, ...) AACLIP_PRINTF(1, 2);
 /* Like mkdir -p, with a message on failure. */
-bool make_folder_of(const char *path); /* the folder that a file is to be in */
-/* A message of the library's last error unless the status is AACLIP_OK. */
+bool make_folder_of(const char *path); /* the folder that the file will be in */
+/* Reports the library's last error unless the status is AACLIP_OK. */
 bool failed(aaclip_status status);
-/* FOLDER/CLASS/[DEFECT-]STEM-NUMBER.ENDING, made of characters that any file system takes. */
+/* FOLDER/CLASS/[DEFECT-]STEM-NUMBER.ENDING, of characters that any file system accepts. */
 char *image_file(const char *folder, const aaclip_sample *sample, uint64_t number,
                  const char *ending);
 
 /*
- * Finished images below a folder: scores.jsonl, one line each, appended when the image's map stands
- * whole in cache/. A cut last line does not count and is overwritten.
+ * Finished images below a folder: scores.jsonl, one line each, appended once the image's map is
+ * complete in cache/. A truncated last line does not count and is overwritten.
  */
 typedef struct stored_line {
     uint64_t id;
@@ -106,33 +106,33 @@ typedef struct result_store {
 bool store_open(result_store *store, const char *folder, const value_window *window);
 void store_close(result_store *store);
 bool store_find(const result_store *store, uint64_t id, image_scores *scores);
-/* Reads the map into new memory; false where the file is missing or not what was written. */
+/* Reads the map into new memory; false if the file is missing or not as written. */
 bool store_read_map(const result_store *store, const image_row *row, map_image *map);
-/* `map` may be NULL: then scores alone are kept. False with a message. */
+/* `map` may be NULL: only scores are kept. False with a message. */
 bool store_add(result_store *store, const image_row *row, const map_image *map);
 
-/* Reads a mask at its own size: abnormal is what Pillow's convert("L") does not make black. */
+/* Reads a mask at its own size: abnormal where Pillow's convert("L") does not give black. */
 aaclip_status mask_open(mask_image *mask, const char *path);
 /* Pillow's NEAREST. */
 bool mask_resize(const mask_image *mask, uint8_t *resized, uint32_t width, uint32_t height);
 /*
  * Writes photo, mask and heat map side by side, each at most `most` pixels wide and high, and the
  * scale of colours with the largest value at the top. The map comes from the store; without one,
- * and for a mask that is not known, the panel is grey.
+ * and for an unknown mask, the panel is grey.
  */
 aaclip_status write_panels(const char *path, const image_row *row, const result_store *store,
                            uint32_t most);
 /* FOLDER/CLASS/NAME.png of an image. */
 char *picture_file(const char *folder, const aaclip_sample *sample);
-/* Panels of all images to `pictures` in `out`, when score_dataset has found the scales. False with
- * a message. */
+/* Writes panels of all images to `pictures` in `out`, after score_dataset has set the scales. False
+ * with a message. */
 bool draw_pictures(const evaluation *result, const result_store *store, const char *out,
                    progress_bar *bar);
 
 /* How a checkpoint is run over the data set. */
 typedef struct evaluation_plan {
     aaclip_detector *detector;
-    result_store *store; /* NULL: nothing is kept */
+    result_store *store; /* NULL: nothing is stored */
     const uint64_t *class_keys;
     const aaclip_calibration *calibrations; /* of the classes, to decide by; NULL: no decision */
     bool pixels, peaks, pictures;           /* what is wanted of the maps */
@@ -140,7 +140,7 @@ typedef struct evaluation_plan {
     progress_bar *bar;
 } evaluation_plan;
 
-/* Reading, computing and writing overlap. False when it had to stop; failed images do not stop it.
+/* Reading, computing and writing overlap. False if it had to stop; failed images do not stop it.
  */
 bool evaluate_images(evaluation *result, const evaluation_plan *plan);
 
@@ -151,16 +151,16 @@ bool evaluate_images(evaluation *result, const evaluation_plan *plan);
  */
 void score_dataset(evaluation *result, aaclip_domain domain);
 
-/* Whether the image, when its peak is known, is defective. */
+/* Whether an image with a known peak is defective. */
 aaclip_status decide_image(image_row *row, const aaclip_calibration *calibration);
-/* Counts what the map threshold calls abnormal against `truth`, which has the map's size or is
+/* Counts pixels that the map threshold calls abnormal against `truth`, of the map's size or
  * NULL. */
 aaclip_status decide_pixels(image_row *row, const map_image *map, const uint8_t *truth,
                             const aaclip_calibration *calibration);
-/* Makes result->decisions of the rows. False with a message. */
+/* Makes result->decisions from the rows. False with a message. */
 bool sum_decisions(evaluation *result, const aaclip_calibration *calibrations);
 
-/* Columns of the table: percent, "n/a" for what is not available. */
+/* Columns of the table: percent, "n/a" if not available. */
 enum { COLUMN_COUNT = 7, COLUMN_SIZE = 24 };
 extern const char *const column_names[COLUMN_COUNT];
 void column_texts(const aaclip_metric_values *values, char texts[COLUMN_COUNT][COLUMN_SIZE]);
@@ -175,7 +175,7 @@ const char *values_name(const evaluation *result, size_t index);
 void print_table(const evaluation *result);
 /* By the calibration at `path`. */
 void print_decisions(const evaluation *result, const char *path);
-/* `settings` is given up; the results are added to it. */
+/* Takes ownership of `settings`; the results are added to it. */
 bool write_results_json(const char *path, json_t *settings, const evaluation *results,
                         size_t count);
 bool write_scores_csv(const char *path, const evaluation *results, size_t count);

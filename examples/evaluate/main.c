@@ -1,4 +1,4 @@
-/* aaclip-evaluate: how good checkpoints are on a data set. */
+/* aaclip-evaluate: metrics of checkpoints on a data set. */
 #include "evaluate.h"
 
 #include <stdlib.h>
@@ -54,7 +54,7 @@ static bool open_metrics(const session *state, evaluation *result)
     return !failed(aaclip_metrics_new(&result->metrics, &options));
 }
 
-/* To FOLDER/pictures, with a folder for each of several checkpoints. */
+/* Writes to FOLDER/pictures, with a folder for each of several checkpoints. */
 static bool make_pictures(session *state, evaluation *result)
 {
     const command_line *arguments = state->arguments;
@@ -183,7 +183,7 @@ static bool run(session *state)
     return written && !failures && !state->uncalibrated;
 }
 
-/* Before any image is computed, what is to be written after all of them. */
+/* Checks before any image is computed what will be written after all of them. */
 static bool can_write_results(const command_line *arguments)
 {
     return can_write_text_file(arguments->json, PROGRAM) &&

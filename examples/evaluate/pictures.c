@@ -9,7 +9,7 @@ enum {
     PICTURE_SIDE = 512
 };
 
-/* Where Pillow's NEAREST looks for each of `size` places among `from`: it adds up steps. */
+/* The source of each of `size` pixels among `from` in Pillow's NEAREST, which adds up steps. */
 static void nearest_places(uint32_t *places, uint32_t size, uint32_t from)
 {
     const double step = (double)from / size;
@@ -62,7 +62,7 @@ aaclip_status mask_open(mask_image *mask, const char *path)
     return mask->marks ? AACLIP_OK : AACLIP_ERROR_OUT_OF_MEMORY;
 }
 
-/* What a row's panels show, while it is open. */
+/* The contents of a row's panels, while it is open. */
 typedef struct sources {
     const image_row *row;
     aaclip_image *photo;
@@ -88,7 +88,7 @@ static void close_sources(sources *open)
     free(open->map.values);
 }
 
-/* White where abnormal; grey where nothing is known. */
+/* White where abnormal; grey where unknown. */
 static bool draw_truth(const sources *open, uint32_t width, uint32_t height, uint8_t *rgb)
 {
     const bool known = open->truth.marks != NULL;

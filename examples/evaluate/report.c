@@ -34,7 +34,7 @@ static const char style[] =
     ".failed{color:#a00}.frame{fill:none;stroke:#888}.grid{stroke:#e4e4e4}"
     ".chance{stroke:#aaa;stroke-dasharray:4 4}svg text{font-size:11px;fill:#555}";
 
-/* Characters that HTML does not take become '?', bytes that are no UTF-8 as in JSON. */
+/* Characters that HTML does not allow become '?'; bytes that are not UTF-8 as in JSON. */
 static void write_escaped(FILE *file, const char *text)
 {
     json_t *whole = text_json(text);
@@ -116,13 +116,13 @@ static void write_decisions(FILE *file, const evaluation *result)
         file);
 }
 
-/* Hues that stay apart however many there are: steps of the golden angle. */
+/* Hues that stay distinct however many there are: steps of the golden angle. */
 static unsigned hue(size_t index)
 {
     return (unsigned)(index * 137 + 210) % 360;
 }
 
-/* Lines between the points of ROC and PRO, steps for PR: as the areas are defined. */
+/* Lines between the points of ROC and PRO, steps for PR, as the areas are defined. */
 static void write_curve(FILE *file, const evaluation *result, size_t index, aaclip_curve kind,
                         bool steps)
 {
@@ -199,7 +199,7 @@ static void write_plots(FILE *file, const evaluation *result)
     static const struct {
         aaclip_curve kind;
         const char *title, *across, *up;
-        bool steps, diagonal; /* the diagonal is what guessing gives */
+        bool steps, diagonal; /* the diagonal is chance level */
     } plots[] = {
         {AACLIP_CURVE_PIXEL_ROC, "Pixels: ROC", fpr, tpr, false, true},
         {AACLIP_CURVE_PIXEL_PR, "Pixels: precision and recall", "recall", "precision", true, false},
@@ -226,7 +226,7 @@ static void write_plots(FILE *file, const evaluation *result)
     fputs("</div>\n", file);
 }
 
-/* What the colours of maps stand for. */
+/* The legend of the maps' colours. */
 static void write_scale(FILE *file)
 {
     const int width = SCALE_STEPS * SCALE_STEP_WIDTH, margin = 10;
@@ -341,7 +341,7 @@ void report_section(FILE *file, const evaluation *result, const report_sources *
     fputs("</section>\n", file);
 }
 
-/* What is empty or 0 was not asked for. */
+/* Empty or 0: not given. */
 static bool is_set(const json_t *value)
 {
     return json_is_string(value) ? *json_string_value(value) : json_number_value(value) != 0;

@@ -1,10 +1,10 @@
-/* One HTML file that shows an evaluation and needs nothing beside it. */
+/* An evaluation as one self-contained HTML file. */
 #ifndef EXAMPLES_REPORT_H
 #define EXAMPLES_REPORT_H
 
 #include "evaluate.h"
 
-/* What the thumbnails of the worst images are made from. */
+/* Sources of the thumbnails of the worst images. */
 typedef struct report_sources {
     const result_store *store;
     const char *scratch; /* file for thumbnails; removed after use */
@@ -14,7 +14,7 @@ typedef struct report_sources {
 /* Writes the section of a checkpoint, while its metrics are open. */
 void report_section(FILE *file, const evaluation *result, const report_sources *sources);
 
-/* Joins the sections (one text for each of `count` results) to a whole document. */
+/* Joins the sections (one text for each of `count` results) into a document. */
 bool write_report(const char *path, json_t *settings, const evaluation *results,
                   char *const *sections, size_t count);
 

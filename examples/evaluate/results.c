@@ -78,7 +78,7 @@ void score_dataset(evaluation *result, aaclip_domain domain)
         score_class(result, i, domain);
 }
 
-/* Columns that characters of several bytes fill, too. */
+/* Columns on screen, also with multibyte characters. */
 static int shown_length(const char *text)
 {
     int length = 0;
@@ -96,7 +96,7 @@ static int name_width(const evaluation *result)
     return width;
 }
 
-/* A row in columns as wide as their names, but not too narrow for counts. */
+/* A row with columns as wide as their names, but wide enough for counts. */
 static void print_row(const char *first, int width, const char *const *names, size_t count,
                       char (*texts)[COLUMN_SIZE])
 {
@@ -250,7 +250,7 @@ bool write_results_json(const char *path, json_t *settings, const evaluation *re
     return opened && finish_text_file(&output, written, PROGRAM) && written;
 }
 
-/* What not every call has: decision and picture. */
+/* Optional fields: decision and picture. */
 static void write_more(FILE *file, const evaluation *result, const image_row *row)
 {
     if (result->decisions)

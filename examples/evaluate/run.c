@@ -52,7 +52,7 @@ static void queue_close(queue *waiting)
     pthread_mutex_unlock(&waiting->mutex);
 }
 
-/* Waits for room. False when the queue is closed: the job stays the caller's. */
+/* Waits for room. False if the queue is closed: the caller keeps the job. */
 static bool queue_put(queue *waiting, job *item)
 {
     pthread_mutex_lock(&waiting->mutex);
@@ -97,7 +97,7 @@ static void fail_with(image_row *row, const char *text)
         row->failure = strstr(text, path) ? strdup(text) : format_text("%s: %s", path, text);
 }
 
-/* The library's text is of the calling thread and does not outlive its next call. */
+/* The library's error text belongs to the calling thread, until its next call. */
 static void fail(image_row *row, aaclip_status status)
 {
     if (status)
@@ -105,7 +105,7 @@ static void fail(image_row *row, aaclip_status status)
                   status == AACLIP_ERROR_OUT_OF_MEMORY ? "out of memory" : aaclip_last_error());
 }
 
-/* A changed image is another one. */
+/* A changed image counts as another one. */
 static uint64_t image_id(const pipeline *work, const aaclip_sample *sample)
 {
     struct stat info = {0};
@@ -119,8 +119,8 @@ static uint64_t image_id(const pipeline *work, const aaclip_sample *sample)
 }
 
 /*
- * A mask may be smaller or larger than its photograph, but not of other proportions: that is the
- * mask of something else, or the photograph was turned after it was drawn.
+ * A mask may be smaller or larger than its photograph, but not of another aspect ratio: such a mask
+ * is of something else, or the photograph was rotated after it was drawn.
  */
 static void check_proportions(image_row *row, const mask_image *mask)
 {
@@ -223,7 +223,7 @@ static void compute(const pipeline *work, job *item)
     }
 }
 
-/* As aaclip-detect takes it, so that a threshold means the same there. */
+/* As in aaclip-detect, so that a threshold means the same there. */
 static aaclip_status find_peak(const job *item)
 {
     const image_scores *scores = &item->row->scores;
@@ -243,7 +243,7 @@ static aaclip_status find_peak(const job *item)
     return status;
 }
 
-/* Without pixels the range of the map is all that the data-set score needs. */
+/* Without pixels, the data-set score needs only the range of the map. */
 static aaclip_status count_scores(const pipeline *work, const image_row *row)
 {
     const float range[] = {row->scores.map_least, row->scores.map_largest};
@@ -283,7 +283,7 @@ static aaclip_status decide(const evaluation_plan *plan, const job *item, const 
     return status;
 }
 
-/* What cannot be kept or counted for want of room stops everything. */
+/* A result that cannot be kept or counted for lack of space stops everything. */
 static void write_job(pipeline *work, const job *item)
 {
     image_row *row = item->row;

@@ -105,14 +105,14 @@ static bool make_results(session *state, size_t count)
     return good || !complain(PROGRAM, "out of memory");
 }
 
-/* Epochs that were trained with --plain-text have no text adapters beside them. */
+/* Epochs trained with --plain-text come without text adapters. */
 static bool name_epochs(session *state, const string_list *names)
 {
     const char *folder = state->arguments->checkpoints;
     char *text = format_text("%s/text_adapter.pth", folder);
     bool good = text != NULL, plain = good && access(text, F_OK) != 0;
     if (plain)
-        complain(PROGRAM, "%s: not there; text vectors are those of plain CLIP", text);
+        complain(PROGRAM, "%s: not found; using text vectors of plain CLIP", text);
     for (size_t i = 0; good && i < names->count; i++) {
         evaluation *result = &state->results[i];
         char *image = format_text("%s/%s", folder, names->items[i]);
@@ -125,7 +125,7 @@ static bool name_epochs(session *state, const string_list *names)
     return good || !complain(PROGRAM, "out of memory");
 }
 
-/* The one checkpoint of --adapters; a bundle brings its own. */
+/* The one checkpoint of --adapters; a bundle has its own. */
 static bool name_single(session *state)
 {
     const command_line *arguments = state->arguments;

@@ -65,7 +65,7 @@ char *image_file(const char *folder, const aaclip_sample *sample, uint64_t numbe
 {
     const char *slash = strrchr(sample->image_path, '/');
     const char *name = slash ? slash + 1 : sample->image_path, *dot = strrchr(name, '.');
-    const int most = 80; /* the number tells longer names apart */
+    const int most = 80; /* the number distinguishes longer names */
     int length = (int)(dot && dot != name ? (size_t)(dot - name) : strlen(name));
     char *category = format_text("%.*s", most, sample->class_name);
     char *stem = format_text("%.*s%s%.*s", most, sample->defect ? sample->defect : "",
@@ -121,7 +121,7 @@ static bool keep_line(result_store *store, size_t *capacity, const stored_line *
     return true;
 }
 
-/* Reads all whole lines and leaves the file cut and positioned after them. */
+/* Reads all complete lines; truncates the file and positions it after them. */
 static bool read_log(result_store *store)
 {
     char *line = NULL;
@@ -181,7 +181,7 @@ bool store_find(const result_store *store, uint64_t id, image_scores *scores)
     return found != NULL;
 }
 
-/* Reads the header of what aaclip_write_npy makes: version 1.0, little-endian float32, row-major.
+/* Reads the header of an aaclip_write_npy file: version 1.0, little-endian float32, row-major.
  */
 static bool read_shape(FILE *file, map_image *map)
 {
@@ -196,7 +196,8 @@ static bool read_shape(FILE *file, map_image *map)
            sscanf(shape, "'shape': (%" SCNu32 ", %" SCNu32 ")", &map->height, &map->width) == 2;
 }
 
-/* Of the size that the header tells, so that damage there cannot ask for any amount of memory. */
+/* The file must have the size in its header, so that damage there cannot demand arbitrary
+ * memory. */
 static bool read_values(FILE *file, map_image *map)
 {
     const uint64_t count = (uint64_t)map->width * map->height;

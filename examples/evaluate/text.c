@@ -28,15 +28,15 @@ static bool build_missing(session *state, size_t *built)
     return good;
 }
 
-/* Vectors of a phrase are not kept: those of the class would be taken for them, and the reverse. */
+/* Vectors of --phrase are not kept: they would be confused with those of the class. */
 static bool check_phrase(const session *state, bool has_text)
 {
     const size_t classes = aaclip_dataset_class_count(state->dataset);
     if (!has_text)
-        return !complain(PROGRAM, "--phrase: %s is a bundle, which has its vectors",
+        return !complain(PROGRAM, "--phrase: %s is a bundle, which has its own vectors",
                          state->arguments->model);
     return classes == 1 ||
-           !complain(PROGRAM, "--phrase goes with one class, found %zu; choose it by --class",
+           !complain(PROGRAM, "--phrase goes with one class, found %zu; choose it with --class",
                      classes);
 }
 
@@ -63,7 +63,7 @@ bool open_cache(session *state, const aaclip_adapters *adapters)
     aaclip_status status = AACLIP_ERROR_NOT_FOUND;
     if (stored && stat(stored, &file) == 0)
         status = aaclip_text_cache_open(&state->cache, stored, state->model, adapters, &options);
-    if (status && info.has_text) /* none, or of other weights: made anew */
+    if (status && info.has_text) /* none, or of other weights: rebuild */
         status = aaclip_text_cache_new(&state->cache, state->model, adapters, &options);
     size_t built = 0;
     progress_start(&state->bar, "text");
@@ -88,7 +88,7 @@ static bool hash_file(uint64_t *hash, const char *path)
     return whole || !complain(PROGRAM, "%s: cannot read", path);
 }
 
-/* Everything but image and class that decides what an image gives. */
+/* Everything but image and class that affects an image's result. */
 static bool checkpoint_key(const session *state, const evaluation *result, uint64_t *key)
 {
     aaclip_model_info info = {.size = sizeof info};

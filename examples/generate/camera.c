@@ -36,7 +36,7 @@ camera_setting camera_draw(chance *stream)
     return drawn;
 }
 
-/* Of linear light, with a soft shoulder before white: sRGB's curve in the middle. */
+/* From linear light: sRGB's curve, with a soft shoulder towards white. */
 static void make_tones(uint8_t *tones)
 {
     for (int i = 0; i < TONES; i++) {
@@ -47,7 +47,7 @@ static void make_tones(uint8_t *tones)
     }
 }
 
-/* The spread of a point over its neighbours; wider where pixels are smaller. */
+/* The lens's blur of a point over its neighbours; wider where pixels are smaller. */
 static void blur_lens(float *plane, float *scratch, unsigned side, float share)
 {
     const unsigned times = side < 384 ? 1 : side / 192;
@@ -64,7 +64,7 @@ static void blur_lens(float *plane, float *scratch, unsigned side, float share)
     }
 }
 
-/* About normal: the sum of four bytes, with a spread of 1. */
+/* Roughly normal: the sum of four bytes, with a standard deviation of 1. */
 static float gaussian(uint32_t seed, int place, int channel)
 {
     uint32_t bits = noise_hash(seed, place, channel);

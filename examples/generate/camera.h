@@ -11,7 +11,7 @@ typedef struct camera_setting {
     float gain[3]; /* exposure times white balance */
     float read_noise, shot_noise;
     uint32_t seed;
-    const char *light; /* words for the light as the camera sees it */
+    const char *light; /* description of the light as the camera sees it */
 } camera_setting;
 
 camera_setting camera_draw(chance *stream);

@@ -1,7 +1,7 @@
 /*
- * Pictures with captions. They name what is there, the small things too, and say nothing about its
- * state. Some pictures in a row show one scene, the same thing in the same light, with other small
- * things: what tells them apart is small.
+ * Pictures with captions. These name what is there, small objects included, and say nothing about
+ * its state. Some consecutive pictures show one scene, the same thing in the same light, with other
+ * small objects: only details distinguish them.
  */
 #include <ctype.h>
 #include <stdio.h>
@@ -60,7 +60,7 @@ static void describe_texture(char *text, const class_recipe *recipe, const pictu
         append(text, kind);
 }
 
-/* What is on the thing follows it, what is beside it comes after the ground. */
+/* Extras on the thing follow it, those beside it come after the ground. */
 static void describe_extras(char caption[TEXT_SIZE], const picture_extras *extras, bool beside,
                             chance *stream)
 {

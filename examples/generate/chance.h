@@ -1,6 +1,6 @@
 /*
- * Random numbers that depend on a seed and on how many were drawn before, nothing else. Draw one in
- * a statement: C leaves the order of arguments and of initializers to the compiler.
+ * Random numbers that depend only on a seed and on how many were drawn before. Draw one per
+ * statement: C leaves the order of arguments and of initializers to the compiler.
  */
 #ifndef GENERATE_CHANCE_H
 #define GENERATE_CHANCE_H
@@ -12,7 +12,7 @@ typedef struct chance {
     uint64_t key, count;
 } chance;
 
-/* A stream of its own for every seed and text ("wood/train/good") and number. */
+/* An independent stream for every seed, text ("wood/train/good") and number. */
 chance chance_of(uint64_t seed, const char *text, uint64_t number);
 
 uint64_t chance_bits(chance *stream);

@@ -1,4 +1,4 @@
-/* Foreign things that lie on the surface, raised: fibres along paths, particles. */
+/* Foreign matter on the surface, raised: fibres along paths, particles. */
 #include "flaw.h"
 
 #include "noise.h"

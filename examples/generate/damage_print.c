@@ -18,7 +18,7 @@ static void blot_at(drawn_picture *picture, const surface_flaw *flaw, size_t i, 
     picture->print[i] += 0.95f * more;
 }
 
-/* Printed twice, the second time beside the first; in place, so from the far end. */
+/* Printed twice, the second time offset; done in place, so from the far end. */
 static void double_print(drawn_picture *picture, int right, int down)
 {
     const int side = (int)picture->side;

@@ -33,7 +33,7 @@ static bool make_hole(drawn_picture *picture, chance *stream)
     return true;
 }
 
-/* What is gone shows the ground; along the break the part is matt and lower. */
+/* Missing material shows the ground; along the break the part is matt and lower. */
 static void broken_at(drawn_picture *picture, const surface_flaw *flaw, size_t i, float x, float y)
 {
     surface_layer *layer = picture_subject(picture);
@@ -143,7 +143,7 @@ static bool make_fold(drawn_picture *picture, chance *stream)
     return true;
 }
 
-/* A plane at a place between its pixels. */
+/* A plane interpolated between its pixels. */
 static float plane_at(const float *plane, const drawn_picture *picture, float x, float y)
 {
     const float last = (float)picture->side - 1.001f;

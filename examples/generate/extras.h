@@ -1,4 +1,5 @@
-/* What a captioned picture shows beside its subject: patterns, prints, small things. No damage. */
+/* What a captioned picture shows besides its subject: patterns, prints, small objects. No
+ * damage. */
 #ifndef GENERATE_EXTRAS_H
 #define GENERATE_EXTRAS_H
 
@@ -18,7 +19,7 @@ typedef struct picture_extras {
     picture_extra items[MOST_EXTRAS];
 } picture_extras;
 
-/* To most pictures one or two. */
+/* Adds one or two to most pictures. */
 void extras_add(drawn_picture *picture, chance *stream, picture_extras *extras);
 
 /* Shared by the kinds of extras; `shape` is where it is and what its kind has drawn for it. */
@@ -30,13 +31,13 @@ typedef struct extra_work {
     surface_flaw shape;
 } extra_work;
 
-/* Takes the shape's place for something that large, unless another extra is there. */
+/* Claims the shape's place for something that large, unless another extra is there. */
 bool take_place(extra_work *work, float reach);
 /* A free place on the subject, `margin` away from its outline, for something that large. */
 bool find_free(extra_work *work, float margin, float reach);
-/* A colour with a name that shows on what is around the place. */
+/* A named colour that is visible against the surroundings of the place. */
 bool find_colour(extra_work *work);
-/* Turns the shape into any direction. */
+/* Rotates the shape to a random direction. */
 void turn(extra_work *work);
 
 /* Each adds one kind and its words, or finds no room for it. */

@@ -55,7 +55,7 @@ static const struct figure {
 
 enum { FIGURES = sizeof figures / sizeof *figures };
 
-/* A row of the same figure; `stretch` is how many there are, `strength` the way between two. */
+/* A row of the same figure; `stretch` is their number, `strength` the distance between two. */
 static void figures_at(drawn_picture *picture, const surface_flaw *shape, size_t i, float x,
                        float y)
 {
@@ -142,7 +142,7 @@ static bool add_text(extra_work *work)
     return true;
 }
 
-/* With lines of grey print; `strength` tells round ones, `depth` how thick it is. */
+/* With lines of grey print; `strength` marks round ones, `depth` is the thickness. */
 static void sticker_at(drawn_picture *picture, const surface_flaw *shape, size_t i, float x,
                        float y)
 {

@@ -137,7 +137,7 @@ static void name_small_part(char text[TEXT_SIZE], const picture_words *words, fl
     append_thing(text, &thing, stream);
 }
 
-/* Whether no place near is on the part that is inspected. */
+/* Whether no place nearby is on the inspected part. */
 static bool is_beside(const drawn_picture *picture, float x, float y, float reach)
 {
     for (unsigned row = 0; row < picture->side; row++)

@@ -41,7 +41,7 @@ void shape_blob(surface_flaw *flaw, chance *stream, range size, float stretch, r
     flaw->reach = 2 * flaw->size * flaw->stretch;
 }
 
-/* The wobble is turned and bent, so that no lattice shows. */
+/* The wobble is rotated and warped, so that no lattice shows. */
 float distance_to_blob(const drawn_picture *picture, const surface_flaw *flaw, float x, float y)
 {
     float right = x - flaw->x, down = y - flaw->y, scale = 1.9f / flaw->size;

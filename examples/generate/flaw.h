@@ -1,4 +1,4 @@
-/* Flaws: what the kinds of damage share. Each finds a place, shapes the flaw, visits its pixels. */
+/* Flaws: shared by the kinds of damage. Each finds a place, shapes the flaw, visits its pixels. */
 #ifndef GENERATE_FLAW_H
 #define GENERATE_FLAW_H
 
@@ -30,14 +30,14 @@ typedef struct range {
 /* A random place on the subject, between two distances from its outline. */
 bool find_place(drawn_picture *picture, chance *stream, float deepest, float shallowest,
                 surface_flaw *flaw);
-/* Inside, as far from the outline as the flaw would like, or nearer. */
+/* Inside, at the flaw's preferred distance from the outline or nearer. */
 bool find_inside(drawn_picture *picture, chance *stream, float margin, surface_flaw *flaw);
 
 /* Blobs. The distance is to the outline, negative inside. */
 void shape_blob(surface_flaw *flaw, chance *stream, range size, float stretch, range ragged);
 float distance_to_blob(const drawn_picture *picture, const surface_flaw *flaw, float x, float y);
 
-/* From a place into a direction, with a bend that changes; every step turns by up to `wobble`. */
+/* From a place in a direction, with varying curvature; every step turns by up to `wobble`. */
 flaw_path *add_path(surface_flaw *flaw, chance *stream, float x, float y, float turns, float length,
                     float wobble, float bend);
 /* `share` tells how far along the nearest place is, 0 to 1. */
@@ -53,7 +53,7 @@ typedef void (*flaw_at)(drawn_picture *picture, const surface_flaw *flaw, size_t
 /* Every pixel within the flaw's reach. */
 void visit(drawn_picture *picture, const surface_flaw *flaw, flaw_at at);
 
-/* Notes that this share of a pixel is damaged, as far as the subject is there; returns it. */
+/* Records that this share of a pixel is damaged, as far as the subject covers it; returns it. */
 float mark(drawn_picture *picture, size_t i, float share);
 
 void tint(surface_layer *layer, size_t i, rgb_colour colour, float share);
@@ -61,7 +61,7 @@ void dim(surface_layer *layer, size_t i, float red, float green, float blue);
 void fade_polish(surface_layer *layer, size_t i, float share);
 
 rgb_colour colour_at(drawn_picture *picture, float x, float y);
-/* Clearly lighter or darker than what is around. */
+/* Clearly lighter or darker than the surroundings. */
 rgb_colour contrasting(rgb_colour around, chance *stream);
 
 /* A kind of damage; `make` keeps what damage_make promises. */
@@ -70,7 +70,7 @@ typedef struct damage_kind {
     bool (*make)(drawn_picture *picture, chance *stream);
 } damage_kind;
 
-/* Each ends with a nameless one. */
+/* Each array ends with a nameless one. */
 extern const damage_kind surface_damages[], foreign_damages[], shape_damages[], print_damages[];
 
 #endif

@@ -1,4 +1,4 @@
-/* What parts lie on. */
+/* Grounds that parts lie on. */
 #include <stddef.h>
 
 #include "noise.h"

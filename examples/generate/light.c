@@ -39,7 +39,7 @@ static normal normal_at(const drawn_picture *picture, const float *height, unsig
     return (normal){-slope_x * length, -slope_y * length, length};
 }
 
-/* What the surroundings send along the mirrored line of sight; blurred where the surface is dull.
+/* Light of the surroundings along the mirrored line of sight; blurred where the surface is dull.
  */
 typedef struct mirrored {
     float lamp, strip, room;
@@ -58,7 +58,7 @@ static mirrored mirror(const light_setting *lighting, normal n, float gloss)
     return seen;
 }
 
-/* Light from one place of a layer; `open` is the share of the sky it sees, `lit` that of the lamp.
+/* Light from one place of a layer; `open` is the visible share of the sky, `lit` that of the lamp.
  */
 static void shade_place(float out[3], const surface_layer *layer, size_t i,
                         const light_setting *lighting, normal n, float open, float lit,
@@ -82,7 +82,7 @@ static void shade_place(float out[3], const surface_layer *layer, size_t i,
         out[c] = mix(out[c] + glare, colour[c] * reflected, metal);
 }
 
-/* How much lower a place lies than what is around it darkens it. */
+/* A place is darker the lower it lies than its surroundings. */
 static void find_openness(float *open, float *scratch, const drawn_picture *picture,
                           const float *height)
 {
@@ -116,7 +116,7 @@ static void shade_layer(float *light, const drawn_picture *picture, const surfac
             float share = is_part ? picture->cover[i] : 1;
             for (int c = 0; c < 3; c++) {
                 float *target = light + (size_t)c * picture->count + i;
-                /* what lies wholly under it was not drawn, and must not round what is */
+                /* what is fully covered was not drawn, and must not round what is visible */
                 *target = share < 1 ? mix(*target, level * seen[c], share) : level * seen[c];
             }
         }

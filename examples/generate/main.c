@@ -1,13 +1,13 @@
 /*
  * aaclip-generate: draws data sets for inspection, with exact masks.
  *
- * A tree is laid out as MVTec AD's. Defective pictures for training go to CLASS/train/DEFECT, which
+ * A tree has MVTec AD's layout. Defective pictures for training go to CLASS/train/DEFECT, which
  * MVTec AD does not have: their masks lie in ground_truth/DEFECT with those of the test pictures,
- * so their numbers begin after these. aaclip_dataset_open reads them as abnormal pictures of the
+ * so their numbers start after these. aaclip_dataset_open reads them as abnormal pictures of the
  * split "train". The same pictures are listed in train.jsonl, test.jsonl and, all of them,
  * manifest.jsonl.
  *
- * The bytes depend on the arguments alone: every picture has random numbers of its own, made from
+ * The bytes depend only on the arguments: every picture has its own random numbers, derived from
  * the seed, its class, split, kind and number.
  */
 #include <dirent.h>
@@ -31,20 +31,20 @@ static const char usage[] =
     "       " PROGRAM
     " --list\n"
     "\n"
-    "Draws pictures of surfaces and parts as an inspection camera would see them, good ones and\n"
-    "defective ones with masks, as a tree in MVTec AD's layout. The same arguments give the same\n"
+    "Draws pictures of surfaces and parts as an inspection camera would see them, good and\n"
+    "defective, the latter with masks, in MVTec AD's layout. The same arguments give the same\n"
     "pictures.\n"
     "\n"
-    "  --out FOLDER             where they go; must not hold generated pictures yet\n"
+    "  --out FOLDER             output folder; must not contain generated pictures\n"
     "  --class NAME             only this class; repeatable [all]\n"
-    "  --train N                good pictures for training, of each class [20]\n"
+    "  --train N                good pictures for training, per class [20]\n"
     "  --good N                 good pictures for testing [10]\n"
     "  --defective N            defective pictures for testing, of all kinds together [20]\n"
     "  --train-defective N      defective pictures for training, in train/DEFECT [0]\n"
-    "  --pairs                  also write what each defective picture would be without the\n"
-    "                           defect, to undamaged/DEFECT\n"
-    "  --captions N             write N pictures with captions in place of a tree, most of them\n"
-    "                           with patterns or small things, named: captions.jsonl\n"
+    "  --pairs                  also write each defective picture without its defect, to\n"
+    "                           undamaged/DEFECT\n"
+    "  --captions N             write N captioned pictures instead, most of them with patterns or\n"
+    "                           small objects that the captions name: captions.jsonl\n"
     "  --size N                 side of the pictures in pixels, 64 to 2048 [256]\n"
     "  --seed N                 [0]\n"
     "  --list                   show the classes and their defects\n"
@@ -70,8 +70,7 @@ static parse_result parse(command_line *arguments, int argc, char **argv)
     program_arguments rest;
     parse_result result = parse_options(options, PROGRAM, usage, argc, argv, &rest);
     if (result == PARSE_RUN && rest.count) {
-        complain(PROGRAM, "'%s' is no option; --help shows how to call this program",
-                 rest.items[0]);
+        complain(PROGRAM, "unexpected argument '%s'; see --help", rest.items[0]);
         return PARSE_WRONG;
     }
     return result;
@@ -80,18 +79,18 @@ static parse_result parse(command_line *arguments, int argc, char **argv)
 static bool check(const command_line *arguments)
 {
     if (!arguments->out || !*arguments->out)
-        return !complain(PROGRAM, "--out is missing; --help shows how to call this program");
+        return !complain(PROGRAM, "--out is missing; see --help");
     if (arguments->side < 64)
         return !complain(PROGRAM, "--size: expected 64 to 2048, found %u", arguments->side);
     if (arguments->has_captions && arguments->has_tree)
         return !complain(PROGRAM,
-                         "--captions: expected none of --train, --good, --defective, "
-                         "--train-defective and --pairs with it");
+                         "--captions excludes --train, --good, --defective, "
+                         "--train-defective and --pairs");
     if (arguments->has_captions && !arguments->captions)
         return !complain(PROGRAM, "--captions: expected 1 or more, found 0");
     if (!arguments->has_captions && !arguments->train && !arguments->good &&
         !arguments->defective && !arguments->train_defective)
-        return !complain(PROGRAM, "expected pictures to draw, found 0 of every sort");
+        return !complain(PROGRAM, "expected pictures to draw, found 0 of every kind");
     return true;
 }
 
@@ -107,7 +106,7 @@ static bool is_unused(const char *folder, const char *part)
     if (opened)
         closedir(opened);
     return unused || !complain(PROGRAM,
-                               "%s holds files already, perhaps of an interrupted run; remove it "
+                               "%s already holds files, perhaps of an interrupted run; remove it "
                                "or choose another folder",
                                path);
 }
@@ -120,7 +119,7 @@ static bool is_new(const output_order *order)
     for (int i = 0; i < 2; i++)
         if (snprintf(path, sizeof path, "%s/%s", order->folder, names[i]) < (int)sizeof path &&
             stat(path, &info) == 0)
-            return !complain(PROGRAM, "%s is there already; choose another folder", path);
+            return !complain(PROGRAM, "%s already exists; choose another folder", path);
     if (order->captions)
         return is_unused(order->folder, "images");
     bool unused = true;

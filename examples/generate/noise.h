@@ -5,15 +5,15 @@
 #include <stdint.h>
 
 uint32_t noise_hash(uint32_t seed, int x, int y);
-/* 0 to 1 for a whole place. */
+/* 0 to 1 for integer coordinates. */
 float noise_cell(uint32_t seed, int x, int y);
 
 /* Gradient noise, about -1 to 1, with features of size 1. */
 float noise_smooth(uint32_t seed, float x, float y);
 
 /*
- * Octaves of it, each half as large and as strong. Octaves with features below `finest` are left
- * out: they would only flicker.
+ * Octaves of it, each half as large and as strong. Octaves with features below `finest` are
+ * omitted: they would only alias.
  */
 float noise_fractal(uint32_t seed, float x, float y, float finest, int octaves);
 

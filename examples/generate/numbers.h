@@ -1,6 +1,6 @@
 /*
- * Elementary functions from +, -, * and / alone. Those of libm differ in their last bits from
- * system to system; with these a seed gives the same pixels everywhere. Angles are in turns.
+ * Elementary functions from +, -, * and / only. Those of libm differ in their last bits between
+ * systems; with these a seed gives the same pixels everywhere. Angles are in turns.
  */
 #ifndef GENERATE_NUMBERS_H
 #define GENERATE_NUMBERS_H

@@ -1,4 +1,4 @@
-/* What is written: a tree in MVTec AD's layout with manifests, or pictures with captions. */
+/* Output: a tree in MVTec AD's layout with manifests, or pictures with captions. */
 #ifndef GENERATE_OUTPUT_H
 #define GENERATE_OUTPUT_H
 
@@ -19,7 +19,7 @@ typedef struct output_order {
 bool folder_create(const char *path);
 bool picture_write(const char *path, const uint8_t *pixels, unsigned side, bool grey);
 
-/* False when something failed; it has been told. */
+/* False with a message if something failed. */
 bool write_tree(const output_order *order);
 bool write_captions(const output_order *order);
 

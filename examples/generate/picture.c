@@ -60,7 +60,7 @@ void layer_set(surface_layer *layer, size_t i, const surface_point *point)
     layer->metal[i] = clamp(point->metal, 0, 1);
 }
 
-/* Rows of `from` become blurred columns of `to`: twice is both directions. */
+/* Rows of `from` become blurred columns of `to`: two calls blur both directions. */
 static void blur_and_turn(float *to, const float *from, unsigned side, int radius)
 {
     const float share = 1 / (float)(2 * radius + 1);

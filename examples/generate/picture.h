@@ -66,8 +66,8 @@ static inline float place_of(const drawn_picture *picture, unsigned index)
 
 void layer_set(surface_layer *layer, size_t i, const surface_point *point);
 
-/* Box blurs, `times` over; `scratch` is as large as the plane. Beyond the edge its last value goes
- * on. */
+/* Box blurs, `times` over; `scratch` is as large as the plane. Edge values are repeated beyond the
+ * edge. */
 void plane_blur(float *plane, float *scratch, unsigned side, unsigned radius, unsigned times);
 
 /* Colours */

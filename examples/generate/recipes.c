@@ -23,7 +23,7 @@ const class_recipe *recipe_named(const char *name)
     return entry;
 }
 
-/* Where a thing lies: turned, moved, scaled. */
+/* Placement of a thing: rotated, moved, scaled. */
 typedef struct part_pose {
     float cosine, sine, x, y, scale;
 } part_pose;

@@ -1,4 +1,4 @@
-/* Recipes: how the kinds of things look. */
+/* Recipes: the appearance of each kind of thing. */
 #ifndef GENERATE_RECIPES_H
 #define GENERATE_RECIPES_H
 
@@ -6,7 +6,7 @@
 
 enum { MOST_KINDS = 8 };
 
-/* One individual of a kind: what a recipe has drawn for it. */
+/* One individual of a kind: the random values that a recipe has drawn for it. */
 typedef struct recipe_look {
     uint32_t seed;
     rgb_colour main, other, accent;
@@ -25,7 +25,7 @@ typedef void (*recipe_draw)(recipe_look *look, chance *stream, picture_words *wo
 typedef void (*recipe_at)(const recipe_look *look, float x, float y, surface_point *point);
 
 typedef struct class_recipe {
-    const char *name; /* of the class, as MVTec AD has it if it is there */
+    const char *name; /* of the class, MVTec AD's name if it has one */
     recipe_draw draw;
     recipe_at at;
     bool is_part, any_turn; /* lies on a ground; lies in any direction */
@@ -51,7 +51,7 @@ rgb_colour pick_colour(const rgb_colour *colours, unsigned count, chance *stream
     pick_colour(colours, sizeof(colours) / sizeof *(colours), stream, variation)
 float distance_to_segment(float x, float y, float ax, float ay, float bx, float by);
 float distance_to_box(float x, float y, float half_width, float half_height, float corner);
-/* A row of capital letters and figures, one unit high, centred. */
+/* A row of capital letters and digits, one unit high, centred. */
 float distance_to_text(const char *text, float x, float y);
 
 #endif

@@ -40,7 +40,7 @@ static void photograph(photo_studio *studio, uint8_t *pixels, const drawn_pictur
     camera_expose(pixels, studio->light, studio->scratch, studio->side, camera);
 }
 
-/* How far apart two colours are: the largest difference of a channel. */
+/* Distance of two colours: the largest difference of a channel. */
 static int apart(const uint8_t *a, const uint8_t *b)
 {
     int most = 0;

@@ -12,7 +12,7 @@ typedef struct photo_studio {
     /* The latest photograph, what it would be without its defect, and where that is (255). */
     uint8_t *pixels, *undamaged, *mask;
     picture_words words;
-    chance *extras_stream; /* what decides about extras; NULL, as opened: there are none */
+    chance *extras_stream; /* random choice of extras; NULL, the default: none */
     picture_extras extras;
 } photo_studio;
 

@@ -892,7 +892,7 @@ class Evaluate(unittest.TestCase):
         result, _, _ = self.evaluate("--manifest", manifest, "--f1", "--calibrate",
                                      self.folder / "nut.json")  # fmt: skip
         self.assertIn('"nut": the image threshold calls every image abnormal', result.stderr)
-        self.assertIn("image AUROC of the score is 0.0: it hardly tells", result.stderr)
+        self.assertIn("image AUROC of the score is 0.0: it hardly separates", result.stderr)
         self.assertIn("1 of 1 normal images called abnormal, 0 of 3", result.stdout)
 
     def thresholds(self, rows):

@@ -342,7 +342,7 @@ class Train(unittest.TestCase):
             more = ["--save-path", out, "--log", log]
             code, errors = self.interrupt([*arguments, *more], log, lines)
             self.assertEqual(code, 1, errors)
-            self.assertIn("interrupted; --resume goes on", errors)
+            self.assertIn("interrupted; --resume continues", errors)
             done = read_lines(log)[-1]
             latest = out / (
                 "text_adapter.pth" if done["stage"] == "text" else "image_adapter_latest.pth"
@@ -516,7 +516,7 @@ class Train(unittest.TestCase):
             ([*run, "--dataset", "Nothing", "--data-root", SAMPLES], "Nothing"),
             ([*run, "--prompts", self.folder / "none.json"], "none.json"),
             ([*run, "--backend", "none"], "none"),
-            ([*run, "screw.png"], "'screw.png' is no option"),
+            ([*run, "screw.png"], "unexpected argument 'screw.png'"),
         ):
             with self.subTest(words):
                 self.fails(*arguments, says=words)

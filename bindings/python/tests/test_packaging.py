@@ -31,7 +31,7 @@ def blocks(language: str) -> str:
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """The repository as a user has it: a copy of the sources, since installing leaves files there."""
+    """The repository as a user has it: copied sources, since installing leaves files there."""
     root = tmp_path / "clone"
     shutil.copytree(
         PACKAGE, root / "bindings" / "python",
