@@ -225,7 +225,7 @@ static bool parse_levels(aaclip_config *config, const char *text)
             return true;
         text = end + 1;
     }
-    return !complain(PROGRAM, "--levels: expected at most %d block numbers, like 6,12,18,24",
+    return !complain(PROGRAM, "--levels: expected at most %d numbers of blocks, like 6,12,18,24",
                      AACLIP_MAX_LEVELS);
 }
 

@@ -594,7 +594,7 @@ class Evaluate(unittest.TestCase):
         self.assertEqual(outline.counts["table"], 3)  # of both, and their means
         (folder / "text_adapter.pth").unlink()
         plain, found, _ = self.evaluate("--dataset", "MVTec", weights=weights)
-        self.assertIn(f"{folder}/text_adapter.pth: not there", plain.stderr)
+        self.assertIn(f"{folder}/text_adapter.pth: not found", plain.stderr)
         image = folder / "image_adapter_10.pth"
         self.assertEqual(found["checkpoints"][1]["files"], [str(image)])
         _, alone, _ = self.evaluate("--dataset", "MVTec", weights=["--adapters", image])
@@ -851,7 +851,7 @@ class Evaluate(unittest.TestCase):
         self.fails(*data, *one, "--decide-by", "luck", says="score, map or either, found 'luck'")
         self.fails(*data, "--decide-by", "map", says="--decide-by needs --calibrate")
         plain = [*MODEL, *SIZE, "--data-root", self.data, "--class", "screw"]
-        self.fails(*plain, "--save-adapters", self.folder / "a", says="there are no adapters")
+        self.fails(*plain, "--save-adapters", self.folder / "a", says="--save-adapters needs adapters")
 
     def test_calibration_tells_how_good_it_is(self):
         result, _, thresholds = self.calibrated("--false-alarm-rate", 0.25)
