@@ -23,7 +23,7 @@ static int index_of(int device)
     return device < AAC_ACCOUNTS ? device : AAC_ACCOUNTS - 1;
 }
 
-/* Counts the bytes, if they may be taken. */
+/* Counts the bytes if the limit allows them. */
 static bool take(int device, size_t bytes)
 {
     pthread_mutex_lock(&mutex);

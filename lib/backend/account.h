@@ -1,6 +1,6 @@
 /*
- * Memory that backends with memory of their own take on their devices, and its limit: for each
- * device one account of the process. Any thread.
+ * Memory that backends with an address space of their own allocate on their devices, and its limit:
+ * one account per device, for the whole process. Any thread.
  */
 #ifndef AAC_BACKEND_ACCOUNT_H
 #define AAC_BACKEND_ACCOUNT_H
@@ -8,12 +8,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define AAC_ACCOUNTS 64 /* devices; those above share the last */
+#define AAC_ACCOUNTS 64 /* devices; higher numbers share the last */
 
-/* What `allocate` gives; NULL where it gives nothing, the limit would be passed, or the host's
- * memory is out. No error is set. */
+/* What `allocate` returns; NULL if it fails, the limit would be exceeded or host memory is
+ * exhausted. No error is set. */
 void *aac_account_allocate(int device, size_t bytes, void *(*allocate)(size_t bytes));
-/* Memory of the above, or NULL. */
+/* `memory`: from aac_account_allocate, or NULL. */
 void aac_account_release(void *memory, void (*release)(void *memory));
 
 void aac_account_set_limit(int device, uint64_t bytes); /* 0: none */

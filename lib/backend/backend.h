@@ -3,15 +3,15 @@
  * option. It says which operations it supports; dispatch.c gives the rest to `simd`, and what that
  * lacks to `reference`.
  *
- * Work is split in plan (may allocate, compile, choose algorithms; once) and run (does neither, any
- * number of times). Plans and packed weights are immutable and shared by threads; the scratch
- * memory of a run belongs to the caller. Callers have checked every argument: backends do not.
+ * Work is split into plan (once; may allocate, compile, choose algorithms) and run (any number of
+ * times; does none of these). Plans and packed weights are immutable and shared by threads; the
+ * scratch memory of a run belongs to the caller. Callers check every argument; backends do not.
  *
  * Matrices are row-major and dense: row i follows row i - 1 without a gap. Vectors (bias, gain) are
  * float32. float32 in means float32 arithmetic; bfloat16 and float16 operands are multiplied as
- * they are and accumulated in float32 or better, results are rounded once, to nearest even. What a
- * forward operation may have in bfloat16 it may have in float16: few backends do, and none but
- * `reference` goes back in it.
+ * they are and accumulated in float32 or better, results are rounded once, to nearest even. A
+ * forward operation that can take bfloat16 can take float16: few backends support it, and only
+ * `reference` has backward operations in it.
  */
 #ifndef AAC_BACKEND_BACKEND_H
 #define AAC_BACKEND_BACKEND_H
@@ -62,32 +62,31 @@ typedef enum aac_attention_kind {
     AAC_ATTENTION_FULL,
     AAC_ATTENTION_CAUSAL, /* row i sees rows 0 .. i of its sequence */
     AAC_ATTENTION_VALUE,  /* q and k are both v ("surgery"): x holds v alone */
-    AAC_ATTENTION_TREE    /* row i sees itself, its parent, that one's parent ...: causal sequences
-                             that share the rows of their common beginnings */
+    AAC_ATTENTION_TREE    /* row i sees itself and its ancestors: sequences with common prefixes */
 } aac_attention_kind;
 
 /*
- * Everything that is known before the data: what supports() and plan() decide on. A backward
- * operation is described as its forward one: `dy` is the gradient of what the forward operation
- * wrote, `x` what it read. The gradient of a linear layer's input is a linear operation itself,
- * with the layer's own weight `turned`.
+ * Everything known before the data; supports() and plan() decide on it. A backward operation is
+ * described like its forward one: `dy` is the gradient of what the forward operation wrote, `x`
+ * what it read. The gradient of a linear layer's input is a linear operation itself, with the
+ * layer's own weight `turned`.
  */
 typedef struct aac_op_desc {
     aac_op op;
-    bool tensor_float; /* linear, linear gradient: float32 factors are rounded to TF32; set by the
-                          dispatch, of a backend that has that alone */
+    bool tensor_float; /* linear, linear gradient: float32 operands are rounded to TF32; set by the
+                          dispatch, only for a backend that supports it */
     union {
         /* y (rows, outputs) = activation(x (rows, inputs) W^T + bias), added to y if accumulate.
          * accumulate goes with y float32 and no activation. x, y: float32 or bfloat16.
-         * turned: y = x W [+ y], W (inputs, outputs) being packed as the weight of the layer that
-         *   goes the other way; a bias that was packed with it is left out. No activation.
+         * turned: y = x W [+ y], where W (inputs, outputs) was packed as the weight of the layer
+         *   in the opposite direction; a bias packed with it is ignored. No activation.
          * quantized: a weight packed as AAC_I8. Integers are multiplied and summed exactly,
          *   x W^T = step[row] * channel_step[output] * sum((q - zero[row]) * channel_q)
-         * with q = clamp(rint(x / step) + zero, 0, 255) for each row by itself, step = (max - min)
-         * / 255 and zero = rint(-min / step), 0 counting among the row's values; channel_q =
-         * rint(w / channel_step), channel_step = max(|w|) / limit for each output by itself. The
-         * limit is 126, or 63 where the processor cannot sum the greater products. What has a value
-         * that is not finite becomes NaN. */
+         * with q = clamp(rint(x / step) + zero, 0, 255) per row, step = (max - min) / 255 and zero
+         * = rint(-min / step), where min and max include 0; channel_q = rint(w / channel_step),
+         * channel_step = max(|w|) / limit per output. The limit is 126, or 63 on processors whose
+         * sums of larger products would saturate. A row or channel with a non-finite value gives
+         * NaN. */
         struct {
             int64_t rows, inputs, outputs;
             aac_dtype x, y;
@@ -95,9 +94,8 @@ typedef struct aac_op_desc {
             float slope;
             bool bias, accumulate, quantized, turned;
         } linear;
-        /* y = (x - mean) / sqrt(var + epsilon) * gain + bias over each row; x float32.
-         * Backward: the gradient of x is added to y; x, dy, y float32. The type is that of
-         * args.rounded. */
+        /* y = (x - mean) / sqrt(var + epsilon) * gain + bias over each row; x float32. Backward:
+         * the gradient of x is added to y; x, dy, y float32; `y`: type of args.rounded. */
         struct {
             int64_t rows, columns;
             aac_dtype y;
@@ -106,16 +104,16 @@ typedef struct aac_op_desc {
         /* For each sequence and head softmax(q k^T / sqrt(head_size)) v. x (rows, 3 * heads *
          * head_size) holds q, k, v side by side; y (rows, heads * head_size); one type for both.
          * Backward: y (rows, 3 * heads * head_size) is the gradient of x, from x, the forward
-         * result `out` and dy. AAC_ATTENTION_VALUE: x (rows, heads * head_size); no backward, for
-         * no gradient passes it. AAC_ATTENTION_TREE has args.parents for sequences. */
+         * result `out` and dy. AAC_ATTENTION_VALUE: x (rows, heads * head_size); no backward, as no
+         * gradient passes through it. AAC_ATTENTION_TREE uses args.parents instead of sequences. */
         struct {
-            int64_t longest; /* rows of the longest sequence; of a tree: that a row sees */
+            int64_t longest; /* rows of the longest sequence; of a tree: the most that a row sees */
             bool uniform;    /* every sequence has that many rows */
             int64_t heads, head_size;
             aac_attention_kind kind;
             aac_dtype type;
             int64_t rows;  /* of all sequences, or of the tree */
-            int64_t pairs; /* of a tree: the rows that each row sees, summed; counted, not used */
+            int64_t pairs; /* of a tree: rows that each row sees, summed; for cost estimates only */
         } attention;
         /* y = weight * a * |x| / |a| + (1 - weight) * x over each row, float32, y may be x; |a| = 0
          * leaves (1 - weight) * x. Backward: y receives the gradient of x (y may be dy), da that of
@@ -166,7 +164,7 @@ typedef struct aac_op_desc {
             float sigma;
         } anomaly_map;
         /* y = activation(x). Backward: y = dy * activation'(x), in place when y == dy; for a leaky
-         * ReLU x may as well be the activated value. One type for all. */
+         * ReLU x may also be the activated value. One type for all. */
         struct {
             int64_t rows, columns;
             aac_activation activation;
@@ -184,7 +182,7 @@ typedef struct aac_op_desc {
          * two. Adds to `losses`
          *   [0] focal: mean of -alpha (1 - pt)^2 log(pt), pt = o p[1] + (1 - o) p[0] + 1e-5 with
          *       o = mask clamped to [1e-5, 1 - 1e-5]; alpha 1 or, balanced, twice the other kind's
-         *       share of the pixels (1 where there is one kind only),
+         *       share of the pixels (1 if there is only one kind),
          *   [1] 1 - (2 sum(p[0] t) + 1) / (sum(p[0]) + sum(t) + 1) with t = 1 - mask,
          *   [2] the same of p[1] with t = mask,
          * and writes y (maps, grid * grid, 2) = factor * the gradient of their sum. */
@@ -196,7 +194,7 @@ typedef struct aac_op_desc {
          * args.index (rows), 0 for normal and 1 for abnormal: adds to `losses`
          *   [0] the cross entropy of [x . pair[0], x . pair[1]] against the label,
          * and writes y (rows, columns) = factor * its gradient, unless y is NULL. A label of -1
-         * leaves a row out: it has no loss and a gradient of zeros. */
+         * excludes a row: it has no loss and a gradient of zeros. */
         struct {
             int64_t rows, columns;
         } classification_loss;
@@ -218,18 +216,18 @@ typedef struct aac_weight {
     const aac_backend *backend;
     int64_t outputs, inputs;
     bool bias;
-    bool in_place; /* reads the tensors that it was packed from; else it has a copy */
+    bool in_place; /* reads the tensors it was packed from; else it has a copy */
     bool quantized;
-    bool adopted; /* its matrix and vectors lie in memory of the caller */
+    bool adopted; /* its matrix and vectors lie in the caller's memory */
 } aac_weight;
 
 #define AAC_WEIGHT_PIECES 4
 #define AAC_LAYOUT_TEXT   640
 
-/* A packed weight as bytes that may be kept in a file and shared by processes. */
+/* A packed weight as bytes that can be kept in a file and shared by processes. */
 typedef struct aac_weight_image {
     /* All that the meaning of the bytes depends on: backend, version, instruction set, precision,
-     * shape, blocks. Bytes that were packed under one text are read under the same one only. */
+     * shape, blocks. Bytes packed under one text are only read under the same text. */
     char layout[AAC_LAYOUT_TEXT];
     struct {
         const void *data; /* 64-byte aligned */
@@ -238,97 +236,96 @@ typedef struct aac_weight_image {
     int count;
 } aac_weight_image;
 
-/* Adam as PyTorch has it: m = b1 m + (1 - b1) g, v = b2 v + (1 - b2) g^2,
- * y -= rate / (1 - b1^step) * m / (sqrt(v) / sqrt(1 - b2^step) + epsilon). */
+/* Adam as in PyTorch: m = b1 m + (1 - b1) g, v = b2 v + (1 - b2) g^2, y -= rate / (1 - b1^step) * m
+ * / (sqrt(v) / sqrt(1 - b2^step) + epsilon). */
 typedef struct aac_adam_step {
     double rate, beta1, beta2, epsilon;
     int64_t step;                        /* counted from 1 */
     float *first_moment, *second_moment; // (count) m, v
 } aac_adam_step;
 
-/* What a run needs. Members that an operation has no use for are ignored. */
+/* What a run needs. Members that an operation does not use are ignored. */
 typedef struct aac_op_args {
     const void *x;
     void *y;
     const aac_weight *weight; /* linear */
-    const float *added; /* linear with accumulate, where the plan adds_elsewhere: (rows, outputs),
-                           to which the products are added instead of to y; NULL: y */
+    const float *added; /* linear with accumulate, if the plan adds_elsewhere: the addend (rows,
+                           outputs) in place of y; NULL: y */
     const float *gain, *bias; /* layer norm (columns) */
     const float *a;           /* blend: adapted rows, dense; similarity: the pair (2, columns);
                                  classification loss: pairs */
     const int32_t *offsets;   /* attention: sequence i is rows offsets[i] .. offsets[i + 1] */
     int64_t sequences;        /* attention */
     const int32_t
-        *parents;         /* attention over a tree (rows): of each row, an earlier one; < 0: none */
+        *parents; /* attention over a tree (rows): each row's parent, an earlier row; < 0: none */
     const int32_t *index; /* gather, classification loss (rows) */
     const void *dy;       /* backward operations, linear gradient, adam */
     const void *out;      /* attention backward: what the forward run wrote */
-    void *rounded;        /* layer norm backward, where the plan rounds: (rows, columns), what y
-                             becomes, once more in the type `y` of the description; NULL: not wanted */
-    float *sums;          /* attention (heads, rows), where the plan keeps_sums: written by the
-                             forward run, read by the backward one; NULL: not wanted, not known */
-    float *da;            /* blend, similarity backward */
-    const uint8_t *mask;  /* segmentation loss */
-    double *losses;       /* of the losses: 3 sums, 1 sum */
-    float factor;         /* of the losses */
+    void *rounded; /* layer norm backward, if the plan rounds: (rows, columns), receives the new y
+                      in the type given in the description, too; NULL: not wanted */
+    float *sums;   /* attention (heads, rows), if the plan keeps_sums: written by the forward run,
+                      read by the backward run; NULL: not wanted, or not available */
+    float *da;     /* blend, similarity backward */
+    const uint8_t *mask; /* segmentation loss */
+    double *losses;      /* added to: 3 sums (segmentation), 1 sum (classification) */
+    float factor;        /* of the loss operations */
     const aac_adam_step *adam;
 } aac_op_args;
 
-/* Backends embed this as the first member of their own plan. */
+/* Backends embed this as the first member of their plan. */
 typedef struct aac_plan {
     const aac_backend *backend;
     aac_op_desc desc;
     size_t scratch; /* bytes that a run needs, 64-byte aligned */
     int threads;
     int device;          /* set by the dispatch */
-    unsigned forks;      /* likewise: of the process that made it */
-    bool adds_elsewhere; /* linear: `added` may be asked for */
-    bool rounds;         /* layer norm backward: `rounded` may be asked for */
-    bool keeps_sums; /* attention: a forward run leaves in `sums`, if asked, what the backward run
-                        would else compute once more; what that is is the backend's affair */
+    unsigned forks;      /* likewise: fork count of the process that made it */
+    bool adds_elsewhere; /* linear: args.added may be set */
+    bool rounds;         /* layer norm backward: args.rounded may be set */
+    bool keeps_sums; /* attention: a forward run can leave in args.sums what the backward run would
+                        otherwise recompute; the contents are up to the backend */
     aaclip_status (*run)(const struct aac_plan *plan, const aac_op_args *args, void *scratch);
 } aac_plan;
 
 /*
- * Memory of a backend that has an address space of its own: there, whatever an operation's args
- * point to lies in it (but for `weight` and `adam`, whose moments do), scratch included. Runs and
- * these calls happen in the order in which a thread makes them, maybe after they return.
+ * Memory of a backend with an address space of its own. Everything that an operation's args point
+ * to lies there, scratch included, except `weight` and `adam` (but adam's moments do). A thread's
+ * runs and these calls execute in the order in which it makes them, possibly after they return.
  */
 typedef struct aac_backend_memory {
     void *(*allocate)(size_t bytes); /* 64-byte aligned; NULL: out of memory, no error is set */
     void (*release)(void *memory);
-    /* Either side may be host memory, which may be used again on return. */
+    /* Either side may be host memory, which may be reused on return. */
     aaclip_status (*copy)(void *to, const void *from, size_t bytes);
     aaclip_status (*clear)(void *memory, size_t bytes); /* zeros */
-    /* Waits for all that the thread has asked for; NULL: all is done when its call returns. */
+    /* Waits for everything the thread has queued; NULL: all calls are synchronous. */
     aaclip_status (*finish)(void);
-    /* Host memory that copies reach faster, 64-byte aligned; both NULL: any will do. */
+    /* Host memory that is faster to copy to and from, 64-byte aligned; both NULL: any will do. */
     void *(*allocate_host)(size_t bytes);
     void (*release_host)(void *memory);
 } aac_backend_memory;
 
-/* Devices that a backend has a choice of. All its calls are for the one that the thread entered. */
+/* The devices of a backend that has several. All calls act on the one that the thread entered. */
 typedef struct aac_backend_devices {
     int (*count)(void);
-    int (*enter)(int device);           /* returns the one before, to be entered again afterwards */
-    aaclip_status (*check)(int device); /* NULL: all can be used */
+    int (*enter)(int device);           /* returns the previous one, to be re-entered afterwards */
+    aaclip_status (*check)(int device); /* NULL: all are usable */
 } aac_backend_devices;
 
-/* Times of a backend whose runs return before they are done. */
+/* Timing of a backend whose runs are asynchronous. */
 typedef struct aac_backend_clock {
-    void *(*mark)(
-        void); /* when all that the thread has asked for so far is done; NULL: no memory */
+    void *(*mark)(void); /* the end of all work the thread has queued; NULL: out of memory */
     double (*seconds)(const void *from, const void *to); /* waits for both; < 0: unknown */
     void (*release)(void *mark);
 } aac_backend_clock;
 
 /*
- * Runs, and copies and clears within the backend's memory, that are written down and not done, to
- * be asked for again as a whole. Between begin and end the thread asks for nothing else.
+ * Records runs, and copies and clears within the backend's memory, without executing them, to be
+ * replayed as a whole. Between begin and end the thread calls nothing else.
  */
 typedef struct aac_backend_recorder {
     aaclip_status (*begin)(void);
-    aaclip_status (*end)(void **recording); /* ends it also where it fails; NULL then */
+    aaclip_status (*end)(void **recording); /* ends it even on failure; *recording is then NULL */
     aaclip_status (*play)(void *recording); /* by one thread at a time */
     void (*release)(void *recording);       /* may be NULL */
 } aac_backend_recorder;
@@ -339,17 +336,18 @@ struct aac_backend {
     const aac_backend_devices *devices;   /* NULL: no choice */
     const aac_backend_clock *clock;       /* NULL: runs are done when they return */
     const aac_backend_recorder *recorder; /* NULL: has none */
-    bool tensor_float;                    /* multiplies as TF32 where that is asked for */
+    bool tensor_float;                    /* can multiply in TF32 */
     /* false when the processor or the installed library cannot run it. Sets no error. */
     bool (*available)(void);
     /* Optional: what it lacks when it is not available. Static. */
     const char *(*missing)(void);
     /*
      * Asked only of an available backend. For AAC_OP_LINEAR the answer depends on inputs, outputs
-     * and the type of x alone, not on rows, bias, activation, accumulate, nor on whether y has that
-     * type or is float32: a matrix is packed once and multiplied under any of them. A quantized
-     * one is packed with x and y float32 in the description; where bfloat16 is supported too, it
-     * runs with that as well. A turned product has the answer of the layer that goes the other way.
+     * and the type of x alone, not on rows, bias, activation or accumulate, nor on whether y has
+     * that type or is float32: a matrix is packed once and multiplied under any of them. A
+     * quantized one is packed with float32 x and y in the description; where bfloat16 is supported
+     * too, it also runs with that. A `turned` product has the same answer as the layer in the
+     * opposite direction.
      */
     bool (*supports)(const aac_op_desc *desc);
     /* *plan is NULL on failure. */
@@ -365,23 +363,23 @@ struct aac_backend {
                           const aac_tensor *bias_parts, int part_count, aac_dtype type,
                           int threads);
     /*
-     * Packs other values of the same shapes into a weight that nobody runs meanwhile; what it holds
-     * after a failure is undefined. Strides and types are the same, too, or the values are dense
-     * float32 in memory of the backend's own, for which a backend that has such memory must have
-     * this. Not asked for integers. NULL: the backend always packs anew.
+     * Packs new values of the same shapes into a weight that no run is using; its contents are
+     * undefined after a failure. Strides and types are also the same, or the values are dense
+     * float32 in the backend's own memory; a backend with such memory must implement this. Never
+     * called for integers. NULL: the backend always packs a new weight.
      */
     aaclip_status (*repack)(aac_weight *weight, const aac_tensor *parts,
                             const aac_tensor *bias_parts, int part_count, aac_dtype type);
     void (*weight_free)(aac_weight *weight);
     /*
-     * The weight's own memory, as long as it lives. A count of 0: it has none that could be kept.
-     * NULL: no weight of this backend can.
+     * The weight's own memory, valid for its lifetime. A count of 0: it cannot be saved. NULL: no
+     * weight of this backend can.
      */
     void (*weight_image)(const aac_weight *weight, aac_weight_image *image);
     /*
-     * A weight for the linear operation `desc` upon the pieces of an image, which must outlive it,
-     * without a copy. When layout or sizes are not those that `pack` would make now, *weight is
-     * NULL and there is no error.
+     * A weight for the linear operation `desc` that uses the pieces of an image without a copy; the
+     * pieces must outlive it. If layout or sizes are not what `pack` would produce now, *weight is
+     * NULL without an error.
      */
     aaclip_status (*adopt)(aac_weight **weight, const aac_op_desc *desc,
                            const aac_weight_image *image);
@@ -397,19 +395,19 @@ extern const aac_backend aac_backend_cuda;
 size_t aac_backend_count(void);
 const aac_backend *aac_backend_at(size_t index);
 const char *aac_op_name(aac_op op);
-/* For tests, before anything is opened: this backend stands for all of the build; NULL: no more. */
+/* For tests, before anything is opened: the build has this backend alone; NULL: all again. */
 void aac_backend_only(const aac_backend *backend);
 
 /*
  * The chosen backend, then `simd`, then `reference`: tried in this order. One with memory of its
- * own stands alone.
+ * own has no fallback.
  */
 typedef struct aac_dispatch {
     const aac_backend *chain[4];
     int chain_length;
-    int threads;       /* at most; what is too small to share gets one */
+    int threads;       /* at most; work too small to share runs on one */
     int device;        /* of the chosen one */
-    unsigned forks;    /* of the process that opened it */
+    unsigned forks;    /* fork count of the process that opened it */
     bool tensor_float; /* float32 is multiplied as TF32 */
 } aac_dispatch;
 
@@ -418,7 +416,7 @@ typedef struct aac_dispatch {
  * NOT_FOUND lists the names that this build has.
  */
 aaclip_status aac_dispatch_open(aac_dispatch *dispatch, const char *name, int threads);
-/* The thread's calls go to the dispatch's device, till it leaves with what this returned. */
+/* The thread's calls go to the dispatch's device until it leaves, passing what this returned. */
 int aac_dispatch_enter(const aac_dispatch *dispatch);
 void aac_dispatch_leave(const aac_dispatch *dispatch, int previous);
 /* The first backend of the chain that supports `desc`. */
@@ -430,36 +428,36 @@ aaclip_status aac_dispatch_pack(const aac_dispatch *dispatch, aac_weight **weigh
                                 const aac_tensor *parts, const aac_tensor *bias_parts,
                                 int part_count, aac_dtype type);
 
-/* The same in place of *weight, NULL or packed from tensors like these: its memory is used again
- * where the backend can. */
+/* The same, replacing *weight, which is NULL or was packed from tensors like these: its memory is
+ * reused if the backend can. */
 aaclip_status aac_dispatch_repack(const aac_dispatch *dispatch, aac_weight **weight,
                                   const aac_tensor *parts, const aac_tensor *bias_parts,
                                   int part_count, aac_dtype type);
-/* The operation that aac_dispatch_pack packs for: rows, y and activation say nothing. */
+/* The operation that aac_dispatch_pack packs for; its rows, y and activation are meaningless. */
 aac_op_desc aac_dispatch_describe(const aac_tensor *parts, const aac_tensor *bias_parts,
                                   int part_count, aac_dtype type);
-/* The weight that aac_dispatch_pack would make, upon the memory of an image; NULL with no error
- * where the image does not fit. */
+/* The weight that aac_dispatch_pack would make, using an image's memory in place; NULL without an
+ * error if the image does not fit. */
 aaclip_status aac_dispatch_adopt(const aac_dispatch *dispatch, aac_weight **weight,
                                  const aac_op_desc *desc, const aac_weight_image *image);
 
 void aac_plan_free(aac_plan **plan);
 void aac_weight_free(aac_weight **weight);
 
-/* false when it cannot be kept outside of the process. */
+/* false if it cannot be kept outside the process. */
 bool aac_weight_get_image(const aac_weight *weight, aac_weight_image *image);
-/* Whether `found` has layout and sizes of `own`, but for padding up to the alignment, and its
- * pieces are aligned. */
+/* Whether `found` has the layout and sizes of `own`, except for padding up to the alignment, and
+ * aligned pieces. */
 bool aac_weight_image_fits(const aac_weight_image *own, const aac_weight_image *found);
 
-/* Bytes that suffice for each of the plans; those that are NULL need none. */
+/* Bytes of scratch that suffice for any of the plans; NULL plans need none. */
 size_t aac_largest_scratch(const aac_plan *const *plans, size_t count);
 
-/* BACKEND, where devices stayed with a process that this one was forked from. */
+/* BACKEND if the devices belong to a process that this one was forked from. */
 aaclip_status aac_backend_check_process(const aac_backend *backend, unsigned forks);
 aaclip_status aac_dispatch_check_process(const aac_dispatch *dispatch); /* of the chosen backend */
 
-/* Runs a plan with the plan's number of threads; attention that is too small to share with one. */
+/* Runs a plan with its number of threads; attention too small to share runs on one. */
 aaclip_status aac_run(const aac_plan *plan, const aac_op_args *args, void *scratch);
 
 #endif

@@ -216,17 +216,17 @@ aaclip_status aac_mirror_fetch(const aac_dispatch *dispatch, const aac_mirror *m
     return aac_device_copy(dispatch, mirror->host, mirror->device, mirror->bytes);
 }
 
-/* Recordings that fail before no other is tried: what another user of the device does in this
- * process can break one. */
+/* Failed recordings after which none is tried any more: another user of the device in this process
+ * can break one. */
 #define MOST_FAILED 3
 
-/* Leaves routine->recording NULL where it fails. */
+/* Leaves routine->recording NULL on failure. */
 static void try_recording(const aac_backend_recorder *recorder, aac_device_routine *routine,
                           aaclip_status (*operations)(void *user), void *user)
 {
     if (recorder->begin())
         return;
-    aac_cancel_hold(); /* nothing runs, so that it is short */
+    aac_cancel_hold(); /* nothing is executed, so it is short */
     aaclip_status asked = operations(user);
     aac_cancel_release();
     aaclip_status ended = recorder->end(&routine->recording);
@@ -236,7 +236,7 @@ static void try_recording(const aac_backend_recorder *recorder, aac_device_routi
     routine->recording = NULL;
 }
 
-/* Without a recording the operations are asked for as they are: what failed is not told. */
+/* A failure is not reported: without a recording the operations are called directly. */
 static void record(const aac_backend_recorder *recorder, aac_device_routine *routine,
                    aaclip_status (*operations)(void *user), void *user)
 {
@@ -250,7 +250,8 @@ aaclip_status aac_device_repeat(const aac_dispatch *dispatch, aac_device_routine
                                 aaclip_status (*operations)(void *user), void *user)
 {
     const aac_backend_recorder *recorder = dispatch->chain[0]->recorder;
-    bool first = !routine->ran; /* loads and chooses what recording must not wait for */
+    bool first = !routine->ran; /* loads modules and chooses algorithms, which must not happen while
+                                   recording */
     if (!recorder || first || routine->failed == MOST_FAILED || aac_profiler_is_running()) {
         aaclip_status status = operations(user);
         routine->ran = !status;

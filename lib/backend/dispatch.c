@@ -26,7 +26,8 @@ aaclip_status aac_dispatch_open(aac_dispatch *dispatch, const char *name, int th
     if (status)
         return status;
     dispatch->chain[dispatch->chain_length++] = chosen;
-    if (chosen == &aac_backend_reference || chosen->memory) /* the others do not reach its memory */
+    if (chosen == &aac_backend_reference ||
+        chosen->memory) /* the others cannot access its memory */
         return AACLIP_OK;
     dispatch->chain[dispatch->chain_length++] = &aac_backend_simd;
     dispatch->chain[dispatch->chain_length++] = &aac_backend_reference;
@@ -68,7 +69,7 @@ const aac_backend *aac_dispatch_choose(const aac_dispatch *dispatch, const aac_o
     return dispatch->chain[i];
 }
 
-/* The chosen one, if it supports `desc`: behind a backend with memory of its own stands no other.
+/* The backend for `desc`; UNSUPPORTED if one with memory of its own lacks it: it has no fallback.
  */
 static aaclip_status find(const aac_dispatch *dispatch, const aac_op_desc *desc,
                           const aac_backend **found)
@@ -98,10 +99,10 @@ static aac_op_desc with_tensor_float(const aac_dispatch *dispatch, const aac_op_
 }
 
 /*
- * One thread does what is small: threads await each other by spinning, which for a few microseconds
- * of work costs as much as it saves, and where other programs keep the processors busy a thousand
- * times more. A product must run with the number of threads that it was planned for; how many
- * sequences attention has is known when it runs.
+ * Small work runs on one thread: threads wait for each other by spinning, which costs as much as a
+ * few microseconds of shared work save, and a thousand times more when other programs keep the
+ * processors busy. A matrix product must run with the number of threads it was planned for; for
+ * attention, the number of sequences is known only when it runs.
  */
 aaclip_status aac_dispatch_plan(const aac_dispatch *dispatch, aac_plan **plan,
                                 const aac_op_desc *wanted)
@@ -192,7 +193,7 @@ aaclip_status aac_dispatch_adopt(const aac_dispatch *dispatch, aac_weight **weig
     *weight = NULL;
     if (!backend->adopt)
         return AACLIP_OK;
-    /* oneDNN chooses a layout for a number of threads */
+    /* oneDNN's choice of layout depends on the number of threads */
     aac_team previous = aac_threads_set(aac_op_packing_threads(desc, dispatch->threads));
     aaclip_status status = backend->adopt(weight, desc, image);
     aac_threads_restore(previous);

@@ -29,14 +29,14 @@ static attention_rows attention_rows_of(const aac_op_desc *desc, const aac_op_ar
     return sum;
 }
 
-/* Two products forward. The way back needs four; a fifth computes the probabilities again. */
+/* Two products forward, four backward; a fifth recomputes the probabilities. */
 static aac_op_cost attention_cost(const aac_op_desc *desc, const aac_op_args *args)
 {
     attention_rows sum = attention_rows_of(desc, args);
     double width = (double)(desc->attention.heads * desc->attention.head_size);
     double inputs = desc->attention.kind == AAC_ATTENTION_VALUE ? 1 : 3;
     bool forward = desc->op == AAC_OP_ATTENTION;
-    double operands = forward ? inputs + 1 : 2 * inputs + 2; /* x, out; back also dx, dy */
+    double operands = forward ? inputs + 1 : 2 * inputs + 2; /* x, out; backward also dx, dy */
     return (aac_op_cost){(forward ? 4 : 8) * sum.pairs * width,
                          sum.rows * width * operands * size_of(desc->attention.type)};
 }
@@ -64,7 +64,7 @@ static aac_op_cost gradient_cost(const aac_op_desc *desc)
                              8 * inputs * outputs};
 }
 
-/* The backward run also reads dy; the gradient of the pair is one more product. */
+/* The backward run also reads dy and has one more product, for the gradient of the pair. */
 static aac_op_cost similarity_cost(const aac_op_desc *desc, const aac_op_args *args)
 {
     double rows = (double)desc->similarity.rows, columns = (double)desc->similarity.columns;

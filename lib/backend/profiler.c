@@ -1,4 +1,4 @@
-/* Who counts operations: a list of profilers for each thread. */
+/* Profilers count operations: each thread has a list of them. */
 #include <string.h>
 
 #include <aaclip/profiler.h>
@@ -25,7 +25,7 @@ typedef struct pending_run {
     void *from, *to;
 } pending_run;
 
-#define PENDING 256 /* runs, before their times are asked for */
+#define PENDING 256 /* runs, before their times are read */
 
 struct aaclip_profiler {
     aaclip_profiler *next; /* of the same thread, while running */
@@ -114,7 +114,7 @@ static void count(aaclip_profiler *profiler, const aac_plan *plan, const aac_op_
         settle(profiler);
 }
 
-/* Told to a profiler and those that were started before it. */
+/* Counted by a profiler and those that were started before it. */
 static aaclip_status run_counted(aaclip_profiler *profiler, const aac_plan *plan,
                                  const aac_op_args *args, void *scratch)
 {
@@ -151,7 +151,7 @@ aaclip_status aaclip_profiler_start(aaclip_profiler **profiler)
     return AACLIP_OK;
 }
 
-/* false when the calling thread has not started it. */
+/* false if the calling thread has not started it. */
 static bool take_out(aaclip_profiler *profiler)
 {
     aaclip_profiler **link = &running;

@@ -1,17 +1,17 @@
-/* What an operation costs, and who counts it. */
+/* What operations cost, and the profilers that count it. */
 #ifndef AAC_BACKEND_PROFILER_H
 #define AAC_BACKEND_PROFILER_H
 
 #include "backend/backend.h"
 
-/* What a run of an operation is worth, from its description and arguments. */
+/* The cost of a run, from its description and arguments. */
 typedef struct aac_op_cost {
     double flop;  /* of matrix products */
     double bytes; /* every operand once */
 } aac_op_cost;
 
-/* `args` gives attention its sequences. Unless they are uniform their offsets are read, which are
- * in the memory of the host then. */
+/* For attention, `args` gives the sequences. Unless they are uniform, their offsets are read and
+ * must be in host memory. */
 aac_op_cost aac_op_cost_of(const aac_op_desc *desc, const aac_op_args *args);
 
 /* "1370 x 1024 -> 4096, bias, quick_gelu" and the like. */

@@ -11,8 +11,8 @@
 #include "core/error.h"
 
 /*
- * Best first. `simd` only stands behind the others, which it beats where it has an operation.
- * `cuda` is taken by name alone: who has a device may want it for something else.
+ * Best first. `simd` is only a fallback: the others leave it the operations at which it is faster.
+ * `cuda` is chosen by name only: the device may be wanted for something else.
  */
 typedef struct registry_row {
     const aac_backend *backend;
@@ -34,7 +34,7 @@ static const registry_row registry[] = {
 
 #define REGISTRY_COUNT (sizeof registry / sizeof *registry)
 
-static const aac_backend *only; /* of a test */
+static const aac_backend *only; /* set by tests */
 
 static size_t registry_count(void)
 {
@@ -112,7 +112,8 @@ static const aac_backend *find_name(const char *name)
     return NULL;
 }
 
-/* The number after the colon, 0 without one; -1: no number, or the backend has no such device. */
+/* The number after the colon, 0 without a colon; -1: no number, or the backend has no such device.
+ */
 static int device_of(const aac_backend *backend, const char *name)
 {
     const char *colon = strchr(name, ':');
@@ -177,7 +178,8 @@ aaclip_status aac_backend_find(const aac_backend **found, int *device, const cha
     *device = 0;
     if (!name || strcmp(name, "auto") == 0) {
         size_t i = 0;
-        for (; !row_at(i).automatic || !row_at(i).backend->available(); i++) /* `reference` is */
+        for (; !row_at(i).automatic || !row_at(i).backend->available();
+             i++) /* ends: `reference` is both */
             if (row_at(i).automatic && row_at(i).backend->missing)
                 aac_log(AACLIP_LOG_WARNING, "backend '%s' is passed over: %s",
                         row_at(i).backend->name, row_at(i).backend->missing());

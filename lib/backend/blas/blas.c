@@ -1,7 +1,6 @@
 /*
- * OpenBLAS, float32: linear layers and gradients of matrices; the rest falls to `simd`.
- * OpenBLAS has one number of threads for the whole process, which belongs to the program: it is not
- * touched here.
+ * OpenBLAS, float32: linear layers and gradients of matrices; the rest falls to `simd`. OpenBLAS
+ * has one thread count for the whole process. It belongs to the program and is not changed here.
  */
 #include "backend/blas/blas.h"
 

@@ -12,9 +12,9 @@ typedef struct aac_blas_plan {
     const aac_kernels *kernels;
 } aac_blas_plan;
 
-/* Looks OpenBLAS up, once; false where there is none. */
+/* Looks up OpenBLAS, once; false if there is none. */
 bool aac_blas_load(void);
-/* NULL before. */
+/* NULL before aac_blas_load. */
 extern __typeof__(&cblas_sgemm) aac_blas_sgemm;
 
 aaclip_status aac_blas_linear(const aac_plan *plan, const aac_op_args *args, void *scratch);
@@ -25,10 +25,10 @@ void aac_blas_weight_free(aac_weight *weight);
 void aac_blas_weight_image(const aac_weight *weight, aac_weight_image *image);
 aaclip_status aac_blas_adopt(aac_weight **weight, const aac_op_desc *desc,
                              const aac_weight_image *image);
-/* What sgemm leaves to do: adds the bias (outputs) where the plan has one, and activates. */
+/* The epilogue that sgemm lacks: adds the bias (outputs) where the plan has one, and activates. */
 void aac_blas_finish_linear(const aac_plan *plan, const float *bias, float *y);
 
-/* The same of 8-bit integers. */
+/* The same for 8-bit integers. */
 aaclip_status aac_blas_quantized(const aac_plan *plan, const aac_op_args *args, void *scratch);
 aaclip_status aac_blas_pack_quantized(aac_weight **weight, const aac_tensor *parts,
                                       const aac_tensor *bias_parts, int part_count);

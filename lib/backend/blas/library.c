@@ -1,6 +1,6 @@
 /*
- * OpenBLAS behind dlopen. If this library were linked with it, its threads would start with every
- * program, used or not, and keep a processor busy while the program starts.
+ * OpenBLAS behind dlopen. If this library were linked to it, its threads would start in every
+ * program, used or not, and keep a processor busy during startup.
  */
 #include <dlfcn.h>
 #include <pthread.h>
@@ -14,11 +14,11 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void load(void)
 {
-    /* where the system looks, then where it was when this library was built */
+    /* the system's search path first, then where it was when this library was built */
     static const char *const names[] = {"libopenblas.so.0", "libopenblas.so",
                                         AAC_OPENBLAS_FOLDER "/libopenblas.so.0",
                                         AAC_OPENBLAS_FOLDER "/libopenblas.so"};
-    aac_signals signals; /* they are for threads of the program, not for those that start here */
+    aac_signals signals; /* for the program's threads, not for those started here */
     aac_signals_block(&signals);
     for (size_t i = 0; !aac_blas_sgemm && i < sizeof names / sizeof *names; i++) {
         void *library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);

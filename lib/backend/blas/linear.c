@@ -25,7 +25,7 @@ void aac_blas_weight_free(aac_weight *base)
     aac_free(weight);
 }
 
-/* What is read where the file has it needs no other place. */
+/* A matrix read in place from its file is not saved again. */
 void aac_blas_weight_image(const aac_weight *base, aac_weight_image *image)
 {
     const blas_weight *weight = (const blas_weight *)base;
@@ -64,7 +64,7 @@ aaclip_status aac_blas_adopt(aac_weight **out, const aac_op_desc *desc,
     return AACLIP_OK;
 }
 
-/* The part itself when sgemm can read it where it lies. */
+/* The part itself if sgemm can read it in place. */
 static const float *in_place(const aac_tensor *part, int part_count)
 {
     bool usable = part_count == 1 && part->dtype == AAC_F32 && aac_tensor_is_contiguous(part) &&

@@ -1,7 +1,7 @@
 /*
- * Linear layers of 8-bit integers, for their memory and their numbers, not for speed: OpenBLAS has
- * no product of integers, so rows and panels of weights become floats again, each the integer times
- * its step, and sgemm multiplies those.
+ * Linear layers of 8-bit integers, to save memory and give the same numbers, not for speed:
+ * OpenBLAS has no integer GEMM, so rows and panels of weights become floats again, each the integer
+ * times its step, and sgemm multiplies those.
  */
 #include <stdio.h>
 
@@ -81,7 +81,7 @@ aaclip_status aac_blas_pack_quantized(aac_weight **out, const aac_tensor *parts,
     return status;
 }
 
-/* The rows as floats, a panel as floats, and for each thread the integers of a row. */
+/* The rows as floats, a panel as floats, and a row of integers for each thread. */
 size_t aac_blas_quantized_scratch(const aac_op_desc *desc, int threads)
 {
     size_t inputs = (size_t)desc->linear.inputs, rows = (size_t)desc->linear.rows;

@@ -1,13 +1,13 @@
 /*
- * Attention and its gradient for all that flash_*.cu and group_*.cu leave. A warp has a query row
- * (backward also: a key row) of one head and goes over the rows that it sees (that see it) 32 at a
- * time, with the running maximum and sum of its softmax: the scores are never written. Plain
- * arithmetic in float32, any head size up to AAC_CUDA_LARGEST_HEAD.
+ * Attention and its gradient for all cases that flash_*.cu and group_*.cu do not take. A warp has a
+ * query row (backward also: a key row) of one head and visits the rows that it sees (that see it)
+ * 32 at a time, with the running maximum and sum of its softmax: the scores are never stored. Plain
+ * float32 arithmetic, any head size up to AAC_CUDA_LARGEST_HEAD.
  */
 #include "backend/cuda/heads.cuh"
 
 #define WARPS 4
-#define PARTS (AAC_CUDA_LARGEST_HEAD / WARP) /* values of a head that a lane has, at most */
+#define PARTS (AAC_CUDA_LARGEST_HEAD / WARP) /* values of a head per lane, at most */
 
 template <typename T> static __device__ float dot(const float *a, const T *b, int size)
 {
@@ -24,9 +24,9 @@ template <typename T> static __device__ void stage(float *to, const T *from, int
     __syncwarp();
 }
 
-/* Which rows belong together: sequences, or those of a tree, as one. */
+/* Which rows belong together: sequences, or all rows of a tree. */
 typedef struct row_groups {
-    const int32_t *offsets, *parents; /* parents: of a tree, else NULL */
+    const int32_t *offsets, *parents; /* parents: for a tree, else NULL */
     int rows;                         /* of a tree */
 } row_groups;
 
@@ -39,7 +39,7 @@ static __device__ bool find_row(const row_groups &groups, int *first, int *end, 
     return *row < *end;
 }
 
-/* The keys that a query row sees: a range, or with parents the way from the row to its root. */
+/* The keys that a query row sees: a range, or with parents the path from the row to its root. */
 typedef struct key_walk {
     const int32_t *parents;
     int at, end;
@@ -52,7 +52,7 @@ static __device__ key_walk keys_of(const row_groups &groups, const head_shape &s
     return walk;
 }
 
-/* The next of them, one a lane, -1 for none; how many they are, the same in all lanes. */
+/* The next keys, one per lane, -1 for none. Returns their number, the same in all lanes. */
 static __device__ int take_keys(key_walk *walk, int lane, int *key)
 {
     int count = 0;
@@ -115,13 +115,14 @@ static bool is_tree(const aac_op_desc *desc)
     return desc->attention.kind == AAC_ATTENTION_TREE;
 }
 
-/* What flash_*.cu do. */
+/* Whether flash_*.cu take it. */
 static bool is_flash(const aac_op_desc *desc)
 {
     return desc->attention.head_size == 64 && !is_tree(desc);
 }
 
-/* What group_*.cu do on the devices that they are compiled for; back only with the sums. */
+/* Whether group_*.cu take it, on the devices that they are compiled for; backward only with the
+ * sums. */
 static bool is_group(const aac_op_desc *desc)
 {
     return is_flash(desc) && desc->attention.type != AAC_F32 &&
@@ -225,12 +226,12 @@ static __global__ void query_gradient(const T *x, const T *out, const T *dy, T *
     }
 }
 
-/* Whether `query`, at or behind `row`, sees it; a causal or a whole sequence's always does. */
+/* Whether `query`, at or after `row`, sees it; in a causal or a full sequence it always does. */
 static __device__ bool sees(const row_groups &groups, int query, int row)
 {
     if (!groups.parents)
         return true;
-    while (query > row) /* a parent stands before its children */
+    while (query > row) /* a parent precedes its children */
         query = groups.parents[query];
     return query == row;
 }

@@ -2,7 +2,7 @@
 #include "backend/cuda/kernels.cuh"
 
 /* With n = (x - mean) * scale and g = gain * dy: (g - mean(g) - n * mean(g * n)) * scale. rounded:
- * what y becomes, once more, or NULL. */
+ * receives the new y as well, or NULL. */
 template <typename T>
 static __global__ void layer_norm_backward(const float *x, const float *dy, const float *gain,
                                            float *y, T *rounded, int columns, float epsilon)
@@ -185,13 +185,13 @@ static __device__ float derivative(float x, aac_activation kind, float slope)
         return 0.5f * erfcf(-x * 0.70710678118654752f) +
                x * expf(-0.5f * x * x) * 0.39894228040143268f;
     case AAC_ACTIVATION_LEAKY_RELU:
-        return x > 0 ? 1.0f : slope; /* at 0 as PyTorch */
+        return x > 0 ? 1.0f : slope; /* at 0 as in PyTorch */
     default:
         return 1;
     }
 }
 
-/* In place when y == dy; as activate() of rows.cu. */
+/* In place when y == dy; like activate() in rows.cu. */
 template <typename T>
 static __global__ void activate_backward(const T *x, const T *dy, T *y, int64_t count,
                                          aac_activation kind, float slope, bool aligned)
@@ -230,7 +230,7 @@ extern "C" int aac_cuda_activate_backward(const aac_op_desc *desc, const aac_op_
                                            : run_activate_backward<float>(desc, args);
 }
 
-/* A block has a source, and looks for its rows in their order: the sum is the same in every run. */
+/* A block has one source and finds its rows in order, so that the sum is the same in every run. */
 static __global__ void gather_backward(const float *dy, float *y, const int32_t *index, int rows,
                                        int columns)
 {
@@ -303,7 +303,7 @@ static __global__ void set_one(float *y)
     *y = 1;
 }
 
-/* Whoever finds another clears what was set. */
+/* Any thread that finds a non-finite value clears *y, which set_one() has set. */
 static __global__ void finite(const float *x, float *y, int64_t count)
 {
     bool all = true;
@@ -325,7 +325,7 @@ extern "C" int aac_cuda_finite(const aac_op_desc *desc, const aac_op_args *args,
     return cudaGetLastError();
 }
 
-/* Double: small beside the products, and steps stay those of the other backends. */
+/* In double: cheap next to the matrix products, and steps agree with the other backends. */
 static __global__ void adam(float *y, const float *dy, float *first, float *second, int64_t count,
                             double beta1, double beta2, double rate, double second_root,
                             double epsilon)

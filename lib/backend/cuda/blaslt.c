@@ -1,4 +1,4 @@
-/* cuBLASLt behind dlopen, so that the library loads where there is none. */
+/* cuBLASLt behind dlopen, so that the library also loads without it. */
 #include <dlfcn.h>
 #include <pthread.h>
 
@@ -8,7 +8,7 @@
 #include "core/error.h"
 #include "core/memory.h"
 
-#define WORKSPACE (32u << 20) /* what its documentation asks for on Hopper */
+#define WORKSPACE (32u << 20) /* as its documentation recommends for Hopper */
 #define DEVICES   64
 
 struct aac_cuda_product {
@@ -23,7 +23,7 @@ struct aac_cuda_product {
 
 static struct {
     bool loaded;
-    cublasLtHandle_t handles[DEVICES]; /* one a device, made for its first product; kept */
+    cublasLtHandle_t handles[DEVICES]; /* one per device, made for its first product and kept */
     __typeof__(&cublasLtCreate) create;
     __typeof__(&cublasLtMatmulDescCreate) operation_new;
     __typeof__(&cublasLtMatmulDescDestroy) operation_free;
@@ -85,7 +85,7 @@ bool aac_cuda_blaslt_available(void)
     return lt.loaded;
 }
 
-/* That of the thread's device. */
+/* The handle of the thread's device. */
 static aaclip_status find_handle(cublasLtHandle_t *handle)
 {
     int device = 0;
@@ -114,7 +114,7 @@ static cudaDataType_t type_of(aac_dtype type)
     return type == AAC_F16 ? CUDA_R_16F : type == AAC_BF16 ? CUDA_R_16BF : CUDA_R_32F;
 }
 
-/* cuBLAS counts columns first: a row-major matrix is its own transpose there. */
+/* cuBLAS is column-major: a row-major matrix is its transpose there. */
 static bool describe(aac_cuda_product *product, const aac_cuda_product_shape *shape)
 {
     const cublasOperation_t first = shape->turned_b ? CUBLAS_OP_N : CUBLAS_OP_T;
@@ -141,13 +141,12 @@ static bool set_epilogue(aac_cuda_product *product, cublasLtEpilogue_t epilogue)
                              sizeof epilogue);
 }
 
-/* What splits a product and rounds its parts to the type of `d` before they are added is left out.
- */
+/* Excludes split-K algorithms that round partial sums to the type of `d` before adding them. */
 static bool choose(aac_cuda_product *product, aac_dtype d)
 {
     cublasLtMatmulPreference_t preference = NULL;
     const size_t workspace = WORKSPACE;
-    const uint32_t alignment = 16; /* rows of odd lengths are aligned to their element only */
+    const uint32_t alignment = 16; /* rows of odd length are aligned only to their element */
     const uint32_t reductions =
         d == AAC_F32 ? CUBLASLT_REDUCTION_SCHEME_MASK : CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
     cublasLtMatmulHeuristicResult_t result;
@@ -177,7 +176,7 @@ static bool choose(aac_cuda_product *product, aac_dtype d)
     return true;
 }
 
-/* With the bias inside where there is an algorithm for that. */
+/* With the bias in the epilogue if there is an algorithm for that. */
 static bool choose_epilogue(aac_cuda_product *product, const aac_cuda_product_shape *shape)
 {
     product->bias =
@@ -232,7 +231,7 @@ aaclip_status aac_cuda_product_run(const aac_cuda_product *product, const void *
                                    const void *bias, const void *c, void *d, void *workspace)
 {
     const float one = 1;
-    cublasLtMatmulDescOpaque_t operation = *product->operation; /* a run has a bias of its own */
+    cublasLtMatmulDescOpaque_t operation = *product->operation; /* the bias differs per run */
     cublasStatus_t status = CUBLAS_STATUS_SUCCESS;
     if (product->bias)
         status =

@@ -14,7 +14,7 @@ aaclip_status aac_cuda_error(const char *what, int error)
 {
     if (error == cudaSuccess)
         return AACLIP_OK;
-    cudaGetLastError(); /* clears what is not fatal */
+    cudaGetLastError(); /* clears a non-sticky error */
     if (error == cudaErrorMemoryAllocation)
         return aac_error(AACLIP_ERROR_OUT_OF_MEMORY, "CUDA: %s: out of memory of the device", what);
     return aac_error(AACLIP_ERROR_BACKEND, "CUDA: %s: %s", what,
@@ -22,9 +22,9 @@ aaclip_status aac_cuda_error(const char *what, int error)
 }
 
 /*
- * A thread's streams, one a device, made for its first operation there. They do not wait for the
- * stream that other users of CUDA in the process share, which could not be used while one that
- * waits for it records.
+ * A thread's streams, one per device, created for its first operation there. They are non-blocking:
+ * they do not synchronise with the legacy default stream, which other users of CUDA in the process
+ * share and could not use while a stream that synchronises with it records.
  */
 static AAC_THREAD_LOCAL struct {
     cudaStream_t of[AAC_ACCOUNTS];
@@ -32,7 +32,7 @@ static AAC_THREAD_LOCAL struct {
 } own_streams;
 
 static pthread_once_t streams_once = PTHREAD_ONCE_INIT;
-static pthread_key_t streams_key; /* of threads that have some */
+static pthread_key_t streams_key; /* for threads that have streams */
 static bool has_streams_key;
 
 static void free_streams(void *value)
@@ -109,8 +109,8 @@ void aac_cuda_release(void *memory)
 }
 
 /*
- * Waits where one side is the host's: what comes from there may be used again, and other threads'
- * streams see what was uploaded.
+ * Waits if one side is host memory: it may then be reused, and other threads' streams see what was
+ * uploaded.
  */
 static aaclip_status copy(void *to, const void *from, size_t bytes)
 {
@@ -136,7 +136,7 @@ static aaclip_status finish(void)
     return aac_cuda_error("operations", (int)cudaStreamSynchronize(aac_cuda_stream()));
 }
 
-/* Page-locked, which the device reads and writes itself. */
+/* Page-locked, so that the device can access it directly. */
 static void *allocate_host(size_t bytes)
 {
     void *memory = NULL;
@@ -173,7 +173,7 @@ aaclip_status aac_cuda_upload(void **memory, const void *from, size_t bytes)
     return status;
 }
 
-/* How many there are; what keeps them away in `error`. */
+/* The number of devices; `error` says why there is none. */
 static int find_devices(cudaError_t *error)
 {
     int count = 0;
@@ -193,7 +193,7 @@ static int enter_device(int device)
     int previous = 0;
     if (cudaGetDevice(&previous) || previous != device)
         cudaSetDevice(device);
-    cudaGetLastError(); /* the call that follows tells */
+    cudaGetLastError(); /* the next call reports it */
     return previous;
 }
 
@@ -218,7 +218,7 @@ bool aac_cuda_has_groups(void)
            attribute(cudaDevAttrComputeCapabilityMinor) == 0;
 }
 
-#define OLDEST 8 /* of compute capabilities that the kernels are built for */
+#define OLDEST 8 /* compute capability that the kernels are built for */
 
 static int capability(int device)
 {
@@ -271,7 +271,7 @@ static void release_mark(void *event)
 
 static const aac_backend_clock device_clock = {mark, seconds_between, release_mark};
 
-/* Of this thread: others may do what they like meanwhile. */
+/* Thread-local capture: other threads may call anything meanwhile. */
 static aaclip_status begin_recording(void)
 {
     return aac_cuda_error("recording", (int)cudaStreamBeginCapture(

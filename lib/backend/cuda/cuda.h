@@ -1,9 +1,9 @@
 /*
  * What the files of this backend share. Memory, weights and plans are plain C (cuda.c, linear.c,
- * blaslt.c); the kernels (*.cu) are reached through the functions below, one an operation.
+ * blaslt.c); the kernels (*.cu) are reached through the functions below, one per operation.
  *
- * Everything runs on the calling thread's own stream and returns before it is done; memory.copy
- * from or to the host waits, as does memory.finish.
+ * Everything runs asynchronously on the calling thread's own stream; memory.copy from or to the
+ * host waits, as does memory.finish.
  */
 #ifndef AAC_BACKEND_CUDA_CUDA_H
 #define AAC_BACKEND_CUDA_CUDA_H
@@ -16,7 +16,7 @@ extern "C" {
 
 #define AAC_CUDA_LARGEST_HEAD 256
 
-/* Queue an operation; 0 or a cudaError_t. */
+/* Queues an operation; returns 0 or a cudaError_t. */
 typedef int (*aac_cuda_launch)(const aac_op_desc *desc, const aac_op_args *args, void *scratch);
 
 int aac_cuda_layer_norm(const aac_op_desc *desc, const aac_op_args *args, void *scratch);
@@ -45,10 +45,10 @@ int aac_cuda_adam(const aac_op_desc *desc, const aac_op_args *args, void *scratc
 size_t aac_cuda_segmentation_scratch(const aac_op_desc *desc);
 size_t aac_cuda_attention_backward_scratch(const aac_op_desc *desc);
 
-/* Of attention, on the thread's device: whether a plan keeps_sums. */
+/* Whether an attention plan keeps_sums on the thread's device. */
 bool aac_cuda_keeps_sums(const aac_op_desc *desc);
 
-/* y = activation(sums + bias), the sums (rows, outputs) float32; bias may be NULL. */
+/* y = activation(sums + bias), sums (rows, outputs) float32; bias may be NULL. */
 int aac_cuda_epilogue(const aac_op_desc *desc, const float *sums, const float *bias, void *y);
 /* values (count) float32 to y in `type` */
 int aac_cuda_narrow(const float *values, void *y, int64_t count, aac_dtype type);
@@ -62,9 +62,9 @@ bool aac_cuda_blaslt_available(void);
 
 /*
  * Row-major d (rows, outputs) float32 or `type` = a b^T with a (rows, inner), b (outputs, inner).
- * tensor_float: a and b, float32, are rounded to TF32. What is turned is stored the other way: a
- * (inner, rows), b (inner, outputs). accumulate: added to c, which may be d. bias: d also gets a
- * vector (outputs) of its own type, where cuBLASLt can add it.
+ * tensor_float: a and b, float32, are rounded to TF32. Operands marked turned are stored
+ * transposed: a (inner, rows), b (inner, outputs). accumulate: added to c, which may be d. bias: a
+ * vector (outputs) of d's type is added, if cuBLASLt can.
  */
 typedef struct aac_cuda_product_shape {
     int64_t rows, outputs, inner;
@@ -76,7 +76,7 @@ aaclip_status aac_cuda_product_new(aac_cuda_product **product, const aac_cuda_pr
 void aac_cuda_product_free(aac_cuda_product *product);
 size_t aac_cuda_product_workspace(const aac_cuda_product *product);
 bool aac_cuda_product_adds_bias(const aac_cuda_product *product);
-/* bias: of one that adds it, else ignored; c: of one that accumulates */
+/* bias: ignored unless the product adds one; c: ignored unless it accumulates */
 aaclip_status aac_cuda_product_run(const aac_cuda_product *product, const void *a, const void *b,
                                    const void *bias, const void *c, void *d, void *workspace);
 
@@ -93,12 +93,12 @@ void aac_cuda_weight_free(aac_weight *weight);
 
 /* cuda.c: the calling thread's stream on its device. */
 struct CUstream_st *aac_cuda_stream(void);
-/* Of the thread's device: its multiprocessors, and whether it is what group_*.cu are
- * compiled for (compute capability 9.0). */
+/* The thread's device: its number of multiprocessors, and whether group_*.cu are compiled for it
+ * (compute capability 9.0). */
 int aac_cuda_processors(void);
 bool aac_cuda_has_groups(void);
 aaclip_status aac_cuda_error(const char *what, int error); /* AACLIP_OK for 0 */
-void aac_cuda_release(void *memory);                       /* may be NULL; waits for what uses it */
+void aac_cuda_release(void *memory); /* may be NULL; waits for pending work that uses it */
 aaclip_status aac_cuda_upload(void **memory, const void *from, size_t bytes);
 
 #ifdef __cplusplus

@@ -1,8 +1,8 @@
 /*
  * Attention of bfloat16 and float16 heads of 64 on the tensor cores, as in FlashAttention-2 (Dao,
- * 2023): a block goes over the keys a tile at a time with the running maximum and sum of each
- * query's softmax; the scores stay in registers. Weights are rounded to the same type before they
- * meet the values.
+ * 2023): a block visits the keys a tile at a time with the running maximum and sum of each query's
+ * softmax; the scores stay in registers. Probabilities are rounded to the operands' type before
+ * they are multiplied with the values.
  */
 #include "backend/cuda/heads.cuh"
 #include "backend/cuda/softmax.cuh"
@@ -83,7 +83,7 @@ static void launch(const aac_op_desc *desc, const aac_op_args *args)
                                                         args->offsets, shape_of(desc));
 }
 
-/* Larger blocks read the keys less often, smaller ones are shared more evenly. */
+/* Larger blocks read the keys less often; smaller ones balance the load better. */
 template <typename T> static int choose(const aac_op_desc *desc, const aac_op_args *args)
 {
     int64_t large = blocks_for(desc->attention.longest, 2 * TILE_WARPS * 16) *

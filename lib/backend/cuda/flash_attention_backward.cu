@@ -1,13 +1,12 @@
 /*
- * The gradient of attention of bfloat16 heads of 64, on the tensor cores. Weights are computed
- * again from each query's log of its softmax's sum. One kernel has blocks of queries and makes dq,
- * the other has blocks of keys and makes dk and dv, so that nothing is summed in an order of
- * chance.
+ * The gradient of attention of bfloat16 heads of 64, on the tensor cores. Probabilities are
+ * recomputed from the log-sum-exp of each query. One kernel has blocks of queries and makes dq, the
+ * other has blocks of keys and makes dk and dv, so that every sum has a fixed order.
  */
 #include "backend/cuda/heads.cuh"
 #include "backend/cuda/softmax.cuh"
 
-#define QUERIES (TILE_WARPS * 16) /* of a block; as many keys in the other kernel */
+#define QUERIES (TILE_WARPS * 16) /* of a block; the other kernel has as many keys */
 #define PASSING 32                /* queries that a block of keys takes at a time */
 
 static __global__ void __launch_bounds__(TILE_THREADS)
@@ -39,7 +38,7 @@ static __global__ void __launch_bounds__(TILE_THREADS)
     softmax_state state = {{-INFINITY, -INFINITY}, {0, 0}};
     unsigned stage = 0; /* bytes to the tile in use */
     for (int key = first; key < keys_end; key += AAC_TILE, stage ^= TILE_BYTES) {
-        bool last = key + AAC_TILE >= keys_end; /* then the first again, for what follows */
+        bool last = key + AAC_TILE >= keys_end; /* then the first again, for the next pass */
         fetch<AAC_TILE>(key_tile + (stage ^ TILE_BYTES), by_key, last ? first : key + AAC_TILE,
                         end);
         if (last)
@@ -88,7 +87,7 @@ static __global__ void __launch_bounds__(TILE_THREADS)
             to[lane / 4 + 8 * half] = {log_sum[half], along[half]};
 }
 
-/* dk and dv: a warp has 16 keys and meets all queries that see them. */
+/* dk and dv: a warp has 16 keys and visits all queries that see them. */
 static __global__ void __launch_bounds__(TILE_THREADS)
     key_gradient(const bf16 *x, const bf16 *dy, bf16 *y, const int32_t *offsets, head_shape shape,
                  row_state *states)

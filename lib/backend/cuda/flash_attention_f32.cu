@@ -1,7 +1,7 @@
 /*
- * Attention of float32 heads of 64 in float32 arithmetic. A block has 64 queries and goes over the
- * keys 64 at a time, as flash_attention.cu does; each of its threads has 4 queries, and 4 keys of
- * the scores, then 4 values of the results.
+ * Attention of float32 heads of 64 in float32 arithmetic. A block has 64 queries and visits the
+ * keys 64 at a time, as in flash_attention.cu; each of its threads has 4 queries by 4 keys of the
+ * scores, then 4 queries by 4 values of the result.
  */
 #include "backend/cuda/heads.cuh"
 #include "backend/cuda/tiles_f32.cuh"

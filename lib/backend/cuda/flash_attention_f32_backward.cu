@@ -9,7 +9,8 @@
 #define QUERY_SHARED (5 * FLOATS * sizeof(float))
 #define KEY_SHARED   (6 * FLOATS * sizeof(float))
 
-/* a (OWN, OWN) of each thread, rows from `row` and columns from `column` on, to a tile, turned. */
+/* Stores each thread's a (OWN, OWN), rows from `row` and columns from `column` on, to a tile,
+ * transposed. */
 static __device__ __forceinline__ void write_turned(float *tile, const float a[OWN][OWN], int row,
                                                     int column)
 {
@@ -30,7 +31,7 @@ static __device__ __forceinline__ void write_rows(float *y, int64_t stride, int 
                 sums[i][0] * scale, sums[i][1] * scale, sums[i][2] * scale, sums[i][3] * scale);
 }
 
-/* The running maximum and sum of the softmax of OWN queries; scores to powers of two. */
+/* Updates the running maximum and sum of the softmax of OWN queries, to base 2. */
 static __device__ __forceinline__ void add_scores(const float scores[OWN][OWN], float largest[OWN],
                                                   float total[OWN])
 {
@@ -172,7 +173,7 @@ static __global__ void __launch_bounds__(SIDE *SIDE)
     write_rows(y + shape.v, shape.stride, row, end, dv, 1);
 }
 
-/* More shared memory than kernels have unasked. */
+/* Allows more dynamic shared memory than the default. */
 static int allow(const void *kernel, size_t bytes)
 {
     return cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes);

@@ -1,10 +1,10 @@
 /*
- * Products of a warp group, four warps, as Hopper has them (wgmma): both sides are read from shared
- * memory, or the left one from registers, and run while the warps go on. For sm_90a alone.
+ * Matrix products of a warp group (four warps) on Hopper (wgmma): both operands are read from
+ * shared memory, or the left one from registers, and they run asynchronously. For sm_90a only.
  *
- * Tiles lie as in tiles.cuh, which is the 128-byte swizzle of the hardware where they begin at a
- * multiple of ATOM_BYTES. Sums have the layout of a warp's in tiles.cuh: warp i of the group has
- * rows 16 i .. 16 i + 15.
+ * Tiles are laid out as in tiles.cuh, which is the hardware's 128-byte swizzle if they begin at a
+ * multiple of ATOM_BYTES. Sums are laid out as those of a warp in tiles.cuh: warp i of the group
+ * has rows 16 i .. 16 i + 15.
  */
 #ifndef AAC_BACKEND_CUDA_GROUP_CUH
 #define AAC_BACKEND_CUDA_GROUP_CUH
@@ -14,26 +14,26 @@
 
 #define GROUP_THREADS (4 * WARP)
 #define GROUP_ROWS    64
-#define ATOM_BYTES    1024 /* eight rows, in which pieces are exchanged */
+#define ATOM_BYTES    1024 /* eight rows, within which pieces are swizzled */
 
 static_assert(GROUP_THREADS == TILE_THREADS && GROUP_ROWS == AAC_TILE && COLUMNS == 8,
               "tiles are copied by all threads of a group, and have its rows");
 
-/* Steps of 16 from one fragment to the next, in the units of a tile's description: along its rows,
- * and from 16 rows to the next 16. */
+/* From one fragment of 16 to the next, in units of a tile's descriptor: along its rows, and from 16
+ * rows to the next 16. */
 #define ALONG (32 >> 4)
 #define DOWN  (16 * ROW_BYTES >> 4)
 
-/* What the tensor cores want to know of a tile that begins at an address in shared memory: eight
- * rows follow eight rows, with pieces exchanged over 128 bytes. */
+/* The wgmma descriptor of a tile at an address in shared memory: groups of eight rows, one after
+ * the other, with 128-byte swizzle. */
 static __device__ __forceinline__ uint64_t describe(unsigned address)
 {
     const uint64_t atom = ATOM_BYTES >> 4, exchanged = 1ull << 62;
     return exchanged | atom << 32 | atom << 16 | (address & 0x3ffff) >> 4;
 }
 
-/* Copies of this thread's that have arrived are seen by the tensor cores, after a barrier those of
- * all threads are. */
+/* Waits for this thread's copies and makes them visible to the tensor cores; after the barrier this
+ * holds for all threads. */
 static __device__ __forceinline__ void wait_for_copies(void)
 {
     wait_for_own_copies();

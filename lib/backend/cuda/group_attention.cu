@@ -1,15 +1,15 @@
 /*
  * Attention of bfloat16 and float16 heads of 64 over whole sequences, as in flash_attention.cu,
- * with the warp groups of Hopper: a block is one group and has 64 query rows. (Two groups that
- * share the tiles of keys and values were slower, for one image and for many: each waits for the
- * other.)
+ * with Hopper's warp groups: a block is one group and has 64 query rows. (Two groups that share the
+ * tiles of keys and values were slower, for one image and for many: each waits for the other.)
  */
 #include "backend/cuda/group.cuh"
 #include "backend/cuda/heads.cuh"
 
-/* From scores to weights, as the left side of a product; `sums` are brought to the same scale.
- * Weights are relative to a score of before until a later one exceeds it by 2^8, which is far from
- * overflow: sums seldom change, and in the end they are divided by the sum of the same weights. */
+/* Turns scores into weights, as the left operand of a product; `sums` are rescaled to match.
+ * Weights are relative to an earlier maximum until a later weight would exceed 2^8, far from
+ * overflow: so sums are seldom rescaled, and in the end they are divided by the sum of the same
+ * weights. */
 template <typename T>
 static __device__ __forceinline__ void weigh_group(unsigned weights[STEPS][4],
                                                    float scores[COLUMNS][4], float sums[COLUMNS][4],
@@ -74,7 +74,7 @@ static __global__ void __launch_bounds__(GROUP_THREADS, 5)
     softmax_state state = {{-INFINITY, -INFINITY}, {0, 0}};
     unsigned stage = 0; /* bytes to the tile in use */
     for (int key = first; key < end; key += AAC_TILE, stage ^= TILE_BYTES) {
-        wait_for_copies(); /* all warps have done with the other stage, too */
+        wait_for_copies(); /* all warps are done with the other stage, too */
         if (key + AAC_TILE < end) {
             unsigned next = stage ^ TILE_BYTES;
             fetch<AAC_TILE>(key_tile + next, by_key, key + AAC_TILE, end);

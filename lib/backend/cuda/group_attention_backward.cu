@@ -1,8 +1,8 @@
 /*
  * The gradient of attention of bfloat16 heads of 64 over whole sequences, as in
- * flash_attention_backward.cu, with the warp groups of Hopper: a block is one group and has 64
- * query rows (makes dq) or 64 key rows (makes dk and dv). The logs of the softmax's sums are those
- * that the forward run left.
+ * flash_attention_backward.cu, with Hopper's warp groups: a block is one group and has 64 query
+ * rows (makes dq) or 64 key rows (makes dk and dv). The log-sum-exp of each query comes from the
+ * forward run.
  */
 #include "backend/cuda/group.cuh"
 #include "backend/cuda/heads.cuh"
@@ -41,7 +41,7 @@ static __global__ void __launch_bounds__(GROUP_THREADS, 4)
     for (int half = 0; half < 2; half++)
         log_sum[half] = log_sums[blockIdx.y * shape.rows + min(row + lane / 4 + 8 * half, end - 1)];
     for (int key = first; key < end; key += AAC_TILE, stage ^= TILE_BYTES) {
-        wait_for_copies(); /* all warps have done with the other stage, too */
+        wait_for_copies(); /* all warps are done with the other stage, too */
         if (key + AAC_TILE < end) {
             unsigned next = stage ^ TILE_BYTES;
             fetch<AAC_TILE>(key_tile + next, by_key, key + AAC_TILE, end);
@@ -82,11 +82,11 @@ static __global__ void __launch_bounds__(GROUP_THREADS, 4)
 }
 
 #define STATES_BYTES (AAC_TILE * (int)sizeof(row_state)) /* of a tile of queries */
-/* A tile of keys, one of values, two stages of queries, gradients and states; from a multiple of
- * ATOM_BYTES on. */
+/* A tile of keys, one of values, two stages of queries, gradients and states; begins at a multiple
+ * of ATOM_BYTES. */
 #define KEY_GRADIENT_BYTES (ATOM_BYTES + 6 * TILE_BYTES + 2 * STATES_BYTES)
 
-/* Begin to copy the states of AAC_TILE queries from `first` on that lie before `end`. */
+/* Begins to copy the states of AAC_TILE queries from `first` on, up to `end`. */
 static __device__ __forceinline__ void fetch_states(unsigned to, const row_state *states, int first,
                                                     int end)
 {
@@ -130,7 +130,7 @@ static __global__ void __launch_bounds__(GROUP_THREADS, 3)
     unsigned stage = 0; /* bytes to the tiles in use */
     for (int query = first; query < end; query += AAC_TILE, stage ^= TILE_BYTES) {
         unsigned state = state_tile + (stage ? STATES_BYTES : 0);
-        wait_for_copies(); /* all warps have done with the other stage, too */
+        wait_for_copies(); /* all warps are done with the other stage, too */
         if (query + AAC_TILE < end) {
             unsigned next = stage ^ TILE_BYTES;
             fetch<AAC_TILE>(query_tile + next, by_query, query + AAC_TILE, end);
@@ -152,7 +152,7 @@ static __global__ void __launch_bounds__(GROUP_THREADS, 3)
             load_four(states, state + at * (unsigned)sizeof(row_state));
 #pragma unroll
             for (int i = 0; i < 4; i++) {
-                /* 1 behind the end, times rows of zeros */
+                /* beyond the end: 1, multiplied with rows of zeros */
                 float weight = power_of_two(scores[column][i] * scale - states[2 * (i % 2)]);
                 scores[column][i] = weight;
                 slopes[column][i] = weight * (slopes[column][i] - states[2 * (i % 2) + 1]);

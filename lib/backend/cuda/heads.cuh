@@ -17,7 +17,7 @@ static inline head_shape shape_of(const aac_op_desc *desc)
 {
     int heads = (int)desc->attention.heads, size = (int)desc->attention.head_size;
     int width = heads * size;
-    bool value = desc->attention.kind == AAC_ATTENTION_VALUE; /* v is all there is */
+    bool value = desc->attention.kind == AAC_ATTENTION_VALUE; /* x holds v alone */
     head_shape shape = {heads,
                         size,
                         value ? width : 3 * width,
@@ -31,13 +31,13 @@ static inline head_shape shape_of(const aac_op_desc *desc)
 
 #define LOG2_E 1.44269504088896341f
 
-/* Of a query and head, for the gradients: log of the softmax's sum (to base 2 but in attention.cu),
- * and dy . out. (heads, rows) */
+/* State of a query and head for the gradients, (heads, rows): log-sum-exp (to base 2, except in
+ * attention.cu) and dy . out. */
 typedef struct row_state {
     float log_sum, along;
 } row_state;
 
-/* Heads of 64, sequences: bfloat16, forward float16 too, in flash_attention.cu and
+/* Sequences with heads of 64: bfloat16 (forward also float16) in flash_attention.cu and
  * flash_attention_backward.cu, float32 in flash_attention_f32.cu and
  * flash_attention_f32_backward.cu. */
 int aac_cuda_flash_attention(const aac_op_desc *desc, const aac_op_args *args);
@@ -47,8 +47,8 @@ int aac_cuda_flash_attention_backward(const aac_op_desc *desc, const aac_op_args
 int aac_cuda_flash_attention_f32_backward(const aac_op_desc *desc, const aac_op_args *args,
                                           row_state *states);
 
-/* Those that are not float32 nor causal, where aac_cuda_has_groups(), for Hopper:
- * group_attention.cu and group_attention_backward.cu, which wants args->sums. */
+/* The same on Hopper (aac_cuda_has_groups()) if neither float32 nor causal: group_attention.cu and
+ * group_attention_backward.cu; the latter needs args->sums. */
 int aac_cuda_group_attention(const aac_op_desc *desc, const aac_op_args *args);
 int aac_cuda_group_attention_backward(const aac_op_desc *desc, const aac_op_args *args,
                                       row_state *states);

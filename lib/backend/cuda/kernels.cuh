@@ -14,8 +14,8 @@ typedef __nv_bfloat16 bf16;
 typedef __half f16;
 
 #define WARP        32
-#define ROW_THREADS 256 /* of a block that has one row */
-#define FEW_THREADS 64  /* of one whose warps have a row each, in many registers */
+#define ROW_THREADS 256 /* of a block with one row */
+#define FEW_THREADS 64  /* of a block with one row per warp, in many registers */
 #define ALL_LANES   0xffffffffu
 
 static __device__ __forceinline__ float load(const float *p)
@@ -63,7 +63,7 @@ template <> __device__ __forceinline__ unsigned pack<f16>(float low, float high)
     return *(unsigned *)&both;
 }
 
-#define EACH 8 /* values of a thread; of the narrow types in 16 bytes */
+#define EACH 8 /* values per thread; 16 bytes of the narrow types */
 
 static __device__ __forceinline__ void load_each(float values[EACH], const float *x)
 {
@@ -130,7 +130,7 @@ static __device__ __forceinline__ float warp_max(float value)
     return value;
 }
 
-#define LANE_VALUES 32 /* of a row, in registers */
+#define LANE_VALUES 32 /* of a row, per lane, in registers */
 
 /* The sum over a block, the same in every thread and in every run; all threads take part. */
 template <typename T> static __device__ T block_sum(T value)
@@ -166,7 +166,7 @@ static inline unsigned blocks_for(int64_t count, int64_t each)
     return (unsigned)((count + each - 1) / each);
 }
 
-/* Enough for loads of 16 bytes. */
+/* For 16-byte loads. */
 static inline bool is_aligned(const void *p)
 {
     return (uintptr_t)p % 16 == 0;
@@ -174,7 +174,7 @@ static inline bool is_aligned(const void *p)
 
 #define STREAM aac_cuda_stream()
 
-/* What `launch` returns, called with a value of the C++ type of `type`. */
+/* Returns launch(value), the value being of the C++ type for `type`. */
 template <typename F> static int with_type(aac_dtype type, F launch)
 {
     return type == AAC_F16 ? launch(f16()) : type == AAC_BF16 ? launch(bf16()) : launch(float());

@@ -9,15 +9,16 @@
 
 typedef struct cuda_weight {
     aac_weight base;
-    void *matrix;      // (outputs, inputs), in the type that it was packed for
+    void *matrix;      // (outputs, inputs), in the type it was packed for
     void *bias;        // (outputs), float32
-    void *narrow_bias; // (outputs), in that type, as cuBLASLt adds it to results of it; or NULL
+    void *narrow_bias; // (outputs), in that type, for cuBLASLt to add to results of that type; or
+                       // NULL
 } cuda_weight;
 
 typedef struct linear_plan {
     aac_plan base;
     aac_cuda_product *product;
-    size_t sums; /* bytes of float32 sums, where cuBLASLt cannot add the bias; else 0 */
+    size_t sums; /* bytes of float32 sums if cuBLASLt cannot add the bias; else 0 */
 } linear_plan;
 
 void aac_cuda_weight_free(aac_weight *base)
@@ -94,7 +95,7 @@ aaclip_status aac_cuda_pack(aac_weight **out, const aac_tensor *parts, const aac
     return status;
 }
 
-/* Float32 at `values`, in memory of the host or a device, to device memory `to` of `type`. */
+/* From float32 `values` in host or device memory to device memory `to` of `type`. */
 static aaclip_status write_values(void *to, const float *values, size_t count, aac_dtype type)
 {
     struct cudaPointerAttributes where;
@@ -144,7 +145,7 @@ aaclip_status aac_cuda_repack(aac_weight *base, const aac_tensor *parts,
     return status;
 }
 
-#define LINE 256 /* where cuBLASLt wants its workspace to begin */
+#define LINE 256 /* alignment that cuBLASLt wants for its workspace */
 
 static void *align(void *scratch)
 {

@@ -42,7 +42,7 @@ extern "C" int aac_cuda_patches(const aac_op_desc *desc, const aac_op_args *args
                      [=](auto type) { return run_patches<decltype(type)>(desc, args, scale); });
 }
 
-/* A warp has a row. */
+/* One row per warp. */
 static __global__ void similarity(const float *x, const float *pair, float *y, int rows,
                                   int columns, float scale)
 {
@@ -136,7 +136,7 @@ extern "C" int aac_cuda_anomaly_map(const aac_op_desc *desc, const aac_op_args *
     return cudaGetLastError();
 }
 
-/* Sums over all pixels that the losses are made of, and what becomes of them. */
+/* The sums over all pixels from which the losses are computed. */
 enum { FOCAL, P0, P1, T0, T1, BOTH0, BOTH1, SUMS };
 
 typedef struct loss_shape {
@@ -158,7 +158,7 @@ static __device__ double probability(const float *x, loss_shape shape, int row, 
     return 1 / (1 + exp(-apart));
 }
 
-/* alpha[0] of a normal and alpha[1] of an abnormal pixel, from the number of abnormal ones. */
+/* alpha of a normal (0) or abnormal (1) pixel, from the number of abnormal ones. */
 static __device__ double alpha_of(const double *abnormal, int64_t pixels, int kind)
 {
     if (!abnormal || *abnormal == 0 || *abnormal == (double)pixels)
@@ -177,7 +177,7 @@ static __global__ void count_abnormal(const uint8_t *mask, double *count, int64_
         *count = sum;
 }
 
-/* Where the passes leave what the next ones read. */
+/* Intermediate results between the passes. */
 typedef struct loss_memory {
     double *rows;     // (maps, size, SUMS)
     double *totals;   // (maps, SUMS)
@@ -185,7 +185,7 @@ typedef struct loss_memory {
     float *slopes;    // (maps, size, size): of the pixels' scores
 } loss_memory;
 
-/* What one of the maps reads and writes: those of blockIdx.y. */
+/* The part of the map that blockIdx.y selects. */
 static __device__ loss_memory own_memory(loss_memory all, loss_shape shape)
 {
     int64_t map = blockIdx.y, size = shape.size;
@@ -198,7 +198,7 @@ static __device__ const float *own_scores(const float *x, loss_shape shape)
     return x + (int64_t)blockIdx.y * 2 * shape.grid * shape.grid;
 }
 
-/* A block has a row of pixels. */
+/* One row of pixels per block. */
 static __global__ void sum_row(const float *x, const uint8_t *mask, loss_memory memory,
                                loss_shape shape)
 {
@@ -227,7 +227,7 @@ static __global__ void sum_row(const float *x, const uint8_t *mask, loss_memory 
     }
 }
 
-/* A block has a sum of a map. */
+/* One sum of one map per block. */
 static __global__ void sum_rows(loss_memory memory, loss_shape shape)
 {
     memory = own_memory(memory, shape);
@@ -239,7 +239,7 @@ static __global__ void sum_rows(loss_memory memory, loss_shape shape)
         memory.totals[blockIdx.x] = sum;
 }
 
-/* Adds the losses of all maps, always in one order. */
+/* Adds the losses of all maps, always in the same order. */
 static __device__ void add_losses(const double *totals, double *losses, int maps, loss_shape shape)
 {
     for (int map = 0; map < maps; map++, totals += SUMS) {
@@ -250,7 +250,7 @@ static __device__ void add_losses(const double *totals, double *losses, int maps
     }
 }
 
-/* The share that cell `cell` of a line has in pixel `pixel`. */
+/* The interpolation weight of cell `cell` in pixel `pixel`, along one axis. */
 static __device__ double share_of(int cell, int pixel, loss_shape shape)
 {
     double at = pixel * shape.step;
@@ -259,8 +259,8 @@ static __device__ double share_of(int cell, int pixel, loss_shape shape)
     return (before == cell ? 1 - across : 0) + (after == cell ? across : 0);
 }
 
-/* A block has a row of pixels: the gradient of each one's difference of scores. The first one adds
- * the losses, too. */
+/* One row of pixels per block: the gradient with respect to each pixel's score difference. The
+ * first block also adds the losses. */
 static __global__ void find_slopes(const float *x, const uint8_t *mask, loss_memory memory,
                                    loss_shape shape, double *losses)
 {
@@ -286,12 +286,12 @@ static __global__ void find_slopes(const float *x, const uint8_t *mask, loss_mem
     }
 }
 
-/* A block has a cell: it gathers the pixels that the cell has a share in, always in one order. */
+/* One cell per block: gathers the pixels that the cell contributes to, always in the same order. */
 static __global__ void gather_slopes(loss_memory memory, float *y, loss_shape shape, float factor)
 {
     int row = blockIdx.x / shape.grid, column = blockIdx.x % shape.grid, last = shape.size - 1;
     int top = 0, left = 0, bottom = last, right = last;
-    if (shape.step > 0) { /* one more on each side, for rounding */
+    if (shape.step > 0) { /* one more on each side, against rounding */
         top = max(0, (int)((row - 1) / shape.step) - 1);
         left = max(0, (int)((column - 1) / shape.step) - 1);
         bottom = (int)min((double)last, (row + 1) / shape.step + 1);
@@ -346,7 +346,7 @@ extern "C" int aac_cuda_segmentation_loss(const aac_op_desc *desc, const aac_op_
     return cudaGetLastError();
 }
 
-/* One block, which goes from row to row: losses are added in their order. */
+/* A single block visits the rows in turn, so that losses are added in order. */
 static __global__ void classification_loss(const float *x, const float *pairs,
                                            const int32_t *labels, float *y, double *losses,
                                            int rows, int columns, float factor)

@@ -1,29 +1,28 @@
-/* The instructions that CUDA C++ has no name for: copies that go on by themselves, tensor cores. */
+/* Instructions for which CUDA C++ has no name: asynchronous copies, tensor cores. */
 #ifndef AAC_BACKEND_CUDA_PTX_CUH
 #define AAC_BACKEND_CUDA_PTX_CUH
 
 #include "backend/cuda/kernels.cuh"
 
-/* Begin to copy to an address in shared memory: 16 bytes, the first `bytes` of `from`, zeros
- * behind. */
+/* Begins to copy 16 bytes to an address in shared memory: `bytes` from `from`, then zeros. */
 static __device__ __forceinline__ void copy_16(unsigned to, const void *from, int bytes)
 {
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes));
 }
 
-/* 8 bytes, so, too. */
+/* The same for 8 bytes. */
 static __device__ __forceinline__ void copy_8(unsigned to, const void *from, int bytes)
 {
     asm volatile("cp.async.ca.shared.global [%0], [%1], 8, %2;" ::"r"(to), "l"(from), "r"(bytes));
 }
 
-/* What was begun before is a group of its own. */
+/* The copies begun since the last group form a group. */
 static __device__ __forceinline__ void end_group(void)
 {
     asm volatile("cp.async.commit_group;");
 }
 
-/* All groups of this thread but the last `LEFT` have arrived. */
+/* Waits until all but the last `LEFT` of this thread's groups have arrived. */
 template <int LEFT> static __device__ __forceinline__ void wait_for_own_groups(void)
 {
     asm volatile("cp.async.wait_group %0;" ::"n"(LEFT));
@@ -36,8 +35,8 @@ static __device__ __forceinline__ void load_four(float values[4], unsigned from)
                  : "r"(from));
 }
 
-/* Four matrices (8, 8) of 16-bit values: lane i says where row i % 8 of matrix i / 8 lies, and gets
- * columns 2 (i % 4) and the next of row i / 4 of each. */
+/* Four matrices (8, 8) of 16-bit values: lane i passes the address of row i % 8 of matrix i / 8 and
+ * receives columns 2 (i % 4) and the next of row i / 4 of each. */
 static __device__ __forceinline__ void load_matrices(unsigned fragment[4], unsigned from)
 {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
@@ -45,7 +44,7 @@ static __device__ __forceinline__ void load_matrices(unsigned fragment[4], unsig
                  : "r"(from));
 }
 
-/* Of each the transposed. */
+/* The same, each matrix transposed. */
 static __device__ __forceinline__ void load_turned(unsigned fragment[4], unsigned from)
 {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
@@ -54,7 +53,7 @@ static __device__ __forceinline__ void load_turned(unsigned fragment[4], unsigne
 }
 
 /* sums (16, 8) += left (16, 16) right (16, 8), of T. A lane has columns 2 (lane % 4) and the next,
- * of rows lane / 4 (sums[0], [1]) and 8 further (sums[2], [3]). */
+ * of rows lane / 4 (sums[0], [1]) and lane / 4 + 8 (sums[2], [3]). */
 template <typename T>
 static __device__ __forceinline__ void multiply(float sums[4], const unsigned left[4],
                                                 unsigned right0, unsigned right1)
@@ -72,7 +71,7 @@ static __device__ __forceinline__ void multiply(float sums[4], const unsigned le
 #undef MULTIPLY
 }
 
-/* 2^x; 0 for what would be subnormal. */
+/* 2^x; subnormal results become 0. */
 static __device__ __forceinline__ float power_of_two(float x)
 {
     float y;

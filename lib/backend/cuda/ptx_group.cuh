@@ -1,22 +1,22 @@
-/* The instructions of warp groups, of Hopper alone. */
+/* Warp group instructions (Hopper only). */
 #ifndef AAC_BACKEND_CUDA_PTX_GROUP_CUH
 #define AAC_BACKEND_CUDA_PTX_GROUP_CUH
 
 #include "backend/cuda/tiles.cuh"
 
-/* What products will use of registers is to be held first; this comes before them. */
+/* Call before a series of products, after hold() on the registers that they use. */
 static __device__ __forceinline__ void begin_products(void)
 {
     asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
 }
 
-/* Waits for all products; what they wrote is then to be held. */
+/* Waits for all products; call hold() on their results next. */
 static __device__ __forceinline__ void end_products(void)
 {
     asm volatile("wgmma.commit_group.sync.aligned;\nwgmma.wait_group.sync.aligned 0;" ::: "memory");
 }
 
-/* What is computed of these before here is, and what after it is not yet, for the compiler. */
+/* A compiler barrier for these registers: no access to them moves across it. */
 static __device__ __forceinline__ void hold(float sums[COLUMNS][4])
 {
 #pragma unroll
@@ -31,7 +31,7 @@ static __device__ __forceinline__ void hold(unsigned left[STEPS][4])
         asm volatile("" : "+r"(left[i][0]), "+r"(left[i][1]), "+r"(left[i][2]), "+r"(left[i][3]));
 }
 
-/* Copies of this thread's have arrived, and are seen by the tensor cores. */
+/* Waits for this thread's copies and makes them visible to the tensor cores. */
 static __device__ __forceinline__ void wait_for_own_copies(void)
 {
     asm volatile("cp.async.wait_all;\nfence.proxy.async.shared::cta;" ::: "memory");

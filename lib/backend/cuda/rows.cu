@@ -1,4 +1,4 @@
-/* Operations on rows and on single values, forward. */
+/* Forward operations on rows and single values. */
 #include "backend/cuda/kernels.cuh"
 
 template <typename T>
@@ -18,8 +18,7 @@ static __global__ void layer_norm(const float *x, T *y, const float *gain, const
         store(y + i, (x[i] - mean) * scale * gain[i] + bias[i]);
 }
 
-/* A warp has a row of up to WARP * LANE_VALUES columns, a multiple of 4 * WARP, and reads it once.
- */
+/* One row per warp, of up to WARP * LANE_VALUES columns (a multiple of 4 * WARP), read once. */
 template <typename T>
 static __global__ void layer_norm_in_registers(const float *x, T *y, const float *gain,
                                                const float *bias, int rows, int columns,
@@ -177,7 +176,7 @@ static __global__ void convert(const X *x, Y *y, int64_t count, bool aligned)
     store_each(y + at, values);
 }
 
-/* One of both is float32. */
+/* One of the two types is float32. */
 template <typename X, typename Y> static int run_convert(const X *x, Y *y, int64_t count)
 {
     convert<<<blocks_for(count, EACH * ROW_THREADS), ROW_THREADS, 0, STREAM>>>(
@@ -202,7 +201,7 @@ extern "C" int aac_cuda_narrow(const float *values, void *y, int64_t count, aac_
         type, [=](auto narrow) { return run_convert(values, (decltype(narrow) *)y, count); });
 }
 
-/* In place when x == y. Without `aligned`, and in a rest below EACH, values are read one by one. */
+/* In place when x == y. Unaligned values, and a remainder below EACH, are read one by one. */
 template <typename T>
 static __global__ void activate(const T *x, T *y, int64_t count, aac_activation kind, float slope,
                                 bool aligned)

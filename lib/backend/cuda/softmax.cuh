@@ -1,16 +1,16 @@
-/* The softmax of scores that a warp has in tiles, over tiles that come one after another, and what
- * its gradient needs of each row. */
+/* Online softmax of a warp's scores, tile after tile, and what its gradient needs of each row. */
 #ifndef AAC_BACKEND_CUDA_SOFTMAX_CUH
 #define AAC_BACKEND_CUDA_SOFTMAX_CUH
 
 #include "backend/cuda/tiles.cuh"
 
-/* Of a lane's two rows: the largest score so far, and the sum of weights of its own columns. */
+/* A lane's two rows: the largest score so far, and the sum of the weights in the lane's own
+ * columns. */
 typedef struct softmax_state {
     float largest[2], sum[2];
 } softmax_state;
 
-/* What a row does not see: keys from `end` on, and behind the row itself. */
+/* Masks what a row does not see: keys from `end` on and, if causal, after the row itself. */
 static __device__ __forceinline__ void hide(float scores[COLUMNS][4], int key, int end, int row,
                                             bool causal)
 {
@@ -25,7 +25,7 @@ static __device__ __forceinline__ void hide(float scores[COLUMNS][4], int key, i
         }
 }
 
-/* The greatest, the sum of a row's four lanes. */
+/* The maximum and the sum over a row's four lanes. */
 static __device__ __forceinline__ float row_max(float value)
 {
     value = fmaxf(value, __shfl_xor_sync(ALL_LANES, value, 1));
@@ -38,7 +38,7 @@ static __device__ __forceinline__ float row_sum(float value)
     return value + __shfl_xor_sync(ALL_LANES, value, 2);
 }
 
-/* From scores to weights; what `kept` says becomes of earlier sums. scale: to powers of two. */
+/* Turns scores into weights; earlier sums must be multiplied by `kept`. scale: to base 2. */
 static __device__ __forceinline__ void weigh(float scores[COLUMNS][4], softmax_state *state,
                                              float kept[2], float scale)
 {
@@ -63,7 +63,7 @@ static __device__ __forceinline__ void weigh(float scores[COLUMNS][4], softmax_s
     }
 }
 
-/* dy . out of a lane's two rows, of 16 from `row` on. */
+/* dy . out of a lane's two rows, among the 16 from `row` on. */
 static __device__ __forceinline__ void find_along(float along[2], const bf16 *dy, const bf16 *out,
                                                   int64_t stride, int row, int end)
 {

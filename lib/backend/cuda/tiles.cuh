@@ -1,9 +1,9 @@
 /*
- * Tiles of matrices of T, bfloat16 or float16, in shared memory and their products on the tensor
- * cores (mma m16n8k16, float32 sums): what attention with heads of 64 is made of.
+ * Tiles of matrices of T (bfloat16 or float16) in shared memory and their products on the tensor
+ * cores (mma m16n8k16, float32 sums), for attention with heads of 64.
  *
- * A tile has rows of AAC_TILE values. The eight 16-byte pieces of a row are stored in an order that
- * depends on the row, so that the eight rows of a fragment lie in different banks.
+ * A tile has rows of AAC_TILE values. The eight 16-byte pieces of a row are swizzled by row, so
+ * that the eight rows of a fragment lie in different banks.
  */
 #ifndef AAC_BACKEND_CUDA_TILES_CUH
 #define AAC_BACKEND_CUDA_TILES_CUH
@@ -30,9 +30,9 @@ static __device__ __forceinline__ unsigned shared_address(const void *p)
 
 #define ROW_BYTES  (AAC_TILE * 2)
 #define TILE_BYTES (AAC_TILE * ROW_BYTES)  /* of a tile of keys */
-#define PASS_ROWS  (TILE_THREADS / PIECES) /* that the block's threads copy at a time */
+#define PASS_ROWS  (TILE_THREADS / PIECES) /* rows that the block's threads copy at a time */
 
-/* The piece that a thread copies of the first rows; further ones lie PASS_ROWS apart. */
+/* The piece of the first rows that a thread copies; its further pieces lie PASS_ROWS rows apart. */
 template <typename T> struct fetcher {
     const T *from;
     int64_t stride;
@@ -48,7 +48,7 @@ static __device__ __forceinline__ fetcher<T> fetcher_of(const T *x, int64_t stri
             (unsigned)(row * ROW_BYTES + ((piece ^ (row & 7)) << 4)), row};
 }
 
-/* Begin to copy rows first .. of x to a tile; those from `end` on become zeros. */
+/* Begins to copy rows of x from `first` on to a tile; those from `end` on become zeros. */
 template <int ROWS, typename T>
 static __device__ __forceinline__ void fetch(unsigned tile, const fetcher<T> &by, int first,
                                              int end)
@@ -56,20 +56,20 @@ static __device__ __forceinline__ void fetch(unsigned tile, const fetcher<T> &by
     const T *from = by.from + first * by.stride;
 #pragma unroll
     for (int row = 0; row < ROWS; row += PASS_ROWS, from += PASS_ROWS * by.stride) {
-        int bytes = first + by.row + row < end ? 16 : 0; /* of 0 nothing is read */
+        int bytes = first + by.row + row < end ? 16 : 0; /* at 0 nothing is read */
         copy_16(tile + by.to + row * ROW_BYTES, from, bytes);
     }
 }
 
-/* All groups but the last `LEFT` have arrived, for all threads. */
+/* Waits until all but the last `LEFT` groups have arrived, for all threads. */
 template <int LEFT> static __device__ __forceinline__ void wait_for_groups(void)
 {
     wait_for_own_groups<LEFT>();
     __syncthreads();
 }
 
-/* Where a lane's part of the fragments of 16 rows and 16 values lies in a tile, in bytes: in that
- * order, or with the middle two of four quarters exchanged. */
+/* Byte offsets in a tile of a lane's part of the fragments of 16 rows by 16 values: in that order,
+ * or with the middle two of the four quarters exchanged. */
 typedef struct lane_offsets {
     unsigned plain[STEPS], crossed[STEPS];
 } lane_offsets;
@@ -87,7 +87,7 @@ static __device__ __forceinline__ lane_offsets find_offsets(void)
     return offsets;
 }
 
-/* The left side of a product: rows [row, row + 16) of a tile, all values. */
+/* The left operand of a product: rows [row, row + 16) of a tile, all values. */
 static __device__ __forceinline__ void load_left(unsigned left[STEPS][4], unsigned tile, int row,
                                                  const lane_offsets &offsets)
 {
@@ -96,7 +96,7 @@ static __device__ __forceinline__ void load_left(unsigned left[STEPS][4], unsign
         load_matrices(left[step], tile + row * ROW_BYTES + offsets.plain[step]);
 }
 
-/* Sums (16, 16) of two neighbouring columns of 8 as the left side of a product along them. */
+/* Sums (16, 16), two neighbouring columns of 8, as the left operand of a product along them. */
 template <typename T>
 static __device__ __forceinline__ void turn_to_left(unsigned fragment[4], const float first[4],
                                                     const float second[4])
@@ -160,8 +160,8 @@ static __device__ __forceinline__ void add_values(float sums[PARTS][COLUMNS][4],
 }
 
 /*
- * Writes a warp's sums (16, AAC_TILE), its two rows scaled, to rows first .. of y that lie before
- * `end`. The tile's rows [row, row + 16), of this warp alone, are overwritten.
+ * Writes a warp's sums (16, AAC_TILE), each lane's two rows scaled, to rows of y from `first` up to
+ * `end`. Overwrites the tile's rows [row, row + 16), which must be this warp's alone.
  */
 template <typename T>
 static __device__ __forceinline__ void write_sums(T *y, int64_t stride, int first, int end,

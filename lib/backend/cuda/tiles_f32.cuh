@@ -1,7 +1,7 @@
 /*
- * Tiles of float32 matrices in shared memory and their products in plain arithmetic: what attention
- * with heads of 64 is made of. A block has SIDE * SIDE threads; each has OWN rows and OWN columns
- * of a product.
+ * Tiles of float32 matrices in shared memory and their products in plain arithmetic, for attention
+ * with heads of 64. A block has SIDE * SIDE threads, each with OWN rows by OWN columns of a
+ * product.
  */
 #ifndef AAC_BACKEND_CUDA_TILES_F32_CUH
 #define AAC_BACKEND_CUDA_TILES_F32_CUH
@@ -13,7 +13,7 @@
 #define SIDE 16 /* threads along each */
 #define OWN  (TILE / SIDE)
 
-/* (HEAD, TILE): rows first .. of x, turned; those from `end` on become zeros. */
+/* (HEAD, TILE): rows of x from `first` on, transposed; those from `end` on become zeros. */
 static __device__ void fetch_turned(float *tile, const float *x, int64_t stride, int first, int end)
 {
     for (int i = threadIdx.x; i < TILE * HEAD / 4; i += SIDE * SIDE) {
@@ -58,8 +58,7 @@ static __device__ __forceinline__ void add_products(float sums[OWN][OWN], const 
     }
 }
 
-/* Scores of queries from `row` on and keys from `key` on: scaled, and those that are not seen
- * hidden. */
+/* Scales the scores of queries from `row` on and keys from `key` on, and masks those not seen. */
 static __device__ __forceinline__ void scale_and_hide(float scores[OWN][OWN], float scale, int key,
                                                       int end, int row, bool causal)
 {
@@ -72,7 +71,7 @@ static __device__ __forceinline__ void scale_and_hide(float scores[OWN][OWN], fl
         }
 }
 
-/* Over the SIDE threads that share rows. */
+/* Reductions over the SIDE threads that share rows. */
 static __device__ __forceinline__ float side_max(float value)
 {
     for (int apart = SIDE / 2; apart; apart /= 2)
@@ -87,7 +86,7 @@ static __device__ __forceinline__ float side_sum(float value)
     return value;
 }
 
-/* The greatest of a row's scores, and of those before. */
+/* The maximum of a row's scores and of `before`, over the threads that share it. */
 static __device__ __forceinline__ float highest_of(const float scores[OWN], float before)
 {
 #pragma unroll

@@ -1,6 +1,6 @@
 /*
  * Attention over long sequences. A task is a tile of query rows of one head: scores = q k^T, row
- * softmax, y = p v, all within a thread's own scratch, so the full score matrix never exists.
+ * softmax, y = p v, all in the thread's own scratch, so that the full score matrix never exists.
  */
 #include <math.h>
 #include <string.h>

@@ -1,11 +1,11 @@
 /*
  * Backward of attention over long sequences. A task is one head: for each tile of query rows the
- * probabilities are computed again, so that the full score matrix never exists, and the gradients
- * of k and v grow from tile to tile.
+ * probabilities are recomputed, so that the full score matrix never exists, and the gradients of k
+ * and v accumulate over the tiles.
  *
- * bfloat16 is left to the products that look like those of the forward run: left side as it lies,
- * dense float32 out. Those with the left side turned are float32: not every oneDNN is fast at them
- * else.
+ * bfloat16 is used only for products like those of the forward run: left operand not transposed,
+ * dense float32 output. Those with a transposed left operand are float32: not every version of
+ * oneDNN is fast at them in bfloat16.
  */
 #include <math.h>
 #include <string.h>
@@ -166,7 +166,7 @@ static float row_product(const attention_plan *plan, const char *a, const char *
     return sum;
 }
 
-/* Scores become probabilities, dp the scores' gradients. */
+/* Scores become probabilities, dp the gradients of the scores. */
 static void turn_rows(const attention_plan *plan, const head_memory *memory, const char *y,
                       const char *dy, int64_t rows, int64_t keys)
 {
@@ -200,8 +200,8 @@ static void narrow_rows(const attention_plan *plan, const float *from, int64_t r
         plan->kernels->scale_bf16(from + i * size, size, 1.0f, (uint16_t *)(to + i * stride));
 }
 
-/* dq, and what the tile adds to dk and dv; `stride` bytes lie between rows of dy, thrice as many
- * between those of q. */
+/* dq, and what the tile adds to dk and dv; rows of dy are `stride` bytes apart, those of q three
+ * times as many. */
 static bool run_gradients(const attention_plan *plan, const tile_products *tile,
                           const head_place *place, const char *q, const char *dy, char *dq,
                           int64_t rows, int64_t stride, const head_memory *memory)

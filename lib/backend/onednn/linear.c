@@ -16,12 +16,12 @@ typedef struct onednn_weight {
     float *bias;
 } onednn_weight;
 
-/* A turned weight in blocks is copied into `turned` bytes of scratch first, in blocks for its
- * product; one without is multiplied as it lies. */
+/* A transposed weight in a blocked layout is first reordered into `turned` bytes of scratch; in a
+ * plain layout it is multiplied in place. */
 typedef struct linear_plan {
     aac_plan base;
     aac_dnnl_layout source, weights, bias, destination;
-    aac_dnnl_layout packed; /* of a weight that must be copied */
+    aac_dnnl_layout packed; /* of a weight that must be reordered */
     dnnl_primitive_t primitive, reorder;
     size_t turned;
 } linear_plan;
@@ -55,7 +55,7 @@ void aac_onednn_weight_image(const aac_weight *base, aac_weight_image *image)
     image->count = base->bias ? 2 : 1;
 }
 
-/* By way of float32 rows. */
+/* Reorders via float32 rows. */
 static aaclip_status reorder_rows(onednn_weight *weight, const aac_tensor *parts, int part_count)
 {
     int64_t outputs = weight->base.outputs, inputs = weight->base.inputs;
@@ -145,8 +145,8 @@ aaclip_status aac_onednn_adopt(aac_weight **out, const aac_op_desc *desc,
     return AACLIP_OK;
 }
 
-/* How the weight lies that was packed for the layer that goes the other way, and a copy if the
- * product cannot read it so. */
+/* The layout of a weight packed for the layer in the opposite direction, and a reorder if the
+ * product cannot read it in place. */
 static bool describe_turned(linear_plan *plan, const aac_op_desc *desc)
 {
     int64_t inputs = desc->linear.inputs, outputs = desc->linear.outputs;

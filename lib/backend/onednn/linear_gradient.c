@@ -1,6 +1,6 @@
 /*
- * Gradient of a trained matrix: one product with the left side turned, added to what is there. In
- * float32: not every oneDNN is fast at it with bfloat16, and it is a small part of a step.
+ * Gradient of a trained matrix: one product with the left operand transposed, accumulated. In
+ * float32: not every version of oneDNN is fast at it in bfloat16, and it is a small part of a step.
  */
 #include "backend/onednn/onednn.h"
 #include "backend/simd/stack.h"
@@ -21,7 +21,7 @@ static aaclip_status failure(const char *what, const aac_op_desc *desc)
                      (long long)desc->linear_gradient.inputs);
 }
 
-/* Dense rows as float32: where they lie, or in `buffer`. */
+/* Dense rows as float32: in place, or in `buffer`. */
 static const void *widen(const void *rows, int64_t count, int64_t columns, size_t bytes,
                          float *buffer)
 {

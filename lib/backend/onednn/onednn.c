@@ -18,7 +18,8 @@ static bool type_is_native(aac_dtype type)
     return type == AAC_F32 || (type == AAC_BF16 && aac_dnnl_has_bf16());
 }
 
-/* `simd` keeps a matrix as it is multiplied, while oneDNN copies parts of it in each product. */
+/* `simd` keeps a matrix in the layout it is multiplied in, while oneDNN copies parts of it in each
+ * product. */
 static bool multiplies_slower(const aac_op_desc *desc)
 {
     if (desc->linear.quantized)
@@ -27,7 +28,7 @@ static bool multiplies_slower(const aac_op_desc *desc)
            aac_kernels_isa() != AAC_ISA_BASELINE;
 }
 
-/* `simd` attends faster than products of oneDNN do, but for those of matrix units (AMX). */
+/* `simd` attention is faster than oneDNN's products, except on matrix units (AMX). */
 static bool attends_slower(const aac_op_desc *desc)
 {
     if (desc->attention.type == AAC_F32)

@@ -16,7 +16,7 @@ void aac_onednn_weight_image(const aac_weight *weight, aac_weight_image *image);
 aaclip_status aac_onednn_adopt(aac_weight **weight, const aac_op_desc *desc,
                                const aac_weight_image *image);
 
-/* The same of 8-bit integers. */
+/* The same for 8-bit integers. */
 aaclip_status aac_onednn_plan_quantized(aac_plan **plan, const aac_op_desc *desc, int threads);
 void aac_onednn_free_quantized(aac_plan *plan);
 aaclip_status aac_onednn_pack_quantized(aac_weight **weight, const aac_tensor *parts,

@@ -1,7 +1,7 @@
 /*
  * Linear layers of 8-bit integers. The rows of x are quantised first; then a task is a tile of rows
  * by a panel of outputs: one product within one thread, whose sums become floats, with bias and
- * activation, while they are in cache. (oneDNN 2 has no scale for each row in its epilogue.)
+ * activation, while they are in cache. (oneDNN 2 has no per-row scales in its epilogue.)
  */
 #include <stdio.h>
 #include <string.h>
@@ -47,7 +47,7 @@ static int64_t least(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-/* Without VNNI oneDNN sums two products in 16 bits, and beyond their range it saturates. */
+/* Without VNNI, oneDNN sums two products in 16 bits with saturation. */
 static int32_t weight_limit(void)
 {
     unsigned vnni = dnnl_cpu_isa_avx512_core_vnni, isa = dnnl_get_effective_cpu_isa();
@@ -136,7 +136,7 @@ aaclip_status aac_onednn_pack_quantized(aac_weight **out, const aac_tensor *part
     return status;
 }
 
-/* Panels, then what is left of them; either may not be there. */
+/* The panels' layout, then that of the remainder; either may be absent. */
 static bool layout_text(const quantized_weight *weight, char *text, size_t size)
 {
     int64_t outputs = weight->base.outputs;

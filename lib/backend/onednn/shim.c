@@ -54,7 +54,7 @@ static dnnl_data_type_t native_type(aac_dtype type)
 
 static const int turned_axes[] = {1, 0};
 
-/* Members of a blocked layout; take_apart is false for another kind, or none. */
+/* Members of a blocked layout; take_apart is false for any other layout, or none. */
 typedef struct layout_parts {
     int rank, blocks, type;
     uint64_t extra;
@@ -324,7 +324,8 @@ static bool describe_matmul(dnnl_primitive_desc_t *desc, layout_view source, lay
     return done;
 }
 
-/* Without blocks either order is as fast: that of files, whose rows can be copied as they are. */
+/* Without blocks both orders are equally fast: take that of files, whose rows can then be copied as
+ * they are. */
 static bool prefer_rows(aac_dnnl_layout *layout, int64_t inputs, int64_t outputs, aac_dtype type)
 {
     const aac_dnnl_matrix rows = {inputs, outputs, 1, inputs, type};

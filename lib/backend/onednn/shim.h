@@ -1,4 +1,4 @@
-/* The one place that knows whether oneDNN's C interface is that of 2.x or of 3.x. */
+/* The one place that knows whether oneDNN's C API is 2.x or 3.x. */
 #ifndef AAC_BACKEND_ONEDNN_SHIM_H
 #define AAC_BACKEND_ONEDNN_SHIM_H
 
@@ -8,7 +8,7 @@
 
 #include "backend/backend.h"
 
-/* Where a matrix lies; strides are in elements. */
+/* A matrix in memory; strides are in elements. */
 typedef struct aac_dnnl_matrix {
     int64_t rows, columns;
     int64_t row_stride, column_stride;
@@ -19,19 +19,19 @@ typedef struct aac_dnnl_layout {
     dnnl_memory_desc_t native; /* a struct in 2.x, a pointer in 3.x */
 } aac_dnnl_layout;
 
-/* What returns bool returns false when oneDNN refuses or runs out of memory. */
+/* Functions that return bool return false when oneDNN refuses or is out of memory. */
 bool aac_dnnl_layout_plain(aac_dnnl_layout *layout, const aac_dnnl_matrix *matrix);
 bool aac_dnnl_layout_vector(aac_dnnl_layout *layout, int64_t count);
 /* The weights layout (inputs, outputs) that a product with operands of `type` prefers. With AAC_I8
  * the other operand is AAC_U8 and the result AAC_I32. */
 bool aac_dnnl_layout_weights(aac_dnnl_layout *layout, int64_t inputs, int64_t outputs,
                              aac_dtype type);
-/* The same memory as (columns, rows). */
+/* The same memory seen as (columns, rows). */
 bool aac_dnnl_layout_turned(aac_dnnl_layout *layout, const aac_dnnl_layout *from);
-/* Whether elements lie at strides, in no blocks. */
+/* Whether the layout is strided, without blocks. */
 bool aac_dnnl_layout_is_plain(const aac_dnnl_layout *layout);
-/* oneDNN's version, its instruction set here and the layout in words; false when these do not tell
- * all, or do not fit. */
+/* oneDNN's version, its instruction set here and the layout as text; false when these are not a
+ * complete description, or do not fit. */
 bool aac_dnnl_layout_text(const aac_dnnl_layout *layout, char *text, size_t size);
 size_t aac_dnnl_layout_size(const aac_dnnl_layout *layout);
 void aac_dnnl_layout_free(aac_dnnl_layout *layout);
@@ -41,7 +41,7 @@ dnnl_engine_t aac_dnnl_engine(void); /* the processor; NULL when oneDNN has none
 bool aac_dnnl_has_bf16(void);
 bool aac_dnnl_has_amx(void); /* matrix units */
 
-/* Memory of the caller in the role DNNL_ARG_...; an argument without a layout is left out. */
+/* The caller's memory in the role DNNL_ARG_...; an argument without a layout is omitted. */
 typedef struct aac_dnnl_argument {
     int role;
     const aac_dnnl_layout *layout;
@@ -50,7 +50,7 @@ typedef struct aac_dnnl_argument {
 
 #define AAC_DNNL_MAX_ARGUMENTS 5
 
-/* Runs to the end in the calling thread's parallel team; `scratch` as aac_dnnl_matmul asked. */
+/* Runs to completion in the calling thread's parallel team; `scratch` as aac_dnnl_matmul asked. */
 bool aac_dnnl_execute(dnnl_primitive_t primitive, const aac_dnnl_argument *arguments, int count,
                       size_t scratch_size, void *scratch);
 
@@ -65,7 +65,7 @@ bool aac_dnnl_matmul(dnnl_primitive_t *primitive, size_t *scratch, const aac_dnn
                      const aac_dnnl_layout *weights, const aac_dnnl_layout *bias,
                      const aac_dnnl_layout *destination, const aac_dnnl_epilogue *epilogue);
 
-/* Copies between layouts and types; what it needs of memory beside them is oneDNN's. */
+/* Copies between layouts and types; oneDNN allocates any memory that it needs for this. */
 bool aac_dnnl_reorder_new(dnnl_primitive_t *primitive, const aac_dnnl_layout *source,
                           const aac_dnnl_layout *destination);
 bool aac_dnnl_reorder_run(dnnl_primitive_t primitive, const aac_dnnl_layout *source,

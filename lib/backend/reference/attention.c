@@ -8,7 +8,7 @@
 typedef struct head_memory {
     double *weights, *dweights, *keys; // (longest)
     double *q, *k, *v;                 // (rows of the sequence, head_size)
-    double *dy, *dk, *dv;              // the same, on the way back only
+    double *dy, *dk, *dv;              // the same, backward only
 } head_memory;
 
 static bool is_tree(const aac_op_desc *desc)
@@ -16,7 +16,7 @@ static bool is_tree(const aac_op_desc *desc)
     return desc->attention.kind == AAC_ATTENTION_TREE;
 }
 
-/* All rows of a tree are as one sequence, of which each row sees a part. */
+/* A tree's rows count as one sequence, of which each row sees a part. */
 static int64_t most_rows(const aac_op_desc *desc)
 {
     return is_tree(desc) ? desc->attention.rows : desc->attention.longest;
@@ -69,13 +69,13 @@ static void read_head(const aac_op_desc *desc, const void *values, int64_t first
 static void read_parts(const aac_op_desc *desc, const aac_op_args *args, int64_t first,
                        int64_t rows, int64_t head, const head_memory *memory)
 {
-    const bool alone = desc->attention.kind == AAC_ATTENTION_VALUE; /* v is all there is */
+    const bool alone = desc->attention.kind == AAC_ATTENTION_VALUE; /* x holds v alone */
     read_head(desc, args->x, first, rows, head, 0, alone ? 1 : 3, memory->q);
     read_head(desc, args->x, first, rows, head, alone ? 0 : 1, alone ? 1 : 3, memory->k);
     read_head(desc, args->x, first, rows, head, alone ? 0 : 2, alone ? 1 : 3, memory->v);
 }
 
-/* The rows that `row` sees; their number. */
+/* Lists the rows that `row` sees; returns their number. */
 static int64_t list_keys(const aac_op_desc *desc, const aac_op_args *args, int64_t row,
                          int64_t rows, double *keys)
 {

@@ -18,7 +18,7 @@ static double derivative(double x, const aac_op_desc *desc)
     case AAC_ACTIVATION_GELU:
         return (1 + erf(x / sqrt(2.0))) / 2 + x * exp(-x * x / 2) / root_of_two_pi;
     case AAC_ACTIVATION_LEAKY_RELU:
-        return x > 0 ? 1 : (double)desc->activate.slope; /* at 0 as PyTorch */
+        return x > 0 ? 1 : (double)desc->activate.slope; /* at 0 as in PyTorch */
     case AAC_ACTIVATION_NONE:
         break;
     }
@@ -108,7 +108,7 @@ aaclip_status aac_reference_layer_norm_backward(const aac_plan *plan, const aac_
     return AACLIP_OK;
 }
 
-/* Both norms depend on what they are norms of; a zero norm passes nothing. */
+/* Both norms contribute to the gradient; a zero norm passes none. */
 static void blend_row(const aac_op_desc *desc, const float *x, const float *a, const float *dy,
                       float *y, float *da)
 {

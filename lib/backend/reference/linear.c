@@ -29,7 +29,7 @@ void aac_reference_weight_free(aac_weight *base)
     aac_free(weight);
 }
 
-/* What is read where the file has it needs no other place. */
+/* A matrix read in place from its file is not saved again. */
 void aac_reference_weight_image(const aac_weight *base, aac_weight_image *image)
 {
     const reference_weight *weight = (const reference_weight *)base;
@@ -90,7 +90,8 @@ static float *stack(const aac_tensor *parts, int part_count)
     return values;
 }
 
-/* backend.h says how; the floats are those of the fast backends, so the integers are the same. */
+/* As described in backend.h; in the same float arithmetic as the fast backends, so that the
+ * integers are the same. */
 static aaclip_status quantize_matrix(reference_weight *weight)
 {
     const float limit = 126;

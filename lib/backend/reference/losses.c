@@ -1,11 +1,11 @@
-/* The training losses: of a map focal and two dice, with their gradient on the grid; of an image
- * the cross entropy of its class. */
+/* The training losses: focal and two dice losses of a map, with their gradient on the grid; cross
+ * entropy of an image's class. */
 #include <math.h>
 #include <string.h>
 
 #include "backend/reference/reference.h"
 
-/* The four grid cells that a pixel is made of, and their shares. */
+/* The four grid cells that a pixel is interpolated from, and their weights. */
 typedef struct pixel_mix {
     int64_t cell[4];
     double share[4];
@@ -32,7 +32,7 @@ static double probability(const float *x, const pixel_mix *mix)
     return 1 / (1 + exp(-apart));
 }
 
-/* Sums over all pixels that the losses are made of. */
+/* The sums over all pixels from which the losses are computed. */
 typedef struct loss_sums {
     double focal, p[2], t[2], both[2];
 } loss_sums;

@@ -49,7 +49,7 @@ static double gaussian(int64_t distance, double sigma)
     return exp(-(double)(distance * distance) / (2 * sigma * sigma));
 }
 
-/* One axis of the blur; `step` is 1 along rows and the grid's size along columns. */
+/* Blurs along one axis; `step` is 1 along rows and the grid's size along columns. */
 static void blur(const double *x, double *y, const aac_op_desc *desc, int64_t step)
 {
     int64_t grid = desc->anomaly_map.grid, half = desc->anomaly_map.kernel / 2;

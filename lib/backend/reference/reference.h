@@ -1,4 +1,5 @@
-/* What the files of this backend share. Plain C, double sums: the judge of the other backends. */
+/* What the files of this backend share. Plain C, double sums: the yardstick for the other backends.
+ */
 #ifndef AAC_BACKEND_REFERENCE_REFERENCE_H
 #define AAC_BACKEND_REFERENCE_REFERENCE_H
 

@@ -1,4 +1,4 @@
-/* Operations on each row for itself. */
+/* Operations on each row by itself. */
 #include <math.h>
 
 #include "backend/reference/reference.h"
