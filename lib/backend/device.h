@@ -18,8 +18,7 @@ void aac_device_free(const aac_dispatch *dispatch, void *memory); /* may be NULL
  * from the one that opened the device. */
 aaclip_status aac_device_error(const aac_dispatch *dispatch);
 
-/* Host memory for data often copied to and from the device; NULL: out of memory, no error is set.
- */
+/* Host memory for frequent copies to and from the device; NULL: out of memory, no error is set. */
 void *aac_device_alloc_host(const aac_dispatch *dispatch, size_t bytes);
 /* The same for host memory. */
 aaclip_status aac_device_host_error(const aac_dispatch *dispatch);

@@ -69,8 +69,7 @@ const aac_backend *aac_dispatch_choose(const aac_dispatch *dispatch, const aac_o
     return dispatch->chain[i];
 }
 
-/* The backend for `desc`; UNSUPPORTED if one with memory of its own lacks it: it has no fallback.
- */
+/* The backend for `desc`; UNSUPPORTED if one with memory of its own lacks it. */
 static aaclip_status find(const aac_dispatch *dispatch, const aac_op_desc *desc,
                           const aac_backend **found)
 {

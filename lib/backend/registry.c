@@ -112,8 +112,7 @@ static const aac_backend *find_name(const char *name)
     return NULL;
 }
 
-/* The number after the colon, 0 without a colon; -1: no number, or the backend has no such device.
- */
+/* The number after the colon, 0 without one; -1: no number, or no such device. */
 static int device_of(const aac_backend *backend, const char *name)
 {
     const char *colon = strchr(name, ':');

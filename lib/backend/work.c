@@ -1,9 +1,9 @@
 #include "backend/work.h"
 
-/* In multiply-adds; what takes as long as so many of them counts as they do. */
+/* In multiply-adds; other work counts as the multiply-adds that take as long. */
 #define SMALL (1 << 21)
 
-/* Values that are read or written, with some arithmetic each. */
+/* Values read or written, with some arithmetic each. */
 static int64_t row_work(int64_t rows, int64_t columns)
 {
     return 16 * rows * columns;
@@ -14,7 +14,7 @@ static int64_t product_work(int64_t rows, int64_t inputs, int64_t outputs)
     return rows * inputs * outputs + row_work(rows, inputs + outputs) + row_work(inputs, outputs);
 }
 
-/* Two products, and an exponential for every pair of rows. The way back has five products. */
+/* Two products, and an exponential for every pair of rows; five products backward. */
 static int64_t attention_work(const aac_op_desc *desc, int64_t sequences)
 {
     int64_t longest = desc->attention.longest;

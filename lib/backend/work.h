@@ -1,18 +1,18 @@
-/* What the description of an operation says of its work. */
+/* What the description of an operation says about the work. */
 #ifndef AAC_BACKEND_WORK_H
 #define AAC_BACKEND_WORK_H
 
 #include "backend/backend.h"
 
 /*
- * Whether sharing the work among threads would cost more than it saves: some 50 microseconds or
- * less of one thread. `sequences` counts for attention only.
+ * Whether sharing the work among threads would cost more than it saves: about 50 microseconds or
+ * less on one thread. `sequences` matters for attention only.
  */
 bool aac_op_is_small(const aac_op_desc *desc, int64_t sequences);
 
 /*
- * Threads that a linear layer's weight is packed for: the matrix decides, not the rows, so that all
- * plans that multiply it find one layout where that depends on the number.
+ * The number of threads that a linear layer's weight is packed for. It depends on the matrix, not
+ * on the rows, so that all plans that multiply it agree on a layout that depends on the number.
  */
 int aac_op_packing_threads(const aac_op_desc *linear, int threads);
 

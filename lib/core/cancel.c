@@ -3,7 +3,7 @@
 #include "core/error.h"
 #include "core/threads.h"
 
-#define NAP 0.01 /* seconds between looks while waiting */
+#define NAP 0.01 /* seconds between checks while waiting */
 
 static AAC_THREAD_LOCAL const volatile int *watched;
 static AAC_THREAD_LOCAL int holds;
@@ -45,7 +45,7 @@ bool aac_cancel_is_raised(aac_cancel_watch *watch)
 {
     if (!watch->flag || atomic_load_explicit(&watch->raised, memory_order_relaxed))
         return watch->flag != NULL;
-    aac_threads_admit_signals(); /* a handler may be what raises the flag */
+    aac_threads_admit_signals(); /* the flag may be raised by a signal handler */
     if (__atomic_load_n(watch->flag, __ATOMIC_RELAXED) == 0)
         return false;
     atomic_store_explicit(&watch->raised, true, memory_order_relaxed);

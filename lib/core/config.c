@@ -117,7 +117,7 @@ aaclip_status aac_config_read(aaclip_config *config, const aaclip_config *caller
     aac_config_fill(config, AACLIP_PROFILE_DOCUMENT);
     aaclip_status status = aac_options_read(config, sizeof *config, caller, "aaclip_config");
     if (!status && config->profile == AACLIP_PROFILE_PUBLISHED) {
-        /* what an older caller does not know is its profile's */
+        /* fields unknown to an older caller take the profile's values */
         aac_config_fill(config, AACLIP_PROFILE_PUBLISHED);
         status = aac_options_read(config, sizeof *config, caller, "aaclip_config");
     }
@@ -231,7 +231,7 @@ static bool read_floats(const json_t *list, float *values, size_t count)
     return true;
 }
 
-/* Larger numbers than fit become the largest one, which no tower has. */
+/* Numbers that do not fit become the largest, which no tower has. */
 static bool read_number(const json_t *item, uint32_t *number)
 {
     json_int_t value = json_integer_value(item);

@@ -1,4 +1,4 @@
-/* A configuration inside the library: read, derived defaults, and as text in files. */
+/* Configurations inside the library: reading, derived defaults, text form in files. */
 #ifndef AAC_CORE_CONFIG_H
 #define AAC_CORE_CONFIG_H
 
@@ -12,10 +12,10 @@ aaclip_status aac_config_read(aaclip_config *config, const aaclip_config *caller
 /* Replaces the zeros that mean "a quarter of the tower" and checks the rest against the towers. */
 aaclip_status aac_config_resolve(aaclip_config *config, int64_t image_layers, int64_t text_layers);
 
-/* Takes what concerns one tower alone from `other`. */
+/* Takes the fields that concern one tower only from `other`. */
 void aac_config_take_image(aaclip_config *config, const aaclip_config *other);
 void aac_config_take_text(aaclip_config *config, const aaclip_config *other);
-/* The first field of both towers in which they differ; NULL when there is none. */
+/* The first field common to both towers in which they differ; NULL if there is none. */
 const char *aac_config_difference(const aaclip_config *a, const aaclip_config *b);
 
 /* JSON text of every field; free with aac_free; NULL when out of memory. */

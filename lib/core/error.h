@@ -4,18 +4,18 @@
 
 #include <aaclip/status.h>
 
-/* Records the text and returns `status`, so that a failing line reads `return aac_error(...)`. */
+/* Records the text and returns `status`: `return aac_error(...)`. */
 aaclip_status aac_error(aaclip_status status, const char *format, ...) AACLIP_PRINTF(2, 3);
 
-/* Puts "<prefix>: " before the recorded text (a path, say) and returns `status`. Memory that is out
- * is nobody's in particular: its text stays. */
+/* Puts "<prefix>: " (a path, say) before the recorded text and returns `status`. Leaves the text of
+ * OUT_OF_MEMORY unchanged. */
 aaclip_status aac_error_prefix(aaclip_status status, const char *format, ...) AACLIP_PRINTF(2, 3);
 
-/* Out of memory: a static text, or that of the limit that refused the allocation. */
+/* Out of memory: a static text, or that of the limit that the allocation would have exceeded. */
 aaclip_status aac_error_memory(void);
 
-/* The recorded text, for who asks what may fail and goes on without it: a call that succeeds leaves
- * the text alone. */
+/* The recorded text, for callers that recover from a failure: a call that succeeds must leave the
+ * text unchanged. */
 typedef struct aac_error_text {
     char text[1024];
 } aac_error_text;

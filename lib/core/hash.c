@@ -1,11 +1,11 @@
-/* SipHash as Aumasson and Bernstein describe it: "SipHash: a fast short-input PRF", 2012. */
+/* SipHash (Aumasson and Bernstein, "SipHash: a fast short-input PRF", 2012). */
 #include "core/hash.h"
 
 #include <stdatomic.h>
 
 #include "core/platform.h"
 
-#define ROUNDS       2 /* for each 8 bytes */
+#define ROUNDS       2 /* per 8 bytes */
 #define FINAL_ROUNDS 4
 
 static uint64_t rotate(uint64_t x, int bits)
@@ -58,7 +58,7 @@ uint64_t aac_hash_keyed(const uint64_t key[2], const void *bytes, size_t size)
     return v[0] ^ v[1] ^ v[2] ^ v[3];
 }
 
-/* Without the system's random numbers: what an attacker far away does not know either. */
+/* If the system gives no random numbers: values that a remote attacker does not know. */
 static uint64_t improvise(void)
 {
     uint64_t word = (uint64_t)(aac_seconds_now() * 1e9);
@@ -66,7 +66,7 @@ static uint64_t improvise(void)
     return aac_hash_keyed(places, &word, sizeof word);
 }
 
-/* The first of several threads that draw it decides; none waits, so that a fork finds no lock. */
+/* If several threads draw it, the first one wins; lock-free, so that a fork finds no lock held. */
 static uint64_t key_word(_Atomic uint64_t *word)
 {
     uint64_t found = atomic_load_explicit(word, memory_order_relaxed), drawn = 0;

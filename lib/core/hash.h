@@ -1,4 +1,4 @@
-/* The hash of tables whose keys come from files of strangers. */
+/* The hash for tables whose keys come from untrusted files. */
 #ifndef AAC_CORE_HASH_H
 #define AAC_CORE_HASH_H
 
@@ -6,8 +6,8 @@
 #include <stdint.h>
 
 /*
- * Under a key that this process drew: nobody can choose names that meet in one slot. So it differs
- * between runs, and nothing that is seen may depend on it.
+ * Keyed with a random key of this process, so that no one can construct colliding names. It differs
+ * between runs: nothing visible may depend on it.
  */
 uint64_t aac_hash(const void *bytes, size_t size);
 /* SipHash-2-4. */

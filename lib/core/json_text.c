@@ -43,7 +43,7 @@ aaclip_status aac_json_parse(json_t **value, const void *text, size_t size, size
 {
     struct feed feed = {.at = text, .left = size};
     *value = json_load_callback(next_piece, &feed, flags, error);
-    if (feed.status) { /* jansson takes it for the end, which may have been due */
+    if (feed.status) { /* jansson takes this for the end of the text, which it may have been */
         json_decref(*value);
         *value = NULL;
     }

@@ -1,4 +1,4 @@
-/* JSON values as text in the library's memory, and from text that may be long. */
+/* JSON values to text in the library's memory, and from text that may be long. */
 #ifndef AAC_CORE_JSON_TEXT_H
 #define AAC_CORE_JSON_TEXT_H
 
@@ -7,14 +7,14 @@
 #include <aaclip/status.h>
 
 /*
- * As json_dumps, whose text would be for the `free` that a program gives jansson; this one is for
- * aac_free. NULL for NULL, when out of memory, or when jansson cannot write the value.
+ * As json_dumps, but freed with aac_free instead of the `free` that a program gives jansson. NULL
+ * for NULL, when out of memory, or when jansson cannot write the value.
  */
 char *aac_json_text(const json_t *value, size_t flags);
 
 /*
- * As json_loadb, but looks at the flag that cancels. *value is NULL on failure, and with OK
- * where jansson refused the text: *error says why.
+ * As json_loadb, but can be cancelled. *value is NULL on failure, and with AACLIP_OK if jansson
+ * rejected the text: *error says why.
  */
 aaclip_status aac_json_parse(json_t **value, const void *text, size_t size, size_t flags,
                              json_error_t *error);

@@ -12,8 +12,8 @@ static const struct {
     size_t field; /* in aaclip_limits */
     uint64_t usual, most;
 } kinds[AAC_LIMIT_COUNT] = {
-    /* Above it Pillow refuses as well (a "decompression bomb": twice its MAX_IMAGE_PIXELS). Sizes
-     * of what has up to 2^40 pixels, 8 bytes each, can be multiplied out. */
+    /* Pillow's limit, too (a "decompression bomb": twice its MAX_IMAGE_PIXELS). Sizes of up to 2^40
+       pixels of 8 bytes can be computed without overflow. */
     [AAC_LIMIT_IMAGE_PIXELS] = {offsetof(aaclip_limits, image_pixels), 178956970,
                                 UINT64_C(1) << 40},
     [AAC_LIMIT_CHECKPOINT_BYTES] = {offsetof(aaclip_limits, checkpoint_bytes), UINT64_MAX,
@@ -24,7 +24,7 @@ static const struct {
     [AAC_LIMIT_MEMORY_BYTES] = {offsetof(aaclip_limits, memory_bytes), UINT64_MAX, UINT64_MAX},
 };
 
-static _Atomic uint64_t chosen[AAC_LIMIT_COUNT]; /* 0: the usual one */
+static _Atomic uint64_t chosen[AAC_LIMIT_COUNT]; /* 0: the default */
 
 uint64_t aac_limit(aac_limit_kind kind)
 {

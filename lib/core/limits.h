@@ -1,4 +1,4 @@
-/* The process's limits (aaclip/limits.h), asked for wherever something is measured. Any thread. */
+/* The process's limits (aaclip/limits.h), for wherever they are enforced. Any thread. */
 #ifndef AAC_CORE_LIMITS_H
 #define AAC_CORE_LIMITS_H
 
@@ -14,7 +14,7 @@ typedef enum aac_limit_kind {
     AAC_LIMIT_COUNT
 } aac_limit_kind;
 
-/* Ends the text of an error that a limit makes. */
+/* Ends the error text of an exceeded limit. */
 #define AAC_LIMIT_HINT "; aaclip_limits_set changes that"
 
 uint64_t aac_limit(aac_limit_kind kind);

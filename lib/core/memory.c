@@ -27,15 +27,15 @@ static void default_deallocate(void *pointer, void *user)
 
 static aaclip_allocator allocator = {default_allocate, default_deallocate, NULL};
 
-/* Stands directly before every pointer handed out. */
+/* Precedes every pointer handed out. */
 struct allocation {
     void *base;
     size_t size;
 };
 
-#define OVERHEAD ((size_t)2 * AAC_ALIGNMENT) /* of an allocation */
+#define OVERHEAD ((size_t)2 * AAC_ALIGNMENT) /* per allocation */
 
-static _Atomic uint64_t held; /* of the allocator, bytes */
+static _Atomic uint64_t held; /* bytes, by this allocator */
 static AAC_THREAD_LOCAL aac_refusal refusal;
 
 _Static_assert(sizeof(struct allocation) <= AAC_ALIGNMENT, "the header must fit its gap");
@@ -61,14 +61,14 @@ static struct allocation *header_of(void *pointer)
     return (struct allocation *)pointer - 1;
 }
 
-/* An allocation fails, but not by the limit. */
+/* Fails an allocation for a reason other than the limit. */
 static void *fail(void)
 {
     refusal = (aac_refusal){0};
     return NULL;
 }
 
-/* Counts the bytes, if they may be taken. */
+/* Counts the bytes if the limit allows them. */
 static bool take(uint64_t bytes)
 {
     const uint64_t limit = aac_limit(AAC_LIMIT_MEMORY_BYTES);

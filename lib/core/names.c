@@ -5,7 +5,7 @@
 #include "core/hash.h"
 #include "core/memory.h"
 
-/* The slot that holds `name`, or the free one where it belongs. */
+/* The slot that holds `name`, or the free slot where it belongs. */
 static aac_name_slot *find_slot(const aac_names *names, const char *name)
 {
     size_t mask = names->slot_count - 1, at = (size_t)aac_hash(name, strlen(name)) & mask;

@@ -1,4 +1,4 @@
-/* Finds names: a hash table from texts to numbers. All zero is an empty one. */
+/* A hash table from names to numbers. All zeros is an empty table. */
 #ifndef AAC_CORE_NAMES_H
 #define AAC_CORE_NAMES_H
 
@@ -18,16 +18,15 @@ typedef struct aac_names {
     size_t slot_count, count;
 } aac_names;
 
-/* Makes room for `more` names; false, and nothing changes, when out of memory. */
+/* Makes room for `more` names; false when out of memory, with nothing changed. */
 bool aac_names_reserve(aac_names *names, size_t more);
-/* A name that is not there yet, into room that was made. It is not copied and must outlive the
- * table. */
+/* Adds a name not yet present, into reserved room. It is not copied and must outlive the table. */
 void aac_names_add(aac_names *names, const char *name, size_t number);
 /* The number of a name, or AAC_NO_NAME. */
 size_t aac_names_find(const aac_names *names, const char *name);
-/* No name is left, but the room for them. */
+/* Removes all names but keeps the room. */
 void aac_names_empty(aac_names *names);
-/* The memory goes, the names stay the caller's. */
+/* Frees the table's memory; the names belong to the caller. */
 void aac_names_clear(aac_names *names);
 
 #endif

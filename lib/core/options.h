@@ -1,4 +1,4 @@
-/* Structs that grow: the caller's may be older or newer than the library's. */
+/* Extensible structs: the caller's may be older or newer than the library's. */
 #ifndef AAC_CORE_OPTIONS_H
 #define AAC_CORE_OPTIONS_H
 
@@ -8,13 +8,12 @@
 
 /*
  * `own` (own_size bytes) already holds the defaults; both structs begin with their size_t size.
- * Copies what the caller gave. A caller's size that cuts the first fields, or a tail that this
- * version does not know and that is not zero: INVALID_ARGUMENT naming `what`. NULL keeps defaults.
+ * Copies what the caller gave. INVALID_ARGUMENT, naming `what`, if the caller's size cuts off the
+ * first fields, or if a tail unknown to this version is not zero. NULL keeps the defaults.
  */
 aaclip_status aac_options_read(void *own, size_t own_size, const void *caller, const char *what);
 
-/* Fills the caller's struct of `caller_size` bytes from `own`, as far as it goes; the rest is zero.
- */
+/* Fills the caller's struct of `caller_size` bytes from `own`; a longer rest is zeroed. */
 aaclip_status aac_options_write(void *caller, size_t caller_size, const void *own, size_t own_size,
                                 const char *what);
 

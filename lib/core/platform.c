@@ -1,4 +1,4 @@
-/* The same on every system, over platform_parts.h: names, listings, whole files, processors. */
+/* System-independent parts on top of platform_parts.h: names, listings, whole files, processors. */
 #include "core/platform.h"
 
 #include <errno.h>
@@ -35,7 +35,7 @@ bool aac_path_has_ending(const char *path, const char *ending)
     return true;
 }
 
-/* Of a path that was looked at and not seen: nothing stands there. Else the system cannot tell. */
+/* After a path was not found: whether nothing exists there. Otherwise the system cannot tell. */
 static bool is_missing(void)
 {
     return errno == ENOENT || errno == ENOTDIR || errno == ENAMETOOLONG || errno == ELOOP;
@@ -121,24 +121,23 @@ void aac_list_free(char **names, size_t count)
     aac_free(names);
 }
 
-#define MOST_AT_ONCE ((size_t)1 << 24) /* between looks at the flag that cancels */
+#define MOST_AT_ONCE ((size_t)1 << 24) /* bytes between cancellation checks */
 #define BUFFER_SIZE  ((size_t)1 << 16)
 #define SUFFIX_SIZE  16
-#define LONGEST_STEM 200 /* of a name, of which systems take 255 bytes with the suffix */
+#define LONGEST_STEM 200 /* of a name; systems allow 255 bytes, suffix included */
 #define MOST_TRIES   1000
 
 struct aac_writer {
     int file;
-    char *path;   /* for texts of errors */
-    char *target; /* what it stands for */
+    char *path;   /* for error texts */
+    char *target; /* what it resolves to */
     char *temporary;
     aaclip_status failure;
     size_t filled;
     unsigned char buffer[BUFFER_SIZE];
 };
 
-/* Goes on where the system stopped in the middle. Also on failure, `done` are the bytes that are
- * written. */
+/* Continues after partial writes. `done` is the number of bytes written, even on failure. */
 static bool write_all(int file, const void *data, size_t size, size_t *done)
 {
     for (*done = 0; *done < size;) {
@@ -148,7 +147,7 @@ static bool write_all(int file, const void *data, size_t size, size_t *done)
         if (written < 0 && errno == EINTR)
             continue;
         if (written == 0)
-            errno = EIO; /* would not end */
+            errno = EIO; /* would loop forever */
         if (written <= 0)
             return false;
         *done += (size_t)written;
@@ -171,7 +170,7 @@ static void writer_free(aac_writer **writer)
     *writer = NULL;
 }
 
-/* Beside the target, with a suffix that no other file there has; names differ by time and try. */
+/* Beside the target, with a suffix unique there; names depend on time and attempt. */
 static bool create_temporary(aac_writer *writer)
 {
     const char *name = aac_path_name(writer->target);
@@ -257,7 +256,7 @@ aaclip_status aac_writer_write(aac_writer *writer, const void *data, size_t size
 aaclip_status aac_writer_commit(aac_writer **out)
 {
     aac_writer *writer = *out;
-    aaclip_status status = writer->failure; /* its text was recorded by the write that failed */
+    aaclip_status status = writer->failure; /* the failed write recorded its text */
     if (!status)
         status = aac_cancel_look();
     if (!status && (!empty_buffer(writer) || !aac_file_flush(writer->file)))

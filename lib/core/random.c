@@ -62,7 +62,7 @@ double aac_random_between(aac_random *random, double low, double high)
 
 uint64_t aac_random_below(aac_random *random, uint64_t n)
 {
-    const uint64_t biased = -n % n; /* 2^64 mod n: that many numbers would be one too many */
+    const uint64_t biased = -n % n; /* 2^64 mod n: that many numbers must be rejected */
     uint64_t x;
     do
         x = aac_random_next(random);

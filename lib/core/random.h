@@ -1,7 +1,7 @@
 /*
- * Random numbers that depend on nothing but (seed, stream): the generator is a function of a
- * counter (Philox4x64-10, Salmon et al. 2011), so streams need no state in common and the order of
- * threads does not matter. The numbers are those of NumPy's Philox(key=[seed, stream]).
+ * Random numbers that depend on (seed, stream) alone: the generator is counter-based
+ * (Philox4x64-10, Salmon et al. 2011), so streams share no state and the order of threads does not
+ * matter. The numbers are those of NumPy's Philox(key=[seed, stream]).
  */
 #ifndef AAC_CORE_RANDOM_H
 #define AAC_CORE_RANDOM_H
@@ -11,11 +11,11 @@
 
 typedef struct aac_random {
     uint64_t key[2], counter;
-    uint64_t block[4]; /* of which the last `left` are still to be given out */
+    uint64_t block[4]; /* of which the last `left` are unused */
     unsigned left;
 } aac_random;
 
-/* What numbers are drawn for: streams of different purposes never meet. */
+/* What numbers are drawn for: streams of different purposes never coincide. */
 typedef enum aac_random_purpose {
     AAC_RANDOM_INITIALISE, /* weights */
     AAC_RANDOM_SHUFFLE,    /* the order of an epoch */

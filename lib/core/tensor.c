@@ -106,9 +106,9 @@ uint16_t aac_f32_to_f16(float value)
     uint32_t bits = f32_to_bits(value), sign = bits >> 16 & 0x8000, magnitude = bits & 0x7fffffff;
     if (magnitude > 0x7f800000)
         return (uint16_t)(sign | 0x7e00);
-    if (magnitude >= 0x477ff000) /* rounds to 65536 or is larger */
+    if (magnitude >= 0x477ff000) /* rounds to 65536 or more */
         return (uint16_t)(sign | 0x7c00);
-    if (magnitude < 0x38800000) { /* below 2^-14: let the adder round to a multiple of 2^-24 */
+    if (magnitude < 0x38800000) { /* below 2^-14: the addition rounds to a multiple of 2^-24 */
         float rounded = bits_to_f32(magnitude) + 0.5f;
         return (uint16_t)(sign | (f32_to_bits(rounded) - 0x3f000000));
     }
@@ -173,7 +173,7 @@ void aac_tensor_to_f32(const aac_tensor *tensor, float *out)
 {
     if (tensor->dtype == AAC_F32 && aac_tensor_is_contiguous(tensor))
         memcpy(out, tensor->data, (size_t)aac_tensor_elements(tensor) * sizeof *out);
-    else if (aac_tensor_elements(tensor)) /* else the other sizes may be of any extent */
+    else if (aac_tensor_elements(tensor)) /* else the other dimensions may have any size */
         copy_dimension(tensor, 0, tensor->data, &out);
 }
 

@@ -25,11 +25,11 @@ size_t aac_dtype_size(aac_dtype dtype);
 const char *aac_dtype_name(aac_dtype dtype); /* "float32", "bfloat16", ... */
 
 typedef struct aac_tensor {
-    const char *name; /* owned by the file that the tensor came from */
+    const char *name; /* owned by the file that the tensor comes from */
     aac_dtype dtype;
     int rank;
     int64_t shape[AAC_MAX_RANK];
-    int64_t stride[AAC_MAX_RANK]; /* in elements; 0 and transposed orders occur */
+    int64_t stride[AAC_MAX_RANK]; /* in elements; may be 0 or in any order */
     const void *data;             /* element [0, 0, ...]; may be unaligned */
 } aac_tensor;
 
@@ -42,7 +42,7 @@ aac_tensor aac_tensor_transposed(const aac_tensor *matrix);
 #define AAC_SHAPE_TEXT 128
 const char *aac_shape_text(char *text, const int64_t *shape, int rank);
 
-/* Row-major copy as float32 of all elements, whatever the type and strides. */
+/* Row-major float32 copy of all elements, whatever the type and strides. */
 void aac_tensor_to_f32(const aac_tensor *tensor, float *out);
 /* The same for rows [first, first + count) of dimension 0. */
 void aac_tensor_rows_to_f32(const aac_tensor *tensor, int64_t first, int64_t count, float *out);

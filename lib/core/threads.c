@@ -3,8 +3,8 @@
 #include <omp.h>
 
 /*
- * GCC's runtime keeps a team for each thread that computes, and a forked process would wait for
- * that of the thread that it continues. LLVM's looks after forks itself.
+ * GCC's runtime keeps a team for each thread that computes, and a forked process would wait for the
+ * team of the thread it continues. LLVM's handles forks itself.
  */
 static void end_idle_team(void)
 {
@@ -13,7 +13,7 @@ static void end_idle_team(void)
 #endif
 }
 
-/* Of the calling thread: how many teams it has set, and its signals before the first of them. */
+/* The calling thread's nesting depth of teams, and its signal mask before the first. */
 static AAC_THREAD_LOCAL int depth;
 static AAC_THREAD_LOCAL aac_signals of_program;
 

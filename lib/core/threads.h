@@ -4,7 +4,7 @@
 
 #include "core/platform.h"
 
-/* What the calling thread's parallel regions were like before. */
+/* The previous settings of the calling thread's parallel regions. */
 typedef struct aac_team {
     int threads, dynamic;
     aac_signals signals; /* blocked */
@@ -12,16 +12,17 @@ typedef struct aac_team {
 
 /*
  * Sets the number for parallel regions that the calling thread starts. They get exactly that many:
- * oneDNN's products are wrong when fewer threads come than it was told. Until aac_threads_restore
- * signals wait, and so they do for good in threads that start meanwhile: kernels of oneDNN 2 keep
- * numbers further below the stack pointer than a signal handler's frame respects.
+ * oneDNN's products are wrong if it gets fewer threads than it was told. Signals are blocked until
+ * aac_threads_restore, and permanently in threads that start meanwhile: kernels of oneDNN 2 keep
+ * data below the stack pointer, beyond the red zone that signal handlers respect.
  */
 aac_team aac_threads_set(int threads);
-aac_team aac_threads_keep(void); /* the number as it is */
+aac_team aac_threads_keep(void); /* keeps the current number */
 void aac_threads_restore(aac_team previous);
-/* Lets those in that wait, where no such kernel runs in the calling thread; nothing in others. */
+/* Delivers pending signals while no such kernel runs in the calling thread; does nothing in other
+ * threads. */
 void aac_threads_admit_signals(void);
-int aac_threads_limit(void); /* the most that OpenMP would start */
+int aac_threads_limit(void); /* the most that OpenMP would use */
 int aac_threads_index(void); /* of the calling thread within its parallel region */
 
 #endif

@@ -1,4 +1,4 @@
-/* Which values of 16 bits become 0 to 255: aaclip_image_window. */
+/* Which 16-bit values map to 0 to 255: aaclip_image_window. */
 #ifndef AAC_CORE_WINDOW_H
 #define AAC_CORE_WINDOW_H
 
@@ -10,7 +10,7 @@ typedef struct aac_window {
 
 /* Finite numbers, the smaller first. */
 bool aac_window_is_valid(const aac_window *window);
-/* Not both 0, which stand for none. */
+/* Not both 0, which means none. */
 bool aac_window_is_given(const aac_window *window);
 
 #endif

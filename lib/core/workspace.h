@@ -1,6 +1,6 @@
 /*
- * Working memory of a call: laid out once, allocated as one block. The same layout function runs
- * twice, first without memory to learn the size, then to hand out the pieces.
+ * Working memory of a call, allocated as one block. The same layout function runs twice, first
+ * without memory to learn the size, then to hand out the pieces.
  */
 #ifndef AAC_CORE_WORKSPACE_H
 #define AAC_CORE_WORKSPACE_H

@@ -1,5 +1,4 @@
-/* What the files of this backend share. Plain C, double sums: the yardstick for the other backends.
- */
+/* What the files of this backend share. Plain C, double sums: the other backends' yardstick. */
 #ifndef AAC_BACKEND_REFERENCE_REFERENCE_H
 #define AAC_BACKEND_REFERENCE_REFERENCE_H
 

@@ -1,20 +1,20 @@
 /*
- * Attention. A task is some tiles of query rows of one (sequence, head): its keys and values are
- * laid out as panels for the block kernels; for each tile scores = q k^T, row softmax, y = p v, so
- * that the full score matrix never exists.
+ * Attention. A task is some tiles of query rows of one (sequence, head): keys and values are laid
+ * out as panels for the block kernels; for each tile scores = q k^T, row softmax, y = p v, so that
+ * the full score matrix never exists.
  */
 #include "backend/simd/attention.h"
 
 #include <math.h>
 #include <string.h>
 
-/* Of one thread's scratch, in floats or units of as many bytes. */
+/* Sizes within a thread's scratch, in floats or other 4-byte units. */
 typedef struct tile_sizes {
-    bool pairs;            /* bfloat16 is multiplied as it is, else as float32 */
+    bool pairs;            /* bfloat16 is multiplied as it is, not as float32 */
     int64_t rows;          /* of a tile, whole blocks */
-    int64_t scores, sizes; /* columns of scores, of y: whole blocks */
+    int64_t scores, sizes; /* columns of scores and of y, in whole blocks */
     int64_t keys, values;
-    int64_t weights; /* in pairs: a tile's probabilities; else they take the place of the scores */
+    int64_t weights; /* with pairs: a tile's probabilities; else these replace the scores */
 } tile_sizes;
 
 static tile_sizes size_tiles(const aac_op_desc *desc, const aac_block_kernels *blocks)
@@ -66,7 +66,7 @@ static void store_tile(const attention_head *head, int64_t first, int64_t rows)
     }
 }
 
-/* scores = q k^T; returns how many keys the rows see at most. */
+/* scores = q k^T; returns the largest number of keys that a row sees. */
 static int64_t score_tile(const attention_head *head, int64_t first, int64_t rows, int64_t whole)
 {
     const aac_op_desc *desc = &head->place.plan->base.desc;
@@ -95,7 +95,7 @@ static void attend_tile(const attention_head *head, int64_t first, int64_t rows)
     int64_t keys = score_tile(head, first, rows, whole), stride = head->sizes.scores;
     bool causal = head->place.plan->base.desc.attention.kind == AAC_ATTENTION_CAUSAL;
     float scale = 1.0f / sqrtf((float)head->place.plan->base.desc.attention.head_size);
-    for (int64_t i = 0; i < rows; i++) { /* q was multiplied, its memory is free */
+    for (int64_t i = 0; i < rows; i++) { /* q has been used, its memory is free */
         float *row = head->scores + i * stride;
         if (head->sizes.pairs) {
             uint16_t *weights = (uint16_t *)head->weights + i * stride;
@@ -164,7 +164,8 @@ aaclip_status aac_simd_attention(const aac_plan *base, const aac_op_args *args, 
         aac_simd_tree_attention(plan, args, scratch);
         return AACLIP_OK;
     }
-    /* Four tasks for each thread even out; a head in parts has its panels laid out for each. */
+    /* Four tasks per thread balance the load; a head that is split lays out its panels once per
+     * part. */
     int64_t heads = base->desc.attention.heads, pairs = args->sequences * heads;
     int64_t parts = pairs ? (4 * base->threads + pairs - 1) / pairs : 1;
     aac_cancel_watch watch;

@@ -1,4 +1,4 @@
-/* What the files of attention share: rows of heads, and their panels for the block kernels. */
+/* What the attention files share: rows of heads, and their panels for the block kernels. */
 #ifndef AAC_BACKEND_SIMD_ATTENTION_H
 #define AAC_BACKEND_SIMD_ATTENTION_H
 
@@ -15,7 +15,7 @@ typedef struct aac_simd_rows {
 /* One sequence of one head. */
 typedef struct aac_simd_head {
     const aac_simd_plan *plan;
-    aac_cancel_watch *watch;      /* of the operation: looked at before each tile */
+    aac_cancel_watch *watch;      /* of the operation: checked before each tile */
     int64_t first, length, index; /* rows; which head */
 } aac_simd_head;
 
@@ -40,7 +40,7 @@ static inline aac_simd_rows aac_simd_wide_rows(const aac_simd_head *head, const 
     return (aac_simd_rows){from, at, stride, head->length};
 }
 
-/* Those of its result or the gradient of that. */
+/* The head's rows of the operation's result or its gradient. */
 static inline aac_simd_rows aac_simd_narrow_rows(const aac_simd_head *head, const void *from)
 {
     const aac_op_desc *desc = &head->plan->base.desc;
@@ -58,17 +58,18 @@ static inline int64_t aac_simd_round_up(int64_t count, int64_t unit)
     return (count + unit - 1) / unit * unit;
 }
 
-/* Rows of a tile, in whole blocks, so that its scores, `columns` a row, stay in the second level
+/* Rows of a tile, in whole blocks, so that its scores, `columns` per row, stay in the second-level
  * cache; no more than `longest` needs. */
 int64_t aac_simd_tile_rows(const aac_block_kernels *blocks, int64_t columns, int64_t longest);
 
 /* Sizes of a backward run. */
 typedef struct aac_simd_backward_sizes {
-    int64_t rows;   /* of a tile, whole blocks */
-    int64_t scores; /* columns of scores: whole blocks of columns, in which those of rows lie */
-    int64_t keys;   /* whole blocks of columns */
-    int64_t sums;   /* rows of dk and dv, whole blocks of rows */
-    int64_t width;  /* columns of dq, dk and dv: whole blocks */
+    int64_t rows; /* of a tile, whole blocks */
+    int64_t
+        scores; /* columns of scores: whole blocks of columns that also hold whole blocks of rows */
+    int64_t keys;  /* whole blocks of columns */
+    int64_t sums;  /* rows of dk and dv, whole blocks of rows */
+    int64_t width; /* columns of dq, dk and dv: whole blocks */
 } aac_simd_backward_sizes;
 aac_simd_backward_sizes aac_simd_size_backward(const aac_op_desc *desc);
 
@@ -78,9 +79,9 @@ void aac_simd_load_rows(const aac_simd_plan *plan, const void *from, int64_t at,
 void aac_simd_store_rows(const aac_simd_plan *plan, const float *from, int64_t rows, void *to,
                          int64_t at, int64_t stride);
 
-/* Panels of whole blocks of columns, the last one filled up with zeros; `row` is (head_size) of
- * scratch. Turned: (panels, head_size, columns), a row of the head is a column. Straight: (panels,
- * count, columns). */
+/* Panels of whole blocks of columns, the last one padded with zeros; `row` is (head_size) of
+ * scratch. Turned: (panels, head_size, columns), each row of the head is a column. Straight:
+ * (panels, count, columns). */
 void aac_simd_lay_out_turned(const aac_simd_plan *plan, aac_simd_rows rows, float *panels,
                              float *row);
 void aac_simd_lay_out_straight(const aac_simd_plan *plan, aac_simd_rows rows, float *panels,
@@ -98,23 +99,23 @@ typedef struct aac_simd_panels {
     int64_t rows;
 } aac_simd_panels;
 
-/* out (rows, width) = left (rows, depth) panels, of which the first `depth` rows count. */
+/* out (rows, width) = left (rows, depth) panels, of which the first `depth` rows are used. */
 void aac_simd_multiply_straight(const aac_block_kernels *blocks, const float *left, int64_t stride,
                                 int64_t rows, aac_simd_panels panels, int64_t depth, float *out,
                                 int64_t width);
 
 /*
- * The same of bfloat16 in units of two values, for the narrow kernels: where a processor has them,
- * the head size is even and every row sees every other.
+ * The same for bfloat16 in units of two values, for the narrow kernels. Requires a processor that
+ * has them, an even head size, and every row to see every other.
  */
 bool aac_simd_attends_in_pairs(const aac_op_desc *desc);
 static inline int64_t aac_simd_pairs(int64_t count)
 {
     return (count + 1) / 2;
 }
-/* Dense rows of head_size / 2 units, zeros up to whole blocks. */
+/* Dense rows of head_size / 2 units, padded with zeros to whole blocks. */
 void aac_simd_load_pairs(const aac_simd_plan *plan, aac_simd_rows rows, uint32_t *to);
-/* (panels, head_size / 2, columns) and (panels, pairs of rows, columns); zeros fill both up. */
+/* (panels, head_size / 2, columns) and (panels, pairs of rows, columns), both padded with zeros. */
 void aac_simd_lay_out_pairs_turned(const aac_simd_plan *plan, aac_simd_rows rows, uint32_t *panels);
 void aac_simd_lay_out_pairs_straight(const aac_simd_plan *plan, aac_simd_rows rows,
                                      uint32_t *panels);
@@ -127,7 +128,7 @@ void aac_simd_multiply_pairs_straight(const aac_simd_plan *plan, const uint32_t 
                                       int64_t stride, int64_t rows, const uint32_t *panels,
                                       int64_t units, float *out, int64_t width);
 
-/* The gradients of one head; `memory` has so many floats. */
+/* The gradients of one head; `memory` has as many floats as the function below says. */
 void aac_simd_attention_backward_pairs(const aac_simd_head *place, const aac_op_args *args,
                                        float *memory);
 int64_t aac_simd_attention_backward_pairs_floats(const aac_op_desc *desc);

@@ -1,7 +1,7 @@
 /*
  * Backward of attention. A task is one (sequence, head): for each tile of query rows the
- * probabilities are computed again, so that the full score matrix never exists, and the gradients
- * of k and v grow from tile to tile.
+ * probabilities are recomputed, so that the full score matrix never exists, and the gradients of k
+ * and v accumulate over the tiles.
  */
 #include "backend/simd/attention.h"
 
@@ -23,7 +23,7 @@ typedef struct backward_head {
 
 enum { PARTS = 13 };
 
-/* Lays the parts out one after another, or only counts their values. */
+/* Lays out the parts one after another; without memory it only counts their values. */
 static int64_t lay_out(backward_head *head, const aac_op_desc *desc, float *memory)
 {
     const aac_simd_backward_sizes *sizes = &head->sizes;
@@ -54,7 +54,7 @@ int64_t aac_simd_attention_backward_floats(const aac_op_desc *desc)
     return lay_out(&head, desc, NULL);
 }
 
-/* Of a tile, as left sides, dense and filled up to `whole` rows, and as panels. */
+/* Loads a tile's rows as left operands, dense and padded to `whole` rows, and as panels. */
 static void load_tile(const backward_head *head, aac_simd_rows rows, int64_t whole, float *dense,
                       float *panels)
 {

@@ -1,15 +1,15 @@
 /*
- * Backward of attention in bfloat16 on the narrow kernels. As in attention_backward.c, but that
- * probabilities and gradients of scores are rounded to bfloat16, and those of a group of tiles are
- * kept, two query rows in a unit: dk and dv take a group at once, so that a block of theirs is read
- * and written less often.
+ * Backward of attention in bfloat16 on the narrow kernels. As in attention_backward.c, except that
+ * probabilities and gradients of scores are rounded to bfloat16, and kept for a group of tiles, two
+ * query rows per unit: dk and dv are updated a group at a time, so that their blocks are read and
+ * written less often.
  */
 #include "backend/simd/attention.h"
 
 #include <math.h>
 #include <string.h>
 
-#define GROUP 3 /* tiles; their rows are an even number, as those of a block are */
+#define GROUP 3 /* tiles; they have an even number of rows, as blocks have */
 _Static_assert(AAC_BLOCK_ROWS % 2 == 0, "a unit holds two rows of a tile");
 
 /* One (sequence, head) and the scratch of the thread that computes it. */
@@ -29,7 +29,7 @@ typedef struct pairs_head {
     uint32_t *q_panels, *dy_panels; // of a group, straight (pairs of rows, width)
 } pairs_head;
 
-/* Lays the parts out one after another, or only counts their units. */
+/* Lays out the parts one after another; without memory it only counts their units. */
 static int64_t lay_out(pairs_head *head, const aac_op_desc *desc, uint32_t *memory)
 {
     const aac_simd_backward_sizes *sizes = &head->sizes;

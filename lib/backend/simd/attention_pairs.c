@@ -1,4 +1,4 @@
-/* Products of attention in bfloat16, two values of which make a unit of the narrow kernels. */
+/* Attention's products in bfloat16, two values per unit of the narrow kernels. */
 #include "backend/simd/attention.h"
 
 #include <string.h>
@@ -35,7 +35,7 @@ void aac_simd_lay_out_pairs_turned(const aac_simd_plan *plan, aac_simd_rows rows
     }
 }
 
-/* Units (columns): `low` and `high` (columns) beside each other. */
+/* units (columns): `low` and `high` (columns) interleaved. */
 static void join(const uint16_t *low, const uint16_t *high, int64_t count, uint32_t *units)
 {
 #pragma omp simd

@@ -98,8 +98,8 @@ void aac_simd_multiply_straight(const aac_block_kernels *blocks, const float *le
                                 int64_t rows, aac_simd_panels panels, int64_t depth, float *out,
                                 int64_t width)
 {
-    /* Rows of a panel that stay in the first level cache, or in the second of processors for which
-     * it is fast enough. */
+    /* Rows of a panel that stay in the first-level cache, or in the second where that is fast
+     * enough. */
     int64_t most = aac_kernels_isa() == AAC_ISA_AVX512 ? 2048 : 128;
     for (int64_t k = 0; k < depth; k += most)
         for (int64_t d = 0; d < width; d += blocks->columns)

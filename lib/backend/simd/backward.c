@@ -1,9 +1,9 @@
-/* Gradients of what works on each row by itself, and the optimizer's step. */
+/* Gradients of the operations on each row by itself, and the optimizer's step. */
 #include "backend/simd/simd.h"
 
 #include <string.h>
 
-/* Row `row` as float32: where it lies, or widened into `buffer`. */
+/* Row `row` as float32: in place, or widened into `buffer`. */
 static const float *load_row(const aac_simd_plan *plan, const void *values, aac_dtype type,
                              int64_t row, int64_t columns, float *buffer)
 {

@@ -1,4 +1,4 @@
-/* Compiled several times: AAC_KERNELS names the table and the build file the instruction set. */
+/* Compiled several times: AAC_KERNELS names the table; meson.build sets the instruction set. */
 #include "backend/simd/kernels.h"
 
 #include <math.h>
@@ -56,7 +56,7 @@ static inline float larger(float a, float b)
     return a > b ? a : b;
 }
 
-/* By hand in lanes: without them Clang keeps a maximum of floats scalar. */
+/* Explicit lanes: without them Clang does not vectorise a maximum of floats. */
 static inline float maximum(const float *row, int64_t count)
 {
     enum { LANES = 32 };
@@ -90,7 +90,7 @@ static inline float power_of_two(float x)
     p = p * f + 0.24022646f;
     p = p * f + 0.6931472f;
     p = p * f + 1.0f;
-    return p * from_bits(to_bits(shifted) << 23); /* NaN stays, whatever its bits */
+    return p * from_bits(to_bits(shifted) << 23); /* NaN stays NaN, whatever its bits */
 }
 
 /* 1 / (1 + exp(-1.702 x)) */
@@ -147,8 +147,8 @@ static void widen_bf16(const uint16_t *x, int64_t count, float *y)
 }
 
 /*
- * The exponent moves by multiplying with 2^112, which makes subnormals right as well; infinities
- * and NaN need their exponent filled again.
+ * The exponent moves by multiplying with 2^112, which also handles subnormals; infinities and NaN
+ * need their exponent restored.
  */
 static void widen_f16(const uint16_t *x, int64_t count, float *y)
 {
@@ -285,7 +285,7 @@ static void activate_backward(const float *x, const float *dy, int64_t count,
     case AAC_ACTIVATION_LEAKY_RELU:
 #pragma omp simd
         for (int64_t i = 0; i < count; i++)
-            y[i] = x[i] > 0 ? dy[i] : slope * dy[i]; /* at 0 as PyTorch */
+            y[i] = x[i] > 0 ? dy[i] : slope * dy[i]; /* at 0 as in PyTorch */
         break;
     }
 }

@@ -1,12 +1,13 @@
 /*
  * Products of small blocks, held in registers. Compiled several times: AAC_BLOCK_KERNELS names the
- * table and the build file the instruction set.
+ * table; meson.build sets the instruction set.
  */
 #include "backend/simd/kernels.h"
 
 extern const aac_block_kernels AAC_BLOCK_KERNELS;
 
-/* Bytes of a vector, and rows whose sums, two vectors each, fill most of the vector registers. */
+/* Bytes of a vector, and the number of rows whose sums, two vectors each, fill most vector
+ * registers. */
 #if defined(__AVX512F__)
 #define BYTES 64
 #define ROWS  AAC_BLOCK_ROWS

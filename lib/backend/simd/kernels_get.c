@@ -1,4 +1,4 @@
-/* Chooses the compiled variant of the row kernels: the widest that this processor runs. */
+/* Selects the compiled variant of the row kernels: the widest that this processor supports. */
 #include "backend/simd/kernels.h"
 
 typedef struct kernel_variant {

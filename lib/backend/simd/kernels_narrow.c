@@ -1,6 +1,6 @@
 /*
  * Products of small blocks of bfloat16 and of 8-bit integers, for processors with AVX-512 and its
- * instructions that multiply pairs and fours of them.
+ * dot-product instructions on pairs and quadruples of them.
  */
 #include "backend/simd/kernels.h"
 
@@ -34,7 +34,7 @@ typedef struct block_product {
     int64_t depth;
     uint32_t *c;
     int64_t c_stride;
-    const char *next; /* of integers: fetched, `step` bytes with each unit */
+    const char *next; /* of integers: prefetched, `step` bytes with each unit */
     int64_t step;
 } block_product;
 
@@ -113,8 +113,9 @@ static inline float maximum(const float *row, int64_t count)
     return _mm512_reduce_max_ps(_mm512_max_ps(largest[0], largest[2]));
 }
 
-/* 2^x for x <= 125 within 3e-6 of it, a thousandth of what bfloat16 keeps; below -125 that of
- * -125; NaN stays. The polynomial is 2^f for |f| <= 1/2 with the least relative error. */
+/* 2^x for x <= 125 within 3e-6 of it, a thousandth of bfloat16's precision; arguments below -125
+ * count as -125; NaN stays. The polynomial approximates 2^f for |f| <= 1/2 with the least relative
+ * error. */
 static inline __m512 power_of_two(__m512 x)
 {
     x = _mm512_max_ps(_mm512_set1_ps(-125.0f), x);
@@ -148,7 +149,7 @@ static float softmax(const float *row, int64_t count, float scale, uint16_t *out
     return 1.0f / _mm512_reduce_add_ps(sum);
 }
 
-/* 16 values of bfloat16 as float32; 0 for lanes that are not there. */
+/* 16 values of bfloat16 as float32; 0 in inactive lanes. */
 static inline __m512 widen(const uint16_t *x, __mmask16 lanes)
 {
     __m512i bits = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(lanes, x));
@@ -167,7 +168,7 @@ static inline void reach(row_range *range, __m512 x)
     range->taint = _mm512_fmadd_ps(x, _mm512_setzero_ps(), range->taint);
 }
 
-/* Two vectors at a time, so that a step does not wait for the one before. */
+/* Two vectors at a time, so that a step does not wait for the previous one. */
 static row_range range_of(const uint16_t *x, int64_t count)
 {
     row_range even = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps()}, odd = even;
@@ -182,13 +183,13 @@ static row_range range_of(const uint16_t *x, int64_t count)
     return even;
 }
 
-/* The integers of the row kernels' quantize_row, to the bit but in rows within 1e-36 of zero. */
+/* The same integers as quantize_row of the row kernels, except in rows within 1e-36 of zero. */
 static void quantize_bf16(const uint16_t *x, int64_t count, uint8_t *q, float *step, int32_t *zero)
 {
     row_range range = range_of(x, count);
     float low = _mm512_reduce_min_ps(range.low), span = _mm512_reduce_max_ps(range.high) - low;
     float inverse = span > 0 ? 255.0f / span : 0.0f, offset = rintf(-low * inverse);
-    offset = offset > 0.0f ? offset : 0.0f; /* NaN or infinite of a row that is so */
+    offset = offset > 0.0f ? offset : 0.0f; /* NaN or infinite if the row has such a value */
     offset = offset < 255.0f ? offset : 255.0f;
     *step = span / 255.0f + _mm512_reduce_add_ps(range.taint);
     *zero = (int32_t)offset;
@@ -202,7 +203,7 @@ static void quantize_bf16(const uint16_t *x, int64_t count, uint8_t *q, float *s
     }
 }
 
-/* x / (1 + exp(-1.702 x)), in which exp is at most 2^125. */
+/* x / (1 + exp(-1.702 x)), with exp limited to 2^125. */
 static inline __m512 quick_gelu(__m512 x)
 {
     __m512 exponent = _mm512_mul_ps(x, _mm512_set1_ps(-1.702f * 1.442695041f));

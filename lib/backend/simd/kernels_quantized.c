@@ -5,7 +5,7 @@
 
 extern const aac_quantized_kernels AAC_QUANTIZED_KERNELS;
 
-/* Least and largest value, with zero among them; by hand in lanes as in kernels.c. */
+/* Least and largest value, including zero; explicit lanes as in kernels.c. */
 static inline void range_of(const float *x, int64_t count, float *low, float *high)
 {
     enum { LANES = 32 };
@@ -27,7 +27,7 @@ static inline void range_of(const float *x, int64_t count, float *low, float *hi
     }
 }
 
-/* 0 when all values are finite, else NaN: comparisons would pass over NaN. */
+/* 0 if all values are finite, else NaN: comparisons would miss NaN. */
 static inline float taint_of(const float *x, int64_t count)
 {
     float taint = 0;
@@ -37,7 +37,7 @@ static inline float taint_of(const float *x, int64_t count)
     return taint;
 }
 
-/* One multiplication and one rounding, so that every instruction set gets the same integers. */
+/* One multiplication and one rounding, so that all instruction sets give the same integers. */
 static inline float rounded(float x, float inverse)
 {
     return rintf(x * inverse);
@@ -49,7 +49,7 @@ static void quantize_row(const float *x, int64_t count, uint8_t *q, float *step,
     range_of(x, count, &low, &high);
     float span = high - low, inverse = span > 0 ? 255.0f / span : 0.0f;
     float offset =
-        rounded(-low, inverse); /* NaN or infinite of a row that is so, or of denormals */
+        rounded(-low, inverse); /* NaN or infinite if the row has such a value, or only denormals */
     offset = offset > 0.0f ? offset : 0.0f;
     offset = offset < 255.0f ? offset : 255.0f;
     *step = span / 255.0f + taint_of(x, count);

@@ -1,9 +1,9 @@
 /*
  * Linear layers. A task is some rows times some panels, one step of inputs at a time. In a network
- * every matrix comes from memory. Where steps are short, the rows are copied, dense, and the panel
- * that comes next is fetched while a block is multiplied. Where they are long, the processor
- * fetches ahead by itself, the rows are read where they lie, and a task has so many of them that a
- * panel is fetched rarely.
+ * every matrix comes from memory. With short steps, the rows are copied into dense storage and the
+ * next panel is prefetched while a block is multiplied. With long steps, hardware prefetching
+ * suffices, the rows are read in place, and a task has enough of them that panels are rarely
+ * loaded.
  */
 #include "backend/simd/linear.h"
 
@@ -13,7 +13,7 @@
 
 const aac_simd_step aac_simd_short_step = {
     .panel_bytes = 16 * 1024, .task_rows = 192, .least_rows = 48, .pieces = 1};
-/* Several pieces for a thread, as they cost nothing here and threads are not equally fast. */
+/* Several pieces per thread: they cost nothing here, and threads are not equally fast. */
 static const aac_simd_step long_step = {
     .panel_bytes = 256 * 1024, .task_rows = 4096, .least_rows = 336, .pieces = 4};
 
@@ -22,7 +22,8 @@ bool aac_simd_has_long_steps(void)
     return aac_kernels_isa() == AAC_ISA_AVX512;
 }
 
-/* As many tasks for each thread; fewer rows than threads need share the outputs instead. */
+/* An equal number of tasks per thread; if there are too few rows, the outputs are shared out
+ * instead. */
 aac_simd_split aac_simd_split_linear(const aac_op_desc *desc, int threads,
                                      const aac_simd_step *step, int64_t row_unit, int64_t unit)
 {
@@ -65,17 +66,17 @@ int64_t aac_simd_linear_floats(const aac_op_desc *desc, int threads)
 typedef struct linear_task {
     const aac_simd_plan *plan;
     const aac_simd_weight *weight;
-    const float *rows; // (whole, depth), the first values of each; `stride` values apart
+    const float *rows; // (whole, depth), `stride` values apart
     int64_t stride;
-    const float *rest;    // (count - whole, filled up to a block, depth), dense
+    const float *rest;    // (count - whole, padded to a whole block, depth), dense
     float *y;             // (count, outputs)
-    int64_t count, whole; /* rows; those in `rows`, whole blocks */
+    int64_t count, whole; /* all rows; those in `rows`, in whole blocks */
     int64_t end;          /* the panels' last output */
     int64_t input, depth;
     bool last; /* step */
 } linear_task;
 
-/* One block of y, in whole columns and rows or up to the edge. */
+/* One block of y, complete or cut at the edge. */
 static void multiply_block(const linear_task *task, int64_t row, int64_t column,
                            aac_streamed_block *block)
 {
@@ -135,7 +136,7 @@ static void multiply_panel(const linear_task *task, int64_t column)
         multiply_block(task, row, column, &block);
 }
 
-/* The step's inputs of all rows, or where steps are long, of those that fill no block. */
+/* Copies the step's inputs of all rows or, with long steps, of those that do not fill a block. */
 static void take_rows(linear_task *task, const float *x, float *memory)
 {
     int64_t inputs = task->plan->base.desc.linear.inputs, height = task->plan->blocks->rows;

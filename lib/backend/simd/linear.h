@@ -1,11 +1,11 @@
-/* What the files of linear layers share: of float32, and at the end of 8-bit integers. */
+/* What the files of linear layers share: float32 first, 8-bit integers at the end. */
 #ifndef AAC_BACKEND_SIMD_LINEAR_H
 #define AAC_BACKEND_SIMD_LINEAR_H
 
 #include "backend/simd/simd.h"
 
 /* A matrix (outputs, inputs) as panels for the block kernels: (outputs / columns, inputs, columns),
- * the last one filled up with zeros. */
+ * the last one padded with zeros. */
 typedef struct aac_simd_weight {
     aac_weight base;
     float *panels;
@@ -13,9 +13,9 @@ typedef struct aac_simd_weight {
 } aac_simd_weight;
 
 /*
- * How an operation is shared out. Rows are counted in blocks of the kernels, as evenly as these
- * allow. Inputs are taken in steps so short that what all rows are multiplied with stays in the
- * first level cache, and the rows of a task in the second.
+ * How an operation is shared out. Rows are divided in units of kernel blocks, as evenly as these
+ * allow. Inputs are taken in steps short enough that the panel that all rows are multiplied with
+ * stays in the first-level cache, and the rows of a task in the second.
  */
 typedef struct aac_simd_split {
     int64_t blocks, row_tasks;   /* blocks of rows; tasks that share them */
@@ -27,11 +27,11 @@ typedef struct aac_simd_split {
 /* What the caches allow. */
 typedef struct aac_simd_step {
     int64_t panel_bytes;           /* of one step, at most */
-    int64_t task_rows, least_rows; /* of a task, at most; at least, if there are as many */
-    int64_t pieces;                /* into which a task's outputs are shared out, too */
+    int64_t task_rows, least_rows; /* of a task: at most; at least, if there are that many */
+    int64_t pieces;                /* into which a task's outputs are also divided */
 } aac_simd_step;
 extern const aac_simd_step aac_simd_short_step;
-/* With vectors of 64 bytes a block is so large that both sides may come from the second level. */
+/* With 64-byte vectors a block is so large that both operands may come from second-level cache. */
 bool aac_simd_has_long_steps(void);
 
 /* `row_unit` rows make a block, `unit` outputs a piece. */
@@ -62,14 +62,14 @@ aaclip_status aac_simd_linear(const aac_plan *base, const aac_op_args *args, voi
 aaclip_status aac_simd_turned_linear(const aac_plan *base, const aac_op_args *args, void *scratch);
 aaclip_status aac_simd_linear_gradient(const aac_plan *base, const aac_op_args *args,
                                        void *scratch);
-/* Floats of scratch for each thread. */
+/* Floats of scratch per thread. */
 int64_t aac_simd_linear_floats(const aac_op_desc *desc, int threads);
 int64_t aac_simd_turned_linear_floats(const aac_op_desc *desc, int threads);
 /* For all threads together. */
 int64_t aac_simd_turned_matrix_floats(const aac_op_desc *desc);
 int64_t aac_simd_linear_gradient_floats(const aac_op_desc *desc, int threads);
 
-/* The same of 8-bit integers, where the processor has narrow kernels for them. */
+/* The same for 8-bit integers, if the processor has narrow kernels for them. */
 bool aac_simd_multiplies_int8(const aac_op_desc *desc);
 aaclip_status aac_simd_pack_int8(aac_weight **weight, const aac_tensor *parts,
                                  const aac_tensor *bias_parts, int part_count);

@@ -9,7 +9,7 @@
 typedef struct gradient_task {
     const aac_simd_plan *plan;
     const aac_op_args *args;
-    int64_t first, end;    /* columns of x and y, from a whole panel on */
+    int64_t first, end;    /* columns of x and y, from a panel's start */
     int64_t row, rows;     /* of this step */
     float *panels, *block; // (columns in panels, rows, columns of a panel), (rows, block)
 } gradient_task;
@@ -27,7 +27,7 @@ int64_t aac_simd_linear_gradient_floats(const aac_op_desc *desc, int threads)
     return STEP_ROWS * (task_panels(desc, threads) * blocks->columns + blocks->rows);
 }
 
-/* `rows` rows of up to `width` values, zeros where there are fewer. */
+/* Copies rows of `count` values, padded with zeros to `width`. */
 static void copy_columns(const float *from, int64_t stride, int64_t rows, int64_t count,
                          int64_t width, float *to)
 {

@@ -1,7 +1,7 @@
 /*
  * Linear layers of 8-bit integers on the narrow kernels. The rows of x are quantised first. A task
- * is some rows times a group of panels that stays in the second level cache; the sums of a block of
- * rows become floats while they are in the first.
+ * is some rows times a group of panels that stays in the second-level cache; the sums of a block of
+ * rows become floats while they are in the first-level cache.
  */
 #include <stdio.h>
 #include <string.h>
@@ -13,14 +13,14 @@
 
 #define GROUP_BYTES (256 * 1024)
 #define GROUP       8  /* panels, at most */
-#define LEAST_ROWS  48 /* of a task, if there are as many */
+#define LEAST_ROWS  48 /* of a task, if there are that many */
 #define UNIT        4  /* integers */
 #define LINE        64 /* bytes of a cache line */
 
 typedef struct int8_weight {
     aac_weight base;
     aac_quantized_channels channels;
-    char *panels; // (outputs / columns, units, columns) units, zeros fill up both
+    char *panels; // (outputs / columns, units, columns) units, both padded with zeros
 } int8_weight;
 
 bool aac_simd_multiplies_int8(const aac_op_desc *desc)
@@ -125,18 +125,19 @@ aaclip_status aac_simd_adopt_int8(aac_weight **out, const aac_op_desc *desc,
     return AACLIP_OK;
 }
 
-/* Of a row as integers. Rows of a block a multiple of 1 KB apart would crowd in few sets of the
- * first cache. */
+/* Bytes of a row of integers. Rows a multiple of 1 KB apart would compete for a few sets of the
+ * first-level cache. */
 static int64_t row_bytes(int64_t inputs)
 {
     int64_t bytes = units_of(inputs) * UNIT;
     return bytes % 1024 ? bytes : bytes + LINE;
 }
 
-/* Scratch: the rows as integers, their steps and zeros, then each thread's own. */
+/* Scratch: the rows as integers, their steps and zero points, then each thread's own part. */
 typedef struct int8_scratch {
     size_t values, rows;
-    size_t sums, thread; /* of one thread: sums of a block by a group; these and a row of floats */
+    size_t sums,
+        thread; /* of one thread: sums of a block by a group; the same and a row of floats */
 } int8_scratch;
 
 static int64_t group_panels(const aac_op_desc *desc)
@@ -172,7 +173,7 @@ typedef struct int8_run {
     const aac_op_args *args;
     aac_quantized_rows rows;
     int8_scratch sizes;
-    char *own;                    /* of the threads */
+    char *own;                    /* the threads' own scratch */
     int64_t blocks, parts, group; /* of rows; shares of them; outputs of a group of panels */
 } int8_run;
 
@@ -181,7 +182,7 @@ typedef struct int8_task {
     const aac_op_desc *desc;
     const int8_weight *weight;
     const aac_quantized_rows *rows;
-    int64_t output, outputs, group; /* of these panels; of a whole group */
+    int64_t output, outputs, group; /* of these panels; `group`: outputs of a whole group */
     int32_t *sums;                  // (rows of a block, group)
     float *buffer;
     char *y;
@@ -201,7 +202,7 @@ static void multiply_rows(const int8_task *task, int64_t row)
     const uint8_t *rows = task->rows->values + row * task->rows->stride;
     int64_t bytes = aac_block_kernels_get()->rows * task->rows->stride;
     int64_t step = aac_simd_divide_up(bytes, units * aac_simd_divide_up(task->outputs, columns));
-    const uint8_t *next = rows + bytes; /* the next block's rows, which come meanwhile */
+    const uint8_t *next = rows + bytes; /* the next block's rows, prefetched meanwhile */
     for (int64_t j = 0; j < task->outputs; j += columns, panel += units * columns * UNIT) {
         int64_t width = aac_simd_smaller(columns, task->outputs - j) * element;
         for (int64_t i = 0; i < count; i++)

@@ -1,14 +1,14 @@
 /*
- * Linear layers that go the other way through a packed matrix: y = x W, W (inputs, outputs) in the
- * panels of the layer whose outputs are these inputs. Where steps are long, the matrix is turned
- * first. Else y^T = W^T x^T, so that a block of the matrix is the left side: dense again after a
- * copy, while the rows of x are the panel.
+ * Linear layers through a packed matrix in the opposite direction: y = x W, W (inputs, outputs) in
+ * the panels of the layer whose outputs are these inputs. With long steps, the matrix is transposed
+ * first. Otherwise y^T = W^T x^T, with a block of the matrix, made dense by a copy, as the left
+ * operand, and the rows of x as the panel.
  */
 #include "backend/simd/linear.h"
 
 #include <string.h>
 
-#define SQUARE 16 /* of the result, turned back at once */
+#define SQUARE 16 /* of the result, transposed back at a time */
 
 static aac_simd_split split_of(const aac_op_desc *desc, int threads)
 {
@@ -40,14 +40,14 @@ typedef struct turned_task {
     const aac_simd_weight *weight;
     const float *x;      // (count, inputs)
     float *y;            // (count, outputs)
-    int64_t count, rows; /* rows; the same in whole panels */
-    int64_t first, end;  /* outputs, from a whole block on */
+    int64_t count, rows; /* rows; rounded up to whole panels */
+    int64_t first, end;  /* outputs, from a block's start */
     int64_t depth;       /* of this step, whole panels of W */
     float *panels, *block,
         *sums; // (rows / columns, depth, columns), (block, depth), (outputs, rows)
 } turned_task;
 
-/* Inputs [input, input + depth) of the rows, turned; zeros beyond both. */
+/* Inputs [input, input + depth) of the rows, transposed; padded with zeros in both dimensions. */
 static void lay_out_rows(const turned_task *task, int64_t input)
 {
     int64_t inputs = task->plan->base.desc.linear.inputs, columns = task->plan->blocks->columns;
@@ -63,8 +63,8 @@ static void lay_out_rows(const turned_task *task, int64_t input)
     }
 }
 
-/* Rows of W^T from `output` on, dense, and the lines of the block after it on their way; rows that
- * W^T has not are left as they are: nobody reads what comes of them. */
+/* Copies rows of W^T from `output` on, dense, and prefetches those of the next block. Rows beyond
+ * W^T are not written: their results are never read. */
 static void copy_block(const turned_task *task, int64_t input, int64_t output)
 {
     const aac_op_desc *desc = &task->plan->base.desc;
@@ -164,8 +164,8 @@ static void run_task(const aac_simd_plan *plan, const aac_op_args *args,
     store(&task);
 }
 
-/* Of W in panels (inputs / columns, outputs, columns): panel `output` of (outputs / columns,
- * inputs, columns), in squares that are dense on both sides. */
+/* From W in panels (inputs / columns, outputs, columns): panel `output` of (outputs / columns,
+ * inputs, columns), in squares that are contiguous on both sides. */
 static void turn_panel(const aac_simd_plan *plan, const float *matrix, int64_t output, float *panel)
 {
     const aac_op_desc *desc = &plan->base.desc;

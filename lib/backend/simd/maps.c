@@ -1,4 +1,4 @@
-/* Both ends of the vision path: bytes to patches, similarities to the anomaly map. */
+/* Both ends of the vision path: bytes to patches, and similarities to the anomaly map. */
 #include "backend/simd/simd.h"
 
 #include <math.h>

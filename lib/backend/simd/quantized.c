@@ -27,7 +27,7 @@ static aac_tensor slice(const aac_tensor *part, int64_t first, int64_t count)
     return rows;
 }
 
-/* Some rows after the other, so that the matrix is never there as floats. */
+/* A few rows at a time, so that the matrix never exists as floats. */
 static void quantize_part(const aac_quantized_channels *channels, int8_t *values,
                           const aac_tensor *part, int64_t output, int32_t limit, float *floats)
 {
@@ -137,7 +137,7 @@ int aac_quantized_image(const aac_quantized_channels *channels, const aac_weight
     return count;
 }
 
-/* A greater sum could overflow when it is multiplied by a row's zero. */
+/* A larger sum could overflow when multiplied by a row's zero point. */
 static bool sums_are_possible(const int32_t *sums, int64_t outputs, int64_t inputs)
 {
     int64_t most = inputs * AAC_QUANTIZED_LIMIT;

@@ -1,4 +1,4 @@
-/* What works on each row by itself, and the mean of normalised rows. */
+/* Operations on each row by itself, and the mean of normalised rows. */
 #include "backend/simd/simd.h"
 
 #include <math.h>
@@ -105,7 +105,7 @@ aaclip_status aac_simd_gather(const aac_plan *base, const aac_op_args *args, voi
     return AACLIP_OK;
 }
 
-/* As in mean_of_rows: a thread has its own columns, for rows may have the same source. */
+/* As in mean_of_rows, each thread has its own columns, as rows may share a source. */
 aaclip_status aac_simd_gather_backward(const aac_plan *base, const aac_op_args *args, void *scratch)
 {
     (void)scratch;

@@ -1,6 +1,6 @@
 /*
  * The training losses of maps, with their gradients on the grid. Two passes over the pixels: sums,
- * then gradients. Every thread has whole rows, and sums are added in the order of the rows, so the
+ * then gradients. Threads take whole rows, and sums are added in the order of the rows, so that the
  * result does not depend on the number of threads.
  */
 #include "backend/simd/simd.h"
@@ -11,7 +11,7 @@
 /* Where a pixel row or column falls between two lines of the grid. */
 typedef struct line_mix {
     int64_t first, second;
-    float share; /* of the second */
+    float share; /* weight of the second */
 } line_mix;
 
 static line_mix mix_of(int64_t index, int64_t grid, int64_t size)
@@ -21,12 +21,12 @@ static line_mix mix_of(int64_t index, int64_t grid, int64_t size)
     return (line_mix){first, first + 1 < grid ? first + 1 : first, (float)(at - (double)first)};
 }
 
-/* Sums of one row of pixels, all that the losses need. */
+/* The sums over one row of pixels that the losses need. */
 typedef struct row_sums {
     double focal, p, p_abnormal, abnormal; /* p: probability of "abnormal" */
 } row_sums;
 
-/* d loss / d p of a pixel is a slope of each kind's dice and the focal term's. */
+/* d loss / d p of a pixel: the dice losses' slope for its kind, and the focal term's. */
 typedef struct loss_slopes {
     double alpha[2];
     double dice[2]; /* of a normal, of an abnormal pixel */
@@ -67,7 +67,7 @@ static row_sums sum_row(const float *apart, const uint8_t *mask, int64_t row, in
     return sums;
 }
 
-/* Gradient of the scores' difference at each pixel of a row, gathered onto the grid's columns. */
+/* Gradient of the score difference at each pixel of a row, gathered onto the grid's columns. */
 static void gradient_row(const float *apart, const uint8_t *mask, int64_t row, int64_t grid,
                          int64_t size, const loss_slopes *slopes, float *out)
 {
@@ -99,7 +99,7 @@ static void weigh_kinds(const aac_op_desc *desc, const uint8_t *mask, double alp
     alpha[1] = 2 - alpha[0];
 }
 
-/* Adds the losses and gives the dice's part of each pixel's slope. */
+/* Adds the losses and computes the dice part of each pixel's slope. */
 static void add_losses(const row_sums *rows, int64_t size, loss_slopes *slopes, double *losses)
 {
     row_sums all = {0};
@@ -142,7 +142,7 @@ int64_t aac_simd_segmentation_loss_floats(const aac_op_desc *desc)
     return size * (int64_t)(sizeof(row_sums) / sizeof(float)) + grid * grid + size * grid;
 }
 
-/* The rows' gradients onto the grid's rows; both channels get it with opposite signs. */
+/* Gathers the rows' gradients onto the grid's rows; the channels get it with opposite signs. */
 static void gather_rows(const aac_op_desc *desc, const float *gathered, float factor, float *y)
 {
     int64_t size = desc->segmentation_loss.size, grid = desc->segmentation_loss.grid;

@@ -8,7 +8,7 @@
 void aac_simd_share_out(int threads, int64_t groups, int64_t count, aac_simd_task *run,
                         const void *context)
 {
-    _Atomic int64_t next[MOST_SHARES] = {0}; /* task of each share */
+    _Atomic int64_t next[MOST_SHARES] = {0}; /* next task of each share */
     int64_t shares = threads < MOST_SHARES ? threads : MOST_SHARES;
     shares = groups < shares ? groups : shares;
 #pragma omp parallel

@@ -1,5 +1,5 @@
-/* Everything in float32, in bfloat16 what is no linear layer, and 8-bit linear layers, on vectorised
- * kernels; see supports(). Other backends fall back to it. */
+/* Vectorised kernels: everything in float32, all but linear layers in bfloat16, and 8-bit linear
+ * layers; see supports(). Other backends fall back to it. */
 #include "backend/simd/linear.h"
 #include "backend/work.h"
 
@@ -47,7 +47,7 @@ static bool supports(const aac_op_desc *desc)
     return desc->op < AAC_OP_COUNT && runs[desc->op];
 }
 
-/* Floats of scratch: for each thread, and once for all. */
+/* Floats of scratch: per thread, and shared by all. */
 static void scratch_sizes(const aac_op_desc *desc, int threads, int64_t *per_thread,
                           int64_t *common)
 {

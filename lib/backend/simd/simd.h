@@ -9,8 +9,8 @@ typedef struct aac_simd_plan {
     aac_plan base;
     const aac_kernels *kernels;
     const aac_block_kernels *blocks;
-    const aac_narrow_kernels *narrow; /* NULL: this processor has none */
-    size_t thread_scratch;            /* bytes of scratch for each thread */
+    const aac_narrow_kernels *narrow; /* NULL if the processor has none */
+    size_t thread_scratch;            /* bytes of scratch per thread */
 } aac_simd_plan;
 
 /* The calling thread's part of the scratch memory. */
@@ -21,8 +21,8 @@ static inline float *aac_simd_buffer(const aac_simd_plan *plan, void *scratch)
 
 /*
  * run(context, group, index) for `count` tasks of each of `groups`, in parallel. A thread begins
- * with the groups of its own share, the same in every operation, so that the rows that it met in
- * the last one are in its caches; then it helps with the others'.
+ * with its own share of the groups, the same in every operation, so that the rows of the previous
+ * operation are still in its caches; then it helps with the others' shares.
  */
 typedef void aac_simd_task(const void *context, int64_t group, int64_t index);
 void aac_simd_share_out(int threads, int64_t groups, int64_t count, aac_simd_task *run,
@@ -60,7 +60,7 @@ void aac_simd_tree_attention(const aac_simd_plan *plan, const aac_op_args *args,
 void aac_simd_tree_attention_backward(const aac_simd_plan *plan, const aac_op_args *args,
                                       void *scratch);
 
-/* Floats of scratch: for each thread; for all. */
+/* Floats of scratch: per thread; shared by all. */
 int64_t aac_simd_attention_floats(const aac_op_desc *desc);
 int64_t aac_simd_tree_attention_floats(const aac_op_desc *desc);
 int64_t aac_simd_attention_backward_floats(const aac_op_desc *desc);

@@ -1,4 +1,4 @@
-/* Frozen weights as files hold them, made into one float32 matrix before packing. */
+/* Frozen weights as files hold them, assembled into one float32 matrix before packing. */
 #ifndef AAC_BACKEND_SIMD_STACK_H
 #define AAC_BACKEND_SIMD_STACK_H
 

@@ -1,20 +1,20 @@
-/* Attention over a tree of rows: each sees itself and those on the way to its root. */
+/* Attention over a tree of rows: each sees itself and its ancestors. */
 #include "backend/simd/attention.h"
 
 #include <math.h>
 #include <string.h>
 
-/* Rows that a thread takes at once: neighbours have most of their way in common. */
+/* Rows that a thread takes at once: neighbours share most of their path. */
 #define TASK_ROWS 64
 
-/* The way from a root to a row, as float32 k and v of one head, dense; and what a row needs. */
+/* The path from a root to a row: dense float32 k and v of one head, and room for the row. */
 typedef struct tree_path {
     int64_t count;
-    int32_t *rows;            // (longest): which they are, from the root
+    int32_t *rows;            // (longest): the path's rows, from the root
     float *k, *v;             // (longest, head_size)
     float *weights;           // (longest)
     float *q, *y;             // (head_size)
-    float *dweights;          // (longest); this and what follows for the way back
+    float *dweights;          // (longest); this and the following: backward only
     float *dy, *dq;           // (head_size)
     float *key_sums, *v_sums; // (rows, head_size): gradients of k and v
 } tree_path;
@@ -55,7 +55,7 @@ int64_t aac_simd_tree_attention_floats(const aac_op_desc *desc)
     return total;
 }
 
-/* Makes the path that of `row`; what it has in common with the one before stays. */
+/* Makes the path that of `row`, keeping the part it shares with the previous one. */
 static void follow(const aac_simd_plan *plan, const aac_op_args *args, int64_t head, int64_t row,
                    tree_path *path)
 {
@@ -112,7 +112,7 @@ void aac_simd_tree_attention(const aac_simd_plan *plan, const aac_op_args *args,
         }
 }
 
-/* weights = probabilities, dweights = gradient of q . k; y is what the forward run gave. */
+/* weights = probabilities, dweights = gradient of q . k; y is the forward run's result. */
 static void attend_backward(const aac_simd_plan *plan, const float *q, const float *k,
                             const float *v, const float *y, const float *dy, int64_t visible,
                             float *weights, float *dweights)
@@ -129,8 +129,8 @@ static void attend_backward(const aac_simd_plan *plan, const float *q, const flo
     kernels->softmax_backward(weights, dweights, visible, inverse, scale, expected, dweights);
 }
 
-/* ds = p (dp - y . dy) with dp = dy . v; dq = ds k, and of the rows above dk += ds q, dv += p dy.
- */
+/* ds = p (dp - y . dy) with dp = dy . v; dq = ds k; for the rows of the path dk += ds q, dv += p
+ * dy. */
 static void backward_row(const aac_simd_plan *plan, const aac_op_args *args, int64_t head,
                          int64_t row, tree_path *path)
 {

@@ -1,4 +1,4 @@
-/* Matrices of linear layers in panels. */
+/* Matrices of linear layers as panels. */
 #include <stdio.h>
 
 #include "backend/simd/linear.h"
@@ -6,7 +6,7 @@
 #include "core/error.h"
 #include "core/memory.h"
 
-/* Outputs in whole panels. */
+/* Outputs, rounded up to whole panels. */
 static size_t padded_outputs(const aac_weight *weight)
 {
     int64_t columns = aac_block_kernels_get()->columns;

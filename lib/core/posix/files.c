@@ -1,4 +1,4 @@
-/* Files on Linux, macOS and their kin. */
+/* Files on Linux, macOS and similar systems. */
 #define _GNU_SOURCE
 
 #include "core/platform.h"
@@ -32,7 +32,7 @@ static int64_t changed_at(const struct stat *info)
     return (int64_t)((uint64_t)time->tv_sec * 1000000000 + (uint64_t)time->tv_nsec);
 }
 
-/* For as long as a signal comes in between. */
+/* Retries when interrupted by a signal. */
 static int open_file(const char *path, int flags)
 {
     int file;
@@ -221,7 +221,7 @@ void aac_folder_close(aac_folder *folder)
     closedir((DIR *)folder);
 }
 
-/* The rename at the end would put a file in the place of a device or a pipe. */
+/* The final rename would replace a device or a pipe with a file. */
 const char *aac_path_obstacle(const char *path)
 {
     struct stat info;
@@ -240,7 +240,7 @@ char *aac_path_target(const char *path)
     return target;
 }
 
-/* Some file systems have the same for all files and change none: no reason not to write. */
+/* Some file systems have fixed permissions for all files: no reason to fail. */
 void aac_file_take_rights(int file, const char *from)
 {
     struct stat info;
@@ -272,8 +272,7 @@ bool aac_file_flush(int file)
     return result == 0;
 }
 
-/* A signal in between leaves nothing to be done: it was flushed, and closing twice may hit another
- * thread's file. */
+/* EINTR needs no retry: the file was flushed, and a second close may hit another thread's file. */
 bool aac_file_close(int file)
 {
     return close(file) == 0 || errno == EINTR;

@@ -1,4 +1,4 @@
-/* Threads, signals, time, random numbers and processors on Linux, macOS and their kin. */
+/* Threads, signals, time, random numbers and processors on Linux, macOS and similar systems. */
 #define _GNU_SOURCE
 
 #include "core/platform.h"
@@ -19,7 +19,7 @@
 
 static pthread_once_t forks_once = PTHREAD_ONCE_INIT;
 static void (*_Atomic before_fork)(void);
-static unsigned forks; /* changes only in a child, which has one thread then */
+static unsigned forks; /* changes only in a forked child, while it has one thread */
 
 static void count_fork(void)
 {
@@ -49,16 +49,17 @@ unsigned aac_forks(void)
 
 struct aac_mutex {
     pthread_mutex_t native;
-    atomic_uint holder;  /* 0: none; else the process's number of forks and 1 */
-    atomic_uint process; /* whose `native` is, in forks; with RENEWING while it is made anew */
+    atomic_uint holder; /* 0: none; else the holding process's number of forks + 1 */
+    atomic_uint
+        process; /* to which `native` belongs, in forks; with RENEWING while it is reinitialised */
 };
 
 #define RENEWING (1u << 31)
 
 /*
- * A thread that is not here may have had `native`, while another one forked, just before it said so
- * in `holder`, or after it had taken that back: it had not begun then, or had finished. So the
- * first who wants a mutex without a holder in a new process makes it anew.
+ * When the process was forked, a thread left behind may have held `native` just before it set
+ * `holder` or just after it cleared it: it had not begun its work, or had finished. So the first to
+ * use a mutex without a holder in a new process reinitialises it.
  */
 static void renew(aac_mutex *mutex)
 {
@@ -137,10 +138,10 @@ void aac_mutex_unlock(aac_mutex *mutex)
 
 struct aac_condition {
     pthread_cond_t native;
-    unsigned forks; /* of its process */
+    unsigned forks; /* of the process that made it */
 };
 
-/* What conditions wait by. macOS has no other clock for them than the one that can be set. */
+/* The clock of conditions. On macOS they have only the settable one. */
 #ifdef __APPLE__
 #define WAITING_CLOCK CLOCK_REALTIME
 #else
@@ -177,7 +178,7 @@ void aac_condition_free(aac_condition *condition)
 {
     if (!condition)
         return;
-    if (condition->forks == forks) /* else it may await threads that are not there */
+    if (condition->forks == forks) /* else it may wait for threads that do not exist here */
         pthread_cond_destroy(&condition->native);
     aac_free(condition);
 }
@@ -228,7 +229,7 @@ void aac_signals_restore(const aac_signals *previous)
 
 struct aac_thread {
     pthread_t native;
-    unsigned forks; /* of its process */
+    unsigned forks; /* of the process that made it */
     void (*work)(void *user);
     void *user;
 };
@@ -248,7 +249,7 @@ aac_thread *aac_thread_start(void (*work)(void *user), void *user)
     thread->forks = forks;
     thread->work = work;
     thread->user = user;
-    aac_signals signals; /* they are for threads of the program */
+    aac_signals signals; /* for the program's threads */
     aac_signals_block(&signals);
     int failure = pthread_create(&thread->native, NULL, run_thread, thread);
     aac_signals_restore(&signals);
@@ -290,7 +291,8 @@ bool aac_system_random(void *bytes, size_t size)
 #ifdef CPU_ALLOC
 #define MOST_PROCESSORS ((size_t)1 << 20)
 
-/* Of this process, if the system has at most `most`; -1 with EINVAL when it may have more. */
+/* Processors of this process if the system has at most `most`; -1 with EINVAL if it may have more.
+ */
 static int count_allowed(size_t most)
 {
     size_t size = CPU_ALLOC_SIZE(most);

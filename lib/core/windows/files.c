@@ -1,6 +1,6 @@
 /*
- * Files on Windows 8 or newer. Paths become UTF-16, errors of the system those of the C library. A
- * path has at most 260 characters, unless the program declares itself aware of long ones.
+ * Files on Windows 8 or newer. Paths become UTF-16, system errors become errno. A path has at most
+ * 260 characters, unless the program declares itself long-path aware.
  */
 #define _WIN32_WINNT 0x0602
 #define WIN32_LEAN_AND_MEAN
@@ -59,8 +59,8 @@ static void take_error(void)
 }
 
 /*
- * The path in UTF-16 with `tail` behind it; NULL with errno. Memory of the C library as everything
- * that a system's own call takes: free it with free().
+ * The path in UTF-16 followed by `tail`; NULL with errno. Allocated by the C library, like
+ * everything passed to system calls here: free with free().
  */
 static wchar_t *widen(const char *path, const wchar_t *tail)
 {
@@ -76,7 +76,7 @@ static wchar_t *widen(const char *path, const wchar_t *tail)
     return wcscat(wide, tail);
 }
 
-/* Others may go on to write, rename and remove the file, as far as the system lets them. */
+/* Others may still write, rename and remove the file, as far as the system lets them. */
 static HANDLE open_existing(const char *path, DWORD access)
 {
     wchar_t *wide = widen(path, L"");
@@ -125,7 +125,7 @@ static aaclip_status map_handle(aac_mapping *mapping, HANDLE file, const char *p
     if (!is_regular(file) || !describe(&whole, file))
         return aac_error(AACLIP_ERROR_IO, "%s: expected a regular file", path);
     if (whole.size == 0) {
-        whole.data = empty_file; /* the system maps no empty file */
+        whole.data = empty_file; /* the system does not map empty files */
         *mapping = whole;
         return AACLIP_OK;
     }
@@ -155,7 +155,7 @@ aaclip_status aac_map_file(aac_mapping *mapping, const char *path)
     return status;
 }
 
-/* The system lets nobody cut short what is mapped. */
+/* The system does not let a mapped file be truncated. */
 aaclip_status aac_read_file(aac_mapping *mapping, const char *path)
 {
     return aac_map_file(mapping, path);
@@ -188,7 +188,7 @@ void aac_mapping_release(const void *start, size_t size)
     uintptr_t first = ((uintptr_t)start + page - 1) & ~(page - 1);
     uintptr_t end = ((uintptr_t)start + size) & ~(page - 1);
     if (first < end)
-        VirtualUnlock((void *)first, end - first); /* what is not locked leaves the working set */
+        VirtualUnlock((void *)first, end - first); /* evicts unlocked pages from the working set */
 }
 
 void aac_mapping_prefetch(const aac_mapping *mapping)
@@ -198,7 +198,7 @@ void aac_mapping_prefetch(const aac_mapping *mapping)
         PrefetchVirtualMemory(GetCurrentProcess(), 1, &range, 0);
 }
 
-/* Large pages need a right that programs do not have. */
+/* Large pages need a privilege that programs do not usually have. */
 void aac_prefer_large_pages(void *start, size_t size)
 {
     (void)start, (void)size;
@@ -235,7 +235,7 @@ bool aac_path_is_absolute(const char *path)
     return aac_path_drive(path) || aac_is_separator(*path);
 }
 
-/* Links stay: two names of a file are two files to who asks. */
+/* Links are not resolved: two names of a file count as two files. */
 char *aac_path_resolve(const char *path)
 {
     wchar_t *wide = widen(path, L"");
@@ -253,7 +253,7 @@ char *aac_path_resolve(const char *path)
     return resolved;
 }
 
-/* The search finds its first name when it is opened. */
+/* Opening a search already finds the first name. */
 struct aac_folder {
     HANDLE search;
     WIN32_FIND_DATAW entry;
@@ -316,19 +316,19 @@ const char *aac_path_obstacle(const char *path)
     return obstacle;
 }
 
-/* As aac_path_resolve: links stay. */
+/* As in aac_path_resolve, links are not resolved. */
 char *aac_path_target(const char *path)
 {
     return aac_strdup(path);
 }
 
-/* They are those of the folder. */
+/* Files inherit the folder's permissions. */
 void aac_file_take_rights(int file, const char *from)
 {
     (void)file, (void)from;
 }
 
-/* Lines end as elsewhere. */
+/* Binary mode: line ends as on other systems. */
 static int open_to_write(const char *path, int flags)
 {
     wchar_t *wide = widen(path, L"");
@@ -376,7 +376,7 @@ bool aac_file_cut(int file, int64_t end)
     return _chsize_s(file, end) == 0;
 }
 
-/* rename() refuses a file that stands there. So does this one while a program has it mapped. */
+/* rename() does not replace an existing file. This does, unless a program has it mapped. */
 bool aac_file_replace(const char *from, const char *to)
 {
     wchar_t *wide_from = widen(from, L""), *wide_to = widen(to, L"");

@@ -44,7 +44,7 @@ void aac_mutex_unlock(aac_mutex *mutex)
     ReleaseSRWLockExclusive(&mutex->native);
 }
 
-/* No process is forked. */
+/* There is no fork. */
 bool aac_mutex_is_orphan(const aac_mutex *mutex)
 {
     (void)mutex;
