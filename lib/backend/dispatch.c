@@ -26,8 +26,7 @@ aaclip_status aac_dispatch_open(aac_dispatch *dispatch, const char *name, int th
     if (status)
         return status;
     dispatch->chain[dispatch->chain_length++] = chosen;
-    if (chosen == &aac_backend_reference ||
-        chosen->memory) /* the others cannot access its memory */
+    if (chosen == &aac_backend_reference || chosen->memory) /* no other reaches its memory */
         return AACLIP_OK;
     dispatch->chain[dispatch->chain_length++] = &aac_backend_simd;
     dispatch->chain[dispatch->chain_length++] = &aac_backend_reference;

@@ -177,8 +177,7 @@ aaclip_status aac_backend_find(const aac_backend **found, int *device, const cha
     *device = 0;
     if (!name || strcmp(name, "auto") == 0) {
         size_t i = 0;
-        for (; !row_at(i).automatic || !row_at(i).backend->available();
-             i++) /* ends: `reference` is both */
+        for (; !row_at(i).automatic || !row_at(i).backend->available(); i++) /* `reference` is */
             if (row_at(i).automatic && row_at(i).backend->missing)
                 aac_log(AACLIP_LOG_WARNING, "backend '%s' is passed over: %s",
                         row_at(i).backend->name, row_at(i).backend->missing());

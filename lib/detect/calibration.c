@@ -1,4 +1,4 @@
-/* Thresholds: how they are chosen and used. */
+/* Thresholds: choosing and applying them. */
 #include "detect/calibration.h"
 
 #include <math.h>
@@ -78,7 +78,7 @@ static int compare_falling(const void *left, const void *right)
     return (a < b) - (a > b);
 }
 
-/* The largest k with k / count <= rate; the product alone may round to the wrong side. */
+/* The largest k with k / count <= rate; a plain product may round to the wrong side. */
 static size_t allowed_alarms(size_t count, double rate)
 {
     size_t allowed = (size_t)(rate * (double)count);
@@ -141,7 +141,7 @@ static aaclip_status check_labels(const char *function, const int *labels, size_
     return AACLIP_OK;
 }
 
-/* The metrics' own F1-max, so that an evaluation tells the same threshold. */
+/* The metrics' own F1-max, so that an evaluation reports the same threshold. */
 static aaclip_status find_f1(const float *scores, const int *labels, size_t count,
                              aaclip_metric_values *values)
 {
@@ -158,7 +158,7 @@ static aaclip_status find_f1(const float *scores, const int *labels, size_t coun
     return status;
 }
 
-/* Halfway from the largest score below `best` to it; `best` where there is none. */
+/* The midpoint between `best` and the largest score below it; `best` if there is none. */
 static float middle_below(const float *scores, size_t count, float best)
 {
     float below = -INFINITY;
@@ -187,7 +187,7 @@ aaclip_status aaclip_calibrate_f1(const float *scores, const int *labels, size_t
     return AACLIP_OK;
 }
 
-/* The map decides, too, or alone. */
+/* Whether the map contributes to the decision. */
 static bool reads_map(const aaclip_calibration *calibration, const uint8_t *roi)
 {
     return roi || calibration->decide_by != AACLIP_DECIDE_BY_SCORE;

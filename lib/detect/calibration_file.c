@@ -1,4 +1,4 @@
-/* Calibrations in files: JSON of their own, or metadata of adapters. */
+/* Calibrations in files: their own JSON, or the metadata of adapters. */
 #include "detect/calibration.h"
 
 #include <inttypes.h>
@@ -28,7 +28,7 @@ static bool set_fingerprint(json_t *root, const char *field, uint64_t fingerprin
     return json_object_set_new(root, field, json_string(text)) == 0;
 }
 
-/* What the thresholds belong to, if that is known. */
+/* What the thresholds belong to, if known. */
 static bool set_origin(json_t *root, const aaclip_calibration *calibration)
 {
     bool set = true;
@@ -49,7 +49,7 @@ static bool set_origin(json_t *root, const aaclip_calibration *calibration)
     return set;
 }
 
-/* Text with all digits that numbers need; NULL when out of memory. */
+/* Text with as many digits as the numbers need; NULL when out of memory. */
 static char *to_json(const aaclip_calibration *calibration, size_t layout)
 {
     json_t *root = json_pack(
@@ -76,7 +76,7 @@ static bool read_float(const json_t *root, const char *field, float *value)
     return json_is_number(number) && isfinite(*value);
 }
 
-/* The number of a name; a field that is not there is `otherwise`, -1 for none. */
+/* The index of a name, `otherwise` if the field is absent, -1 for an unknown name. */
 static int read_name(const json_t *root, const char *field, const char *const *names, int count,
                      int otherwise)
 {
@@ -105,7 +105,7 @@ static bool read_fingerprint(const json_t *root, const char *field, uint64_t *va
            sscanf(text, "%" SCNx64, value) == 1;
 }
 
-/* Files of before they said it have none of this. */
+/* Older files have none of this. */
 static aaclip_status read_origin(aaclip_calibration *calibration, const json_t *root,
                                  const char *name)
 {
@@ -138,7 +138,7 @@ static aaclip_status read_origin(aaclip_calibration *calibration, const json_t *
     return AACLIP_OK;
 }
 
-/* Fields that a later version may add are passed over. */
+/* Unknown fields, which a later version may add, are ignored. */
 static aaclip_status from_json(aaclip_calibration *calibration, const json_t *root,
                                const char *name)
 {
@@ -188,7 +188,7 @@ aaclip_status aaclip_calibration_save(const aaclip_calibration *calibration, con
     if (!status) {
         aac_writer_write(writer, text, strlen(text));
         aac_writer_write(writer, "\n", 1);
-        status = aac_writer_commit(&writer); /* fails if a write did */
+        status = aac_writer_commit(&writer); /* fails if a write has failed */
     }
     aac_free(text);
     return status;

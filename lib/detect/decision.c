@@ -71,7 +71,7 @@ aaclip_status aac_decider_set_roi(aac_decider *decider, const uint8_t *roi, uint
     return AACLIP_OK;
 }
 
-/* What is needed at the size of the photograph. */
+/* The maps at the size of the photograph. */
 typedef struct photo_maps {
     uint32_t width, height;
     float *probability;

@@ -1,10 +1,10 @@
-/* What follows from a finished map: whether the picture is defective, and its regions. */
+/* What follows from a finished map: whether the image is defective, and its regions. */
 #ifndef AAC_DETECT_DECISION_H
 #define AAC_DETECT_DECISION_H
 
 #include <aaclip/detector.h>
 
-/* The same for all pictures. */
+/* The same for all images. */
 typedef struct aac_decider {
     bool calibrated, find_regions;
     aaclip_calibration calibration;
@@ -13,24 +13,23 @@ typedef struct aac_decider {
     uint32_t roi_width, roi_height;
 } aac_decider;
 
-/* Takes the calibration of the options or else of the adapters, which may be NULL. */
+/* Takes the calibration from the options or else from the adapters, which may be NULL. */
 aaclip_status aac_decider_open(aac_decider *decider, const aaclip_detector_options *options,
                                const aaclip_adapters *adapters);
 void aac_decider_close(aac_decider *decider);
 
-/* Copies; NULL removes. On failure the one before stays. */
+/* Copies the mask; NULL removes it. On failure the previous one stays. */
 aaclip_status aac_decider_set_roi(aac_decider *decider, const uint8_t *roi, uint32_t width,
                                   uint32_t height);
 
-/* Before anything is computed: that pictures of this class, with these vectors, are decided by this
- * calibration, if any. */
+/* Before anything is computed: checks that the calibration, if any, is for this class and its
+ * vectors. */
 aaclip_status aac_decider_check_class(const aac_decider *decider, const aaclip_text_cache *cache,
                                       const char *class_name);
 
 /*
- * Completes a result that has score and map, of a photograph of width x height.
- * *regions becomes the array that the result then points to, NULL where there is none or on
- * failure.
+ * Completes a result that has score and map, for a photograph of width x height. *regions becomes
+ * the array that the result then points to, NULL if there is none or on failure.
  */
 aaclip_status aac_decider_run(const aac_decider *decider, uint32_t width, uint32_t height,
                               aaclip_result *result, aaclip_region **regions);

@@ -81,7 +81,8 @@ static aaclip_status detect_tiles(aaclip_detector *detector, const aaclip_image_
     return status;
 }
 
-/* As many images as the engine takes; more than one have no tiles. `next`: see aac_detector_run. */
+/* Detects as many images as the engine takes; several at once have no tiles. `next`: see
+ * aac_detector_run. */
 static aaclip_status detect_some(aaclip_detector *detector, aac_detector_engine *engine,
                                  const aaclip_image_view *images, const aaclip_image_view *next,
                                  const char *const *class_names, const tile_layout *tiles,
@@ -98,7 +99,7 @@ static aaclip_status detect_some(aaclip_detector *detector, aac_detector_engine 
         status = aac_decider_check_class(&detector->decider, detector->cache, class_names[i]);
     if (status)
         return status;
-    /* NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): one of each image */
+    /* NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): one per image */
     if (tiles->columns.count == 1 && tiles->rows.count == 1)
         status = aac_detector_run(detector, engine, images, next, &memory, kept, scores);
     else
@@ -113,8 +114,8 @@ static aaclip_status detect_some(aaclip_detector *detector, aac_detector_engine 
 }
 
 /*
- * Who runs the next of `left` images. Without memory for many at once they go one by one, which
- * `no_room` notes for the rest of the batch.
+ * Chooses the engine for the next of `left` images. Without memory for many at once they run one by
+ * one; `no_room` remembers this for the rest of the batch.
  */
 static aaclip_status choose_engine(aaclip_detector *detector, size_t left, bool *no_room,
                                    aac_detector_engine **engine)
@@ -149,14 +150,14 @@ static aaclip_status check_map(const aaclip_detector *detector, const aaclip_ima
                      (unsigned long long)height, MOST_MAP_VALUES);
 }
 
-/* Of several: which one it was, counted from 0 as the caller's arrays are. */
+/* For several images: says which one failed, counted from 0 like the caller's arrays. */
 static aaclip_status name_image(aaclip_status status, size_t image, size_t count)
 {
     return status && count > 1 ? aac_error_prefix(status, "image %zu of %zu", image, count)
                                : status;
 }
 
-/* Checks the images and adds up what is kept of them. */
+/* Checks the images and adds up the size of their results. */
 static aaclip_status measure(const aaclip_detector *detector, const aaclip_image_view *images,
                              size_t count, size_t *bytes)
 {
@@ -177,7 +178,7 @@ static aaclip_status measure(const aaclip_detector *detector, const aaclip_image
     return AACLIP_OK;
 }
 
-/* Results of an earlier, smaller batch end here, as documented. */
+/* Invalidates the results of an earlier, smaller batch, as documented. */
 static aaclip_status reserve_results(aaclip_detector *detector, size_t bytes)
 {
     if (bytes <= detector->result_bytes)
@@ -219,7 +220,7 @@ static aaclip_status reserve_regions(aaclip_detector *detector, size_t count)
     return AACLIP_OK;
 }
 
-/* What is detected, and for which public function. */
+/* The arguments of a call, and its public function. */
 typedef struct detect_call {
     const char *function;
     const aaclip_image_view *images;
@@ -245,9 +246,9 @@ static aaclip_status detect_batch(aaclip_detector *detector, const aaclip_image_
                                   const char *const *class_names, size_t count,
                                   aaclip_result *results)
 {
-    size_t bytes, stride = results[0].size; /* a caller built with another version has its own */
+    size_t bytes, stride = results[0].size; /* other versions have other sizes */
     bool no_room = false;
-    /* before the host writes to memory that a forked process may not have */
+    /* before the host writes to memory that a forked process may lack */
     aaclip_status status = aac_dispatch_check_process(aac_model_dispatch(detector->model));
     if (!status)
         status = measure(detector, images, count, &bytes);
@@ -256,7 +257,7 @@ static aaclip_status detect_batch(aaclip_detector *detector, const aaclip_image_
     if (!status)
         status = reserve_regions(detector, count);
     aac_workspace workspace = {.base = detector->results};
-    detector->many.prepared = false; /* by a batch that failed */
+    detector->many.prepared = false; /* left by a failed batch */
     for (size_t done = 0; !status && done < count;) {
         aac_detector_engine *engine;
         status = choose_engine(detector, count - done, &no_room, &engine);

@@ -1,4 +1,4 @@
-/* A detector inside the library: made and freed in plan.c, run in detector.c and picture.c. */
+/* Detectors inside the library: created and freed in plan.c, run in detector.c and picture.c. */
 #ifndef AAC_DETECT_DETECTOR_H
 #define AAC_DETECT_DETECTOR_H
 
@@ -15,10 +15,10 @@
 /* The network for a number of images, with its memory. */
 typedef struct aac_detector_engine {
     int64_t images;
-    aac_vision_encoder *encoder; /* NULL: not made yet */
-    char *memory, *host;         /* the workspace: of the operations, of the host */
+    aac_vision_encoder *encoder; /* NULL: not created yet */
+    char *memory, *host;         /* the workspaces of the operations and of the host */
     aac_device_routine network;
-    bool prepared; /* the host's pixels are those of the next run already */
+    bool prepared; /* the host's pixels are already those of the next run */
 } aac_detector_engine;
 
 struct aaclip_detector {
@@ -28,8 +28,8 @@ struct aaclip_detector {
     aaclip_text_cache *cache;
     aaclip_detector_options options;
     aaclip_config config;
-    aac_detector_engine one, many;       /* many: made with the first batch that is large enough */
-    aac_plan *similarity, *finite, *map; /* similarity of all levels, and whether it is finite */
+    aac_detector_engine one, many; /* many: created for the first batch that is large enough */
+    aac_plan *similarity, *finite, *map; /* finite: whether the similarity of all levels is */
     int64_t size, grid, patches, embedding;
     aac_decider decider;
     char *results;
@@ -38,7 +38,7 @@ struct aaclip_detector {
     size_t region_capacity;
 };
 
-/* Similarity and map are planned. After a failure there is nothing to close. */
+/* Similarity and map must be planned. After a failure there is nothing to close. */
 aaclip_status aac_detector_engine_open(const aaclip_detector *detector, aac_detector_engine *engine,
                                        int64_t images);
 void aac_detector_engine_close(const aaclip_detector *detector, aac_detector_engine *engine);

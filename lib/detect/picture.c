@@ -10,7 +10,7 @@ static const aac_dispatch *dispatch_of(const aaclip_detector *detector)
     return aac_model_dispatch(detector->model);
 }
 
-/* The engine's memory, or how much of both there must be. */
+/* Lays out the engine's memory; without memory, measures both workspaces. */
 static aac_detector_memory lay_out(const aaclip_detector *detector,
                                    const aac_detector_engine *engine, aac_workspace *workspace,
                                    aac_workspace *host)
@@ -26,7 +26,7 @@ static aac_detector_memory lay_out(const aaclip_detector *detector,
     memory.device_rgb = apart ? aac_take(workspace, pixels * 3, 1) : memory.rgb;
     memory.device_pair =
         apart ? aac_take(workspace, images * 2 * embedding, sizeof(float)) : memory.pair;
-    for (size_t i = 0; apart && i < images; i++) { /* as results lie without features */
+    for (size_t i = 0; apart && i < images; i++) { /* laid out like results without features */
         memory.written[i].map = aac_take(workspace, size * size, sizeof(float));
         memory.written[i].detection = aac_take(workspace, embedding, sizeof(float));
         memory.written[i].finite = aac_take(workspace, 1, sizeof(float));
@@ -110,7 +110,7 @@ static float score_of(const float *detection, const float *abnormal, int64_t emb
     return (float)((dot + 1) / 2);
 }
 
-/* Where the operations write what is kept of an image: there, or in memory of their own. */
+/* Where the operations write an image's results: in place, or to their own memory. */
 static aac_kept_result written_of(const aaclip_detector *detector,
                                   const aac_detector_memory *memory, const aac_kept_result *kept,
                                   int64_t image)
@@ -134,7 +134,7 @@ typedef struct network_run {
     const aac_kept_result *kept;
 } network_run;
 
-/* From pixels and pairs where operations read them to what they write; nothing waits on the way. */
+/* From pixels and pairs to results, all in the operations' memory; does not wait in between. */
 static aaclip_status run_network(void *user)
 {
     const network_run *run = user;
@@ -202,13 +202,13 @@ static aaclip_status fetch_one(const aaclip_detector *detector, const aac_kept_r
                                     features * sizeof(float));
 }
 
-/* Bytes from the map of the first image to the end of what is kept of the last. */
+/* Bytes from the first image's map to the end of the last image's results. */
 static ptrdiff_t extent(const aac_kept_result *kept, int64_t images)
 {
     return (const char *)(kept[images - 1].finite + 1) - (const char *)kept->map;
 }
 
-/* What is kept of all images; at once where it lies as it was written. */
+/* Fetches the results of all images; in one copy if both sides have the same layout. */
 static aaclip_status fetch(const aaclip_detector *detector, const aac_detector_engine *engine,
                            const aac_detector_memory *memory, const aac_kept_result *kept)
 {
@@ -226,7 +226,7 @@ static aaclip_status fetch(const aaclip_detector *detector, const aac_detector_e
     return status;
 }
 
-/* A score that is no number would pass for one of a good part. */
+/* A NaN score would pass for that of a good part. */
 static aaclip_status check_result(const aaclip_detector *detector, const aac_kept_result *kept,
                                   float score)
 {
@@ -254,7 +254,7 @@ aaclip_status aac_detector_run(const aaclip_detector *detector, aac_detector_eng
         status = send(detector, engine, memory);
     if (!status)
         status = aac_device_repeat(dispatch_of(detector), &engine->network, run_network, &run);
-    if (!status && next) /* the pixels of this run were sent */
+    if (!status && next) /* the pixels of this run have been sent */
         status = prepare(detector, engine, next, memory);
     if (!status)
         status = fetch(detector, engine, memory, kept);

@@ -1,4 +1,4 @@
-/* A detector is made: options, plans of all operations, working memory. */
+/* Creates a detector: options, plans of all operations, working memory. */
 #include "detect/detector.h"
 
 #include "core/config.h"

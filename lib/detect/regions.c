@@ -124,7 +124,7 @@ static void finish(aaclip_region *region, const aac_component *component, double
     region->mean = (float)(sum / region->area);
 }
 
-/* Falling peaks, then by rows; no two regions share a pixel. */
+/* By descending peak, then in row order; no two regions share a pixel. */
 static int compare_regions(const void *left, const void *right)
 {
     const aaclip_region *a = left, *b = right;
@@ -135,7 +135,7 @@ static int compare_regions(const void *left, const void *right)
     return (a->peak_x > b->peak_x) - (a->peak_x < b->peak_x);
 }
 
-/* Keeps the large enough of `found` components in *regions, in their order. */
+/* Keeps those of `found` components that are large enough in *regions, in their order. */
 static aaclip_status collect(aaclip_region **regions, size_t *count, const looked_at *area,
                              const uint32_t *labels, const aac_component *components, size_t found,
                              uint32_t min_area)

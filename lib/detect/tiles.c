@@ -25,7 +25,8 @@ uint64_t aac_tile_map_begin(const aac_tile_axis *axis, uint32_t index)
     return (begin * axis->tile_map + axis->tile / 2) / axis->tile; /* to the nearest */
 }
 
-/* Of tile `index` at a place of the map before dividing, in half pixels to the nearer border. */
+/* Weight of tile `index` at a place of the map before normalisation: half pixels to the nearer
+ * border. */
 static uint64_t height_at(const aac_tile_axis *axis, uint32_t index, uint64_t place)
 {
     const uint64_t begin = aac_tile_map_begin(axis, index), end = begin + axis->tile_map;
@@ -34,7 +35,7 @@ static uint64_t height_at(const aac_tile_axis *axis, uint32_t index, uint64_t pl
     return 2 * (place - begin < end - 1 - place ? place - begin : end - 1 - place) + 1;
 }
 
-/* Tiles begin in their order, so that the search ends with the first that is too far away. */
+/* Tiles are in order of position, so that the search stops at the first one too far away. */
 static uint64_t height_of_all(const aac_tile_axis *axis, uint32_t index, uint64_t place)
 {
     uint64_t sum = height_at(axis, index, place), more = 1;

@@ -7,7 +7,8 @@
 
 /*
  * Union-find in two passes, with the label image itself as the forest: in the first pass a pixel
- * inside holds 1 + the index of its parent, which is never behind it by rows; a root holds its own.
+ * inside holds 1 + the index of its parent, which never follows it in row order; a root holds 1 +
+ * its own.
  */
 
 static size_t find_root(uint32_t *labels, size_t pixel)
@@ -19,7 +20,7 @@ static size_t find_root(uint32_t *labels, size_t pixel)
     return pixel;
 }
 
-/* The root that stands first stays one. */
+/* The earlier root remains one. */
 static size_t join(uint32_t *labels, size_t root, size_t neighbour)
 {
     size_t other = find_root(labels, neighbour);
@@ -28,12 +29,12 @@ static size_t join(uint32_t *labels, size_t root, size_t neighbour)
     return first;
 }
 
-/* Root of what the pixel touches on the left and above; itself when it touches nothing. */
+/* The root of what the pixel touches on the left and above; itself if it touches nothing. */
 static size_t join_neighbours(uint32_t *labels, size_t pixel, uint32_t x, bool top, uint32_t width)
 {
     const bool left = x > 0, right = x + 1 < width;
     if (!top && labels[pixel - width])
-        return find_root(labels, pixel - width); /* it touches all the others already */
+        return find_root(labels, pixel - width); /* it touches all the others */
     size_t root = pixel;
     labels[pixel] = (uint32_t)pixel + 1;
     if (left && labels[pixel - 1])
@@ -56,7 +57,7 @@ static void build_forest(uint32_t *labels, const uint8_t *mask, uint32_t width, 
         }
 }
 
-/* Parents stand before their children, so they already hold a number when these are reached. */
+/* Parents precede their children, so they already hold a number when these are reached. */
 static size_t number_trees(uint32_t *labels, size_t pixels)
 {
     uint32_t count = 0;

@@ -7,7 +7,7 @@
 
 #include <aaclip/status.h>
 
-/* One region: its pixels, and the box around them; right and bottom are the first outside. */
+/* One region: its number of pixels and bounding box; right and bottom are exclusive. */
 typedef struct aac_component {
     uint32_t area;
     uint32_t left, top, right, bottom;

@@ -116,7 +116,7 @@ aaclip_status aac_dataset_add(aac_dataset_reader *reader, const aaclip_sample *s
     return aac_dataset_append(reader->dataset, &copy);
 }
 
-/* The next name of a path, and where it ends; an empty one at the path's end. */
+/* The next name of a path and its length, 0 at the path's end. */
 static const char *next_name(const char *path, size_t *length)
 {
     while (aac_is_separator(*path))
@@ -126,7 +126,8 @@ static const char *next_name(const char *path, size_t *length)
     return path;
 }
 
-/* Whether `name`, taken from the root, ends below it: by the names alone, as links do not count. */
+/* Whether `name`, relative to the root, stays below it: judged by the names alone, without
+ * following links. */
 static bool stays_below(const char *name)
 {
     size_t depth = 0, length;
@@ -140,7 +141,7 @@ static bool stays_below(const char *name)
     return true;
 }
 
-/* A path of its own is below the root when it begins with the root's names. */
+/* An absolute path is below the root if it begins with the root's path. */
 static bool is_inside(const char *root, const char *name)
 {
     if (!aac_path_is_absolute(name))
@@ -165,7 +166,7 @@ static aaclip_status require_inside(const aac_dataset_reader *reader, const char
 static aaclip_status require_file(const char *path, const char *what)
 {
     bool is_folder;
-    aaclip_status status = aac_path_is_folder(&is_folder, path); /* an error where none can tell */
+    aaclip_status status = aac_path_is_folder(&is_folder, path); /* IO if the system cannot tell */
     if (status || aac_path_kind_of(path) == AAC_PATH_FILE)
         return status;
     return aac_error(AACLIP_ERROR_NOT_FOUND, "%s %s: no such file", what, path);
@@ -225,7 +226,8 @@ static aaclip_status check_options(const aaclip_dataset_options *options)
     return AACLIP_OK;
 }
 
-/* The folder that paths are relative to: the root without slashes at its end, or of a manifest. */
+/* The folder that paths are relative to: the root without trailing slashes or a manifest's folder.
+ */
 static aaclip_status set_root(aac_dataset_reader *reader, const char *root, aac_path_kind kind)
 {
     size_t length = strlen(root);

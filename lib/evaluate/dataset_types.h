@@ -21,16 +21,16 @@ struct aaclip_dataset {
     aac_window window; /* both 0: none */
     aaclip_sample *samples;
     size_t count, capacity;
-    atomic_uchar *told; /* of each sample, by aac_dataset_first */
+    atomic_uchar *told; /* per sample, for aac_dataset_first */
     size_t told_capacity;
     aac_dataset_class *classes;
     size_t class_count, class_capacity;
-    aac_names class_names; /* numbers of classes */
+    aac_names class_names; /* indices of classes */
 };
 
 aaclip_dataset *aac_dataset_new(void); /* NULL when out of memory */
 
-/* Appends a sample whose texts already live as long as the data set. */
+/* Appends a sample whose texts live as long as the data set. */
 aaclip_status aac_dataset_append(aaclip_dataset *dataset, const aaclip_sample *sample);
 
 #endif

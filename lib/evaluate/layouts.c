@@ -1,4 +1,4 @@
-/* Data sets that are trees of folders: recognised by their content, read folder by folder. */
+/* Data sets as folder trees: recognised by their content, read folder by folder. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,7 +19,7 @@ typedef struct class_folder {
 
 struct folder_layout {
     aaclip_dataset_layout layout;
-    const char *marks[6]; /* folders of which a class has one, or all */
+    const char *marks[6]; /* folders of which a class must have one, or all */
     bool all_marks;
     const char *normal; /* name of the folders of normal images */
     aaclip_status (*read)(aac_dataset_reader *reader, const class_folder *category);
@@ -35,7 +35,7 @@ static bool is_image(const char *name)
     return false;
 }
 
-/* A path that is too long is no folder. */
+/* A path that is too long counts as no folder. */
 static aaclip_status has_folder(bool *has, const char *folder, const char *name)
 {
     char path[AAC_PATH_SIZE];
@@ -44,14 +44,14 @@ static aaclip_status has_folder(bool *has, const char *folder, const char *name)
     return length > 0 && length < AAC_PATH_SIZE ? aac_path_is_folder(has, path) : AACLIP_OK;
 }
 
-/* What comes before the ending. */
+/* Length of the name without its extension. */
 static size_t stem_length(const char *name)
 {
     const char *dot = strrchr(name, '.');
     return dot ? (size_t)(dot - name) : strlen(name);
 }
 
-/* Images and, where there is a folder of them, masks that go by the same name. */
+/* Images and, if there is a folder for them, masks of the same names. */
 typedef struct image_folder {
     const char *class_name, *defect;
     int label;
@@ -60,7 +60,7 @@ typedef struct image_folder {
     size_t mask_count;
 } image_folder;
 
-/* Of the masks, which are sorted, the first that may begin with image[0 .. length). */
+/* The first of the sorted masks that may begin with image[0 .. length). */
 static size_t first_mask(const image_folder *folder, const char *image, size_t length)
 {
     size_t low = 0, high = folder->mask_count;
@@ -74,7 +74,7 @@ static size_t first_mask(const image_folder *folder, const char *image, size_t l
     return low;
 }
 
-/* "000.png" has the mask "000.png" or "000_mask.png", whatever the endings; NULL without one. */
+/* "000.png" has the mask "000.png" or "000_mask.png", whatever the extensions; NULL if none. */
 static const char *mask_of(const image_folder *folder, const char *image)
 {
     const size_t length = stem_length(image);
@@ -217,7 +217,7 @@ static aaclip_status read_tree(aac_dataset_reader *reader, const class_folder *c
     return status;
 }
 
-/* All of it: which images are for training is in the table only. */
+/* Reads all images: only the table says which are for training. */
 static aaclip_status read_visa(aac_dataset_reader *reader, const class_folder *category)
 {
     if (reader->options.split != AACLIP_SPLIT_ALL)
@@ -247,7 +247,7 @@ static aaclip_status read_masked_folder(aac_dataset_reader *reader, const class_
     return status ? status : add_images(reader, &folder);
 }
 
-/* In the order in which they are tried: BMAD's and BTAD's trees would pass for MVTec's. */
+/* In the order in which they are tried: BMAD and BTAD trees would also match MVTec's layout. */
 static const folder_layout layouts[] = {
     {AACLIP_LAYOUT_BMAD,
      {"train/Ungood", "valid/Ungood", "test/Ungood", "train/good/img", "valid/good/img",
@@ -275,7 +275,7 @@ static aaclip_status match(bool *matches, const folder_layout *layout, const cha
     return status;
 }
 
-/* Asked without an error's text: what is passed over is none. */
+/* Sets no error text, as skipping a folder is no error. */
 static bool is_locked(const char *folder)
 {
     char path[AAC_PATH_SIZE];
@@ -287,7 +287,7 @@ static bool is_locked(const char *folder)
     return true;
 }
 
-/* A folder that may not be entered ("lost+found") is no class. */
+/* A folder that may not be entered ("lost+found") is not a class. */
 static aaclip_status match_class(bool *matches, const folder_layout *layout, const char *folder)
 {
     bool enters;
@@ -298,7 +298,7 @@ static aaclip_status match_class(bool *matches, const folder_layout *layout, con
     return status || !enters ? status : match(matches, layout, folder);
 }
 
-/* The class of a root that is itself the folder of a category. */
+/* The class name of a root that is itself a class's folder. */
 static const char *root_class(const aac_dataset_reader *reader)
 {
     if (reader->options.class_name)
@@ -381,7 +381,7 @@ static aaclip_status no_layout(const aac_dataset_reader *reader)
                      expected[AACLIP_LAYOUT_MASKED_FOLDER], expected[AACLIP_LAYOUT_FOLDER]);
 }
 
-/* A root with VisA's table, where a part of it is wanted. */
+/* Whether the root has VisA's table and a split is asked for. */
 static bool has_split_table(const aac_dataset_reader *reader, char path[AAC_PATH_SIZE])
 {
     const aaclip_dataset_layout layout = reader->options.layout;

@@ -1,4 +1,4 @@
-/* Manifests: one JSON object a line, as the published release lists its samples. */
+/* Manifests: one JSON object per line, as in the published release. */
 #include <string.h>
 
 #include <jansson.h>
@@ -11,7 +11,7 @@
 #include "evaluate/dataset.h"
 #include "evaluate/dataset_types.h"
 
-/* Far above three paths; as values a line takes up to fifty times its size. */
+/* Far more than three paths need; parsed, a line takes up to fifty times its size. */
 #define LONGEST_LINE ((size_t)1 << 20)
 
 static bool is_blank(const char *line, size_t length)
@@ -22,7 +22,7 @@ static bool is_blank(const char *line, size_t length)
     return true;
 }
 
-/* A text that is not empty; absent and null give NULL when it is optional. */
+/* A non-empty text; absent or null gives NULL if it is optional. */
 static aaclip_status read_text(const char **text, const json_t *line, const char *key,
                                bool optional)
 {
@@ -110,7 +110,7 @@ aaclip_status aac_dataset_read_manifest(aac_dataset_reader *reader, const char *
     return status;
 }
 
-/* Without the root, if the path lies below it. */
+/* The path relative to the root, if it lies below it. */
 static const char *below_root(const aaclip_dataset *dataset, const char *path)
 {
     size_t length = strlen(dataset->root);

@@ -9,7 +9,7 @@
 #include "evaluate/metrics_types.h"
 
 #define MAX_BINS     (1u << 24)
-#define LARGEST_SIZE 1e38f /* so that differences of two values are finite */
+#define LARGEST_SIZE 1e38f /* so that differences of values are finite */
 
 static const aaclip_metrics_options default_options = {
     .size = sizeof default_options,
@@ -137,7 +137,7 @@ static aac_metrics_class *find_class(const aaclip_metrics *metrics, const char *
     return number == AAC_NO_NAME ? NULL : &metrics->classes[number];
 }
 
-/* Its name is not found before keep_class: a class whose first image fails goes away again. */
+/* The name is not found until keep_class: if the first image fails, the class is dropped again. */
 static aaclip_status add_class(aac_metrics_class **category, aaclip_metrics *metrics,
                                const char *name)
 {
@@ -149,7 +149,7 @@ static aaclip_status add_class(aac_metrics_class **category, aaclip_metrics *met
     return AACLIP_OK;
 }
 
-/* The last class, into room that was made. */
+/* Makes the last class known, in reserved room. */
 static void keep_class(aaclip_metrics *metrics)
 {
     const size_t number = metrics->class_count - 1;
@@ -185,7 +185,7 @@ static aaclip_status check_arguments(const char *class_name, const float *map, c
     return AACLIP_OK;
 }
 
-/* Fills in the least and the largest value. */
+/* Fills in the smallest and the largest value. */
 static aaclip_status measure_map(aac_scored_image *image, const char *class_name, size_t number,
                                  const float *map, uint32_t width, uint32_t height)
 {
@@ -223,7 +223,7 @@ static aaclip_status make_room(aac_pixel_room *room, size_t pixels, bool sorting
     return AACLIP_OK;
 }
 
-/* What the mask of one image says: its regions, and how many pixels they have together. */
+/* The ground truth of one image: its regions, and their total number of pixels. */
 typedef struct truth {
     double *overlaps; /* 1 / area of each region */
     size_t regions, abnormal;
@@ -298,7 +298,7 @@ static aaclip_status add_pixels(aaclip_metrics *metrics, aac_metrics_class *cate
     return AACLIP_OK;
 }
 
-/* Everything that may fail comes before the image is counted. */
+/* Everything that can fail comes before the image is counted. */
 static aaclip_status add_image(aaclip_metrics *metrics, aac_metrics_class *category,
                                const aac_scored_image *image, const float *map, const uint8_t *mask,
                                uint32_t width, uint32_t height)
@@ -344,7 +344,7 @@ aaclip_status aaclip_metrics_add(aaclip_metrics *metrics, const char *class_name
     return status;
 }
 
-/* Room for all that will be moved, so that moving cannot fail half way. */
+/* Reserves room for everything to be moved, so that moving cannot fail halfway. */
 static bool reserve_merge(aaclip_metrics *metrics, const aaclip_metrics *other)
 {
     if (!reserve_class(metrics, other->class_count))
@@ -395,7 +395,7 @@ aaclip_status aaclip_metrics_merge(aaclip_metrics *metrics, aaclip_metrics **oth
         if (category) {
             merge_class(category, added);
         } else {
-            /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): there is room */
+            /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): room was reserved */
             metrics->classes[metrics->class_count++] = *added;
             keep_class(metrics);
         }

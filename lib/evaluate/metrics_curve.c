@@ -14,16 +14,17 @@ static void write_point(aac_curve_writer *writer, const aaclip_curve_point *poin
         writer->points[writer->count++] = *point;
 }
 
-/* Along both axes; a curve that only rises is 2 long. */
+/* The sum along both axes; a monotone curve has length 2. */
 static double distance(const aaclip_curve_point *a, const aaclip_curve_point *b)
 {
     return fabs(a->x - b->x) + fabs(a->y - b->y);
 }
 
 /*
- * Leaves points out while the next one is within `step` of the last that was written. Two points
- * after one another are then more than `step` further, so that 4 / step + 3 points suffice; and a
- * line that replaces some lies in a box of step / 2 by step / 2 at most.
+ * Drops points while the next one is within `step` of the last one written. Of any three
+ * consecutive written points the outer two are then more than `step` apart, so that 4 / step + 3
+ * points suffice; and a line that replaces dropped points stays within a box of at most step / 2 by
+ * step / 2.
  */
 static void visit_rising(aac_curve_writer *writer, const aaclip_curve_point *point)
 {

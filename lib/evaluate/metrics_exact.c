@@ -6,13 +6,13 @@
 #include "evaluate/metrics_types.h"
 
 /*
- * A key orders as an unsigned number: the larger the float, the smaller its key. No finite float
+ * Keys order floats as unsigned numbers: the larger the float, the smaller its key. No finite float
  * has the key EXHAUSTED.
  */
 #define SIGN      0x80000000u
 #define EXHAUSTED UINT32_MAX
 
-#define BETWEEN_LOOKS 65536 /* at the flag that cancels: scores */
+#define BETWEEN_LOOKS 65536 /* scores between cancellation checks */
 
 static uint32_t key_of(float value)
 {
@@ -30,7 +30,7 @@ static float value_of(uint32_t key)
     return value;
 }
 
-#define DIGITS     3 /* of 11 bits: the keys, which are the upper halves of the items */
+#define DIGITS     3 /* of 11 bits each, in the keys: the upper halves of the items */
 #define DIGIT_BITS 11
 #define BUCKETS    (1u << DIGIT_BITS)
 
@@ -39,7 +39,7 @@ static unsigned digit_of(uint64_t item, int digit)
     return (unsigned)(item >> (32 + digit * DIGIT_BITS)) & (BUCKETS - 1);
 }
 
-/* Sorts order[0] by keys, radix by radix from the last; returns the array that has the result. */
+/* Sorts order[0] by key (LSD radix sort); returns the array that holds the result. */
 static const uint64_t *sort_items(uint64_t *const order[2], size_t count)
 {
     uint32_t starts[DIGITS][BUCKETS] = {{0}};
@@ -99,7 +99,7 @@ aaclip_status aac_pixels_keep(aac_pixels *pixels, aac_pixel_room *room, const fl
     return AACLIP_OK;
 }
 
-/* The pixels of one kind of one image, of which `next` comes next. */
+/* The pixels of one kind of one image; `next` is the first not yet taken. */
 typedef struct run {
     const uint32_t *keys;
     const uint32_t *regions; /* NULL: normal */
@@ -108,8 +108,8 @@ typedef struct run {
 } run;
 
 /*
- * A tournament of runs: tree[1 ..] holds the loser of each match, tree[0] the winner of all. A
- * player is the run's next key, with the run's number below.
+ * A loser tree of runs: tree[1 ..] holds the loser of each match, tree[0] the overall winner. A
+ * player is the run's next key, with the run's number in the lower half.
  */
 typedef struct tournament {
     run *runs;
@@ -144,7 +144,7 @@ static void play_all(const tournament *merge, uint64_t *winners, size_t runs)
     merge->tree[0] = winners[1];
 }
 
-/* The run `number` has moved on. */
+/* Replays the matches of run `number` after it has advanced. */
 static void play_again(const tournament *merge, size_t number)
 {
     uint64_t winner = player(merge, number);
@@ -156,7 +156,7 @@ static void play_again(const tournament *merge, size_t number)
     merge->tree[0] = winner;
 }
 
-/* Takes all of the run that has the key. */
+/* Takes all pixels of the run that have the key. */
 static void take(aac_tie *tie, run *from, uint32_t key)
 {
     const size_t start = from->next;

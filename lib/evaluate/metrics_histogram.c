@@ -6,7 +6,7 @@
 #include "evaluate/metrics_types.h"
 
 #define MANTISSA_BITS  23
-#define LEAST_EXPONENT (-126) /* of a float that is not denormal */
+#define LEAST_EXPONENT (-126) /* of a normal float */
 
 static int64_t half_down(int64_t index)
 {
@@ -22,7 +22,7 @@ static void move_bin(aac_bin *to, aac_bin *from)
     to->overlap += moved.overlap;
 }
 
-/* Makes bins twice as wide; they stay multiples of their width, so none is split. */
+/* Makes bins twice as wide; they begin at multiples of their width, so none is split. */
 static void coarsen(aac_histogram *histogram)
 {
     const int64_t first = half_down(histogram->first);
@@ -55,7 +55,7 @@ static int finest_exponent(float least, float largest)
     return (exponent > LEAST_EXPONENT ? exponent : LEAST_EXPONENT) - MANTISSA_BITS;
 }
 
-/* In double, which holds every index exactly: they may be huge until the width is found. */
+/* In double, which holds every index exactly: indices may be huge until the width is found. */
 static void fit(aac_histogram *histogram, float least, float largest)
 {
     if (!histogram->used)
@@ -103,7 +103,7 @@ static int64_t last_bin(const aac_histogram *histogram)
     return histogram->first + histogram->used - 1;
 }
 
-/* From the first bin of both to the last. */
+/* From the first bin of either to the last. */
 static int64_t common_span(const aac_histogram *a, const aac_histogram *b)
 {
     const int64_t last = last_bin(a) > last_bin(b) ? last_bin(a) : last_bin(b);

@@ -22,7 +22,7 @@ static void widen(value_range *range, float least, float largest)
         range->largest = largest;
 }
 
-/* In float, and with a range that ends at 1 left alone, as the published evaluation computes. */
+/* In float, and with a range that ends at 1 left unchanged, as in the published evaluation. */
 static float stretch(const value_range *range, float value)
 {
     if (range->largest == 1)

@@ -4,7 +4,7 @@
 
 static const double limits[AAC_AUPRO_LIMITS] = {[AAC_AUPRO_30] = 0.3, [AAC_AUPRO_05] = 0.05};
 
-/* Kahan's sum as Neumaier changed it. */
+/* Kahan-Neumaier summation. */
 static void add(aac_long_sum *total, double term)
 {
     const double sum = total->sum + term;
@@ -23,7 +23,7 @@ static double f1(const aac_totals *totals, uint64_t found, uint64_t false_alarms
     return 2 * (double)found / (double)(totals->abnormal + found + false_alarms);
 }
 
-/* Of the segment that `normal` pixels of a tie make wide, the part below the limit. */
+/* The width below the limit of the segment that a tie's `normal` pixels span. */
 static double width_below_limit(const aac_totals *totals, int limit, uint64_t before,
                                 uint64_t normal)
 {
@@ -71,8 +71,7 @@ void aac_bounds_visit(void *user, const aac_tie *tie)
     const double normal = (double)tie->normal, abnormal = (double)tie->abnormal;
     const double found = (double)bounds->abnormal, missed = (double)bounds->normal;
     for (int i = 0; i < AAC_AUPRO_LIMITS; i++) {
-        /* PRO stays in the box that the tie spans; a whole diagonal halves it, a cut one need not.
-         */
+        /* PRO lies in the box that the tie spans; a full diagonal halves it, a cut one need not. */
         const double width = width_below_limit(&bounds->totals, i, bounds->normal, tie->normal);
         add(&bounds->pro_area[i], width * tie->overlap / (width < normal ? 1 : 2));
     }

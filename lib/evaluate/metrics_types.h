@@ -1,4 +1,4 @@
-/* What metrics are made of; for the files metrics*.c of this folder only. */
+/* Internals of metrics; for the files metrics*.c of this folder only. */
 #ifndef AAC_EVALUATE_METRICS_TYPES_H
 #define AAC_EVALUATE_METRICS_TYPES_H
 
@@ -9,8 +9,8 @@
 #include "core/names.h"
 
 /*
- * Everything is computed from one walk over the distinct scores of a class, the largest first.
- * A tie is what has one score: pixels, or images.
+ * Everything is computed from one walk over the distinct scores of a class, the largest first. A
+ * tie is everything with the same score: pixels, or images.
  */
 typedef struct aac_tie {
     double score;
@@ -26,7 +26,7 @@ typedef struct aac_totals {
 
 /* metrics_sums.c: areas under curves. */
 
-/* A sum of very many small terms: what rounding loses is kept and added in the end. */
+/* A sum of very many small terms: rounding errors are kept and added at the end. */
 typedef struct aac_long_sum {
     double sum, lost;
 } aac_long_sum;
@@ -35,13 +35,13 @@ enum { AAC_AUPRO_30, AAC_AUPRO_05, AAC_AUPRO_LIMITS };
 
 typedef struct aac_sums {
     aac_totals totals;
-    uint64_t normal, abnormal; /* that scored more than the next tie */
+    uint64_t normal, abnormal; /* scores above the next tie */
     aac_long_sum overlap;
     aac_long_sum roc_area, precision, pro_area[AAC_AUPRO_LIMITS];
     double f1_max, f1_threshold;
 } aac_sums;
 
-/* The same walk where a tie is a bin: the order of its pixels is unknown. */
+/* The same walk where a tie is a bin, in which the order of pixels is unknown. */
 typedef struct aac_bounds {
     aac_totals totals;
     uint64_t normal, abnormal;
@@ -60,16 +60,16 @@ void aac_sums_write_images(const aac_sums *sums, double *auroc, double *ap, doub
 
 /* metrics_exact.c: pixels kept and merged. */
 
-/* The pixels of one image in the order of falling scores; one block, freed with aac_free. */
+/* The pixels of one image in descending order of scores; one block, freed with aac_free. */
 typedef struct aac_pixels {
     void *block;
     const uint32_t *normal_keys;
     const uint32_t *abnormal_keys, *abnormal_regions;
-    const double *overlaps; /* 1 / area of each region; those of the keys count from 0 */
+    const double *overlaps; /* 1 / area of each region; the keys' region numbers count from 0 */
     size_t normal, abnormal;
 } aac_pixels;
 
-/* Room to work on one image, kept from one to the next. */
+/* Working memory for one image, reused for the next. */
 typedef struct aac_pixel_room {
     uint32_t *labels;   /* (pixels): 0 or the pixel's region, counted from 1 */
     uint64_t *order[2]; /* (pixels): keys with regions, before and after a pass of sorting */
@@ -129,7 +129,7 @@ void aac_curve_end(aac_curve_writer *writer);
 
 typedef struct aac_scored_image {
     float score;
-    float least, largest; /* of the map */
+    float least, largest; /* values of the map */
     bool has_map;
     int label;
 } aac_scored_image;
@@ -138,11 +138,11 @@ typedef struct aac_metrics_class {
     char *name;
     aac_scored_image *images;
     size_t count, capacity;
-    aac_pixels *pixels; /* exact mode: of images whose pixels are known */
+    aac_pixels *pixels; /* exact mode: of images with pixel labels */
     size_t pixels_count, pixels_capacity;
     aac_histogram histogram;
     aac_totals totals; /* of pixels */
-    bool computed;     /* `values` are of all that was added */
+    bool computed;     /* `values` covers everything added so far */
     aaclip_metric_values values;
 } aac_metrics_class;
 
@@ -150,8 +150,8 @@ struct aaclip_metrics {
     aaclip_metrics_options options;
     aac_metrics_class *classes;
     size_t class_count, class_capacity;
-    aac_names class_names; /* numbers of classes */
-    uint64_t pixel_bytes;  /* kept in exact mode */
+    aac_names class_names; /* indices of classes */
+    uint64_t pixel_bytes;  /* held in exact mode */
     aac_pixel_room room;
 };
 

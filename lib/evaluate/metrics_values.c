@@ -6,7 +6,7 @@
 
 #define MIN_POINTS 8 /* of a curve */
 
-/* What a mean is taken of: everything but thresholds. */
+/* The values that means are taken of: all but the thresholds. */
 static const size_t metric_offsets[] = {
     offsetof(aaclip_metric_values, pixel_auroc),
     offsetof(aaclip_metric_values, pixel_ap),

@@ -4,7 +4,7 @@
 #include "core/random.h"
 #include "evaluate/dataset_types.h"
 
-/* Marks `shots` random ones of the samples of one class and label, whose order changes. */
+/* Marks `shots` random samples of one class and label, shuffling their indices. */
 static void draw(const aaclip_dataset *dataset, size_t class_index, int label, size_t shots,
                  uint64_t seed, size_t *indices, unsigned char *drawn)
 {
@@ -22,8 +22,8 @@ static void draw(const aaclip_dataset *dataset, size_t class_index, int label, s
 }
 
 /*
- * All samples by class and label; one after another those of each as they stand. `ends` has room
- * for three numbers a class and receives where they end.
+ * Sorts all samples by class and label (stable). `ends` has room for three numbers per class and
+ * receives the ends of the groups.
  */
 static void sort_by_class(const aaclip_dataset *dataset, size_t *indices, size_t *ends)
 {

@@ -64,12 +64,11 @@ int64_t aac_simd_tile_rows(const aac_block_kernels *blocks, int64_t columns, int
 
 /* Sizes of a backward run. */
 typedef struct aac_simd_backward_sizes {
-    int64_t rows; /* of a tile, whole blocks */
-    int64_t
-        scores; /* columns of scores: whole blocks of columns that also hold whole blocks of rows */
-    int64_t keys;  /* whole blocks of columns */
-    int64_t sums;  /* rows of dk and dv, whole blocks of rows */
-    int64_t width; /* columns of dq, dk and dv: whole blocks */
+    int64_t rows;   /* of a tile, whole blocks */
+    int64_t scores; /* columns of scores: whole blocks of columns, and of rows within */
+    int64_t keys;   /* whole blocks of columns */
+    int64_t sums;   /* rows of dk and dv, whole blocks of rows */
+    int64_t width;  /* columns of dq, dk and dv: whole blocks */
 } aac_simd_backward_sizes;
 aac_simd_backward_sizes aac_simd_size_backward(const aac_op_desc *desc);
 

@@ -136,8 +136,7 @@ static int64_t row_bytes(int64_t inputs)
 /* Scratch: the rows as integers, their steps and zero points, then each thread's own part. */
 typedef struct int8_scratch {
     size_t values, rows;
-    size_t sums,
-        thread; /* of one thread: sums of a block by a group; the same and a row of floats */
+    size_t sums, thread; /* of one thread: sums of a block by a group; with a row of floats */
 } int8_scratch;
 
 static int64_t group_panels(const aac_op_desc *desc)

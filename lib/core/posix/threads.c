@@ -49,9 +49,8 @@ unsigned aac_forks(void)
 
 struct aac_mutex {
     pthread_mutex_t native;
-    atomic_uint holder; /* 0: none; else the holding process's number of forks + 1 */
-    atomic_uint
-        process; /* to which `native` belongs, in forks; with RENEWING while it is reinitialised */
+    atomic_uint holder;  /* 0: none; else the holding process's number of forks + 1 */
+    atomic_uint process; /* the owner of `native`, in forks; with RENEWING during its renewal */
 };
 
 #define RENEWING (1u << 31)
@@ -291,8 +290,7 @@ bool aac_system_random(void *bytes, size_t size)
 #ifdef CPU_ALLOC
 #define MOST_PROCESSORS ((size_t)1 << 20)
 
-/* Processors of this process if the system has at most `most`; -1 with EINVAL if it may have more.
- */
+/* Processors of this process, if the system has at most `most`; else -1 with EINVAL. */
 static int count_allowed(size_t most)
 {
     size_t size = CPU_ALLOC_SIZE(most);
