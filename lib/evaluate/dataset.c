@@ -226,8 +226,8 @@ static aaclip_status check_options(const aaclip_dataset_options *options)
     return AACLIP_OK;
 }
 
-/* The folder that paths are relative to: the root without trailing slashes or a manifest's folder.
- */
+/* Sets the folder that paths are relative to: the root without trailing slashes, or a manifest's
+ * folder. */
 static aaclip_status set_root(aac_dataset_reader *reader, const char *root, aac_path_kind kind)
 {
     size_t length = strlen(root);

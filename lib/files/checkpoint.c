@@ -1,4 +1,4 @@
-/* Opens a checkpoint: finds the file, tells the layout, and checks that all parts agree. */
+/* Opens a checkpoint: finds the file, recognises the layout, and checks that all parts agree. */
 #include "files/checkpoint.h"
 
 #include <math.h>
@@ -78,7 +78,7 @@ static bool has_tensor(const aac_tensor_file *file, const char *prefix, const ch
     return aac_tensor_file_find(file, full) != NULL;
 }
 
-/* What training programs wrap a state dict in. */
+/* The prefixes under which training programs store a state dict. */
 static const char *find_prefix(const aac_tensor_file *file, const char *name)
 {
     static const char *const prefixes[] = {
@@ -89,7 +89,7 @@ static const char *find_prefix(const aac_tensor_file *file, const char *name)
     return NULL;
 }
 
-/* Image towers that are no vision transformers of CLIP; a ResNet's stem is called conv1 too. */
+/* Image towers other than CLIP's vision transformers; a ResNet's stem is also called conv1. */
 static aaclip_status refuse_other_towers(const aac_tensor_file *file)
 {
     static const struct {

@@ -11,9 +11,9 @@ typedef enum aac_checkpoint_activation {
 } aac_checkpoint_activation;
 
 /*
- * A matrix (out x in) given as up to three row blocks in order: Hugging Face splits q, k and v.
- * Each part is rank 2 with its own strides (a transposed source has stride[0] == 1). A vector is
- * the same with rank 1 parts.
+ * A matrix (out, in) given as up to three row blocks in order: Hugging Face splits q, k and v. Each
+ * part is rank 2 with its own strides (a transposed source has stride[0] == 1). A vector is the
+ * same with rank 1 parts.
  */
 typedef struct aac_parts {
     aac_tensor part[3];
@@ -66,9 +66,8 @@ typedef struct aac_checkpoint {
 /*
  * `path`: a file of any layout, or a Hugging Face / open_clip folder. config.json,
  * open_clip_config.json beside the weights are read for heads, activation and epsilon. Every shape
- * is checked against the others, so that what comes back is consistent; a file that lacks a tensor
- * or has a wrong one is an error naming file, tensor, expected and found. ResNet CLIPs:
- * UNSUPPORTED.
+ * is checked against the others, so that the result is consistent; a missing or wrong tensor is an
+ * error naming file, tensor, expected and found. ResNet CLIPs: UNSUPPORTED.
  */
 aaclip_status aac_checkpoint_open(aac_checkpoint **checkpoint, const char *path);
 void aac_checkpoint_close(aac_checkpoint **checkpoint);

@@ -1,4 +1,4 @@
-/* What weights do not show: heads, activation, epsilon, from the configuration beside them. */
+/* What the weights do not show (heads, activation, epsilon), from the configuration beside them. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,7 +9,7 @@
 #include "files/checkpoint_parts.h"
 #include "files/json.h"
 
-/* An object of the configuration, and where it stands for error texts. */
+/* An object of the configuration, and its location for error texts. */
 typedef struct config_section {
     const json_t *object;
     const char *path, *name; /* name: NULL for the whole file */
@@ -60,7 +60,7 @@ static aaclip_status read_count(int64_t *count, const config_section *section, c
 
 static bool is_epsilon(double value)
 {
-    return (float)value > 0 && value <= 1; /* 1e-50 is no float32 */
+    return (float)value > 0 && value <= 1; /* 1e-50 is not a float32 */
 }
 
 /* The format's own default when absent, as for the activation. */
@@ -121,7 +121,7 @@ static aaclip_status read_huggingface(aac_checkpoint_config *config, const confi
     return set_activation(config, vision.activation, root->path);
 }
 
-/* Towers that open_clip takes from elsewhere. */
+/* Refuses towers that open_clip takes from other libraries. */
 static aaclip_status refuse_foreign(const config_section *tower, const char *key)
 {
     const char *name = json_string_value(json_object_get(tower->object, key));
@@ -185,7 +185,7 @@ static aaclip_status read_stored_epsilon(double *epsilon, const aac_tensor_file 
                      aac_tensor_file_path(file), text);
 }
 
-/* Our own files carry it in their metadata. */
+/* The library's own files have it in their metadata. */
 static aaclip_status read_metadata(aac_checkpoint_config *config, const aac_tensor_file *file)
 {
     const char *activation = aac_tensor_file_string(file, "aaclip.activation");

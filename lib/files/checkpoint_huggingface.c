@@ -1,4 +1,4 @@
-/* Hugging Face's names: split q, k, v and projections stored the other way round. */
+/* Hugging Face's names: q, k, v are split and projections transposed. */
 #include <stdio.h>
 
 #include "core/error.h"
@@ -77,7 +77,7 @@ static void take_vision(aac_taker *taker, aac_checkpoint *checkpoint)
                     width, 0);
     aac_take_tensor(taker, &checkpoint->vision_position,
                     "vision_model.embeddings.position_embedding.weight", -1, width);
-    /* the missing letters are part of the name */
+    /* the format misspells the name */
     aac_take_tensor(taker, &checkpoint->ln_pre_weight, "vision_model.pre_layrnorm.weight", width,
                     0);
     aac_take_tensor(taker, &checkpoint->ln_pre_bias, "vision_model.pre_layrnorm.bias", width, 0);

@@ -1,4 +1,4 @@
-/* OpenAI's names, which open_clip and this library's own files use too. */
+/* OpenAI's names, also used by open_clip and this library's own files. */
 #include <stdio.h>
 
 #include "core/error.h"

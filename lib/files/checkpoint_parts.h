@@ -4,7 +4,7 @@
 
 #include "files/checkpoint.h"
 
-/* Takes tensors by name; the first failure stays and later calls do nothing. */
+/* Takes tensors by name; after the first failure, which is kept, calls do nothing. */
 typedef struct aac_taker {
     const aac_tensor_file *file;
     const char *prefix; /* before every name */
@@ -13,7 +13,7 @@ typedef struct aac_taker {
 
 /*
  * The tensor prefix + name. `rows` and `columns` are the expected shape (columns 0: a vector); -1
- * accepts any size from 1 on. Only floating point will do.
+ * accepts any size from 1 on. Must be floating point.
  */
 void aac_take_tensor(aac_taker *taker, aac_tensor *tensor, const char *name, int64_t rows,
                      int64_t columns);
@@ -21,11 +21,11 @@ void aac_take_tensor(aac_taker *taker, aac_tensor *tensor, const char *name, int
 /* The patch convolution, the one tensor of rank 4; fills width and patch size as well. */
 void aac_take_patches(aac_taker *taker, aac_checkpoint *checkpoint, const char *name);
 
-/* One more than the largest N of the names "<prefix><stem>N.*", at most 1000: whoever takes the
- * layers' tensors sees gaps. */
+/* One more than the largest N of the names "<prefix><stem>N.*", at most 1000. Gaps are found when
+ * the layers' tensors are taken. */
 int64_t aac_count_layers(const aac_tensor_file *file, const char *prefix, const char *stem);
 
-/* Choices that weights do not show; zero or negative values mean "not told". */
+/* Choices that the weights do not show; zero or negative values mean "unknown". */
 typedef struct aac_checkpoint_config {
     bool found;
     bool has_activation;

@@ -5,7 +5,7 @@
 #include "core/memory.h"
 #include "core/platform.h"
 
-/* A configuration has some kilobytes; as values a file takes up to fifty times its size. */
+/* A configuration has a few kilobytes; parsed, a file takes up to fifty times its size. */
 #define LARGEST_FILE (4u << 20)
 
 aaclip_status aac_json_read(json_t **root, const char *path)

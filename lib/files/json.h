@@ -1,4 +1,4 @@
-/* JSON files, and numbers as text the same in every locale. */
+/* JSON files, and locale-independent numbers as text. */
 #ifndef AAC_FILES_JSON_H
 #define AAC_FILES_JSON_H
 
@@ -11,7 +11,7 @@ aaclip_status aac_json_read(json_t **root, const char *path);
 
 /* A number as JSON writes it; the caller frees it with aac_free. NULL when out of memory. */
 char *aac_json_number(double value);
-/* The number that `text` is, 0 when it is none. */
+/* The number in `text`, 0 if it is not one. */
 double aac_json_number_value(const char *text);
 
 #endif

@@ -46,7 +46,7 @@ static aaclip_status push(struct machine *machine, aac_pickle_value *value)
     return AACLIP_OK;
 }
 
-/* One more that takes memory. */
+/* Counts one more value that takes memory. */
 static aaclip_status count_value(struct machine *machine)
 {
     if (++machine->value_count <= MOST_VALUES)
@@ -73,7 +73,7 @@ static aaclip_status push_integer(struct machine *machine, aac_pickle_kind kind,
     return status;
 }
 
-/* Values above the last mark belong to whoever takes the mark; nothing else may reach below it. */
+/* Values above the last mark belong to the opcode that takes it; no other reaches below it. */
 static size_t available(const struct machine *machine)
 {
     return machine->depth - (machine->mark_count ? machine->marks[machine->mark_count - 1] : 0);
@@ -83,7 +83,7 @@ static aaclip_status pop(struct machine *machine, aac_pickle_value **value)
 {
     if (!available(machine))
         return underflow();
-    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): what is available is on a stack */
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): available values are on the stack */
     *value = machine->stack[--machine->depth];
     return AACLIP_OK;
 }
@@ -242,7 +242,7 @@ static aaclip_status memo_put(struct machine *machine, uint64_t index)
 {
     if (!available(machine))
         return underflow();
-    if (index > machine->size) /* Python counts up; one put takes a byte or more */
+    if (index > machine->size) /* Python counts up; a put takes at least a byte */
         return aac_error(AACLIP_ERROR_FORMAT, "memo index %llu in a pickle of %zu bytes",
                          (unsigned long long)index, machine->size);
     aac_pickle_value **memo =
@@ -371,7 +371,7 @@ static aaclip_status persistent(struct machine *machine)
     return status ? status : push(machine, storage);
 }
 
-/* Opcodes that only move what is there. */
+/* Opcodes that only move existing values. */
 static aaclip_status step_structure(struct machine *machine, enum opcode opcode)
 {
     aac_pickle_value **values, *value;

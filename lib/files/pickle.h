@@ -1,4 +1,4 @@
-/* Reads a pickle as data: a tree of values, with nothing built but what checkpoints need. */
+/* Reads a pickle as data: a tree of values. Only objects that checkpoints need are built. */
 #ifndef AAC_FILES_PICKLE_H
 #define AAC_FILES_PICKLE_H
 
@@ -26,7 +26,7 @@ typedef enum aac_pickle_kind {
     AAC_PICKLE_GLOBAL
 } aac_pickle_kind;
 
-/* What an allowed global stands for. */
+/* The meaning of an allowed global. */
 typedef enum aac_pickle_global {
     AAC_GLOBAL_ORDERED_DICT,
     AAC_GLOBAL_TENSOR,
@@ -44,7 +44,7 @@ typedef struct aac_pickle_storage {
     int64_t elements;
 } aac_pickle_storage;
 
-/* A view into a storage. Every element is known to lie inside the storage. */
+/* A view into a storage. All its elements have been checked to lie inside the storage. */
 typedef struct aac_pickle_tensor {
     const aac_pickle_storage *storage;
     int64_t offset; /* in elements */
@@ -65,9 +65,9 @@ struct aac_pickle_value {
     union {
         int64_t integer; /* INTEGER, BOOLEAN */
         double number;
-        const char *text;        /* without zero bytes inside */
+        const char *text;        /* without embedded zero bytes */
         aac_pickle_items items;  /* TUPLE, LIST, DICT */
-        aac_pickle_value *state; /* OBJECT; NULL until it was set */
+        aac_pickle_value *state; /* OBJECT; NULL until set */
         aac_pickle_storage storage;
         const aac_pickle_tensor *tensor;
         struct {
@@ -78,9 +78,9 @@ struct aac_pickle_value {
 };
 
 /*
- * Reads one pickle; its values live in `arena`. Values may be shared and, in a hostile file, hold
- * themselves: whoever walks the tree guards against both. FORMAT when damaged; UNSUPPORTED, by
- * name, for any global, opcode or object beyond a checkpoint's.
+ * Reads one pickle; its values live in `arena`. Values may be shared and, in a hostile file,
+ * contain themselves: code that walks the tree must guard against both. FORMAT when damaged;
+ * UNSUPPORTED, by name, for any global, opcode or object that checkpoints do not use.
  */
 aaclip_status aac_pickle_read(aac_pickle_value **root, aac_arena *arena, const unsigned char *bytes,
                               size_t size);

@@ -4,7 +4,7 @@
 
 #include "core/error.h"
 
-/* A view may repeat elements (stride 0), but not to any size that a file cares to claim. */
+/* A view may repeat elements (stride 0), but not to an arbitrary size that a file claims. */
 #define MOST_REPEATED_ELEMENTS (INT64_C(1) << 24)
 
 static const struct allowed_global {
@@ -161,7 +161,7 @@ static aaclip_status rebuild_tensor(aac_pickle_value **result, aac_arena *arena,
     return AACLIP_OK;
 }
 
-/* A wrapper hands on its first argument, which must be of one of two kinds. */
+/* A wrapper yields its first argument, which must be of one of two kinds. */
 static aaclip_status unwrap(aac_pickle_value **result, const aac_pickle_items *arguments,
                             aac_pickle_kind kind, aac_pickle_kind other, const char *what)
 {
@@ -215,7 +215,7 @@ aaclip_status aac_pickle_instantiate(aac_pickle_value **result, aac_arena *arena
 aaclip_status aac_pickle_set_state(aac_pickle_value *object, aac_pickle_value *state)
 {
     if (object->kind == AAC_PICKLE_DICT)
-        return AACLIP_OK; /* attributes of a state dict, `_metadata`: of no use here */
+        return AACLIP_OK; /* a state dict's attributes (`_metadata`) are not needed */
     if (object->kind != AAC_PICKLE_OBJECT)
         return unexpected("state", "an object to give it to", object);
     if (object->state)

@@ -1,4 +1,4 @@
-/* What the globals that a checkpoint's pickle may name build. Used by pickle.c alone. */
+/* The objects built by the globals that a checkpoint's pickle may name. Used by pickle.c alone. */
 #ifndef AAC_FILES_PICKLE_OBJECTS_H
 #define AAC_FILES_PICKLE_OBJECTS_H
 
@@ -6,7 +6,7 @@
 
 aac_pickle_value *aac_pickle_new(aac_arena *arena, aac_pickle_kind kind);
 
-/* Looks a global up; UNSUPPORTED, naming it, unless it is allowed. */
+/* Looks up a global; UNSUPPORTED, naming it, unless it is allowed. */
 aaclip_status aac_pickle_find_global(aac_pickle_value *value, const char *module, const char *name);
 /* REDUCE: calls an allowed function. */
 aaclip_status aac_pickle_call(aac_pickle_value **result, aac_arena *arena,

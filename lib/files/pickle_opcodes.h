@@ -1,4 +1,4 @@
-/* What the reader and the writer of pickles both know. */
+/* What the pickle reader and writer share. */
 #ifndef AAC_FILES_PICKLE_OPCODES_H
 #define AAC_FILES_PICKLE_OPCODES_H
 

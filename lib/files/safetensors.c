@@ -12,7 +12,7 @@
 #include "files/bytes.h"
 #include "files/tensor_index.h"
 
-#define LARGEST_HEADER 100000000u /* as the format's own readers have it */
+#define LARGEST_HEADER 100000000u /* as in the format's reference reader */
 
 static const struct {
     const char *name;
@@ -24,7 +24,7 @@ static const struct {
 
 #define DTYPE_COUNT (sizeof dtypes / sizeof *dtypes)
 
-/* Bytes that a tensor claims, to see that each belongs to one tensor. */
+/* Bytes that a tensor claims, to check that each belongs to exactly one tensor. */
 typedef struct claim {
     uint64_t begin, end;
     const char *name;
@@ -133,10 +133,10 @@ static int compare_claims(const void *a, const void *b)
         return left->begin < right->begin ? -1 : 1;
     if (left->end != right->end)
         return left->end < right->end ? -1 : 1;
-    return strcmp(left->name, right->name); /* the same complaint on every system */
+    return strcmp(left->name, right->name); /* so that the error is the same on every system */
 }
 
-/* The format allows neither overlaps nor holes nor bytes behind the last tensor. */
+/* The format allows no overlaps, no holes and no bytes after the last tensor. */
 static aaclip_status check_claims(claim *claims, size_t count, uint64_t available)
 {
     uint64_t reached = 0;
@@ -245,7 +245,7 @@ static json_t *describe_metadata(const aac_metadata *metadata, size_t count)
     return object;
 }
 
-/* Names are the library's or a file's own; metadata may be what a pickle held. */
+/* Names come from the library or from a file; metadata may come from a pickle. */
 static aaclip_status check_texts(const char *path, const aac_tensor_source *tensors,
                                  size_t tensor_count, const aac_metadata *metadata,
                                  size_t metadata_count)
@@ -285,7 +285,7 @@ static aaclip_status make_header(char **header, const char *path, const aac_tens
     return *header ? AACLIP_OK : aac_error_memory();
 }
 
-/* Spaces after the header let the data begin at a multiple of 64. */
+/* Spaces after the header align the data to 64 bytes. */
 static aaclip_status write_header(aac_writer *writer, const char *header)
 {
     const size_t alignment = 64;
@@ -307,7 +307,7 @@ static void narrow_rows(const float *values, size_t count, aac_dtype dtype, uint
         out[i] = dtype == AAC_F16 ? aac_f32_to_f16(values[i]) : aac_f32_to_bf16(values[i]);
 }
 
-/* Row by row through float32, for what is not stored as it lies. */
+/* Row by row via float32, for tensors not stored as they are. */
 static aaclip_status write_converted(aac_writer *writer, const aac_tensor_source *source)
 {
     const aac_tensor *tensor = &source->tensor;

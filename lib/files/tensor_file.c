@@ -1,4 +1,4 @@
-/* Opens any file of tensors and answers by name: the list that the readers fill. */
+/* Opens any file of tensors; lookup by name in the list that the readers fill. */
 #include "files/tensor_file.h"
 
 #include <string.h>
@@ -27,7 +27,7 @@ struct aac_tensor_index {
     size_t tensor_count, tensor_capacity;
     entry *entries;
     size_t entry_count, entry_capacity;
-    aac_names names; /* numbers of entries */
+    aac_names names; /* indices of entries */
 };
 
 struct aac_tensor_file {

@@ -23,23 +23,23 @@ typedef enum aac_tensor_file_kind {
  */
 typedef struct aac_tensor_file aac_tensor_file;
 
-/* The type is taken from the content. Errors name path and entry: NOT_FOUND, IO, FORMAT,
+/* The type is detected from the content. Errors name path and entry: NOT_FOUND, IO, FORMAT,
  * UNSUPPORTED. */
 aaclip_status aac_tensor_file_open(aac_tensor_file **file, const char *path);
 void aac_tensor_file_close(aac_tensor_file **file);
 
 /*
- * IO when somebody wrote to the file itself since it was opened, as far as the system tells: before
- * its tensors are read again. One that took its place by a rename is no matter. Accepts NULL.
+ * Call before a file's tensors are read again: IO if it has been written to since it was opened, as
+ * far as the system can tell. A file renamed over it does not matter. Accepts NULL.
  */
 aaclip_status aac_tensor_file_check(const aac_tensor_file *file);
-/* What was read so far may leave memory; it comes back when it is read again. Any thread. */
+/* Lets what has been read leave memory; it is loaded again when read. Any thread. */
 void aac_tensor_file_release(const aac_tensor_file *file);
 
-/* Bytes of the file, and when it was written last (core/platform.h). */
+/* Bytes of the file, and when it was last written (core/platform.h). */
 size_t aac_tensor_file_size(const aac_tensor_file *file);
 int64_t aac_tensor_file_changed(const aac_tensor_file *file);
-/* All of it will be read soon, from large pages where the system has such for files. */
+/* Announces that all of it will be read soon, from large pages if the system has them for files. */
 void aac_tensor_file_prefetch(const aac_tensor_file *file);
 
 const char *aac_tensor_file_path(const aac_tensor_file *file);
@@ -48,15 +48,15 @@ aac_tensor_file_kind aac_tensor_file_get_kind(const aac_tensor_file *file);
 /* In the order of the file. */
 size_t aac_tensor_file_count(const aac_tensor_file *file);
 const aac_tensor *aac_tensor_file_at(const aac_tensor_file *file, size_t index);
-/* NULL when there is none of that name; O(1) or O(log n). */
+/* NULL if there is none of that name; O(1). */
 const aac_tensor *aac_tensor_file_find(const aac_tensor_file *file, const char *name);
 
-/* Values that are no tensors (a checkpoint's `epoch`, an optimizer's `lr`): false when absent. */
+/* Values other than tensors (a checkpoint's `epoch`, an optimizer's `lr`): false when absent. */
 bool aac_tensor_file_number(const aac_tensor_file *file, const char *name, double *value);
 /* A safetensors `__metadata__` entry or a string value of a pickle; NULL when absent. */
 const char *aac_tensor_file_string(const aac_tensor_file *file, const char *name);
 
-/* A safetensors writer: describe everything, then write in one go, atomically. */
+/* A safetensors writer: describe everything, then write it at once, atomically. */
 typedef struct aac_tensor_source {
     aac_tensor tensor; /* `name` set; any strides; stored contiguous in `stored_as` */
     aac_dtype stored_as;

@@ -1,5 +1,4 @@
-/* Zip archives of torch.save and torch.jit.save: the tree in data.pkl becomes a flat list of names.
- */
+/* torch.save and torch.jit.save archives: the tree in data.pkl becomes a flat list of names. */
 #include <stdio.h>
 #include <string.h>
 
@@ -10,11 +9,11 @@
 #include "files/tensor_index.h"
 #include "files/zip.h"
 
-/* Far above any checkpoint; they bound what a small hostile file can make the reader do. */
+/* Far above any checkpoint; these bound what a small hostile file can make the reader do. */
 #define LARGEST_PICKLE  (UINT64_C(64) << 20)
 #define DEEPEST_NESTING 64
 #define LONGEST_NAME    1024
-#define MOST_VISITS     (UINT32_C(1) << 18) /* of values that are no tensors */
+#define MOST_VISITS     (UINT32_C(1) << 18) /* of values other than tensors */
 #define MOST_NAME_BYTES (UINT64_C(16) << 20)
 #define MOST_REPEATED   (INT64_C(1) << 24) /* elements of all tensors that repeat their storage */
 
@@ -70,7 +69,7 @@ static aaclip_status visit_tensor(struct walk *walk, const aac_pickle_tensor *te
     view.data = data + (uint64_t)tensor->offset * aac_dtype_size(view.dtype);
     int64_t elements = aac_tensor_elements(&view);
     if (elements > tensor->storage->elements)
-        walk->repeated += elements; /* at most 2^24 each: the reader of the pickle sees to that */
+        walk->repeated += elements; /* at most 2^24 each: the pickle reader ensures it */
     if (walk->repeated > MOST_REPEATED)
         return aac_error(AACLIP_ERROR_UNSUPPORTED,
                          "%s: expected at most %lld elements that stand for others (strides of 0), "
@@ -126,7 +125,7 @@ static aaclip_status visit_sequence(struct walk *walk, const aac_pickle_items *i
     return status;
 }
 
-/* Dicts, lists, tuples and modules, none of which may hold itself. */
+/* Dicts, lists, tuples and modules, none of which may contain itself. */
 static aaclip_status visit_container(struct walk *walk, const aac_pickle_value *value)
 {
     for (int i = 0; i < walk->depth; i++)
@@ -149,7 +148,7 @@ static aaclip_status visit_container(struct walk *walk, const aac_pickle_value *
 }
 
 /* Values may be shared, so that a small pickle can unfold to a large tree: names and values are
- * counted, of which tensors have a limit of their own. */
+ * limited. Tensors have a limit of their own. */
 static aaclip_status count_visit(struct walk *walk, aac_pickle_kind kind)
 {
     walk->name_bytes += walk->name_length;
@@ -182,12 +181,12 @@ static aaclip_status visit(struct walk *walk, const aac_pickle_value *value)
     case AAC_PICKLE_NONE:
     case AAC_PICKLE_STORAGE:
     case AAC_PICKLE_GLOBAL:
-        break; /* nothing that a caller could ask for */
+        break; /* nothing that callers look up */
     }
     return AACLIP_OK;
 }
 
-/* The one entry `<root>/data.pkl`; the name of the root is free. */
+/* The one entry `<root>/data.pkl`; the root may have any name. */
 static aaclip_status find_pickle(const aac_zip_entry **pickle, const aac_zip *zip)
 {
     *pickle = NULL;
@@ -211,7 +210,7 @@ static aaclip_status find_pickle(const aac_zip_entry **pickle, const aac_zip *zi
     return status ? status : aac_zip_check_crc(*pickle);
 }
 
-/* Newer versions of torch.save note the byte order of the numbers. */
+/* Newer versions of torch.save record the byte order. */
 static aaclip_status check_byte_order(const struct walk *walk)
 {
     char name[LONGEST_NAME];

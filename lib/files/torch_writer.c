@@ -11,9 +11,9 @@
 #include "files/zip_writer.h"
 
 #define PROTOCOL        2
-#define DEEPEST_NESTING 64 /* as the reader has it */
+#define DEEPEST_NESTING 64 /* the reader's limit, too */
 
-/* A container that is not closed yet. */
+/* A container that is still open. */
 struct frame {
     aac_torch_container container;
     size_t count;
@@ -98,7 +98,7 @@ static void put_word(aac_torch_writer *writer, const char *word)
     put_text(writer, word, strlen(word));
 }
 
-/* `lines`: module and name, each with its newline. */
+/* `lines`: module and name, each ending in a newline. */
 static void put_global(aac_torch_writer *writer, const char *lines)
 {
     put_opcode(writer, OP_GLOBAL);
@@ -112,7 +112,7 @@ static void put_empty_ordered_dict(aac_torch_writer *writer)
     put_opcode(writer, OP_REDUCE);
 }
 
-/* Counts a value where it is about to stand; false when it cannot stand there. */
+/* Counts a value about to be written; false if it is not allowed there. */
 static bool place(aac_torch_writer *writer, bool may_be_key)
 {
     if (writer->status)

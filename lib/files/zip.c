@@ -35,7 +35,7 @@ static aaclip_status damaged(const char *what)
     return aac_error(AACLIP_ERROR_FORMAT, "damaged zip archive: %s", what);
 }
 
-/* The end record stands last, before a comment of the length that it names. */
+/* The end record comes last, before a comment of the length that it states. */
 static aaclip_status find_end(const struct file *file, uint64_t *position)
 {
     for (uint64_t comment = 0; comment <= LONGEST_COMMENT && holds(file, 0, END_SIZE + comment);
@@ -94,8 +94,8 @@ static aaclip_status find_directory(const struct file *file, struct directory *d
 }
 
 /*
- * Replaces saturated 32-bit values, in order, by those of the zip64 extra field. false when a value
- * is missing there.
+ * Replaces saturated 32-bit values, in order, by those of the zip64 extra field; false if one is
+ * missing there.
  */
 static bool widen(const unsigned char *extra, size_t extra_size, uint64_t *const *values,
                   size_t count)
@@ -158,13 +158,13 @@ static aaclip_status read_central(aac_zip *zip, aac_zip_entry *entry, const unsi
     return AACLIP_OK;
 }
 
-/* A streamed entry's local header may leave a value open with zero. */
+/* A streamed entry's local header may leave a value unset as zero. */
 static bool agrees(uint64_t local, uint64_t central, bool streamed)
 {
     return local == central || (streamed && local == 0);
 }
 
-/* Holds the local header against the central record and finds where the data begin. */
+/* Checks the local header against the central record and finds the start of the data. */
 static aaclip_status locate(aac_zip_entry *entry, const struct file *file, uint64_t limit)
 {
     if (entry->offset > limit || limit - entry->offset < LOCAL_SIZE ||

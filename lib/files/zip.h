@@ -27,16 +27,16 @@ typedef struct aac_zip {
 } aac_zip;
 
 /*
- * Reads the central directory and holds every entry against its local header. FORMAT when the
- * archive is damaged or lies: sizes, names, overlapping or duplicate entries. Clear it also after a
- * failure.
+ * Reads the central directory and checks every entry against its local header. FORMAT if the
+ * archive is damaged or inconsistent: sizes, names, overlapping or duplicate entries. Clear it even
+ * after a failure.
  */
 aaclip_status aac_zip_read(aac_zip *zip, const unsigned char *bytes, size_t size);
 void aac_zip_clear(aac_zip *zip);
 
-/* NULL when there is none of that name. */
+/* NULL if there is none of that name. */
 const aac_zip_entry *aac_zip_find(const aac_zip *zip, const char *name);
-/* UNSUPPORTED, naming the entry, unless its data can be used as they are. */
+/* UNSUPPORTED, naming the entry, unless its data can be used in place. */
 aaclip_status aac_zip_check_stored(const aac_zip_entry *entry);
 /* Reads the whole entry, which must be stored: FORMAT when it is damaged. */
 aaclip_status aac_zip_check_crc(const aac_zip_entry *entry);

@@ -1,4 +1,4 @@
-/* The records of a zip archive: what its reader and its writer both know. */
+/* The records of a zip archive, for reader and writer. */
 #ifndef AAC_FILES_ZIP_LAYOUT_H
 #define AAC_FILES_ZIP_LAYOUT_H
 

@@ -55,7 +55,7 @@ static uint32_t saturate(uint64_t value)
     return value < SATURATED_32 ? (uint32_t)value : SATURATED_32;
 }
 
-/* The zip64 field of those values that 32 bits do not hold; returns its length, 0 when all fit. */
+/* The zip64 field of the values that do not fit in 32 bits; returns its length, 0 if all fit. */
 static size_t make_wide(unsigned char *field, const uint64_t *values, size_t count)
 {
     size_t length = FIELD_HEADER;
@@ -72,7 +72,7 @@ static size_t make_wide(unsigned char *field, const uint64_t *values, size_t cou
     return length;
 }
 
-/* The local header, with a field of padding that brings the data to their alignment. */
+/* The local header, with a padding field that aligns the data. */
 static aaclip_status put_local(aac_zip_writer *writer, const struct written *entry)
 {
     unsigned char header[LOCAL_SIZE] = {0};
@@ -120,13 +120,13 @@ static aaclip_status put_central(aac_zip_writer *writer, const struct written *e
     return status ? status : put(writer, extra, extra_length);
 }
 
-/* The wide end record and, directly behind it, the locator that leads there. */
+/* The zip64 end record and, directly after it, the locator that points to it. */
 static aaclip_status put_end64(aac_zip_writer *writer, uint64_t directory)
 {
     unsigned char record[END64_SIZE + END64_LOCATOR_SIZE] = {0};
     unsigned char *locator = record + END64_SIZE;
     aac_write_u32(record, END64_SIGNATURE);
-    aac_write_u64(record + 4, END64_SIZE - 12); /* of what follows this number */
+    aac_write_u64(record + 4, END64_SIZE - 12); /* bytes after this field */
     aac_write_u16(record + 12, VERSION_ZIP64);
     aac_write_u16(record + 14, VERSION_ZIP64);
     aac_write_u64(record + 24, writer->count);
@@ -135,7 +135,7 @@ static aaclip_status put_end64(aac_zip_writer *writer, uint64_t directory)
     aac_write_u64(record + 48, directory);
     aac_write_u32(locator, END64_LOCATOR_SIGNATURE);
     aac_write_u64(locator + 8, writer->position);
-    aac_write_u32(locator + 16, 1); /* file in all */
+    aac_write_u32(locator + 16, 1); /* file in total */
     return put(writer, record, sizeof record);
 }
 

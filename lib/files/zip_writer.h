@@ -6,13 +6,12 @@
 
 #include <aaclip/status.h>
 
-/* Every entry's data begin at a multiple of this, so that they can be used where they are mapped.
- */
+/* Every entry's data begin at a multiple of this, so that they can be used in place when mapped. */
 #define AAC_ZIP_ALIGNMENT 64
 
 typedef struct aac_zip_writer aac_zip_writer;
 
-/* The archive appears at `path` whole, by commit, or not at all. Errors: IO, OUT_OF_MEMORY. */
+/* The archive appears at `path` complete, on commit, or not at all. Errors: IO, OUT_OF_MEMORY. */
 aaclip_status aac_zip_writer_open(aac_zip_writer **writer, const char *path);
 /* `name`: ASCII, shorter than 64 KB, not used before. */
 aaclip_status aac_zip_writer_add(aac_zip_writer *writer, const char *name, const void *data,

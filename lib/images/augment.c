@@ -115,7 +115,8 @@ aac_augmentation aac_augment_draw(const aac_augment_options *options, uint32_t s
     return drawn;
 }
 
-/* Pillow's blend of two images in float32. The casts keep compilers from fusing the operations. */
+/* Pillow's blend of two images in float32. The casts prevent the compiler from fusing the
+ * operations. */
 static uint8_t blend(uint8_t from, uint8_t to, float amount)
 {
     float step = (float)((double)amount * (to - from));
@@ -123,7 +124,7 @@ static uint8_t blend(uint8_t from, uint8_t to, float amount)
     return value <= 0 ? 0 : value >= 255 ? 255 : (uint8_t)value;
 }
 
-/* Blends every sample with one grey: 0 changes the brightness, the mean grey the contrast. */
+/* Blends every sample with one grey level: 0 changes the brightness, the mean grey the contrast. */
 static void blend_with_grey(uint8_t *rgb, size_t pixels, uint8_t grey, float factor)
 {
     uint8_t table[256];
@@ -168,7 +169,7 @@ static void change_colours(const aac_augmentation *augmentation, uint8_t *rgb, s
     }
 }
 
-/* Where a pixel (x, y) of the rotated square reads: (x0 + xx * x + xy * y) >> bits, and so on. */
+/* The source of pixel (x, y) of the rotated square: (x0 + xx * x + xy * y) >> bits etc. */
 struct rotation {
     unsigned bits;
     int64_t x0, xx, xy, y0, yx, yy;
@@ -201,7 +202,7 @@ static struct rotation rotation_of(const aac_augmentation *augmentation)
     };
 }
 
-/* Rotates, shifts, crops and flips in one go, as each of them only picks pixels. */
+/* Rotates, shifts, crops and flips in one pass, as each of them only selects pixels. */
 static void move_pixels(const aac_augmentation *a, const uint8_t *rgb, const uint8_t *mask,
                         uint32_t size, uint8_t *rgb_out, uint8_t *mask_out)
 {
@@ -224,7 +225,7 @@ static void move_pixels(const aac_augmentation *a, const uint8_t *rgb, const uin
         }
 }
 
-/* Resizes a copy of the image with other colours. */
+/* Resizes a copy of the image with changed colours. */
 static aaclip_status resize_changed(const aac_augmentation *augmentation,
                                     const aaclip_image_view *image, uint8_t *resized)
 {

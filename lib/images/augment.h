@@ -1,6 +1,6 @@
 /*
- * Augmentation of a training sample, with the pixels that torchvision gives. Drawing what happens
- * and doing it are apart, so that the second can be compared with torchvision step by step.
+ * Augmentation of training samples, with the same pixels as torchvision. Drawing the parameters and
+ * applying them are separate, so that the latter can be compared with torchvision step by step.
  */
 #ifndef AAC_IMAGES_AUGMENT_H
 #define AAC_IMAGES_AUGMENT_H
@@ -20,30 +20,30 @@ typedef struct aac_augment_options {
     double horizontal_flip, vertical_flip;       /* probabilities */
     double brightness, contrast, saturation;     /* factors are drawn from 1 -+ these */
     double colour_probability;
-    bool colour_jointly; /* one draw for all three, in random order; else each alone, in order */
+    bool colour_jointly; /* one draw for all three, in random order; else one each, in order */
     bool colour_first;   /* on the decoded image, before resizing; else on the finished square */
     /*
-     * Fractional bits of the positions that rotation reads from: 16 as Pillow (document), 32 to
-     * stay next to PyTorch's floats (published).
+     * Fractional bits of the positions that rotation reads from: 16 as in Pillow (document), 32 to
+     * stay close to PyTorch's floats (published).
      */
     unsigned rotation_bits;
-    uint8_t fill[3]; /* where the image was moved away */
+    uint8_t fill[3]; /* colour of the area that the image moved out of */
 } aac_augment_options;
 
 /*
  * What config->profile does in stage 1 (text adapters) or 2 (image adapters).
  *
- * document: torchvision on Pillow images, bit for bit. The colour jitter comes last.
+ * document: torchvision on Pillow images, bit for bit. Colour jitter comes last.
  *
  * published: colours on the decoded image; rotation, translation and flips after normalisation, on
- * tensors filled with 0, which is the mean colour. Nearest-neighbour moves do not care whether the
- * pixels are normalised, so only two things differ here: the mean colour is rounded to 8 bits (at
- * most half a grey level, 0.008 once normalised), and a rotated pixel whose source lies within
- * float32's rounding error of the border of two pixels may take the other one.
+ * tensors filled with 0, which is the mean colour. Nearest-neighbour moves do not depend on
+ * normalisation, so only two things differ here: the mean colour is rounded to 8 bits (at most half
+ * a grey level, 0.008 once normalised), and a rotated pixel whose source lies within float32's
+ * rounding error of the border of two pixels may take the other one.
  */
 void aac_augment_options_init(aac_augment_options *options, const aaclip_config *config, int stage);
 
-/* INVALID_ARGUMENT for numbers that are no probabilities, no fractions or not finite. */
+/* INVALID_ARGUMENT for invalid probabilities or fractions, or non-finite numbers. */
 aaclip_status aac_augment_options_check(const aac_augment_options *options);
 
 typedef enum aac_colour_kind {
@@ -52,7 +52,8 @@ typedef enum aac_colour_kind {
     AAC_COLOUR_SATURATION
 } aac_colour_kind;
 
-/* What happens to one sample, in the order of the fields. All but `resized` may be zero. */
+/* The augmentation of one sample, applied in the order of the fields. All but `resized` may be
+ * zero. */
 typedef struct aac_augmentation {
     bool colour_first; /* else the colours change last */
     struct {

@@ -1,4 +1,4 @@
-/* Images as the public interface sees them: the type of a file from its content, the handle. */
+/* Images in the public API: the type of a file from its content, the handle. */
 #include <stdbool.h>
 #include <string.h>
 

@@ -1,4 +1,4 @@
-/* Maps made visible: colours, the blend over an image, the way up to the image's size. */
+/* Visualisation of maps: colours, blending over an image, enlarging to the image's size. */
 #include <aaclip/image.h>
 
 #include "core/cancel.h"
@@ -16,7 +16,7 @@ static uint8_t to_byte(float value)
     return (uint8_t)(value * 255.0f + 0.5f);
 }
 
-/* Four straight pieces: blue - cyan - green - yellow - red at 0, 1/4, 1/2, 3/4 and 1. */
+/* Piecewise linear: blue - cyan - green - yellow - red at 0, 1/4, 1/2, 3/4 and 1. */
 static void colour_of(float value, uint8_t *rgb)
 {
     float position = 4 * clamp_unit(value);
@@ -59,7 +59,7 @@ aaclip_status aaclip_overlay(const aaclip_image_view *image, const float *values
     return status;
 }
 
-/* Between which two inputs an output lies, and how far from the first. */
+/* The two inputs that an output lies between, and its distance from the first. */
 struct between {
     size_t first, second;
     float fraction;

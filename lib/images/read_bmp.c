@@ -1,6 +1,6 @@
 /*
- * BMP files as Pillow reads them: palettes of 1, 4 and 8 bits, 16, 24 and 32 bits, bit fields and
- * run lengths, headers of OS/2 and Windows.
+ * BMP files as Pillow reads them: palettes of 1, 4 and 8 bits; 16, 24 and 32 bits; bit fields and
+ * run-length encoding; headers of OS/2 and Windows.
  */
 #include <stdbool.h>
 #include <string.h>
@@ -50,7 +50,7 @@ static bool header_size_is_known(uint32_t size)
     return size <= 124 && memchr(sizes, (int)size, sizeof sizes);
 }
 
-/* The fields of the header; `colours` is the number of palette entries that it tells. */
+/* Reads the header's fields; `colours` is the number of palette entries that it states. */
 static void read_fields(struct bmp *bmp, const uint8_t *header, uint32_t *colours)
 {
     if (read_u32(header) == 12) { /* OS/2 */
@@ -85,7 +85,7 @@ static aaclip_status check_kind(const struct bmp *bmp)
     return AACLIP_OK;
 }
 
-/* One field of 8 bits on a byte boundary; what a 16-bit pixel has is checked as a whole. */
+/* An 8-bit field on a byte boundary; the fields of 16-bit pixels are checked together. */
 static bool is_byte_mask(uint32_t mask)
 {
     return mask == 0xff || mask == 0xff00 || mask == 0xff0000 || mask == 0xff000000;
@@ -116,7 +116,7 @@ static aaclip_status check_masks(struct bmp *bmp)
                              mask[1], mask[2]);
 }
 
-/* Bit fields stand in the long headers and behind the short one; `end` is where they end. */
+/* Bit fields are in the long headers, and follow the short one; `end` receives their end. */
 static aaclip_status read_masks(struct bmp *bmp, size_t *end)
 {
     static const uint32_t plain[][3] = {{0x7c00, 0x3e0, 0x1f}, {0xff0000, 0xff00, 0xff}};
@@ -134,7 +134,7 @@ static aaclip_status read_masks(struct bmp *bmp, size_t *end)
     return check_masks(bmp);
 }
 
-/* Entries that the file does not have stay black. */
+/* Entries missing from the file stay black. */
 static aaclip_status read_palette(struct bmp *bmp, size_t entry_size, uint32_t colours, size_t *end)
 {
     if (colours > 65536)
@@ -169,7 +169,7 @@ static aaclip_status read_header(struct bmp *bmp)
     if (!status && bmp->bits <= 8)
         status =
             read_palette(bmp, header_size == 12 ? 3 : 4, colours ? colours : 1u << bmp->bits, &end);
-    /* Some writers give the end of the header, as if there were no palette. */
+    /* Some writers store the end of the header, as if there were no palette. */
     bmp->pixels = read_u32(bmp->data + 10);
     if (!bmp->pixels || (bmp->pixels == FILE_HEADER_SIZE + header_size && bmp->bits <= 8))
         bmp->pixels = end;
@@ -191,7 +191,7 @@ static void unpack_indices(const struct bmp *bmp, const uint8_t *row, uint8_t *r
     }
 }
 
-/* The field of a pixel as 8 bits; 5 and 6 bits are stretched and rounded down, as in Pillow. */
+/* The field of a pixel as 8 bits; 5 and 6 bits are scaled and rounded down, as in Pillow. */
 static uint8_t field_of(uint32_t pixel, uint32_t mask)
 {
     uint32_t shift = (uint32_t)__builtin_ctz(mask), most = mask >> shift;
@@ -246,11 +246,11 @@ struct runs {
     const struct bmp *bmp;
     aac_pixels *pixels;
     size_t filled, total;
-    size_t column; /* as the runs count it; an absolute run may carry it beyond the row */
+    size_t column; /* as counted by the runs; an absolute run may exceed the row */
     size_t at;     /* in the file */
 };
 
-/* Pixels within one row, of two colours in turn. */
+/* Fills pixels within one row with two alternating colours. */
 static void fill(uint8_t *rgb, size_t count, const uint8_t *first, const uint8_t *second)
 {
     for (size_t i = 0; i < count; i++, rgb += 3) {
@@ -308,7 +308,7 @@ static aaclip_status put_literals(struct runs *runs, size_t count)
     return AACLIP_OK;
 }
 
-/* Leaves pixels out: they get colour 0. */
+/* Skips pixels: they get colour 0. */
 static void skip_pixels(struct runs *runs, size_t count)
 {
     put(runs, count, 0, 0);

@@ -16,10 +16,10 @@
 
 #include "core/limits.h"
 
-/* A progressive file may say many times the same thing; honest ones have a dozen scans. */
+/* A progressive file may repeat itself many times; ordinary ones have a dozen scans. */
 #define MAX_SCANS 500
-/* Of all scans together: 32 scans of the largest image that is usual; as many of one that a raised
- * limit allows. */
+/* Over all scans: 32 scans of the largest image allowed by default, or of the largest under a
+ * raised limit. */
 #define MOST_BLOCK_VISITS (UINT64_C(1) << 28)
 #define MOST_PIXELS       (UINT64_C(1) << 32) /* that a JPEG can have */
 
@@ -41,7 +41,7 @@ static void on_error(j_common_ptr codec)
     longjmp(decoder->escape, 1);
 }
 
-/* Damage that libjpeg recovers from is no error to Pillow; it is logged, never printed. */
+/* Damage that libjpeg recovers from is no error in Pillow; it is logged, never printed. */
 static void on_message(j_common_ptr codec, int level)
 {
     char text[JMSG_LENGTH_MAX];
@@ -58,7 +58,7 @@ static void start_source(j_decompress_ptr codec)
 
 static boolean refuse_to_fill(j_decompress_ptr codec)
 {
-    ERREXIT(codec, JERR_INPUT_EOF); /* all there is was given at the start */
+    ERREXIT(codec, JERR_INPUT_EOF); /* all data was supplied at the start */
     return FALSE;
 }
 
@@ -83,7 +83,7 @@ static uint64_t most_scans(const struct decoder *decoder)
     return most < MAX_SCANS ? most : MAX_SCANS;
 }
 
-/* With every row of blocks that is read or written. */
+/* Called for every row of blocks that is read or written. */
 static void monitor(j_common_ptr codec)
 {
     struct decoder *decoder = codec->client_data;
@@ -98,7 +98,7 @@ static void monitor(j_common_ptr codec)
 static aaclip_status report(const struct decoder *decoder)
 {
     if (decoder->cancelled)
-        return AACLIP_ERROR_CANCELLED; /* the look recorded its text */
+        return AACLIP_ERROR_CANCELLED; /* the check recorded its text */
     if (decoder->too_many_scans)
         return aac_error(AACLIP_ERROR_FORMAT, "JPEG: too many scans: expected at most %llu",
                          (unsigned long long)most_scans(decoder));
@@ -171,7 +171,8 @@ static bool read_rows(struct decoder *decoder, aac_pixels *pixels)
     return true;
 }
 
-/* A Huffman code has a bit at least, and every block one of them: without, libjpeg paints grey. */
+/* Every block has at least one Huffman code of at least one bit; libjpeg fills missing blocks with
+ * grey. */
 static aaclip_status check_size(struct decoder *decoder, size_t size)
 {
     const struct jpeg_decompress_struct *codec = &decoder->codec;

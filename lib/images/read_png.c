@@ -11,7 +11,7 @@
 #include "core/memory.h"
 #include "images/png_hooks.h"
 
-/* Bytes that a byte of deflate can unfold to: 258 for a bit of length and a bit of distance. */
+/* Bytes that a byte of deflate can expand to: 258 for one bit of length and one of distance. */
 #define MOST_UNFOLDED 1032
 
 struct source {
@@ -30,7 +30,8 @@ static void read_bytes(png_structp png, png_bytep out, size_t count)
     source->position += count;
 }
 
-/* 16-bit grey stays as it is, under a window all of 16 bits but for alpha; else it becomes RGB8. */
+/* 16-bit grey stays as it is and, with a window, all 16-bit channels but alpha; the rest becomes
+ * RGB8. */
 static void set_transforms(png_structp png, int depth, int colour_type, bool windowed)
 {
     if (depth == 16 && windowed)
@@ -48,14 +49,14 @@ static void set_transforms(png_structp png, int depth, int colour_type, bool win
     png_set_strip_alpha(png);
 }
 
-/* Everything that libpng may jump out of before the size is known; false when it did. */
+/* Everything that libpng may jump out of before the size is known; false if it did. */
 static bool read_header(png_structp png, png_infop info, struct source *source)
 {
     if (setjmp(png_jmpbuf(png)))
         return false;
     png_set_read_fn(png, source, read_bytes);
     png_set_user_limits(png, PNG_UINT_31_MAX, PNG_UINT_31_MAX);
-    /* Colour profiles, gamma, text and transparency do not count: they are not even inflated. */
+    /* Colour profiles, gamma, text and transparency are ignored and not even inflated. */
     png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, NULL, -1);
     png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, (png_const_bytep) "tRNS", 1);
     png_read_info(png, info);
@@ -65,8 +66,8 @@ static bool read_header(png_structp png, png_infop info, struct source *source)
 }
 
 /*
- * Reads `passes` times over all rows. What follows the last row is not read: Pillow takes files
- * without their end as well.
+ * Reads all rows `passes` times. Nothing after the last row is read: Pillow also accepts files
+ * without their end.
  */
 static bool read_rows(png_structp png, png_infop info, int passes, uint8_t *rows, size_t stride)
 {
@@ -91,9 +92,8 @@ static bool start_rows(png_structp png, png_infop info, int *passes)
 }
 
 /*
- * Pillow clips 16-bit grey at 255 where one would expect the high byte. The pixels above are
- * counted where they are more than one in a hundred and not all the same, as the white of a mask
- * is.
+ * Pillow clips 16-bit grey at 255 instead of taking the high byte. The clipped pixels are counted
+ * if they are more than one in a hundred and not all the same, unlike the white of a mask.
  */
 static void clip_gray16(const uint8_t *samples, size_t count, aac_pixels *pixels)
 {
@@ -112,7 +112,7 @@ static void clip_gray16(const uint8_t *samples, size_t count, aac_pixels *pixels
     pixels->clipped = differ && above > count / 100 ? above : 0;
 }
 
-/* One byte a pixel becomes three, from the last one on. */
+/* Expands one byte per pixel to three, from the last one backwards. */
 static void spread_gray(uint8_t *rgb, size_t count)
 {
     while (count--)
@@ -140,7 +140,7 @@ static aaclip_status read_wide(aac_pixels *pixels, png_structp png, png_infop in
     return status;
 }
 
-/* Few bytes that claim many pixels are refused before libpng clears a row of a gigabyte. */
+/* Small files that claim many pixels are refused before libpng clears a row of a gigabyte. */
 static aaclip_status check_size(png_structp png, png_infop info, size_t size)
 {
     const uint32_t width = png_get_image_width(png, info), height = png_get_image_height(png, info);

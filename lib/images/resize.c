@@ -1,6 +1,6 @@
 /*
- * Pillow's BICUBIC and NEAREST, bit for bit. Bicubic runs over the columns first and then over the
- * rows, in integers: weights have 22 fractional bits and each pass rounds to 8 bits.
+ * Pillow's BICUBIC and NEAREST, bit for bit. Bicubic filters along the rows first and then along
+ * the columns, in integers: weights have 22 fractional bits and each pass rounds to 8 bits.
  */
 #include "images/resize.h"
 
@@ -23,9 +23,9 @@
 #define TAP_GROUP 8
 /* Columns that the vertical pass sums at a time; the sums stay in the first-level cache. */
 #define COLUMN_GROUP 512
-/* Below this many pixels threads cost more than they save. */
+/* Below this many pixels, threads cost more than they save. */
 #define PARALLEL_PIXELS 65536
-/* Between looks at the flag that cancels. */
+/* Pixels between cancellation checks. */
 #define PIXELS_TOGETHER (1u << 21)
 
 /* The filter along one axis: output i is a weighted sum of `taps` inputs from first[i] on. */
@@ -84,7 +84,7 @@ static void set_output(struct axis *axis, uint32_t i, uint32_t in, double scale,
     }
 }
 
-/* `group`: the taps are filled up with zeros to a multiple of it. */
+/* `group`: the taps are padded with zeros to a multiple of it. */
 static aaclip_status axis_init(struct axis *axis, uint32_t in, uint32_t out, size_t group)
 {
     const double scale = (double)in / out, support = 2.0 * (scale < 1.0 ? 1.0 : scale);
@@ -104,7 +104,7 @@ static aaclip_status axis_init(struct axis *axis, uint32_t in, uint32_t out, siz
     return AACLIP_OK;
 }
 
-/* The sum of both halves, rounded and clipped. Unsigned, as the high half alone may wrap. */
+/* The sum of both halves, rounded and clipped. Unsigned arithmetic, as the high half may wrap. */
 static inline uint8_t to_pixel(int32_t high, int32_t low)
 {
     uint32_t sum = ((uint32_t)high << LOW_BITS) + (uint32_t)low + (1u << (WEIGHT_BITS - 1));
@@ -143,13 +143,13 @@ static void filter_row(const struct axis *axis, const int16_t *planes, size_t le
     }
 }
 
-/* Rows of the image between looks at the flag that cancels. */
+/* Rows of the image between cancellation checks. */
 static uint32_t rows_together(uint32_t width)
 {
     return width < PIXELS_TOGETHER ? PIXELS_TOGETHER / width : 1;
 }
 
-/* Every row of the image at the new width. */
+/* Resizes every row of the image to the new width. */
 static aaclip_status filter_columns(const aaclip_image_view *image, uint32_t width, uint8_t *rgb)
 {
     struct axis axis = {0};
@@ -204,7 +204,7 @@ static aaclip_status filter_rows(const uint8_t *rows, uint32_t width, uint32_t i
     aaclip_status status = axis_init(&axis, in, out, 1);
     const size_t samples = (size_t)width * 3;
     const bool parallel = (uint64_t)width * out >= PARALLEL_PIXELS;
-    /* an output row reads as many times more rows as the image is shrunk */
+    /* an output row reads as many more rows as the image shrinks by */
     const uint32_t scale = in / out + 1, together = rows_together(width) / scale + 1;
     for (uint32_t done = 0, end; !status && done < out; done = end) {
         end = out - done > together ? done + together : out;
@@ -261,13 +261,13 @@ aaclip_status aaclip_image_resize(const aaclip_image_view *image, uint32_t width
         return status;
     if (!rgb)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_image_resize: no output");
-    aac_team team = aac_threads_keep(); /* what starts here computes the towers later */
+    aac_team team = aac_threads_keep(); /* threads started here later compute the towers */
     status = resize(image, width, height, rgb);
     aac_threads_restore(team);
     return status;
 }
 
-/* The input that each output takes. Pillow adds the scale up, rounding errors included. */
+/* The input that each output takes. Pillow accumulates the scale, rounding errors included. */
 static uint32_t *nearest_inputs(uint32_t in, uint32_t out)
 {
     uint32_t *inputs = aac_alloc_array(out, sizeof *inputs);

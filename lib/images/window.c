@@ -1,4 +1,4 @@
-/* A window of values as 8 bits: pictures whose samples fill a part of 16 bits. */
+/* A window of values to 8 bits, for images whose samples fill only part of the 16-bit range. */
 #include <stdbool.h>
 
 #include <aaclip/image.h>
@@ -33,7 +33,7 @@ static void write_row(const aaclip_image_view *image, uint32_t y, double low, do
             const size_t at = layout.offset[c];
             if (c && grey)
                 rgb[c] = rgb[0];
-            else /* the low byte of 16 bits is the high one's neighbour */
+            else /* at ^ 1: the low byte of a 16-bit sample */
                 rgb[c] = to_byte(wide ? pixel[at] << 8 | pixel[at ^ 1] : pixel[at], low, high);
         }
 }

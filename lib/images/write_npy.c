@@ -1,4 +1,4 @@
-/* NumPy files, whole or not at all. */
+/* NumPy files, complete or not at all. */
 #include <stdio.h>
 #include <string.h>
 
@@ -12,8 +12,8 @@
 #define NPY_HEADER_SIZE 256
 
 /*
- * Version 1.0: magic, length of the text (little endian), text that ends in a newline and fills the
- * header up to a multiple of 64. Returns the whole size.
+ * Version 1.0: magic, length of the text (little endian), text that ends in a newline and pads the
+ * header to a multiple of 64. Returns the total size.
  */
 static size_t npy_header(char *header, const size_t *shape, unsigned rank)
 {

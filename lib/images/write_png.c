@@ -1,4 +1,4 @@
-/* PNG files, whole or not at all. */
+/* PNG files, complete or not at all. */
 #include <stdbool.h>
 #include <string.h>
 
@@ -14,7 +14,7 @@
 #include "images/png_hooks.h"
 #endif
 
-/* An image on its way into a PNG; `fill` gives row y as the file holds it. */
+/* An image being written to a PNG; `fill` gives row y as the file stores it. */
 struct png_job {
     uint32_t width, height;
     int depth;
@@ -44,8 +44,8 @@ static void flush_nothing(png_structp png)
 }
 
 /*
- * Everything that libpng may jump out of; false when it did. Of what repeats only runs are looked
- * for: filtered photographs have little else, and looking for more took a tenth of a detection.
+ * Everything that libpng may jump out of; false if it did. Compresses runs only: filtered
+ * photographs have few other repeats, and searching for those took a tenth of a detection's time.
  */
 static bool emit(png_structp png, png_infop info, struct png_job *job, uint8_t *row)
 {

@@ -81,7 +81,8 @@ static aaclip_status add_gradient(const aac_plan *plan, const void *dy, const vo
     return aac_run(plan, &args, scratch);
 }
 
-/* Through the second matrix and the activation; `wide` receives what the first matrix sees. */
+/* Through the second matrix and the activation; `wide` receives the gradient for the first matrix.
+ */
 static aaclip_status through_second(const aac_adapter_backward_plan *plan,
                                     const aac_trained_layer *layer, const aac_adapter_tape *tape,
                                     const aac_block_memory *memory)
@@ -99,7 +100,7 @@ static aaclip_status through_second(const aac_adapter_backward_plan *plan,
     return status ? status : aac_run(plan->activate, &activate, memory->scratch);
 }
 
-/* The one matrix of a linear adapter stands before the activation. */
+/* The single matrix of a linear adapter precedes the activation. */
 static aaclip_status through_activation(const aac_adapter_backward_plan *plan,
                                         const aac_adapter_tape *tape,
                                         const aac_block_memory *memory, const void **operand)

@@ -1,4 +1,4 @@
-/* The adapter that follows a block: adapt, restore the norm, blend with what was there. */
+/* The adapter that follows a block: adapt, restore the norm, blend with the input. */
 #include "core/error.h"
 #include "model/adapters.h"
 

@@ -1,4 +1,4 @@
-/* A set of adapters: its towers' weights, its owners, what it tells. */
+/* A set of adapters: its towers' weights, reference count, accessors. */
 #include "model/adapters_parts.h"
 
 #include "core/error.h"
@@ -7,7 +7,7 @@
 #include "model/fingerprint.h"
 #include "model/model.h"
 
-/* What was packed; the tensors stay. */
+/* Frees the packed weights; the tensors stay. */
 static void unpack_tower(aac_adapter_tower *tower)
 {
     for (uint32_t i = 0; i < tower->layer_count; i++) {
@@ -43,7 +43,7 @@ static aaclip_status pack_tower(aac_adapter_tower *tower, aac_packer *packer, aa
     return status ? status : aac_packer_finish(packer, &tower->packed);
 }
 
-/* Only what came from a file is kept: trained ones change. */
+/* Only weights from a file are kept packed on disk: those in training change. */
 aaclip_status aac_adapter_tower_pack(aac_adapter_tower *tower, const aaclip_model *model)
 {
     const int64_t samples = 64;

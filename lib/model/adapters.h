@@ -8,7 +8,7 @@
 
 #define AAC_CALIBRATION_KEY "aaclip.calibration" /* in a file's metadata */
 
-/* Residual adapter after a block: bottleneck (two matrices) or linear (`second` unused). */
+/* The residual adapter after a block: bottleneck (two matrices) or linear (`second` unused). */
 typedef struct aac_layer_adapter {
     aac_tensor first_tensor, second_tensor;
     aac_weight *first, *second;
@@ -24,43 +24,40 @@ typedef struct aac_adapter_tower {
     bool present;
     uint32_t layer_count;
     aac_layer_adapter *layers;
-    uint32_t projection_count; /* text: 1; image: one a level */
+    uint32_t projection_count; /* text: 1; image: one per level */
     aac_projection projections[AACLIP_MAX_LEVELS];
     aac_projection detection;    /* image only */
-    const aac_tensor_file *file; /* that the tensors came from, if from one */
-    aac_tensor_file *packed;     /* that the packed weights lie in, or NULL */
+    const aac_tensor_file *file; /* the tensors' file, if they come from one */
+    aac_tensor_file *packed;     /* the file that holds the packed weights, or NULL */
 } aac_adapter_tower;
 
 const aac_adapter_tower *aac_adapters_text(const aaclip_adapters *adapters);
 const aac_adapter_tower *aac_adapters_image(const aaclip_adapters *adapters);
 const aaclip_config *aac_adapters_config(const aaclip_adapters *adapters);
-/* Of the text modules, for the cache's key; 0 without any. */
+/* Of the text modules, for the key of the text cache; 0 if there are none. */
 uint64_t aac_adapters_text_fingerprint(const aaclip_adapters *adapters);
-/* Of the image adapters; 0 for NULL and without. */
+/* Of the image adapters; 0 for NULL or without any. */
 uint64_t aac_adapters_image_fingerprint(const aaclip_adapters *adapters);
-/* MISMATCH unless these adapters, NULL or not, were opened with this handle: they are packed for
- * it. */
+/* MISMATCH unless the adapters are NULL or were opened with this handle: they are packed for it. */
 aaclip_status aac_adapters_check_model(const aaclip_adapters *adapters, const aaclip_model *model);
 /*
  * Adapters of one tower from matrices in memory, in the order of its modules: those of the layers
  * (one or two each), the projections, for images the detection projection. The tensors have names
  * within the adapters ("layer_adapters.0.fc1.weight"). With `copy` values are copied, else they are
- * read where they are, and aac_adapters_refresh packs them again after they changed.
+ * read in place, and aac_adapters_refresh repacks them after a change.
  */
 aaclip_status aac_adapters_make(aaclip_adapters **adapters, const aaclip_model *model,
                                 const aaclip_config *config, bool text, const aac_tensor *tensors,
                                 size_t count, bool copy);
 /* The key of the text adapters that image adapters were trained with. */
 void aac_adapters_set_text_fingerprint(aaclip_adapters *adapters, uint64_t fingerprint);
-/* For adapters that nobody else uses. `values`: of all matrices in their order, one after the other
- * in device memory, in place of the tensors' own; the text fingerprint stays that of the tensors.
- */
+/* For adapters that nobody else uses. `values`: all matrices in order, contiguous in device memory,
+ * used instead of the tensors' own values; the text fingerprint is still that of the tensors. */
 aaclip_status aac_adapters_refresh(aaclip_adapters *adapters, const float *values);
-/* The calibration's JSON as it stands in the first file that has one, and that file's path; NULL:
- * none. */
+/* The calibration's JSON from the first file that has one, and that file's path; NULL: none. */
 const char *aac_adapters_calibration(const aaclip_adapters *adapters, const char **path);
 struct aac_save_list;
-/* Adds tensors and metadata but the calibration to a safetensors list. */
+/* Adds tensors and metadata, except the calibration, to a safetensors list. */
 aaclip_status aac_adapters_save_entries(const aaclip_adapters *adapters, struct aac_save_list *list,
                                         bool with_text);
 /* Adds the calibration, if there is one. */
@@ -81,13 +78,13 @@ size_t aac_adapter_scratch(const aac_adapter_plan *plan);
 
 /* What a run leaves for its backward run, in device memory. */
 typedef struct aac_adapter_tape {
-    float *x;       // (rows, width): what went in
+    float *x;       // (rows, width): the input
     void *middle;   // (rows, width / 2), type: bottleneck only
     float *adapted; // (rows, width): before the blend
 } aac_adapter_tape;
 
 /* y = w * adapted * |x| / |adapted| + (1 - w) * x for each row of x (rows, width); y may be x.
- * `tape`, which may be NULL, gets all but x. */
+ * `tape`, which may be NULL, receives all but x. */
 aaclip_status aac_adapter_run(const aac_adapter_plan *plan, const aac_layer_adapter *adapter,
                               const float *x, float *y, const aac_block_memory *memory,
                               const aac_adapter_tape *tape);

@@ -1,4 +1,4 @@
-/* Adapter sets from memory: those under training, and snapshots of them. */
+/* Adapter sets from memory: those in training, and snapshots of them. */
 #include <stdio.h>
 #include <string.h>
 
@@ -16,7 +16,7 @@ static size_t tensor_count(const aaclip_config *config, bool text)
                 : each * config->image_adapter_layers + config->level_count + 1;
 }
 
-/* Copies of names (with the tower's root) and, if wanted, of values. */
+/* Copies names (with the tower's prefix) and, if wanted, values. */
 static aaclip_status own_tensors(aaclip_adapters *adapters, bool text, aac_tensor *tensors,
                                  size_t count, bool copy)
 {
@@ -102,7 +102,7 @@ aaclip_status aac_adapters_make(aaclip_adapters **out, const aaclip_model *model
     return status;
 }
 
-/* Values that lie in device memory, one matrix after the other. */
+/* Values in device memory, one matrix after the other. */
 typedef struct device_values {
     const aac_dispatch *dispatch;
     aac_dtype type;
@@ -112,7 +112,7 @@ typedef struct device_values {
 static aaclip_status take(device_values *values, aac_weight **weight, const aac_tensor *tensor)
 {
     aac_tensor matrix = *tensor;
-    if (!tensor->data) /* there is none */
+    if (!tensor->data) /* absent */
         return AACLIP_OK;
     matrix.data = values->next;
     values->next += aac_tensor_elements(tensor);

@@ -1,4 +1,4 @@
-/* Adapters from their files: which modules there are, of what shapes, and with which settings. */
+/* Adapters from their files: which modules exist, their shapes and settings. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,7 +67,7 @@ static aaclip_status missing(const adapter_source *source, const char *prefix, i
                      aac_tensor_file_path(source->file), prefix, number, suffix);
 }
 
-/* Modules `prefix`.0 to `prefix`.(count - 1) were found; one of a higher number shows a gap. */
+/* Modules `prefix`.0 to `prefix`.(count - 1) were found; one with a higher number reveals a gap. */
 static aaclip_status check_numbering(const adapter_source *source, const char *prefix,
                                      uint32_t count, const char *suffix)
 {
@@ -113,7 +113,7 @@ static aaclip_status read_layer(aac_layer_adapter *layer, const adapter_source *
     return check_shape(source, second, source->width, inner);
 }
 
-/* `configured`: how many a fixed configuration has; 0 when it leaves that open. */
+/* `configured`: the number in a fixed configuration; 0 if it leaves that open. */
 static aaclip_status read_layers(aac_adapter_tower *tower, const adapter_source *source,
                                  uint32_t count, bool bottleneck, uint32_t configured)
 {
@@ -131,7 +131,7 @@ static aaclip_status read_layers(aac_adapter_tower *tower, const adapter_source 
     return status;
 }
 
-/* A projection is `fc.weight`, or `fc.0.weight` when an activation follows it in its module. */
+/* A projection is `fc.weight`, or `fc.0.weight` if an activation follows it in its module. */
 static aaclip_status read_projection(aac_projection *projection, const adapter_source *source,
                                      const char *prefix, int index, bool *activation)
 {
@@ -148,11 +148,11 @@ static aaclip_status read_projection(aac_projection *projection, const adapter_s
 /* How much of the configuration is known while files are read. */
 typedef enum config_origin {
     CONFIG_OPEN,  /* nothing yet */
-    CONFIG_FILES, /* what an earlier file said, or its kind of adapters */
-    CONFIG_CALLER /* all: it was given */
+    CONFIG_FILES, /* as stated by an earlier file, or implied by its adapters */
+    CONFIG_CALLER /* everything: the caller gave it */
 } config_origin;
 
-/* What the kind of adapter tells by itself; without layer adapters the configuration stays. */
+/* What the kind of adapter implies; without layer adapters the configuration is unchanged. */
 static aaclip_status adopt_kind(aaclip_config *config, const adapter_source *source,
                                 uint32_t layers, bool bottleneck, bool fixed)
 {
@@ -246,7 +246,7 @@ static aaclip_status read_projections(aaclip_adapters *adapters, const adapter_s
     return status ? status : check_numbering(source, "image_adapter.seg_proj", levels, "fc.weight");
 }
 
-/* One projection a level, also where the configuration leaves the levels to the tower's depth. */
+/* One projection per level, even if the configuration derives the levels from the tower's depth. */
 static aaclip_status check_levels(const aaclip_adapters *adapters, const aac_tensor_file *file)
 {
     const aac_checkpoint *checkpoint = aac_model_checkpoint(adapters->model);
@@ -290,14 +290,15 @@ static aaclip_status read_image(aaclip_adapters *adapters, const aac_tensor_file
     adapters->image.file = file;
     adapters->config.image_adapter_layers = layers;
     if (!bottleneck && (!known || adapters->config.profile == AACLIP_PROFILE_PUBLISHED))
-        /* NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign): there is a projection */
+        /* NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign): there is at least one
+         * projection */
         adapters->config.image_projection_activation = activation;
     if (!known && layers)
         *origin = CONFIG_FILES;
     return check_levels(adapters, file);
 }
 
-/* Numbers of blocks that the model must have. */
+/* Block numbers that must exist in the model. */
 static aaclip_status check_layers(const aaclip_config *config, const aaclip_model *model,
                                   const char *path)
 {
@@ -309,7 +310,7 @@ static aaclip_status check_layers(const aaclip_config *config, const aaclip_mode
                   : AACLIP_OK;
 }
 
-/* Each tower's part is that of the file that holds the tower; what both use must agree. */
+/* Each tower's fields come from the file that holds the tower; the common fields must agree. */
 static aaclip_status merge_config(aaclip_config *config, const aaclip_config *other,
                                   const aac_tensor_file *file)
 {
@@ -342,7 +343,7 @@ static aaclip_status read_config(aaclip_adapters *adapters, const aac_tensor_fil
     return AACLIP_OK;
 }
 
-/* Our own files say for which model they were trained and with which configuration. */
+/* The library's own files state the model they were trained for and the configuration. */
 static aaclip_status read_metadata(aaclip_adapters *adapters, const aac_tensor_file *file,
                                    config_origin *origin)
 {
@@ -370,7 +371,8 @@ static aaclip_status read_file(aaclip_adapters *adapters, const char *path, conf
         return status;
     adapters->file_count++;
     bool text = has_prefix(*file, "text_adapter."), image = has_prefix(*file, "image_adapter.");
-    bool bundle = aac_tensor_file_string(*file, "aaclip.bundle") != NULL; /* perhaps of none */
+    bool bundle =
+        aac_tensor_file_string(*file, "aaclip.bundle") != NULL; /* maybe without adapters */
     if (!text && !image && !bundle)
         return aac_error(AACLIP_ERROR_FORMAT,
                          "%s: expected text_adapter.* or image_adapter.* tensors, found none",
@@ -383,7 +385,7 @@ static aaclip_status read_file(aaclip_adapters *adapters, const char *path, conf
     return status;
 }
 
-/* A bundle keeps the key of the text adapters that made its cache. */
+/* A bundle keeps the key of the text adapters that its cache was made with. */
 static aaclip_status set_text_fingerprint(aaclip_adapters *adapters)
 {
     aaclip_status status = AACLIP_OK;
@@ -394,7 +396,7 @@ static aaclip_status set_text_fingerprint(aaclip_adapters *adapters)
     return status;
 }
 
-/* Image adapters say which text adapters they were trained with; published files say nothing. */
+/* Image adapters state the text adapters they were trained with; published files do not. */
 static void warn_of_other_text(const aaclip_adapters *adapters)
 {
     for (size_t i = 0; i < adapters->file_count && adapters->text.present; i++) {
@@ -429,7 +431,7 @@ static aaclip_status open_files(aaclip_adapters *adapters, const char *const *pa
         status = set_text_fingerprint(adapters);
     if (!status) {
         warn_of_other_text(adapters);
-        for (size_t i = 0; i < adapters->file_count; i++) /* was packed */
+        for (size_t i = 0; i < adapters->file_count; i++) /* they have been packed */
             aac_tensor_file_release(adapters->files[i]);
     }
     return status;

@@ -1,4 +1,4 @@
-/* Adapters to a file, alone or among a bundle's entries. */
+/* Saves adapters to a file, alone or among a bundle's entries. */
 #include "core/config.h"
 #include "core/error.h"
 #include "core/memory.h"

@@ -239,7 +239,7 @@ static aaclip_status run_linear(const aac_plan *plan, const aac_weight *weight, 
     return aac_run(plan, &args, scratch);
 }
 
-/* y = added + linear(x); another y than `added` where the plan adds_elsewhere */
+/* y = added + linear(x); y differs from `added` only if the plan adds_elsewhere */
 static aaclip_status run_added(const aac_plan *plan, const aac_weight *weight, const void *x,
                                const float *added, float *y, void *scratch)
 {

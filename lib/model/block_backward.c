@@ -1,6 +1,6 @@
 #include "model/block_backward.h"
 
-/* From the gradient of a product to that of what it got. */
+/* From the gradient of a product to that of its input. */
 static aaclip_status plan_linear(aac_plan **plan, const aac_dispatch *dispatch,
                                  const aac_block_shape *shape, int64_t inputs, int64_t outputs,
                                  aac_dtype y)
@@ -93,13 +93,13 @@ static aaclip_status run_linear(const aac_plan *plan, const aac_weight *weight, 
     return aac_run(plan, &args, scratch);
 }
 
-/* Whether layer norms leave the gradient rounded, as the next product reads it. */
+/* Whether layer norms also leave the gradient rounded, for the next product. */
 static bool rounds(const aac_block_backward_plan *plan)
 {
     return plan->convert && plan->norm->rounds;
 }
 
-/* rounded: of the gradient, if the plan rounds */
+/* rounded: receives the rounded gradient, if the plan rounds */
 static aaclip_status run_norm(const aac_block_backward_plan *plan, const float *x,
                               const float *gain, const aac_stream_gradient *gradient, void *rounded,
                               const aac_block_memory *memory)
@@ -112,7 +112,7 @@ static aaclip_status run_norm(const aac_block_backward_plan *plan, const float *
     return aac_run(plan->norm, &args, memory->scratch);
 }
 
-/* The gradient as a product reads it: `rounded` if it is there already, else brought there. */
+/* The gradient as a product's operand: in `rounded`, already there or converted now. */
 static aaclip_status find_operand(const aac_block_backward_plan *plan,
                                   const aac_stream_gradient *gradient, bool there, void *rounded,
                                   const void **operand, const aac_block_memory *memory)
@@ -123,7 +123,8 @@ static aaclip_status find_operand(const aac_block_backward_plan *plan,
                : aac_to_operand(plan->convert, gradient->values, rounded, operand, memory->scratch);
 }
 
-/* x += proj(activation(fc(ln_2(x)))), back; if the plan rounds, the gradient is in `wide`, too */
+/* Backward of x += proj(activation(fc(ln_2(x)))); if the plan rounds, the gradient is also in
+ * `wide` */
 static aaclip_status run_mlp(const aac_block_backward_plan *plan, const aac_block *block,
                              const aac_block_tape *tape, const aac_stream_gradient *gradient,
                              const aac_block_memory *memory)
@@ -142,7 +143,7 @@ static aaclip_status run_mlp(const aac_block_backward_plan *plan, const aac_bloc
                   : run_norm(plan, tape->middle, block->ln_2_gain, gradient, memory->wide, memory);
 }
 
-/* wide = gradient of q, k, v from narrow, that of the attention's result */
+/* wide = gradient of q, k, v, from narrow = gradient of the attention's result */
 static aaclip_status run_attention(const aac_block_backward_plan *plan, const aac_block_tape *tape,
                                    const aac_sequences *sequences, const aac_block_memory *memory)
 {

@@ -26,23 +26,23 @@ typedef struct aac_stream_gradient {
 } aac_stream_gradient;
 
 /*
- * gradient: of the block's output in, of its input out. The tape is complete; `memory` is scratch,
- * and what of it is `rounded`.
+ * gradient: in: of the block's output; out: of its input. The tape must be complete; `memory` is
+ * scratch, apart from the gradient if it is `rounded`.
  */
 aaclip_status aac_block_backward_run(const aac_block_backward_plan *plan, const aac_block *block,
                                      const aac_block_tape *tape, aac_stream_gradient *gradient,
                                      const aac_sequences *sequences,
                                      const aac_block_memory *memory);
 
-/* An adapter under training, and where the gradients of its matrices are summed. */
+/* An adapter in training, and the sums of the gradients of its matrices. */
 typedef struct aac_trained_layer {
     const aac_layer_adapter *adapter;
-    float *first_gradient, *second_gradient; // as the matrices
+    float *first_gradient, *second_gradient; // shaped like the matrices
 } aac_trained_layer;
 
 typedef struct aac_adapter_backward_plan {
     aac_plan *convert;  /* rows of `width`; NULL for float32 */
-    aac_plan *activate; /* of what follows the first matrix */
+    aac_plan *activate; /* of the activation after the first matrix */
     aac_plan *blend, *second, *second_gradient, *first, *first_gradient;
 } aac_adapter_backward_plan;
 
@@ -54,8 +54,8 @@ void aac_adapter_backward_plan_clear(aac_adapter_backward_plan *plan);
 size_t aac_adapter_backward_scratch(const aac_adapter_backward_plan *plan);
 
 /*
- * gradient: of the adapter step's result in, of its input out; with `last` the input needs none and
- * `gradient` is left undefined. Adds to the gradients of the matrices.
+ * gradient: in: of the adapter step's result; out: of its input, except with `last`, which leaves
+ * it undefined. Adds to the gradients of the matrices.
  */
 aaclip_status aac_adapter_backward_run(const aac_adapter_backward_plan *plan,
                                        const aac_trained_layer *layer, const aac_adapter_tape *tape,

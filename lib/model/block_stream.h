@@ -1,5 +1,4 @@
-/* The frozen blocks of a tower for who has no room for all of them: packed when wanted, one at a
- * time. */
+/* The frozen blocks of a tower, when there is no room for all: packed on demand, one at a time. */
 #ifndef AAC_MODEL_BLOCK_STREAM_H
 #define AAC_MODEL_BLOCK_STREAM_H
 
@@ -17,7 +16,7 @@ typedef struct aac_block_stream {
 void aac_block_stream_init(aac_block_stream *stream, const aac_tensor_file *file,
                            const aac_block_tensors *tensors, const aac_dispatch *dispatch,
                            aac_dtype type);
-/* The block stays until another one is asked for. */
+/* The block is valid until another one is requested. */
 aaclip_status aac_block_stream_get(aac_block_stream *stream, int64_t index,
                                    const aac_block **block);
 void aac_block_stream_clear(aac_block_stream *stream);

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-/* FNV-1a, 64 bits: keys tell files apart, they are no defence against forgery. */
+/* FNV-1a, 64 bits: keys tell files apart; they do not protect against forgery. */
 aac_fingerprint aac_fingerprint_start(void)
 {
     return (aac_fingerprint){0xcbf29ce484222325u};

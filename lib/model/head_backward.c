@@ -65,7 +65,7 @@ size_t aac_head_backward_scratch(const aac_head_backward_plan *plan)
     return aac_largest_scratch(plans, sizeof plans / sizeof *plans);
 }
 
-/* From the gradients of results to those before the L2 norm, in `buffer`. */
+/* From the gradients of the results to those before the L2 norm, in `buffer`. */
 static aaclip_status run_norms(const aac_head_backward_plan *plan,
                                const aac_head_backward_args *args, void *scratch)
 {

@@ -29,7 +29,7 @@ struct aaclip_model {
     int text_users;
 };
 
-/* The towers are a cache: filling it does not change what the handle stands for. */
+/* The towers are a cache: filling it does not change the model's observable state. */
 static aaclip_model *writable(const aaclip_model *model)
 {
     return (aaclip_model *)model;
@@ -46,7 +46,7 @@ static void fingerprint_parts(aac_fingerprint *fingerprint, const aac_parts *par
     const int64_t samples = 32;
     for (int i = 0; i < 3; i++) {
         aac_tensor part = parts->part[parts->count == 3 ? i : 0];
-        if (parts->count == 1) { /* q, k, v as the layouts that split them would have it */
+        if (parts->count == 1) { /* q, k, v as in layouts that split them */
             part.shape[0] /= 3;
             part.data = (const char *)part.data +
                         i * part.shape[0] * part.stride[0] * (int64_t)aac_dtype_size(part.dtype);
@@ -55,7 +55,7 @@ static void fingerprint_parts(aac_fingerprint *fingerprint, const aac_parts *par
     }
 }
 
-/* Its samples bring in most of a file's pages, which are given back block by block. */
+/* Its samples touch most of a file's pages; they are released block by block. */
 static void fingerprint_blocks(aac_fingerprint *fingerprint, const aac_tensor_file *file,
                                const aac_block_tensors *blocks, int64_t count)
 {
@@ -108,7 +108,7 @@ static aaclip_status fingerprint_model(aaclip_model *model)
     return status;
 }
 
-/* Whether the chosen backend multiplies such matrices, or one behind it that is as fast. */
+/* Whether the chosen backend multiplies such matrices, or a fast fallback (not `reference`). */
 static bool has_product(const aaclip_model *model, aac_dtype type, bool quantized)
 {
     const aac_op_desc product = {.op = AAC_OP_LINEAR,
@@ -144,7 +144,7 @@ static aaclip_status choose_precision(aaclip_model *model, aaclip_precision prec
     if (tf32 && !chosen->tensor_float)
         return aac_error(AACLIP_ERROR_UNSUPPORTED,
                          "precision tf32: backend '%s' has no TF32 products", chosen->name);
-    /* What int8 leaves to floats is as `auto` has it. */
+    /* What int8 leaves in floating point follows `auto`. */
     bool narrow = precision == AACLIP_PRECISION_BF16 ||
                   ((int8 || precision == AACLIP_PRECISION_AUTO) && native && !slow);
     model->precision = narrow ? AACLIP_PRECISION_BF16 : AACLIP_PRECISION_F32;
@@ -304,7 +304,7 @@ aaclip_status aac_model_open_packer(const aaclip_model *model, aac_packer *packe
 
 static aaclip_status pack_vision_blocks(aaclip_model *model)
 {
-    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): what has been loaded is there */
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): loaded before */
     if (model->vision->blocks)
         return AACLIP_OK;
     aac_packer packer;
@@ -336,7 +336,7 @@ aaclip_status aac_model_acquire_vision(const aaclip_model *model, bool blocks,
     aaclip_status status = aac_mutex_take(own->mutex);
     if (status)
         return status;
-    status = aac_tensor_file_check(own->checkpoint->file); /* encoders read it beside the tower */
+    status = aac_tensor_file_check(own->checkpoint->file); /* encoders also read it directly */
     if (!status && !own->vision)
         status = aac_vision_tower_new(&own->vision, own->checkpoint, &own->dispatch, own->type);
     if (!status && blocks)

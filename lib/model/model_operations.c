@@ -1,4 +1,4 @@
-/* Which backend runs an operation of a model: asked with the sizes that the image tower has. */
+/* Which backend runs an operation of a model, at the sizes of the image tower. */
 #include <string.h>
 
 #include "model/model.h"
@@ -28,7 +28,7 @@ static aac_op_desc matrix_operation(const aaclip_model *model, aac_op op, int64_
                                        .type = type}};
 }
 
-/* Sizes and types of an operation at an image size: what the choice may depend on. */
+/* Sizes and types of an operation at an image size, on which the choice may depend. */
 static aac_op_desc describe(const aaclip_model *model, aac_op op, int64_t size)
 {
     const aac_checkpoint *checkpoint = aac_model_checkpoint(model);

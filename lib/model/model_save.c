@@ -24,7 +24,7 @@ static void put(name_writer *writer, const char *suffix, const aac_tensor *tenso
         writer->status = aac_save_tensor(writer->list, name, tensor, narrow ? AAC_F16 : AAC_F32);
 }
 
-/* q, k and v of a layout that splits them are joined. */
+/* q, k and v are joined if the layout splits them. */
 static void put_parts(name_writer *writer, const char *suffix, const aac_parts *parts)
 {
     if (parts->count == 1) {
@@ -103,7 +103,7 @@ static aaclip_status put_text(const aac_checkpoint *checkpoint, aac_save_list *l
     return writer.status;
 }
 
-/* Takes over `text`; NULL is out of memory. */
+/* Takes over `text`; NULL means out of memory. */
 static aaclip_status put_text_entry(aac_save_list *list, const char *key, char *text)
 {
     aaclip_status status = aac_save_text(list, key, text);

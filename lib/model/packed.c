@@ -11,12 +11,12 @@
 #include "model/fingerprint.h"
 #include "model/save.h"
 
-#define FORMAT     "1" /* raised when files of the old one must not be read */
+#define FORMAT     "1" /* incremented when older files must not be read */
 #define NAME_SIZE  256
-#define MOST_STEM  80 /* bytes of the source's name in the file's */
+#define MOST_STEM  80 /* bytes of the source's name in the file name */
 #define ORIGIN_KEY "aaclip.packed_from"
 
-/* Two models of one name in different folders have different files. */
+/* Models of the same name in different folders have different files. */
 static char *make_path(const aac_packer_setup *setup)
 {
     const char *source = aac_tensor_file_path(setup->source);
@@ -50,13 +50,13 @@ static bool is_current(const aac_tensor_file *file, const char *origin)
     return false;
 }
 
-/* What is no matter of packed weights, without which it goes on. */
+/* Errors that are not about the packed file, without which one can go on. */
 static bool is_grave(aaclip_status status)
 {
     return status == AACLIP_ERROR_OUT_OF_MEMORY || status == AACLIP_ERROR_CANCELLED;
 }
 
-/* *file is NULL when there is none that counts. */
+/* *file is NULL if there is no current one. */
 static aaclip_status open_file(const aac_packer *packer, aac_tensor_file **file)
 {
     const aac_error_text before = aac_error_keep();
@@ -106,7 +106,7 @@ static bool find_piece(const aac_tensor_file *file, const aac_packed_entry *entr
     return true;
 }
 
-/* *weight is NULL when the file has none that fits. */
+/* *weight is NULL if the file has none that fits. */
 static aaclip_status take(const aac_packer *packer, const aac_tensor_file *file,
                           const aac_packed_entry *entry, aac_weight **weight)
 {
@@ -160,7 +160,7 @@ aaclip_status aac_packer_pack(aac_packer *packer, aac_weight **weight, const aac
     return status ? status : remember(packer, &entry);
 }
 
-/* Bytes up to a multiple of the alignment, so that what follows is aligned as well. */
+/* Pads to a multiple of the alignment, so that the next piece is also aligned. */
 static aaclip_status save_piece(aac_save_list *list, const char *name, const void *data,
                                 size_t size)
 {
@@ -205,7 +205,7 @@ static aaclip_status write_file(const aac_packer *packer)
     return status;
 }
 
-/* All weights from one file, in place of those that there are, or none: *moved tells. */
+/* Replaces all weights by those of one file, or none: *moved tells. */
 static aaclip_status move_to(const aac_packer *packer, const aac_tensor_file *file, bool *moved)
 {
     aac_weight **taken = aac_calloc(packer->count, sizeof(aac_weight *));
@@ -228,7 +228,7 @@ static aaclip_status move_to(const aac_packer *packer, const aac_tensor_file *fi
     return status;
 }
 
-/* What stands at the path now, if it has all weights. */
+/* Uses the file now at the path, if it has all weights. */
 static aaclip_status move_to_current(aac_packer *packer, bool *moved)
 {
     aac_tensor_file *file = NULL;
@@ -245,7 +245,7 @@ static aaclip_status move_to_current(aac_packer *packer, bool *moved)
     return status;
 }
 
-/* Another process may have been faster. */
+/* Another process may have written the file first. */
 static aaclip_status complete(aac_packer *packer)
 {
     bool moved;

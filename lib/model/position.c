@@ -23,7 +23,7 @@ static double cubic(double x)
     return 0;
 }
 
-/* Shrinking widens the kernel by the scale, so that every input counts. */
+/* When shrinking, the kernel is widened by the scale, so that every input counts. */
 static void make_filter(filter *out, int64_t index, int64_t size_in, int64_t size_out,
                         double *weights)
 {

@@ -8,7 +8,7 @@
 #include "core/memory.h"
 #include "core/utf8.h"
 
-/* Takes over `pointer`, also when it fails; NULL fails. */
+/* Takes over `pointer`, even on failure; fails for NULL. */
 static bool own(aac_save_list *list, void *pointer)
 {
     void **owned =

@@ -75,7 +75,7 @@ aaclip_status aac_vision_tower_new(aac_vision_tower **out, const aac_checkpoint 
         status = aac_device_vector(dispatch, vectors[i], tensors[i]);
     if (!status)
         status = pack_patches(&tower->patch, &checkpoint->patch_weight, dispatch, type);
-    /* CLIP stores it (width, embedding), to be used as x @ projection */
+    /* CLIP stores it as (width, embedding), for x @ projection */
     const aac_tensor projection = aac_tensor_transposed(&checkpoint->vision_projection);
     if (!status)
         status = aac_dispatch_pack(dispatch, &tower->projection, &projection, NULL, 1, type);
@@ -137,7 +137,7 @@ aaclip_status aac_text_tower_new(aac_text_tower **out, const aac_checkpoint *che
     if (!status)
         status =
             aac_device_vector(packer->dispatch, &tower->ln_final_bias, &checkpoint->ln_final_bias);
-    /* CLIP stores it (width, embedding), to be used as x @ projection */
+    /* CLIP stores it as (width, embedding), for x @ projection */
     const aac_tensor projection = aac_tensor_transposed(&checkpoint->text_projection);
     if (!status)
         status = aac_packer_pack(packer, &tower->projection, &projection, NULL, 1, type);

@@ -1,4 +1,4 @@
-/* Packs a checkpoint's towers for a backend, or takes them as they were packed before. */
+/* Packs a checkpoint's towers for a backend, or takes them from a packed file. */
 #ifndef AAC_MODEL_TOWER_H
 #define AAC_MODEL_TOWER_H
 
@@ -7,8 +7,8 @@
 /* All but the blocks. On failure everything is freed and *tower is NULL. */
 aaclip_status aac_vision_tower_new(aac_vision_tower **tower, const aac_checkpoint *checkpoint,
                                    const aac_dispatch *dispatch, aac_dtype type);
-/* Does nothing where they are packed already; on failure there are none. `type` is that of the
- * blocks' weights. */
+/* Does nothing if they are already packed; on failure there are none. `type` is that of the blocks'
+ * weights. */
 aaclip_status aac_vision_tower_pack_blocks(aac_vision_tower *tower,
                                            const aac_checkpoint *checkpoint, aac_packer *packer,
                                            aac_dtype type);

@@ -10,7 +10,7 @@ static float *take(float **gradients, const aac_tensor *tensor)
     return own;
 }
 
-/* Hands the gradient memory out in the order of the parameters. */
+/* Hands out the gradient memory in the order of the parameters. */
 static void lay_out_gradients(aac_trained_tower *tower, float *gradients)
 {
     const aac_adapter_tower *adapters = tower->adapters;

@@ -1,4 +1,4 @@
-/* The adapters of a tower under training: for each matrix, where its gradients are summed. */
+/* The adapters of a tower in training: for each matrix, the sum of its gradients. */
 #ifndef AAC_MODEL_TRAINED_TOWER_H
 #define AAC_MODEL_TRAINED_TOWER_H
 
@@ -17,8 +17,8 @@ typedef struct aac_trained_tower {
 } aac_trained_tower;
 
 /*
- * `adapters` and `gradients` outlive it. `gradients`, device memory, is laid out as the parameters
- * of the adapters: the matrices of the layers, the projections, the detection projection.
+ * `adapters` and `gradients` must outlive it. `gradients`, in device memory, has the layout of the
+ * adapters' parameters: the matrices of the layers, the projections, the detection projection.
  */
 aaclip_status aac_trained_tower_new(aac_trained_tower **tower, const aac_adapter_tower *adapters,
                                     float *gradients);

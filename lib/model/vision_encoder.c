@@ -58,7 +58,8 @@ static aaclip_status plan_blocks(aac_vision_encoder *encoder, const aac_dispatch
     return status;
 }
 
-/* ln_post and the L2 norm of so many rows, a projection of those of all images. */
+/* Plans ln_post and the L2 norm for an image's rows, and a projection for the rows of all images.
+ */
 static aaclip_status plan_head(const aac_vision_encoder *encoder, const aac_dispatch *dispatch,
                                int64_t rows, aac_plan **norm, aac_plan **project,
                                aac_plan **normalize)
@@ -99,7 +100,7 @@ static aaclip_status plan_heads(aac_vision_encoder *encoder, const aac_dispatch 
     return status;
 }
 
-/* `start` in host memory. */
+/* `start` is in host memory. */
 static aaclip_status fill_start(const aac_vision_encoder *encoder, float *start)
 {
     const aac_checkpoint *checkpoint = aac_model_checkpoint(encoder->model);
@@ -160,7 +161,7 @@ aac_sequences aac_vision_encoder_images(const aac_vision_encoder *encoder)
     return (aac_sequences){.offsets = encoder->offsets, .count = encoder->images};
 }
 
-/* The surgery's blocks need v of their qkv product, and nothing else. */
+/* The surgery blocks need only v of their qkv product. */
 static aaclip_status pack_values(aac_vision_encoder *encoder, const aac_dispatch *dispatch)
 {
     const aac_checkpoint *checkpoint = aac_model_checkpoint(encoder->model);

@@ -6,22 +6,22 @@
 #include "model/block_stream.h"
 #include "model/model.h"
 
-/* Plans for one image size. Immutable; shared by threads that bring their own workspace. */
+/* Plans for one image size. Immutable; threads share it, each with its own workspace. */
 typedef struct aac_vision_encoder aac_vision_encoder;
 
 typedef struct aac_vision_setup {
-    /* NULL or without image modules: CLIP's own projection stands in for all. */
+    /* NULL or without image modules: CLIP's own projection replaces all others. */
     const aaclip_adapters *adapters;
     const aaclip_config *config; /* resolved */
     int64_t image_size;
-    int64_t images; /* that a run takes together; 0: one */
-    bool training;  /* runs can leave a tape */
-    bool streamed;  /* each run brings the blocks in its tape: the encoder packs none */
+    int64_t images; /* per run; 0: one */
+    bool training;  /* runs can write a tape */
+    bool streamed;  /* each run supplies the blocks in its tape: the encoder packs none */
     /*
-     * Stage 1: so many of the last blocks attend value to value ("surgery"), beside the plain tower
-     * whose class token is wanted as well. 0: an ordinary tower.
+     * Stage 1: this many of the last blocks attend value to value ("surgery"), alongside the plain
+     * tower, whose class token is also needed. 0: an ordinary tower.
      */
-    int64_t surgery_blocks; /* with one image */
+    int64_t surgery_blocks; /* requires images == 1 */
 } aac_vision_setup;
 
 aaclip_status aac_vision_encoder_new(aac_vision_encoder **encoder, const aaclip_model *model,
@@ -39,11 +39,11 @@ typedef struct aac_tap_tape {
 
 /* What a run leaves for its backward run. */
 typedef struct aac_vision_tape {
-    const aac_block_tape *blocks;     // (blocks + 1): `x` of the last is what the tower leaves
-    const aac_adapter_tape *adapters; // (adapted blocks); those without `x` are not kept
+    const aac_block_tape *blocks;     // (blocks + 1): `x` of the last is the tower's output
+    const aac_adapter_tape *adapters; // (adapted blocks); those without `x` are not recorded
     const aac_tap_tape *taps;         // (levels)
     float *detection;         // (images, patches, embedding): before the L2 norm; device memory
-    aac_block_stream *stream; /* of a streamed encoder; else not used */
+    aac_block_stream *stream; /* for a streamed encoder; else unused */
 } aac_vision_tape;
 
 /*
@@ -58,7 +58,7 @@ aaclip_status aac_vision_encoder_run(const aac_vision_encoder *encoder, const ui
 
 /*
  * Stage 1: features (levels, patches, embedding) of the surgery tower, rows L2-normalised; class
- * (embedding), that of the plain tower, L2-normalised. The blocks before the surgery run once.
+ * (embedding) of the plain tower, L2-normalised. The blocks before the surgery run only once.
  */
 aaclip_status aac_vision_encoder_run_surgery(const aac_vision_encoder *encoder, const uint8_t *rgb,
                                              float *features, float *class_feature,

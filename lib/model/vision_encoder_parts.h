@@ -1,4 +1,4 @@
-/* The inside of the vision encoder, for its backward run. */
+/* Internals of the vision encoder, for its backward run. */
 #ifndef AAC_MODEL_VISION_ENCODER_PARTS_H
 #define AAC_MODEL_VISION_ENCODER_PARTS_H
 
@@ -12,12 +12,13 @@ struct aac_vision_encoder {
     int64_t images, image_size, patches, width, embedding, patch_values, surgery_blocks;
     aac_dtype type;
     bool streamed;
-    aac_weight **values; // (blocks): those of the surgery have one; NULL without surgery
-    float *start; // (1 + patches, width): class token and positions, what every image begins with
-    int32_t *offsets; // (images + 1): of the images among the rows; both in device memory
+    aac_weight **values; // (blocks): set for the surgery blocks; NULL without surgery
+    float
+        *start; // (1 + patches, width): class token and positions, the initial rows of every image
+    int32_t *offsets; // (images + 1): of the images' rows; both in device memory
     aac_plan *gather, *embed, *ln_post, *normalize, *detect; /* of one image's patches */
     aac_plan *ln_pre, *project;                              /* of all images */
-    aac_plan *class_norm, *class_project, *class_normalize;  /* of one row; for the surgery run */
+    aac_plan *class_norm, *class_project, *class_normalize;  /* of one row, for the surgery run */
     aac_block_plan block, value_block;                       /* value_block: for the surgery run */
     aac_adapter_plan adapter;
 };
@@ -30,14 +31,14 @@ typedef struct aac_vision_memory {
     aac_block_memory block;
 } aac_vision_memory;
 
-/* The frozen block of that index; of a streamed encoder it stays until another one is asked for. */
+/* The frozen block of that index; in a streamed encoder it is valid until another is requested. */
 aaclip_status aac_vision_encoder_block(const aac_vision_encoder *encoder, uint32_t index,
                                        aac_block_stream *stream, const aac_block **block);
-/* The rows of each image, which attend to each other. */
+/* The sequences: each image's rows attend to each other. */
 aac_sequences aac_vision_encoder_images(const aac_vision_encoder *encoder);
-/* Where the patches of an image begin in the residual stream, (images, 1 + patches, width). */
+/* The offset of an image's patches in the residual stream, (images, 1 + patches, width). */
 int64_t aac_vision_encoder_patches_at(const aac_vision_encoder *encoder, int64_t image);
-/* Of the residual stream. */
+/* Bytes of the residual stream. */
 size_t aac_vision_encoder_stream_bytes(const aac_vision_encoder *encoder);
 
 aac_vision_memory aac_vision_encoder_lay_out(const aac_vision_encoder *encoder,

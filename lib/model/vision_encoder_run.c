@@ -1,7 +1,7 @@
-/* Pictures through the image tower. */
+/* Runs images through the image tower. */
 #include "model/vision_encoder_parts.h"
 
-/* Class token and patches of an image with their positions, where its rows are. */
+/* Class token and patches of an image with their positions, written to its rows. */
 static aaclip_status embed_image(const aac_vision_encoder *encoder, const uint8_t *rgb,
                                  int64_t image, const aac_vision_memory *memory)
 {
@@ -49,7 +49,7 @@ static aaclip_status run_ln_post(const aac_vision_encoder *encoder, const aac_pl
     return aac_run(plan, &norm, memory->block.scratch);
 }
 
-/* ln_post of the patch tokens, which a product takes from all images together. */
+/* ln_post of the patch tokens, packed so that one product takes those of all images. */
 static aaclip_status norm_patches(const aac_vision_encoder *encoder, const float *x, void *normed,
                                   const aac_vision_memory *memory)
 {
@@ -62,7 +62,8 @@ static aaclip_status norm_patches(const aac_vision_encoder *encoder, const float
     return status;
 }
 
-/* The L2 norm of each image's rows, or the mean of those: `y` of an image is `apart` further. */
+/* The L2-normalised rows of each image, or their mean; results of successive images are `apart`
+ * values apart. */
 static aaclip_status finish_images(const aac_vision_encoder *encoder, const aac_plan *plan,
                                    const float *projected, float *y, int64_t apart,
                                    const aac_vision_memory *memory)
@@ -78,8 +79,8 @@ static aaclip_status finish_images(const aac_vision_encoder *encoder, const aac_
 
 /*
  * ln_post and the projections of the patch tokens in the residual stream x after a level's block;
- * class tokens are left. features: of the first image and this level. `detection` is NULL but for
- * the last level.
+ * class tokens are skipped. features: of the first image and this level. `detection` is NULL except
+ * for the last level.
  */
 static aaclip_status tap_level(const aac_vision_encoder *encoder, uint32_t level, const float *x,
                                float *features, float *detection, const aac_vision_memory *memory,
@@ -157,8 +158,7 @@ aaclip_status aac_vision_encoder_run(const aac_vision_encoder *encoder, const ui
     return status;
 }
 
-/* Blocks first .. end - 1 of the frozen tower; with `features`, the levels on the way are tapped.
- */
+/* Runs blocks first .. end - 1 of the frozen tower; with `features`, taps the levels among them. */
 static aaclip_status run_frozen(const aac_vision_encoder *encoder, const aac_block_plan *plan,
                                 uint32_t first, uint32_t end, float *features,
                                 const aac_vision_memory *memory)

@@ -13,11 +13,11 @@ struct aac_vision_training {
     aac_block_backward_plan block;
     aac_adapter_backward_plan adapter;
     aac_head_backward_plan head;
-    aac_plan *norm;             /* ln_post, back */
+    aac_plan *norm;             /* ln_post, backward */
     aac_block_tape *blocks;     // (highest + 1)
     aac_adapter_tape *adapters; // (layer_count)
     aac_tap_tape taps[AACLIP_MAX_LEVELS];
-    aac_block_tape again_block; /* with recompute: the one block that is computed again */
+    aac_block_tape again_block; /* with recompute: the block being recomputed */
     aac_adapter_tape again_adapter;
     float *detection;        // (images, patches, embedding)
     float *gradient_of;      // (images, 1 + patches, width): of the residual stream
@@ -91,9 +91,9 @@ static void take_adapter(const aac_vision_encoder *encoder, aac_workspace *works
 }
 
 /*
- * Block 0 lies below the first adapter and leaves nothing. The residual stream moves from each
- * block's input to the next one's. With recompute the blocks leave their inputs, and what one block
- * leaves else is shared by all.
+ * Block 0 precedes the first adapter and records nothing. The residual stream moves from each
+ * block's input to the next one's. With recompute, blocks record only their inputs, and share the
+ * memory for the rest of one block's tape.
  */
 static void lay_out_tape(aac_vision_training *training, aac_workspace *workspace)
 {
@@ -197,7 +197,8 @@ aaclip_status aac_vision_training_forward(aac_vision_training *training, const u
                                   &tape);
 }
 
-/* Through ln_post: adds `back`, (images, patches, width), to the gradient of the patches' rows. */
+/* Backward through ln_post: adds `back`, (images, patches, width), to the gradient of the patches'
+ * rows. */
 static aaclip_status norms_backward(const aac_vision_training *training, uint32_t level,
                                     const float *back, void *scratch)
 {
@@ -216,7 +217,7 @@ static aaclip_status norms_backward(const aac_vision_training *training, uint32_
 }
 
 /* Adds a level's gradient to that of the patches' rows. feature_gradient: of the first image and
- * this level. detection_gradient: NULL but for the last level. */
+ * this level. detection_gradient: NULL except for the last level. */
 static aaclip_status tap_backward(const aac_vision_training *training, uint32_t level,
                                   const float *feature_gradient, const float *detection_gradient,
                                   const aac_vision_memory *memory)
@@ -245,7 +246,7 @@ static aaclip_status tap_backward(const aac_vision_training *training, uint32_t 
     return status ? status : norms_backward(training, level, memory->block.adapted, scratch);
 }
 
-/* The tapes of a block and its adapter: as the forward run left them, or computed again. */
+/* The tapes of a block and its adapter: as the forward run left them, or recomputed. */
 static aaclip_status find_tapes(const aac_vision_training *training, uint32_t index,
                                 const aac_block *frozen, const aac_sequences *images,
                                 const aac_vision_memory *memory, aac_block_tape *block,
@@ -286,7 +287,7 @@ static aaclip_status step_backward(aac_vision_training *training, uint32_t index
     if (!status)
         status = find_tapes(training, index, frozen, images, memory, &block, &adapter);
     if (training->recompute)
-        gradient->rounded = false; /* the block has run in that memory */
+        gradient->rounded = false; /* the block has used that memory */
     if (!status && index < trained->layer_count)
         status = aac_adapter_backward_run(&training->adapter, &trained->layers[index], &adapter,
                                           gradient, index == 0, &memory->block);
