@@ -27,8 +27,7 @@ aaclip_status aac_pixels_check_file(const char *type, uint32_t width, uint32_t h
 /* Checks the size and allocates the pixels, uninitialised. */
 aaclip_status aac_pixels_new(aac_pixels *pixels, uint32_t width, uint32_t height);
 
-/* `window`, which may be NULL, is for 16-bit files. The caller frees pixels->rgb even on failure.
- */
+/* `window`, which may be NULL, is for 16-bit files. The caller always frees pixels->rgb. */
 aaclip_status aac_read_png(aac_pixels *pixels, const uint8_t *data, size_t size,
                            const aac_window *window);
 aaclip_status aac_read_jpeg(aac_pixels *pixels, const uint8_t *data, size_t size,

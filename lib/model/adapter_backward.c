@@ -81,8 +81,7 @@ static aaclip_status add_gradient(const aac_plan *plan, const void *dy, const vo
     return aac_run(plan, &args, scratch);
 }
 
-/* Through the second matrix and the activation; `wide` receives the gradient for the first matrix.
- */
+/* Through the second matrix and the activation; `wide` gets the gradient for the first matrix. */
 static aaclip_status through_second(const aac_adapter_backward_plan *plan,
                                     const aac_trained_layer *layer, const aac_adapter_tape *tape,
                                     const aac_block_memory *memory)

@@ -148,7 +148,7 @@ static aaclip_status read_projection(aac_projection *projection, const adapter_s
 /* How much of the configuration is known while files are read. */
 typedef enum config_origin {
     CONFIG_OPEN,  /* nothing yet */
-    CONFIG_FILES, /* as stated by an earlier file, or implied by its adapters */
+    CONFIG_FILES, /* what an earlier file or its adapters say */
     CONFIG_CALLER /* everything: the caller gave it */
 } config_origin;
 

@@ -58,8 +58,7 @@ static aaclip_status plan_blocks(aac_vision_encoder *encoder, const aac_dispatch
     return status;
 }
 
-/* Plans ln_post and the L2 norm for an image's rows, and a projection for the rows of all images.
- */
+/* Plans ln_post and the L2 norm for one image's rows, and a projection for those of all images. */
 static aaclip_status plan_head(const aac_vision_encoder *encoder, const aac_dispatch *dispatch,
                                int64_t rows, aac_plan **norm, aac_plan **project,
                                aac_plan **normalize)

@@ -10,7 +10,7 @@
 
 #define MOST_PASSES 64
 
-/* One pass over a text: appends the outcome to an empty `out`. */
+/* One pass over a text: appends the result to an empty `out`. */
 typedef void (*cleaning_stage)(aac_codepoints *out, const aac_codepoints *in);
 
 static void swap(aac_codepoints *a, aac_codepoints *b)
@@ -20,7 +20,7 @@ static void swap(aac_codepoints *a, aac_codepoints *b)
     *b = first;
 }
 
-/* Replaces `text` by what the stage makes of it; `scratch` is the stage's room. */
+/* Replaces `text` by the stage's result; `scratch` is working memory. */
 static void apply(cleaning_stage stage, aac_codepoints *text, aac_codepoints *scratch)
 {
     scratch->count = 0;
@@ -29,7 +29,7 @@ static void apply(cleaning_stage stage, aac_codepoints *text, aac_codepoints *sc
     swap(text, scratch);
 }
 
-/* Letters of a Latin ligature or digraph that ftfy takes apart, or NULL. */
+/* Letters of a Latin ligature or digraph that ftfy decomposes, or NULL. */
 static const char *ligature_letters(int32_t c)
 {
     static const char *const digraphs[] = {"D\u017d", "D\u017e", "d\u017e", "LJ", "Lj",
@@ -48,7 +48,7 @@ static const char *ligature_letters(int32_t c)
     case 0x133:
         return "ij";
     case 0x149:
-        return "'n"; /* U+02BC n, whose apostrophe is straightened at once */
+        return "'n"; /* U+02BC n, with the apostrophe straightened */
     default:
         return NULL;
     }
@@ -173,8 +173,8 @@ static void compose(aac_codepoints *out, const aac_codepoints *in)
 }
 
 /*
- * ftfy's loop over one line: until nothing changes, because one repair can expose another. Honest
- * text takes two or three passes; "&amp;amp;amp;..." loses a level in each: false when it has more
+ * ftfy's loop over one line, until nothing changes, as one repair can expose another. Ordinary text
+ * takes two or three passes; "&amp;amp;amp;..." loses one level per pass: false if it needs more
  * than MOST_PASSES.
  */
 static bool fix_line(aac_codepoints *line, aac_codepoints *scratch, bool unescape)
@@ -198,8 +198,8 @@ static bool fix_line(aac_codepoints *line, aac_codepoints *scratch, bool unescap
     return passes < MOST_PASSES;
 }
 
-/* ftfy works line by line, and reads no more references from the first "<" on: that is real HTML.
- * false when a line is given up. */
+/* ftfy works line by line, and ignores references from the first line with a "<" on: that is real
+ * HTML. false if a line is given up. */
 static bool fix_lines(aac_codepoints *out, const aac_codepoints *in)
 {
     aac_codepoints line = {0}, scratch = {0};
@@ -281,7 +281,7 @@ static bool is_cased(int32_t c)
     }
 }
 
-/* Whether the capital sigma at `at` ends a word: a cased letter before it and none behind. */
+/* Whether the capital sigma at `at` ends a word: a cased letter before it and none after. */
 static bool is_final_sigma(const aac_codepoints *text, size_t at)
 {
     size_t before = at, after = at + 1;
@@ -293,7 +293,7 @@ static bool is_final_sigma(const aac_codepoints *text, size_t at)
            (after == text->count || !is_cased(text->data[after]));
 }
 
-/* Python's str.lower: Unicode's full mapping, of which two characters are special. */
+/* Python's str.lower: Unicode's full mapping, with two special characters. */
 static void make_lower(aac_codepoints *out, const aac_codepoints *in)
 {
     for (size_t i = 0; i < in->count; i++) {

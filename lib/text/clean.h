@@ -1,4 +1,4 @@
-/* What CLIP's tokenizer does to a text before it splits it: ftfy, HTML, white space, lower case. */
+/* Text cleaning as in CLIP's tokenizer: ftfy, HTML, white space, lower case. */
 #ifndef AAC_TEXT_CLEAN_H
 #define AAC_TEXT_CLEAN_H
 
@@ -7,11 +7,11 @@
 #include "text/codepoints.h"
 
 /*
- * Makes `clean` (empty before) from UTF-8 `text`, as these Python calls do, one after the other:
+ * Fills `clean` (initially empty) from UTF-8 `text`, like these Python calls in sequence:
  * ftfy.fix_text(fix_encoding=False), html.unescape twice, " ".join(text.split()), lower().
- * fix_encoding, which guesses that text was decoded with the wrong table ("Ã©" for "é"), is left
- * out: such text keeps its characters here. INVALID_ARGUMENT when `text` is not UTF-8, or has HTML
- * references nested 64 deep ("&amp;amp;..."), for which each level would cost a walk over all of it.
+ * fix_encoding, which guesses that text was decoded with the wrong table ("Ã©" for "é"), is
+ * omitted: such text is unchanged. INVALID_ARGUMENT if `text` is not UTF-8, or has HTML references
+ * nested 64 deep ("&amp;amp;..."), as each level costs a pass over the text.
  */
 aaclip_status aac_clean_text(aac_codepoints *clean, const char *text);
 

@@ -5,8 +5,8 @@
 
 #define REPLACEMENT     0xfffd
 #define MAX_CODEPOINT   0x10ffff
-#define MAX_HTML_NAME   32 /* characters that html.unescape takes for a name */
-#define MAX_CLOSED_NAME 24 /* characters that ftfy takes for a name or number */
+#define MAX_HTML_NAME   32 /* longest name for html.unescape, in characters */
+#define MAX_CLOSED_NAME 24 /* longest name or number for ftfy, in characters */
 
 int32_t aac_windows_1252(int32_t byte)
 {
@@ -41,7 +41,7 @@ static int digit_value(int32_t c, int base)
 }
 
 /*
- * Reads "#123" or "#x1f", with a semicolon if one follows; returns the number of characters, 0 when
+ * Reads "#123" or "#x1f", with a semicolon if one follows; returns the number of characters, 0 if
  * there is no such reference. Numbers beyond Unicode give MAX_CODEPOINT + 1.
  */
 static size_t read_number(const int32_t *text, size_t count, int32_t *value)
@@ -114,7 +114,7 @@ static bool ends_html_name(int32_t c)
            c == ';';
 }
 
-/* Appends the entity at text[0]; returns the characters it took, 0 when there is none. */
+/* Appends the entity at text[0]; returns the number of characters consumed, 0 if there is none. */
 static size_t append_html_name(aac_codepoints *out, const int32_t *text, size_t count)
 {
     size_t length = 0;
@@ -165,7 +165,7 @@ static bool append_closed(aac_codepoints *out, const int32_t *text, size_t lengt
 {
     int32_t number;
     if (text[0] == '#') {
-        /* A reference to the semicolon itself stays, as in ftfy. */
+        /* A reference to the semicolon itself is kept, as in ftfy. */
         if (read_number(text, length, &number) != length || number == ';')
             return false;
         append_number(out, number);

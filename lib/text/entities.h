@@ -7,7 +7,7 @@
 
 #include "text/codepoints.h"
 
-/* Longest name with its semicolon: "CounterClockwiseContourIntegral;". */
+/* For the longest name with its semicolon: "CounterClockwiseContourIntegral;". */
 #define AAC_ENTITY_NAME_SIZE 34
 
 typedef struct aac_entity {
@@ -18,16 +18,16 @@ typedef struct aac_entity {
 /* Made by make_entities.py, sorted by name. */
 extern const aac_entity aac_html_entities[];
 extern const size_t aac_html_entity_count;
-/* Names in capitals that HTML does not know and ftfy reads as the capital: "EACUTE;". */
+/* Upper-case names unknown to HTML that ftfy reads as the capital letter: "EACUTE;". */
 extern const aac_entity aac_capital_entities[];
 extern const size_t aac_capital_entity_count;
 
 /* Appends `in` to `out` by the rules of HTML 5, unclosed references ("&ampx") included. */
 void aac_unescape_html(aac_codepoints *out, const aac_codepoints *in);
-/* The same for references that end in a semicolon only; also reads the names in capitals. */
+/* The same only for references that end in a semicolon; also reads the upper-case names. */
 void aac_unescape_closed(aac_codepoints *out, const aac_codepoints *in);
 
-/* What Windows-1252 means by a byte 0x80-0x9f; bytes it leaves undefined stay themselves. */
+/* The Windows-1252 meaning of a byte 0x80-0x9f; undefined bytes are unchanged. */
 int32_t aac_windows_1252(int32_t byte);
 
 #endif

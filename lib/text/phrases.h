@@ -21,10 +21,10 @@ typedef struct aac_phrase_table {
 extern const aac_phrase_table aac_phrase_tables[];
 extern const size_t aac_phrase_table_count;
 
-/* By the data set's name in any case; NULL when there is none. */
+/* By the data set's name, ignoring case; NULL if there is none. */
 const aac_phrase_table *aac_phrase_table_find(const char *dataset);
 
-/* The phrase of a class; NULL when `table` is NULL or does not hold the class. */
+/* The phrase of a class; NULL if `table` is NULL or does not have the class. */
 const char *aac_phrase_find(const aac_phrase_table *table, const char *class_name);
 
 #endif

@@ -1,7 +1,7 @@
 /*
- * Prompts of a class begin alike ("a photo of a ..."). In a causal tower a token's activations
- * depend on the tokens before it alone, so equal beginnings need computing once: the prompts become
- * a tree, and each of its nodes one row.
+ * Prompts of a class share prefixes ("a photo of a ..."). In a causal tower a token's activations
+ * depend only on the tokens before it, so common prefixes are computed once: the prompts become a
+ * tree, with one row per node.
  */
 #ifndef AAC_TEXT_PREFIX_TREE_H
 #define AAC_TEXT_PREFIX_TREE_H
@@ -12,7 +12,7 @@ typedef struct aac_prefix_tree {
     int64_t nodes;
     int32_t *ids;       // (nodes): token
     int32_t *positions; // (nodes): place in its prompts, from 0
-    int32_t *parents;   // (nodes): the token before; -1 for a first one
+    int32_t *parents;   // (nodes): the previous token; -1 for a first one
     int32_t *ends;      // (prompts): node of the last token
 } aac_prefix_tree;
 

@@ -103,7 +103,7 @@ aaclip_status aac_prompt_list_sort(aac_prompt_list *list)
     return AACLIP_OK;
 }
 
-/* Rows that prompt i adds to the tree of those before it, of which the first is `first`. */
+/* Rows that prompt i adds to the tree of prompts `first` to i - 1. */
 static int64_t new_rows(const aac_prompt_list *list, size_t first, size_t i)
 {
     const int32_t *offsets = list->offsets;

@@ -16,9 +16,9 @@
 #define PLACEHOLDER   "{}"
 #define MAX_FILE_SIZE ((size_t)1 << 20)
 #define LONGEST_TEXT  4096
-#define EXCERPT       40 /* bytes of a file's own words in an error text */
+#define EXCERPT       40 /* bytes of a file's text in an error text */
 
-/* The states and templates of WinCLIP's compositional ensemble, to the document's 6, 10 and 7. */
+/* States and templates from WinCLIP's compositional ensemble: 6, 10 and 7, as in the document. */
 static const char *const document_normal[] = {
     "flawless {}",     "perfect {}",        "unblemished {}",
     "{} without flaw", "{} without defect", "{} without damage",
@@ -191,7 +191,7 @@ void aac_prompt_set_clear(aac_prompt_set *set)
     *set = (aac_prompt_set){0};
 }
 
-/* The phrase enters the state, the filled state the template; braces of the phrase stay. */
+/* Puts the phrase into the state, and that into the template; braces in the phrase are kept. */
 static aaclip_status fill(char **filled, const char *template, const char *state,
                           const char *phrase)
 {

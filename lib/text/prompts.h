@@ -1,4 +1,4 @@
-/* Prompt sets: states and templates that a class phrase is put into. */
+/* Prompt sets: states and templates into which a class phrase is put. */
 #ifndef AAC_TEXT_PROMPTS_H
 #define AAC_TEXT_PROMPTS_H
 

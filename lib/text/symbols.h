@@ -1,4 +1,4 @@
-/* Two hash tables: a symbol by its spelling, and the symbol that two symbols merge into. */
+/* Two hash tables: from spelling to symbol, and from two symbols to the one they merge into. */
 #ifndef AAC_TEXT_SYMBOLS_H
 #define AAC_TEXT_SYMBOLS_H
 
@@ -14,17 +14,17 @@ typedef struct aac_spelling {
     int32_t symbol;
 } aac_spelling;
 
-/* Spellings belong to the caller and must stay in place. */
+/* Spellings belong to the caller and must not move. */
 typedef struct aac_spelling_table {
     aac_spelling *slots;
     size_t mask;
 } aac_spelling_table;
 
-/* `count` is the most spellings that will be added. false when out of memory. */
+/* `count` is the maximum number of spellings. false when out of memory. */
 bool aac_spelling_table_init(aac_spelling_table *table, size_t count);
 /* The symbol or AAC_NO_SYMBOL. */
 int32_t aac_spelling_find(const aac_spelling_table *table, const char *start, size_t length);
-/* false when the spelling is there already. */
+/* false if the spelling is already present. */
 bool aac_spelling_add(aac_spelling_table *table, const char *start, size_t length, int32_t symbol);
 void aac_spelling_table_free(aac_spelling_table *table);
 

@@ -1,4 +1,4 @@
-/* A text cache: two vectors a class, found by its name, and how they are to be made. */
+/* A text cache: two vectors per class, found by its name, and the settings for making them. */
 #include "core/utf8.h"
 #include "text/text_cache_parts.h"
 
@@ -102,7 +102,7 @@ aaclip_text_cache *aac_text_cache_retain(const aaclip_text_cache *cache)
     return own;
 }
 
-/* Leaves the first `count` pairs. */
+/* Keeps only the first `count` pairs. */
 static void drop_pairs(aaclip_text_cache *cache, size_t count)
 {
     while (cache->count > count) {
@@ -249,7 +249,7 @@ static aaclip_status unknown_class(const aaclip_text_cache *cache, const char *n
     char known[400] = "";
     for (size_t i = 0; i < cache->count; i++) {
         size_t used = strlen(known);
-        /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): what is counted is there */
+        /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): counted pairs exist */
         snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", cache->pairs[i].name);
     }
     return aac_error(AACLIP_ERROR_NOT_FOUND, "class '%s': not in the text cache, which has: %s",

@@ -1,4 +1,4 @@
-/* Prompts of classes, or of the caller, through tokenizer and text tower. */
+/* Runs prompts, of classes or the caller's, through tokenizer and text tower. */
 #include <string.h>
 
 #include "core/cancel.h"
@@ -10,9 +10,9 @@
 #include "text/text_cache_parts.h"
 #include "text/text_encoder.h"
 
-/* Rows of the encoder at once: bounds its memory, feeds the processor. */
+/* Rows per encoder run: bounds its memory, enough to keep the processor busy. */
 #define GROUP_ROWS 2048
-/* Prompts whose vectors are held at once; classes are built together up to here. */
+/* Prompts whose vectors are held at once; classes are built together up to this number. */
 #define MOST_PROMPTS 4096
 
 /* The vocabulary that was named, or the one beside the model. */
@@ -40,7 +40,7 @@ static aaclip_status prepare(aaclip_text_cache *cache)
     return status;
 }
 
-/* Without the tower: tokens are of use beside the prompts that it encodes. */
+/* Without the tower: tokens are also needed by themselves. */
 static aaclip_status prepare_tokenizer(aaclip_text_cache *cache)
 {
     const aac_checkpoint *checkpoint = aac_model_checkpoint(cache->model);
@@ -65,7 +65,7 @@ static aaclip_status report_progress(const aaclip_text_cache *cache, size_t done
     return aac_error(AACLIP_ERROR_CANCELLED, "building the text cache was cancelled");
 }
 
-/* Of one group, vectors to where the prompts were before they were sorted. */
+/* Encodes one group; puts the vectors in the order of the prompts before sorting. */
 static aaclip_status encode_group(const aaclip_text_cache *cache, const aac_token_batch *batch,
                                   const size_t *order, float *vectors)
 {
@@ -128,7 +128,7 @@ static aaclip_status add_side(const aaclip_text_cache *cache, char *const *state
     return status;
 }
 
-/* Prompts of one class: the normal ones, then the others. */
+/* Prompts of one class: the normal ones, then the abnormal ones. */
 typedef struct class_prompts {
     size_t normal, abnormal;
 } class_prompts;
@@ -140,8 +140,7 @@ static class_prompts count_prompts(const aaclip_text_cache *cache)
                            set->abnormal_count * set->template_count};
 }
 
-/* Some of `total` classes, of which `before` are done; vectors (prompts of the classes, embedding).
- */
+/* Builds some of `total` classes, after `before`; vectors (prompts of the classes, embedding). */
 static aaclip_status build_some(const aaclip_text_cache *cache, const char *const *phrases,
                                 size_t count, size_t before, size_t total, float *vectors,
                                 float *pairs)
@@ -202,7 +201,7 @@ static aaclip_status encode_prompts(const aaclip_text_cache *cache, const char *
     return status;
 }
 
-/* Appends the ids of one side's prompts; `filled` prompts are there already. */
+/* Appends the ids of one side's prompts; `filled` prompts are already present. */
 static aaclip_status append_side(aaclip_text_cache *cache, char *const *states, size_t state_count,
                                  const char *phrase, aac_class_tokens *tokens, size_t filled)
 {

@@ -1,4 +1,4 @@
-/* A text cache to its file, and back. */
+/* Saves and loads a text cache. */
 #include <string.h>
 
 #include "core/cancel.h"
@@ -88,7 +88,7 @@ static aaclip_status check_key(const aac_tensor_file *file, const char *key, uin
                      (unsigned long long)expected, (unsigned long long)found);
 }
 
-/* `config`: under which the file's vectors were built; NULL when it does not say. */
+/* `config`: under which the file's vectors were built; NULL if unknown. */
 static aaclip_status check_file(const aaclip_text_cache *cache, const aac_tensor_file *file,
                                 const aaclip_config *config)
 {
@@ -156,7 +156,7 @@ static aaclip_status load_pairs(aaclip_text_cache *cache, const aac_tensor_file 
     return status;
 }
 
-/* Where the caller says nothing, the file's configuration is the cache's. */
+/* Without a configuration from the caller, the cache takes the file's. */
 static aaclip_status load(aaclip_text_cache **out, const aac_tensor_file *file,
                           const aaclip_model *model, const aaclip_adapters *adapters,
                           const aaclip_text_cache_options *options)

@@ -1,4 +1,4 @@
-/* The inside of a text cache, shared by what holds vectors, makes them and keeps them in files. */
+/* Internals of a text cache, shared by the code that holds, builds and stores vectors. */
 #ifndef AAC_TEXT_TEXT_CACHE_PARTS_H
 #define AAC_TEXT_TEXT_CACHE_PARTS_H
 
@@ -29,28 +29,28 @@ struct aaclip_text_cache {
     aac_prompt_set prompts;
     uint64_t prompt_fingerprint;
     int64_t embedding;
-    aac_mutex *making; /* held while prompts are computed, guards these; taken before the other */
+    aac_mutex *making; /* held while prompts are computed; guards these; locked before `mutex` */
     aac_tokenizer *tokenizer;
     const aac_text_tower *tower;
-    aac_mutex *mutex; /* guards what follows; held for moments */
+    aac_mutex *mutex; /* guards what follows; held only briefly */
     aac_class_pair *pairs;
     size_t count, capacity;
-    aac_names names; /* numbers of pairs */
-    bool built;      /* some under its configuration; else they came as vectors */
+    aac_names names; /* indices of pairs */
+    bool built;      /* some pairs under its configuration; else all came as vectors */
 };
 
 /*
- * Adds or replaces the pairs of `names`, (count, 2, embedding), with their `fingerprints` (NULL: not known), or none
- * when memory runs out. The caller holds the mutex, or has made the cache and nobody else knows it
- * yet.
+ * Adds or replaces the pairs of `names`, (count, 2, embedding), with their `fingerprints` (NULL:
+ * not known), or none when out of memory. The caller holds the mutex, or is still the only user of
+ * the cache.
  */
 aaclip_status aac_text_cache_store(aaclip_text_cache *cache, const char *const *names, size_t count,
                                    const float *pairs, const uint64_t *fingerprints);
-/* The first field that makes other vectors under `config` than here; NULL when there is none. */
+/* The first field by which `config` would give different vectors; NULL if there is none. */
 const char *aac_text_cache_config_difference(const aaclip_text_cache *cache,
                                              const aaclip_config *config);
 aaclip_status aac_text_cache_was_built(const aaclip_text_cache *cache, bool *built);
-/* INVALID_ARGUMENT for names that files could not keep, as they have them in JSON. */
+/* INVALID_ARGUMENT for names that cannot be stored as JSON in files. */
 aaclip_status aac_text_cache_check_names(const char *const *names, size_t count);
 
 #endif

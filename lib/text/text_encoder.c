@@ -40,7 +40,7 @@ static aaclip_status plan_end(aac_text_plan *plan, const aaclip_config *config, 
     return status ? status : aac_dispatch_plan(dispatch, &plan->normalize, &normalize);
 }
 
-/* A node sees those before it in its prompts, and itself. */
+/* A node sees its ancestors and itself. */
 static int64_t count_pairs(const aac_prefix_tree *tree)
 {
     int64_t pairs = 0;
@@ -68,7 +68,7 @@ static aac_block_shape tower_shape(const aac_text_plan *plan, const aaclip_model
     };
 }
 
-/* The vectors need no more of the last block than its ends, a gradient all that it left. */
+/* The vectors need only the end tokens of the last block; a gradient needs all its rows. */
 static aaclip_status plan_ends(aac_text_plan *plan, const aaclip_config *config,
                                const aac_dispatch *dispatch)
 {
@@ -139,7 +139,7 @@ aac_text_memory aac_text_lay_out(const aac_text_plan *plan, aac_workspace *works
     size_t wide = (size_t)(shape->mlp > 3 * shape->width ? shape->mlp : 3 * shape->width);
     size_t element = aac_dtype_size(shape->type);
     size_t scratch = largest_scratch(plan);
-    /* equal prompts have rows in common, so there may be more ends than rows */
+    /* equal prompts share rows, so there may be more ends than rows */
     size_t most = rows > prompts ? rows : prompts;
     aac_text_memory memory = {0};
     memory.x = aac_take(workspace, rows * width, sizeof(float));
@@ -169,7 +169,7 @@ static void embed_tokens(const aac_text_plan *plan, float *x)
     }
 }
 
-/* *out is to be freed after a failure, too. */
+/* The caller frees *out even on failure. */
 static aaclip_status copy_numbers(const aac_dispatch *dispatch, int32_t **out,
                                   const int32_t *numbers, int64_t count)
 {
@@ -178,7 +178,7 @@ static aaclip_status copy_numbers(const aac_dispatch *dispatch, int32_t **out,
     return *out ? aac_device_copy(dispatch, *out, numbers, bytes) : aac_device_error(dispatch);
 }
 
-/* What the host knows of a batch, where operations read it. */
+/* Places the host's data of a batch where operations can read it. */
 static aaclip_status place_tree(aac_text_plan *plan)
 {
     const aac_prefix_tree *tree = &plan->tree;
@@ -209,7 +209,7 @@ static aaclip_status begin_rows(const aac_text_plan *plan, float *x)
     return AACLIP_OK;
 }
 
-/* x: where the rows are after `count` blocks. */
+/* *x: the rows after `count` blocks. */
 static aaclip_status run_blocks(const aac_text_plan *plan, int64_t count,
                                 const aac_text_memory *memory, const aac_text_tape *tape,
                                 const float **x)
@@ -231,7 +231,7 @@ static aaclip_status run_blocks(const aac_text_plan *plan, int64_t count,
     return status;
 }
 
-/* memory->ends = what the last block, and its adapter, make of the end tokens */
+/* memory->ends = the end tokens after the last block and its adapter */
 static aaclip_status run_last_block(const aac_text_plan *plan, const float *x,
                                     const aac_text_memory *memory)
 {
@@ -246,7 +246,8 @@ static aaclip_status run_last_block(const aac_text_plan *plan, const float *x,
     return status;
 }
 
-/* The rows of the end tokens after all blocks: in memory->ends, with training in a tape's. */
+/* The rows of the end tokens after all blocks: in the tape's `ends` if there is a tape, else
+ * memory's. */
 static aaclip_status run_tower(const aac_text_plan *plan, const aac_text_memory *memory,
                                const aac_text_tape *tape)
 {

@@ -1,4 +1,4 @@
-/* The text tower with its adapters: token ids in, one vector a prompt out. */
+/* The text tower with its adapters: token ids in, one vector per prompt out. */
 #ifndef AAC_TEXT_TEXT_ENCODER_H
 #define AAC_TEXT_TEXT_ENCODER_H
 
@@ -13,8 +13,8 @@ typedef struct aac_token_batch {
 } aac_token_batch;
 
 /*
- * vectors: (prompts, embedding) in host memory, each row L2-normalised. Causality makes everything
- * after the end token irrelevant, so prompts have their own length and nothing is padded.
+ * vectors: (prompts, embedding) in host memory, each row L2-normalised. As the tower is causal,
+ * nothing after the end token matters, so prompts keep their own lengths without padding.
  * `adapters` may be NULL or without text modules: plain CLIP with its own projection.
  */
 aaclip_status aac_text_encode(const aaclip_model *model, const aac_text_tower *tower,
@@ -22,12 +22,12 @@ aaclip_status aac_text_encode(const aaclip_model *model, const aac_text_tower *t
                               const aac_token_batch *batch, float *vectors);
 
 /*
- * One class's vector for a side: the mean of `count` prompt vectors, with `normalize` made a unit
- * vector again (the published profile). Returns what the mean was divided by.
+ * One class's vector for a side: the mean of `count` prompt vectors, with `normalize` rescaled to
+ * unit length (the published profile). Returns what the mean was divided by.
  */
 double aac_class_vector(const float *vectors, size_t count, int64_t embedding, bool normalize,
                         float *out);
-/* Gradient of each of the `count` prompt vectors (all are alike) from that of the class vector. */
+/* Gradient of each of `count` prompt vectors (the same for all) from that of the class vector. */
 void aac_class_vector_backward(const float *vector, const float *gradient, double norm,
                                size_t count, int64_t embedding, bool normalize, float *out);
 

@@ -11,8 +11,8 @@ struct aac_text_training {
     aac_block_backward_plan block;
     aac_adapter_backward_plan adapter;
     aac_head_backward_plan head;
-    aac_plan *norm;             /* ln_final, back */
-    aac_plan *gather;           /* of the ends, back */
+    aac_plan *norm;             /* ln_final, backward */
+    aac_plan *gather;           /* of the ends, backward */
     aac_block_tape *blocks;     // (blocks + 1): pointers into the workspace of the run
     aac_adapter_tape *adapters; // (adapted blocks)
 };
@@ -113,7 +113,7 @@ static size_t backward_scratch(const aac_text_training *training)
     return largest;
 }
 
-/* Block 0 lies below the first adapter and leaves nothing. The rows move from each block's input to
+/* Block 0 precedes the first adapter and records nothing. The rows move from each block's input to
  * the next one's. */
 static void lay_out_tape(const aac_text_training *training, aac_workspace *workspace)
 {
@@ -179,7 +179,7 @@ aaclip_status aac_text_training_forward(const aac_text_training *training, float
     return aac_text_run(&training->forward, &memory.forward, vectors, NULL);
 }
 
-/* memory->gradient = that of all rows after the last block: those of end tokens have one */
+/* memory->gradient = that of all rows after the last block: nonzero only for end tokens */
 static aaclip_status end_backward(const aac_text_training *training, const float *vector_gradient,
                                   const training_memory *memory)
 {

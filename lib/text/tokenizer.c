@@ -70,7 +70,7 @@ static int32_t smallest(const int32_t *values, size_t count)
     return least;
 }
 
-/* Merges every pair that makes `target`, left to right; returns the new number of symbols. */
+/* Merges every pair that forms `target`, left to right; returns the new number of symbols. */
 static size_t merge_pairs(const aac_pair_table *merges, word_room room, size_t count,
                           int32_t target)
 {
@@ -91,8 +91,8 @@ static size_t merge_pairs(const aac_pair_table *merges, word_room room, size_t c
 }
 
 /*
- * Byte-pair encoding: as long as a known pair is left, merges all of the earliest-learned one.
- * Symbols of merges count up by rank, so the smallest merged symbol is that pair.
+ * Byte-pair encoding: while there is a known pair, merges all occurrences of the earliest learned
+ * one. Symbols of merges are numbered by rank, so this is the smallest merged symbol.
  */
 static size_t merge_word(const aac_pair_table *merges, word_room room, size_t count)
 {
@@ -126,7 +126,7 @@ typedef enum character_class { LETTER, NUMBER, OTHER, SEPARATOR } character_clas
 
 static character_class class_of(int32_t c)
 {
-    /* CLIP's pattern ignores case: the iota is then neither letter nor other, and falls out. */
+    /* CLIP's pattern ignores case: the iota is then neither letter nor other, and is dropped. */
     if (c == ' ' || c == COMBINING_IOTA)
         return SEPARATOR;
     switch (utf8proc_category(c)) {
@@ -145,8 +145,7 @@ static character_class class_of(int32_t c)
     }
 }
 
-/* Length of `word` when the text begins with it, else 0. The long s is an s without regard to case.
- */
+/* Length of `word` if the text begins with it, else 0. The long s equals s, ignoring case. */
 static size_t match(const int32_t *text, size_t count, const char *word)
 {
     size_t length = 0;
@@ -167,7 +166,7 @@ static size_t match_fixed_word(const int32_t *text, size_t count)
     return length;
 }
 
-/* Length of the word that the text begins with; the first character is no separator. */
+/* Length of the word that the text begins with; the first character is not a separator. */
 static size_t word_length(const int32_t *text, size_t count)
 {
     size_t length = match_fixed_word(text, count);
@@ -188,7 +187,7 @@ static bool is_exactly(const int32_t *word, size_t length, const char *name)
     return same == length && !name[same];
 }
 
-/* With `stop` the words that no longer fit are left out. */
+/* With `stop`, words that no longer fit are omitted. */
 static void encode_words(const aac_vocabulary *vocabulary, word_room room, id_list *list,
                          const aac_codepoints *text, bool stop)
 {

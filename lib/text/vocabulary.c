@@ -15,22 +15,22 @@
 #include "core/platform.h"
 #include "text/codepoints.h"
 
-#define MAX_FILE_SIZE  ((size_t)64 << 20) /* unpacked; OpenAI's list has 3 MB */
+#define MAX_FILE_SIZE  ((size_t)64 << 20) /* uncompressed; OpenAI's list has 3 MB */
 #define MAX_VOCABULARY (1 << 22)
 #define SPECIAL_TOKENS 2
 #define END_OF_WORD    "</w>"
 #define START_OF_TEXT  "<|startoftext|>"
 #define END_OF_TEXT    "<|endoftext|>"
-#define EXCERPT        40 /* bytes of a file's own words in an error text */
+#define EXCERPT        40 /* bytes of a file's text in an error text */
 
-/* A vocabulary while it is read. */
+/* A vocabulary being read. */
 typedef struct vocabulary_reader {
     const char *path;    /* of the merges, for error texts */
-    char *text;          /* the merges, unpacked */
+    char *text;          /* the merges, uncompressed */
     size_t size, at;     /* of the text; start of the next line */
     size_t line;         /* number of the line read last */
-    size_t merge_count;  /* merges that the vocabulary takes */
-    bool exact;          /* whether the list must have no more, if it is not OpenAI's */
+    size_t merge_count;  /* merges in the vocabulary */
+    bool exact;          /* the list must not have more, unless it is OpenAI's */
     char *spellings;     /* of all symbols, one after the other */
     size_t spelling_end; /* bytes of `spellings` in use */
     aac_spelling_table table;
@@ -152,7 +152,7 @@ static bool contains(const char *line, size_t length, const char *word)
     return false;
 }
 
-/* Skips the first line and checks that as many merges follow it as must. */
+/* Skips the first line and checks that the required number of merges follows. */
 static aaclip_status read_header(vocabulary_reader *reader)
 {
     const char *line;
@@ -172,7 +172,7 @@ static aaclip_status read_header(vocabulary_reader *reader)
     return AACLIP_OK;
 }
 
-/* The list writes bytes as characters: printable Latin-1 as itself, the rest from U+0100 on. */
+/* The list represents bytes by characters: printable Latin-1 by itself, the rest from U+0100 on. */
 static bool is_printable_byte(int byte)
 {
     return (byte >= '!' && byte <= '~') || (byte >= 0xa1 && byte != 0xad);
@@ -190,7 +190,7 @@ static void add_byte_spelling(vocabulary_reader *reader, int32_t codepoint, int3
     reader->spelling_end += 2 * length + strlen(END_OF_WORD);
 }
 
-/* Bytes get their symbols in the order of CLIP's list: the printable ones first. */
+/* Bytes get symbols in the order of CLIP's list: printable ones first. */
 static void add_bytes(vocabulary_reader *reader, aac_vocabulary *vocabulary)
 {
     int32_t symbol = 0, substitute = 0x100;
@@ -235,7 +235,8 @@ static aaclip_status add_merge(vocabulary_reader *reader, aac_vocabulary *vocabu
 
 static aaclip_status read_merges(vocabulary_reader *reader, aac_vocabulary *vocabulary)
 {
-    /* A byte's two spellings take 2 * 2 bytes and the end mark; a merge's less than its line. */
+    /* A byte's two spellings take 2 * 2 bytes and the end mark; a merge's spelling less than its
+     * line. */
     size_t bytes_size = 256 * (4 + strlen(END_OF_WORD));
     reader->spellings = aac_alloc(bytes_size + reader->size);
     if (!reader->spellings ||
@@ -265,7 +266,7 @@ static void number_in_order(aac_vocabulary *vocabulary, size_t symbols)
     vocabulary->end_id = (int32_t)symbols + 1;
 }
 
-/* Where the id of this token is kept, or NULL when no merge makes it. */
+/* Where this token's id is stored, or NULL if no merge forms it. */
 static int32_t *id_of_token(aac_vocabulary *vocabulary, const vocabulary_reader *reader,
                             const char *token)
 {
@@ -277,7 +278,8 @@ static int32_t *id_of_token(aac_vocabulary *vocabulary, const vocabulary_reader 
     return symbol == AAC_NO_SYMBOL ? NULL : &vocabulary->ids[symbol];
 }
 
-/* All names differ, all are known, and there are as many as ids: so every symbol gets an id. */
+/* All names are distinct and known, and their number equals that of the ids: so every symbol gets
+ * an id. */
 static aaclip_status take_ids(aac_vocabulary *vocabulary, const vocabulary_reader *reader,
                               json_t *json, const char *path, unsigned char *taken)
 {
@@ -359,7 +361,7 @@ static aaclip_status read_symbols(aac_vocabulary *vocabulary, vocabulary_reader 
     return AACLIP_OK;
 }
 
-/* The list of merges that `path` means: itself, or what it holds as a folder. */
+/* The list of merges that `path` means: the file itself, or the one in the folder. */
 static aaclip_status find_merges(char **merges, const char *path)
 {
     static const char *const names[] = {"bpe_simple_vocab_16e6.txt.gz", "bpe_simple_vocab_16e6.txt",
@@ -382,13 +384,14 @@ static aaclip_status find_merges(char **merges, const char *path)
                      names[2]);
 }
 
-/* Hugging Face's list: it has the vocabulary's merges, while OpenAI's has more, which are cut. */
+/* Whether it is Hugging Face's list, which has exactly the vocabulary's merges; OpenAI's has more,
+ * which are cut. */
 static bool is_huggingface(const char *merges)
 {
     return strcmp(aac_path_name(merges), "merges.txt") == 0;
 }
 
-/* vocab.json beside a file named merges.txt; beside any other name, a name that no file has. */
+/* vocab.json beside a file named merges.txt; for any other name, a name that no file has. */
 static char *json_path_beside(const char *merges)
 {
     if (!is_huggingface(merges))

@@ -9,7 +9,7 @@
 
 #include "text/symbols.h"
 
-/* Symbols: 256 bytes, the same at the end of a word, then one a merge, by rank. */
+/* Symbols: 256 bytes, the same at the end of a word, then one per merge, by rank. */
 #define AAC_BYTE_SYMBOLS 512
 
 typedef struct aac_vocabulary {
@@ -19,7 +19,7 @@ typedef struct aac_vocabulary {
     int32_t start_id, end_id; /* of <|startoftext|> and <|endoftext|> */
 } aac_vocabulary;
 
-/* `path` and `size` as in aac_tokenizer_open. On failure nothing is left to clear. */
+/* `path` and `size` as in aac_tokenizer_open. On failure there is nothing to clear. */
 aaclip_status aac_vocabulary_read(aac_vocabulary *vocabulary, const char *path, int64_t size);
 void aac_vocabulary_clear(aac_vocabulary *vocabulary);
 

@@ -1,4 +1,4 @@
-/* Checks and writing; reading is in adapter_files_read.c. */
+/* Checking and writing; reading is in adapter_files_read.c. */
 #include <float.h>
 #include <math.h>
 #include <stdarg.h>
@@ -160,7 +160,7 @@ static void put_weights(aac_torch_writer *writer, const aac_parameter_set *set)
     aac_torch_end(writer);
 }
 
-/* Adam's state; PyTorch has none either before the first step. */
+/* Adam's state; none before the first step, as in PyTorch. */
 static void put_moments(aac_torch_writer *writer, const aac_parameter_set *set, uint64_t step)
 {
     const float steps = (float)step;
@@ -232,7 +232,7 @@ static void put_schedule(aac_torch_writer *writer, const aac_training_state *sta
     aac_torch_end(writer);
 }
 
-/* What PyTorch has no place for. 64-bit keys are text, as in the metadata of safetensors. */
+/* State that PyTorch has no place for. 64-bit keys are text, as in safetensors metadata. */
 static void put_progress(aac_torch_writer *writer, const aac_training_state *state)
 {
     char *config = aac_config_to_json(&state->config);
@@ -280,7 +280,7 @@ struct listing {
     aaclip_status status;
 };
 
-/* Takes `value` over; NULL means that making it ran out of memory. */
+/* Takes over `value`; NULL means that the caller ran out of memory making it. */
 static void list_text(struct listing *listing, const char *key, char *value)
 {
     if (!listing->status)
@@ -288,7 +288,7 @@ static void list_text(struct listing *listing, const char *key, char *value)
     aac_free(value);
 }
 
-/* With all 17 digits, which give the same double again. */
+/* With 17 digits, which restore the same double. */
 static void list_number(struct listing *listing, const char *key, double value)
 {
     json_t *number = json_real(value);
@@ -330,7 +330,7 @@ static void list_parameter(struct listing *listing, const aac_side_names *side, 
                 &exp_avg_sq);
 }
 
-/* The same values as in a torch archive, under the names that its reader gives them. */
+/* The same values as in a torch archive, under the names that the torch reader gives them. */
 static void list_state(struct listing *listing, const aac_side_names *side,
                        const aac_training_state *state)
 {

@@ -1,4 +1,4 @@
-/* Inside adapter_files: what writing and reading share. */
+/* Internals of adapter_files: what writing and reading share. */
 #ifndef AAC_TRAIN_ADAPTER_FILES_PARTS_H
 #define AAC_TRAIN_ADAPTER_FILES_PARTS_H
 
@@ -12,12 +12,12 @@ typedef struct aac_side_names {
 const aac_side_names *aac_training_side(aac_adapter_side side);
 
 #define AAC_TRAINING_NAME          160
-#define AAC_TRAINING_LARGEST_COUNT (UINT64_C(1) << 53) /* above, a double skips whole numbers */
+#define AAC_TRAINING_LARGEST_COUNT (UINT64_C(1) << 53) /* above this, doubles skip integers */
 
 /* Fills `name`, of AAC_TRAINING_NAME bytes, and returns it. */
 const char *aac_training_name(char *name, const char *format, ...) AACLIP_PRINTF(2, 3);
 
-/* `mistake` is what a bad value means: the caller's fault or the file's. */
+/* `mistake` is the status for a bad value: the caller's error or the file's. */
 aaclip_status aac_training_check_state(const aac_training_state *state, const char *path,
                                        aaclip_status mistake);
 /* Whether all are finite and none is below `smallest`. */

@@ -89,7 +89,7 @@ static bool is_listed(const aac_parameter_set *set, const char *name)
     return false;
 }
 
-/* A projection goes by the name that the file has for it, also when it is saved again. */
+/* A projection takes the name it has in the file, also for saving it again. */
 static void take_name(aac_parameter *item, const aac_tensor_file *file, const char *adapter)
 {
     char name[AAC_TRAINING_NAME], own[sizeof item->name];
@@ -102,7 +102,8 @@ static void take_name(aac_parameter *item, const aac_tensor_file *file, const ch
     memcpy(item->other_name, own, sizeof own);
 }
 
-/* Every weight of the set, and no other: more layers than configured are not to be dropped. */
+/* Every weight of the set, and no other: layers beyond the configured ones must not be dropped
+ * silently. */
 static aaclip_status read_weights(aac_parameter_set *set, const aac_tensor_file *file)
 {
     const aac_side_names *side = aac_training_side(set->side);
@@ -124,7 +125,7 @@ static aaclip_status read_weights(aac_parameter_set *set, const aac_tensor_file 
     return status;
 }
 
-/* Settings of PyTorch's Adam that change what a step does and that the library does not have. */
+/* Settings of PyTorch's Adam that change the step and that the library does not support. */
 static aaclip_status check_plain_adam(const aac_tensor_file *file, const char *optimizer)
 {
     static const char *const keys[] = {"weight_decay", "amsgrad", "maximize"};
@@ -183,7 +184,7 @@ static aaclip_status read_group(aac_training_state *state, const aac_tensor_file
             file, aac_training_name(name, "%s.param_groups.0.%s", optimizer, numbers[i].key),
             numbers[i].value);
     aac_training_name(name, "%s.param_groups.0.initial_lr", optimizer);
-    if (!find_number(file, name, &state->base_learning_rate)) /* only a scheduler sets it */
+    if (!find_number(file, name, &state->base_learning_rate)) /* set only by a scheduler */
         state->base_learning_rate = state->learning_rate;
     return status;
 }
@@ -271,7 +272,7 @@ static aaclip_status read_optimizer(aac_parameter_set *set, aac_training_state *
     return status;
 }
 
-/* The library's count is exact where the optimizer's float32 no longer is. */
+/* The library's own count, exact even where the optimizer's float32 is not. */
 static aaclip_status read_exact_step(uint64_t *step, const aac_tensor_file *file)
 {
     uint64_t exact = 0;
@@ -303,7 +304,7 @@ static aaclip_status read_schedule(aac_training_state *state, const aac_tensor_f
     return status;
 }
 
-/* What is the library's own; other files have none of it, or the configuration only. */
+/* The library's own entries; other files have none of them, or only the configuration. */
 static aaclip_status read_progress(aac_training_state *state, const aac_tensor_file *file,
                                    bool *found)
 {
@@ -326,7 +327,7 @@ static aaclip_status read_progress(aac_training_state *state, const aac_tensor_f
     if (!aac_load_key(file, "aaclip.seed", &state->seed))
         return aac_error(AACLIP_ERROR_FORMAT, "%s: aaclip.seed: expected 16 hexadecimal digits",
                          path);
-    if (options && !aac_utf8_is_valid(options)) /* could not be written again */
+    if (options && !aac_utf8_is_valid(options)) /* could not be written back */
         return aac_error(AACLIP_ERROR_FORMAT, "%s: aaclip.options: expected UTF-8", path);
     if (options && !(state->options = aac_strdup(options)))
         return aac_error_memory();

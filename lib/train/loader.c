@@ -12,11 +12,11 @@
 #include "images/image.h"
 #include "images/resize.h"
 
-/* Holds the sample of position p of the order, with p % ahead == the slot's number. */
+/* Holds the sample at position p of the order, where p % ahead is the slot's number. */
 typedef struct loader_slot {
     bool ready;
     aaclip_status status;
-    char *error; /* text of a failure; NULL when there was no memory for it */
+    char *error; /* text of a failure; NULL if there was no memory for it */
     aac_sample sample;
     uint8_t *rgb, *mask;
 } loader_slot;
@@ -29,14 +29,14 @@ struct aac_loader {
     size_t count;
     aac_thread **threads;
     unsigned thread_count;
-    unsigned forks;   /* of the process that has the threads */
-    aac_mutex *mutex; /* guards what follows, and of a slot `ready` */
+    unsigned forks;   /* fork count of the process that has the threads */
+    aac_mutex *mutex; /* guards what follows, and the slots' `ready` */
     aac_condition *changed;
     loader_slot *slots;
     size_t started;     /* next position that a thread takes */
     size_t given;       /* next position that aac_loader_next hands out */
     bool lent;          /* the sample before `given` is still in use */
-    atomic_int closing; /* ends what its threads are at, too */
+    atomic_int closing; /* also cancels the threads' current samples */
 };
 
 static aaclip_status open_mask(aaclip_image **mask, const aaclip_sample *sample,
@@ -53,7 +53,7 @@ static aaclip_status open_mask(aaclip_image **mask, const aaclip_sample *sample,
                      view.height);
 }
 
-/* Of the mask as it is: what augmentation moves out of the picture is meant. */
+/* On the original mask: augmentation may legitimately move a defect out of the image. */
 static void check_mask(const aaclip_sample *sample, const aaclip_image_view *mask)
 {
     bool any_set, any_clear;
@@ -67,7 +67,7 @@ static void check_mask(const aaclip_sample *sample, const aaclip_image_view *mas
                 sample->mask_path, mask->width, mask->height);
 }
 
-/* What makes results poor without an error; told once, not in every epoch. */
+/* Warns of what degrades results without an error; once, not in every epoch. */
 static void check_sample(const aac_loader *loader, size_t index, const aaclip_image *image,
                          const aaclip_image_view *mask)
 {
@@ -125,7 +125,7 @@ static aaclip_status read_sample(const aac_loader *loader, size_t index, loader_
     return status;
 }
 
-/* Fills a slot; an error's text must cross threads, so that it is kept. */
+/* Fills a slot. Error texts are per thread, so the slot keeps a copy. */
 static void fill_slot(const aac_loader *loader, size_t position, loader_slot *slot)
 {
     slot->status = read_sample(loader, loader->order[position], slot);
@@ -138,7 +138,7 @@ static loader_slot *slot_of(const aac_loader *loader, size_t position)
     return &loader->slots[position % loader->options.ahead];
 }
 
-/* With the mutex held: whether there is a position left whose slot is free. */
+/* With the mutex held: whether there is a next position with a free slot. */
 static bool may_start(const aac_loader *loader)
 {
     const size_t oldest = loader->given - loader->lent;
@@ -148,7 +148,7 @@ static bool may_start(const aac_loader *loader)
 static void work(void *user)
 {
     aac_loader *loader = user;
-    aac_threads_set(1); /* samples are parallel, not what is done with one */
+    aac_threads_set(1); /* samples run in parallel, each on one thread */
     aaclip_watch_cancel((const volatile int *)&loader->closing);
     aac_mutex_lock(loader->mutex);
     while (!loader->closing && loader->started < loader->count) {
@@ -172,7 +172,7 @@ static void start_threads(aac_loader *loader, unsigned threads)
     while (loader->thread_count < threads) {
         aac_thread *thread = aac_thread_start(work, loader);
         if (!thread)
-            break; /* those that run do it all, or else aac_loader_next */
+            break; /* the started ones do all the work, or aac_loader_next if there are none */
         loader->threads[loader->thread_count++] = thread;
     }
 }
@@ -325,7 +325,7 @@ void aac_loader_close(aac_loader **handle)
     for (unsigned i = 0; i < loader->thread_count; i++)
         aac_thread_join(loader->threads[i]);
     for (size_t i = 0; loader->slots && i < loader->options.ahead; i++) {
-        if (!left) /* else a thread may just have freed it */
+        if (!left) /* a forked-away thread may have just freed it */
             aac_free(loader->slots[i].error);
         if (!loader->options.memory)
             aac_free(loader->slots[i].rgb);

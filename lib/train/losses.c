@@ -7,7 +7,7 @@
 
 #define SIMILARITY_SCALE 100.0f
 
-/* Similarities are summed as they are: they are no layer's products. */
+/* Similarities are computed without TF32: they are not products of a layer. */
 static aac_dispatch without_tensor_float(const aac_dispatch *dispatch)
 {
     aac_dispatch exact = *dispatch;

@@ -18,7 +18,7 @@ static aaclip_status allocate(aac_optimizer *optimizer)
     return AACLIP_OK;
 }
 
-/* Arrays that are stepped one by one: the parameters, or their copies as one. */
+/* Arrays that are stepped separately: the parameters, or all their copies as one. */
 static size_t part_count(const aac_optimizer *optimizer)
 {
     return optimizer->copies ? 1 : optimizer->parameters->count;
@@ -83,7 +83,7 @@ aaclip_status aac_optimizer_finite(const aac_optimizer *optimizer, bool *finite)
     return status;
 }
 
-/* Values, first and second means: the host's arrays and, where steps are taken, the copies. */
+/* Values, first and second moments: the host's arrays or the copies. */
 enum { VALUES, FIRST, SECOND, ARRAYS };
 
 static float *host_array(const aac_parameter *parameter, int array)
@@ -99,7 +99,7 @@ static float *step_array(const aac_optimizer *optimizer, size_t index, size_t of
     return optimizer->copies + (size_t)array * optimizer->count + offset;
 }
 
-/* Copies all arrays, to the device or back. */
+/* Copies all arrays to the device or back. */
 static aaclip_status copy_arrays(const aac_optimizer *optimizer, bool send)
 {
     aaclip_status status = AACLIP_OK;

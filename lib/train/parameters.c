@@ -6,7 +6,7 @@
 #include "core/error.h"
 #include "core/memory.h"
 
-/* Makes the next item; its name comes from the format. */
+/* Creates the next item, named by the format. */
 static aaclip_status add(aac_parameter_set *set, int64_t rows, int64_t columns, const char *format,
                          ...) AACLIP_PRINTF(4, 5);
 
@@ -46,8 +46,8 @@ static aaclip_status add_layers(aac_parameter_set *set, const char *prefix, uint
     return status;
 }
 
-/* In the published modules an activation stands beside its matrix, which makes that number 0.
- * `prefix` ends with '.'. */
+/* In the published modules an activation follows the matrix in a sequence, where the matrix is
+ * number 0. `prefix` ends with '.'. */
 static aaclip_status add_projection(aac_parameter_set *set, const char *prefix, bool numbered,
                                     int64_t width, int64_t embedding)
 {

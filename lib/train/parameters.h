@@ -12,8 +12,7 @@ typedef enum aac_adapter_side { AAC_SIDE_TEXT, AAC_SIDE_IMAGE } aac_adapter_side
 /* A weight and Adam's running means of its gradient and of the gradient's square. */
 typedef struct aac_parameter {
     char name[96]; /* in the adapters' state dict: "layer_adapters.0.fc1.weight" */
-    /* Of a projection, as modules have it whose activation is, or is not, in a sequence with it;
-     * else "". */
+    /* A projection's other name, with or without an activation in its sequence; else "". */
     char other_name[96];
     int64_t rows, columns;
     float *value, *exp_avg, *exp_avg_sq; // (rows, columns) each
@@ -27,7 +26,7 @@ typedef struct aac_parameter_set {
 } aac_parameter_set;
 
 /*
- * All zero, named and shaped for a configuration whose counts of layers and levels are resolved.
+ * All zeros, named and shaped for a configuration whose layer and level counts are resolved.
  * `width` of the side's tower, `embedding` of the model.
  */
 aaclip_status aac_parameters_make(aac_parameter_set *set, aac_adapter_side side,

@@ -1,6 +1,6 @@
 /*
- * Stage 2: the image adapters learn to see what the finished text vectors name. Loss of an image:
- * cross entropy of its detection feature, and focal and dice of every level's map.
+ * Stage 2: the image adapters learn to match the fixed text vectors. Loss of an image: cross
+ * entropy of its detection feature, plus focal and dice losses of every level's map.
  */
 #include "core/error.h"
 #include "core/memory.h"
@@ -20,10 +20,10 @@ typedef struct image_stage {
     aac_trained_tower *trained;
     aac_vision_training *training;
     aac_map_loss loss;
-    int64_t images, filled; /* that run together; that have come for the next run */
-    bool streamed;          /* the frozen blocks' weights come again in each run */
+    int64_t images, filled; /* that run together; received for the next run */
+    bool streamed;          /* the frozen blocks' weights are loaded again in each run */
     aac_stage_pixels pixels;
-    aac_device_routine routine; /* of full runs of steps of `repeated` images */
+    aac_device_routine routine; /* for full runs in steps of `repeated` images */
     size_t repeated;
     aac_plan *classify;
     /* In device memory: */
@@ -32,7 +32,7 @@ typedef struct image_stage {
     aac_mirror classes; // pairs (images, 2, embedding), then labels (images) as int32_t
 } image_stage;
 
-/* What the images are compared with: on the host, or in device memory. */
+/* What the images are compared with, in host or device memory. */
 typedef struct image_classes {
     float *pairs;
     int32_t *labels;
@@ -77,7 +77,7 @@ static aaclip_status map_losses(const image_stage *stage, const aac_step *step, 
     return aac_map_loss_run(&stage->loss, &maps);
 }
 
-/* The same of the detection features. Images that did not come have no loss and no gradient. */
+/* The same for the detection features. Missing images have no loss and no gradient. */
 static aaclip_status classify(const image_stage *stage, const aac_step *step)
 {
     const image_classes classes = classes_in(stage, stage->classes.device);
@@ -106,7 +106,7 @@ typedef struct stage_run {
     const aac_step *step;
 } stage_run;
 
-/* Images that have not come have no gradient. */
+/* Missing images have no gradient. */
 static aaclip_status go_back(const image_stage *stage)
 {
     int64_t values = feature_values(stage), missing = stage->images - stage->filled;
@@ -120,8 +120,8 @@ static aaclip_status go_back(const image_stage *stage)
                                                  stage->detection_gradient);
 }
 
-/* From pixels and classes to the sums of the losses, and to the gradients; nothing waits on the
- * way. In the place of images that have not come, whatever was there runs along. */
+/* From pixels and classes to the sums of the losses and the gradients; does not wait in between. In
+ * place of missing images, stale data is processed. */
 static aaclip_status run_network(void *user)
 {
     const stage_run *run = user;
@@ -142,7 +142,7 @@ static void forget(image_stage *stage)
     aac_device_routine_clear(dispatch_of(stage), &stage->routine);
 }
 
-/* Whether this run is like the one before, whose losses had the same factor. */
+/* Whether this run can be replayed; drops a recording whose losses had another factor. */
 static bool repeats(image_stage *stage, const aac_step *step)
 {
     if (!step->train || stage->filled < stage->images || stage->streamed)
@@ -153,7 +153,7 @@ static bool repeats(image_stage *stage, const aac_step *step)
     return true;
 }
 
-/* The images that have come, forward and back. */
+/* The received images, forward and backward. */
 static aaclip_status run(image_stage *stage, const aac_step *step)
 {
     const aac_dispatch *dispatch = dispatch_of(stage);
@@ -195,7 +195,7 @@ static aaclip_status end(aac_stage *base, const aac_step *step)
     return stage->filled ? run(stage, step) : AACLIP_OK;
 }
 
-/* Values of the host's are packed anew, into other weights than were recorded. */
+/* Host values are packed into new weights, which invalidates the recording. */
 static aaclip_status refresh(aac_stage *base, const float *values)
 {
     if (!values)
@@ -281,7 +281,7 @@ static aaclip_status prepare(image_stage *stage, const aac_stage_setup *setup)
     return status ? status : allocate(stage, setup->image_size);
 }
 
-/* Of a step, on a device; in the memory of the host they take turns. */
+/* Those of a step on a device; one at a time in host memory. */
 static int64_t images_together(const aac_stage_setup *setup)
 {
     int64_t step = (int64_t)setup->options->batch_size * setup->options->accumulate;
@@ -290,7 +290,7 @@ static int64_t images_together(const aac_stage_setup *setup)
     return step < MOST_IMAGES ? step : MOST_IMAGES;
 }
 
-/* With `recompute`; on a device the blocks stay: to send them twice in a step is far slower. */
+/* With `recompute`; but on a device the blocks stay: sending them twice per step is far slower. */
 static bool is_streamed(const aac_stage_setup *setup)
 {
     return setup->options->recompute && aac_device_is_host(aac_model_dispatch(setup->model));

@@ -1,6 +1,7 @@
 /*
  * Stage 1: the text adapters learn "normal" and "abnormal" against features of the frozen image
- * tower. Loss of a step: focal and dice of the maps, and the orthogonal loss of its pairs.
+ * tower. Loss of a step: focal and dice losses of the maps, plus the orthogonality loss of its
+ * pairs.
  */
 #include <math.h>
 #include <string.h>
@@ -13,7 +14,7 @@
 #include "train/losses.h"
 #include "train/stage.h"
 
-/* A class: its prompts, planned, and what a step knows of it. */
+/* A class: its planned prompts, and its data in a step. */
 typedef struct text_class {
     char *name;
     aac_class_tokens tokens;
@@ -43,7 +44,7 @@ typedef struct text_stage {
     size_t class_count, class_capacity;
     double product; /* sum of normal . abnormal over the step's images */
     aac_stage_pixels pixels;
-    float *features;      // (levels, patches, embedding), device memory as what follows
+    float *features;      // (levels, patches, embedding), in device memory, as the following
     float *class_feature; // (embedding)
     char *vision_workspace, *text_workspace;
     size_t text_workspace_size;
@@ -230,7 +231,7 @@ static void add_orthogonal(text_stage *stage, const aac_step *step, double mean)
         text_class *item = NULL;
         const aaclip_sample *sample = aaclip_dataset_get(step->dataset, step->samples[i]);
         if (find_class(stage, &item, sample->class_name))
-            return; /* cannot be: begin() found it */
+            return; /* cannot happen: begin() found it */
         const float *pair = item->pair.host;
         float *gradient = item->pair_gradient.host;
         for (int64_t j = 0; j < embedding; j++) {

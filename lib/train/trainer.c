@@ -28,7 +28,7 @@ uint64_t aac_trainer_epoch_steps(const aaclip_trainer *trainer)
     return (samples + step_images(trainer) - 1) / step_images(trainer);
 }
 
-/* The values of `initial`, whose configuration gave the parameters their shapes. */
+/* Copies the values of `initial`, whose configuration determined the parameters' shapes. */
 static aaclip_status copy_initial(aaclip_trainer *trainer)
 {
     bool text = trainer->options.stage == AACLIP_STAGE_TEXT;
@@ -116,7 +116,7 @@ static aaclip_status make_stage(aaclip_trainer *trainer)
     return status ? status : trainer->stage->check(trainer->stage, trainer->dataset);
 }
 
-/* A device leaves the processors to the pictures. */
+/* With a device, the processors are free for loading images. */
 static unsigned choose_loader_threads(const aaclip_trainer *trainer)
 {
     const unsigned processors = aac_processor_count(), most = 8;
@@ -167,7 +167,7 @@ static aaclip_status prepare(aaclip_trainer *trainer, const aaclip_trainer_optio
         status = make_parameters(trainer);
     if (!status && trainer->cache)
         status = aac_text_cache_check_config(trainer->cache, &trainer->config);
-    trainer->options.initial = NULL; /* was read */
+    trainer->options.initial = NULL; /* already read */
     if (status)
         return status;
     fill_state(trainer);
@@ -244,8 +244,8 @@ static aac_loader_options loader_options(const aaclip_trainer *trainer)
                                 .require_masks = true};
 }
 
-/* Memory that a device fetches samples from faster; not in a process that was forked off, where it
- * may not be mapped. */
+/* Memory from which a device fetches samples faster; not in a forked process, where it may not be
+ * mapped. */
 static uint8_t *sample_memory(aaclip_trainer *trainer)
 {
     const aac_dispatch *dispatch = aac_model_dispatch(trainer->model);
@@ -257,7 +257,7 @@ static uint8_t *sample_memory(aaclip_trainer *trainer)
     return trainer->samples;
 }
 
-/* The running epoch's order, from where it stands. */
+/* Resumes the current epoch's order at its position. */
 static aaclip_status resume_epoch(aaclip_trainer *trainer)
 {
     size_t count = aaclip_dataset_count(trainer->dataset), done = (size_t)trainer->state.position;
@@ -276,7 +276,7 @@ static aaclip_status resume_epoch(aaclip_trainer *trainer)
                            &options);
 }
 
-/* Losses, and with step->train gradients, of a step's images. */
+/* Losses, and gradients if step->train, of a step's images. */
 static aaclip_status compute(aaclip_trainer *trainer, aac_loader *loader, const aac_step *step)
 {
     aaclip_status status = trainer->stage->begin(trainer->stage, step);
@@ -308,7 +308,7 @@ static aaclip_status refresh(const aaclip_trainer *trainer)
                                                    aac_optimizer_values(&trainer->optimizer)));
 }
 
-/* Once begun it is not cancelled. */
+/* Not cancelled once begun. */
 static aaclip_status update(aaclip_trainer *trainer)
 {
     trainer->stale = true;
@@ -361,7 +361,7 @@ static aaclip_status report(aaclip_trainer *trainer, const aaclip_losses *losses
                      (unsigned long long)trainer->state.step);
 }
 
-/* *taken: also when the callback then cancels. */
+/* *taken: true even if the callback then cancels. */
 static aaclip_status run_step(aaclip_trainer *trainer, aaclip_losses *losses, bool *taken)
 {
     double started = aac_seconds_now();
@@ -394,7 +394,7 @@ static aaclip_status run_step(aaclip_trainer *trainer, aaclip_losses *losses, bo
     const uint64_t before = trainer->state.step;
     status = update(trainer);
     *taken = !status;
-    if (trainer->state.step > before) /* also where what follows it failed */
+    if (trainer->state.step > before) /* even if something after the step failed */
         advance(trainer, step.count);
     else
         aac_trainer_drop_loader(trainer);
@@ -442,7 +442,7 @@ static void add_weighted(aaclip_losses *sum, const aaclip_losses *part, double w
     sum->images += part->images;
 }
 
-/* Averages over what was added with the number of images as weight. */
+/* Divides the sums by the number of images, their total weight. */
 static void average(aaclip_losses *sum)
 {
     aaclip_losses mean = {.size = sizeof mean};

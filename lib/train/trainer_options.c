@@ -97,7 +97,7 @@ static aaclip_status copy_texts(aaclip_trainer *trainer)
     return AACLIP_OK;
 }
 
-/* Of `initial`, else the caller's, else the profile's. */
+/* The configuration of `initial`, else the caller's, else the profile's. */
 static aaclip_status choose_config(aaclip_trainer *trainer)
 {
     const aac_checkpoint *checkpoint = aac_model_checkpoint(trainer->model);
@@ -131,7 +131,7 @@ aaclip_status aac_trainer_read_options(aaclip_trainer *trainer,
         return invalid("stage", (double)options->stage, "1 or 2");
     if ((unsigned)options->profile > AACLIP_PROFILE_PUBLISHED)
         return invalid("profile", (double)options->profile, "a profile");
-    /* again: what an older caller does not know is its stage's and profile's */
+    /* again: fields unknown to an older caller depend on stage and profile */
     fill(options, options->stage, options->profile);
     aac_options_read(options, sizeof *options, caller, "aaclip_trainer_options");
     uint32_t layers = (uint32_t)aac_model_checkpoint(trainer->model)->vision.layers;
@@ -143,11 +143,12 @@ aaclip_status aac_trainer_read_options(aaclip_trainer *trainer,
         status = copy_texts(trainer);
     if (!status)
         status = choose_config(trainer);
-    options->config = NULL; /* the caller's; what matters was copied */
+    options->config = NULL; /* the caller's; the relevant parts were copied */
     return status;
 }
 
-/* Which samples, in which order, and how they are read: paths may differ between machines. */
+/* Which samples, in which order, and how they are read; not their paths, which may differ between
+ * machines. */
 static uint64_t fingerprint_samples(const aaclip_dataset *dataset)
 {
     aac_fingerprint fingerprint = aac_fingerprint_start();

@@ -1,4 +1,4 @@
-/* The inside of a trainer, shared by its files. */
+/* Internals of a trainer, shared by its files. */
 #ifndef AAC_TRAIN_TRAINER_PARTS_H
 #define AAC_TRAIN_TRAINER_PARTS_H
 
@@ -18,11 +18,11 @@ struct aaclip_trainer {
     aac_optimizer optimizer;
     aac_training_state state;
     aac_stage *stage;
-    bool stale;              /* values changed and the stage has not seen them */
-    size_t *order;           // (samples): of the running epoch
-    unsigned loader_threads; /* found once: what is there of the samples depends on it */
-    aac_loader *loader;      /* NULL: opens at the state's position when needed */
-    uint8_t *samples; /* the loader's memory, for a device to fetch from; NULL: it has its own */
+    bool stale;              /* values have changed since the stage last saw them */
+    size_t *order;           // (samples): of the current epoch
+    unsigned loader_threads; /* chosen once: the size of `samples` depends on it */
+    aac_loader *loader;      /* NULL: opened at the state's position when needed */
+    uint8_t *samples;        /* the loader's memory, for a device to fetch from; NULL: its own */
     aac_appender *log;
 };
 

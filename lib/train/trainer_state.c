@@ -1,4 +1,4 @@
-/* Saving a trainer's state and going on from one. */
+/* Saving a trainer's state and resuming from one. */
 #include <string.h>
 
 #include <jansson.h>
@@ -12,7 +12,7 @@
 #include "model/model.h"
 #include "train/trainer_parts.h"
 
-/* Of the text adapters as they are; those of stage 2 come from the cache. */
+/* Of the current text adapters; in stage 2 from the cache. */
 static aaclip_status current_fingerprint(const aaclip_trainer *trainer, uint64_t *fingerprint)
 {
     *fingerprint = trainer->state.text_adapter_fingerprint;
@@ -58,7 +58,7 @@ static aaclip_status count_differs(const char *path, const char *what, uint64_t 
                      (unsigned long long)now, (unsigned long long)saved);
 }
 
-/* The schedule and the seed, which the following steps depend on. */
+/* The schedule and the seed, on which the following steps depend. */
 static aaclip_status check_schedule(const aac_training_state *saved, const aac_training_state *now,
                                     const char *path)
 {
@@ -120,7 +120,7 @@ static aaclip_status compare_members(char *now, const char *saved, const char *p
     return status;
 }
 
-/* What the steps depend on beside the schedule. */
+/* What the steps depend on besides the schedule. */
 static aaclip_status check_settings(const aaclip_trainer *trainer, const aac_training_state *saved,
                                     const char *path)
 {
@@ -162,7 +162,7 @@ static aaclip_status check_saved(const aaclip_trainer *trainer, const aac_traini
     return status;
 }
 
-/* Everything was checked: nothing can fail any more. */
+/* Cannot fail: everything has been checked. */
 static void adopt(aaclip_trainer *trainer, const aac_parameter_set *set,
                   const aac_training_state *saved)
 {

@@ -25,7 +25,7 @@ aaclip_status aac_training_log_write(aac_appender *log, const aaclip_training_pr
     if (!dumped)
         return aac_error_memory();
     size_t length = strlen(dumped);
-    dumped[length] = '\n'; /* in the place of the end */
+    dumped[length] = '\n'; /* replaces the terminating zero */
     aaclip_status status = aac_appender_write(log, dumped, length + 1);
     aac_free(dumped);
     return status;

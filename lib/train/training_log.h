@@ -1,4 +1,4 @@
-/* The training log: one JSON object a line and optimizer step. */
+/* The training log: one JSON object per line and optimizer step. */
 #ifndef AAC_TRAIN_TRAINING_LOG_H
 #define AAC_TRAIN_TRAINING_LOG_H
 
@@ -6,7 +6,7 @@
 
 #include "core/platform.h"
 
-/* Written through at once, a line whole or not at all. */
+/* Written immediately, each line completely or not at all. */
 aaclip_status aac_training_log_write(aac_appender *log, const aaclip_training_progress *progress);
 
 #endif
