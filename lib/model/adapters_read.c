@@ -371,8 +371,7 @@ static aaclip_status read_file(aaclip_adapters *adapters, const char *path, conf
         return status;
     adapters->file_count++;
     bool text = has_prefix(*file, "text_adapter."), image = has_prefix(*file, "image_adapter.");
-    bool bundle =
-        aac_tensor_file_string(*file, "aaclip.bundle") != NULL; /* maybe without adapters */
+    bool bundle = aac_tensor_file_string(*file, "aaclip.bundle") != NULL; /* may have none */
     if (!text && !image && !bundle)
         return aac_error(AACLIP_ERROR_FORMAT,
                          "%s: expected text_adapter.* or image_adapter.* tensors, found none",

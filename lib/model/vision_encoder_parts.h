@@ -13,9 +13,8 @@ struct aac_vision_encoder {
     aac_dtype type;
     bool streamed;
     aac_weight **values; // (blocks): set for the surgery blocks; NULL without surgery
-    float
-        *start; // (1 + patches, width): class token and positions, the initial rows of every image
-    int32_t *offsets; // (images + 1): of the images' rows; both in device memory
+    float *start;        // (1 + patches, width): class token and positions, as every image starts
+    int32_t *offsets;    // (images + 1): of the images' rows; both in device memory
     aac_plan *gather, *embed, *ln_post, *normalize, *detect; /* of one image's patches */
     aac_plan *ln_pre, *project;                              /* of all images */
     aac_plan *class_norm, *class_project, *class_normalize;  /* of one row, for the surgery run */

@@ -1,6 +1,6 @@
 /*
- * Constants that programs have compiled in and that no function's type names: abi/ does not know
- * them. Their values change only with the soversion.
+ * Constants that are compiled into programs but appear in no function's type, so that abi/ does not
+ * cover them. Their values change only with the soversion.
  */
 #include <aaclip/aaclip.h>
 

@@ -1,4 +1,4 @@
-/* What an analyser that sees one file at a time cannot know: an error's status is not AACLIP_OK. */
+/* What an analyser that sees one file at a time cannot know: an error status is not AACLIP_OK. */
 #include "core/error.h"
 
 #define AAC_NOT_OK(call, status)                                                                   \

@@ -1,17 +1,17 @@
-/* What holds for devices of any kind. */
+/* Checks for devices of any kind. */
 #ifndef TEST_DEVICE_CHECKS_H
 #define TEST_DEVICE_CHECKS_H
 
 #include "fixture.h"
 
-/* A detection with everything opened on "NAME:N" and closed again. */
+/* A detection with everything opened on "NAME:N" and closed afterwards. */
 kept_result detect_once_on(const char *backend);
-/* Two trainers, one on each device, that make a step in turn: their losses are the same. */
+/* Two trainers on two devices take steps in turn: their losses are the same. */
 void train_in_turn(const char *first, const char *second);
-/* Everything that is made and every call that is made of it come from a thread of their own, one
- * after the other: all is as from one thread. */
+/* Each object is created, and each call made, in a thread of its own, one after the other: the
+ * results are those of a single thread. */
 void go_from_thread_to_thread(const char *backend);
-/* A forked process has no device, and says so; the one that has goes on. */
+/* A forked process has no device and says so; its parent continues. */
 void refuse_fork(const char *backend);
 
 #endif

@@ -10,8 +10,8 @@
 
 #include <aaclip/status.h>
 
-#define EARLY 60 /* of the first allocations of a call all fail in turn */
-#define LATER 20 /* of many more about so many */
+#define EARLY 60 /* the first allocations of a call, each of which fails in turn */
+#define LATER 20 /* of the further ones, about so many */
 
 static struct {
     atomic_int made, open;

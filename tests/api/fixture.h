@@ -20,14 +20,14 @@ typedef struct fixture {
     aaclip_image *image;
 } fixture;
 
-/* Fail the test with the library's text. Only for the main thread. */
+/* Fail the test with the library's error text. Only for the main thread. */
 void must(aaclip_status status);
-/* `status` is the expected one and the error text has `part` in it. */
+/* `status` must be the expected one, and the error text must contain `part`. */
 void must_fail(aaclip_status status, aaclip_status expected, const char *part);
 
 /* Backend NULL is the best one; 0 threads are all processors. */
 aaclip_model *open_model(const char *backend, unsigned threads);
-/* Both adapters of nano; `profile` is "document" or "published". */
+/* Both adapters of the nano model; `profile` is "document" or "published". */
 aaclip_adapters *open_adapters(const aaclip_model *model, const char *profile);
 /* Classes "wood" and "metal_nut". */
 aaclip_dataset *open_training_set(void);

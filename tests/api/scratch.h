@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-/* cmocka setup and teardown: *state becomes the folder's path; all files in it are removed. */
+/* cmocka setup and teardown: *state is the folder's path; it is removed with all files. */
 int scratch_make(void **state);
 int scratch_remove(void **state);
 

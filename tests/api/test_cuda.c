@@ -1,5 +1,5 @@
-/* What only a device shows: its memory running out, limits on it, what it does not have, a second
- * one. */
+/* What only a device can show: exhausted memory, memory limits, unsupported operations, a second
+ * device. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,7 +17,7 @@ typedef struct hoard {
     size_t count;
 } hoard;
 
-/* Everything that is left of the device's memory, piece by smaller piece. */
+/* Takes all the remaining device memory in ever smaller pieces. */
 static hoard take_all(void)
 {
     hoard all = {calloc(MOST_PIECES, sizeof(void *)), 0};

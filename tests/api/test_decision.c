@@ -1,4 +1,4 @@
-/* Decisions and regions of a detector against the functions that make them from its map. */
+/* Decisions and regions of a detector against the functions that compute them from its map. */
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* The same picture gives the same result: alone, in a batch, again, on any number of threads. */
+/* The same image gives the same result: alone, in a batch, repeatedly, on any number of threads. */
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stddef.h>
@@ -26,7 +26,7 @@ static void two_views(const aaclip_image *image, aaclip_image_view views[2])
     views[1].pixels = (const uint8_t *)views[1].pixels + 3 * (size_t)views[1].width;
 }
 
-/* On a device eight run together, and products of other sizes may add up in another order. */
+/* On a device eight run together, and products of other sizes may sum in another order. */
 static bool is_same(const fixture *all, const kept_result *a, const kept_result *b)
 {
     aaclip_model_info info = {.size = sizeof info};

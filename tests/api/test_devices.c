@@ -1,4 +1,4 @@
-/* "NAME:N" chooses a device, with a backend of tests that notices when another one is used. */
+/* "NAME:N" selects a device, with a test backend that notices when another one is used. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -24,11 +24,11 @@ static void devices_give_the_same(void **state)
         free_result(&found);
     }
     free_result(&expected);
-    assert_int_equal(guarded_device(), 0); /* the thread's own is as it was */
+    assert_int_equal(guarded_device(), 0); /* the thread's own is restored */
 }
 
-/* The first detection runs, the others play what the second has recorded, with pixels and text
- * vectors of their own; a profiler sees the operations. */
+/* The first detection runs directly, the others replay what the second has recorded, with their own
+ * pixels and text vectors; a profiler sees the operations. */
 static void a_recorded_network_gives_the_same(void **state)
 {
     (void)state;

@@ -1,4 +1,4 @@
-/* Limits of the process: what is at one passes, what is one above is refused with its reason. */
+/* Limits of the process: at a limit passes, one above is refused with the reason. */
 #include <inttypes.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -20,7 +20,7 @@
 static fixture shared;
 static const char *folder;
 
-/* The bytes that the library holds of an allocator, counted beside the library. */
+/* The bytes that the library holds from an allocator, counted independently. */
 static struct {
     atomic_size_t held, peak;
 } heap;

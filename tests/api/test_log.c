@@ -14,7 +14,7 @@
 
 typedef struct journal {
     int messages[AACLIP_LOG_DEBUG + 1];
-    int broken; /* empty, with a newline at the end, or of a level that was not asked for */
+    int broken; /* empty, ending in a newline, or of a level not requested */
     aaclip_log_level most;
     char last[1024];
 } journal;

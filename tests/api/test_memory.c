@@ -1,7 +1,7 @@
 /*
- * Every call with every one of its allocations failing, once alone and once with all that follow:
- * it says OUT_OF_MEMORY, leaves NULL handles, no memory and no file. (JSON documents are jansson's
- * and come from malloc.)
+ * Every call with each of its allocations failing, once alone and once with all that follow: it
+ * returns OUT_OF_MEMORY and leaves NULL handles, no memory and no file. (JSON documents are
+ * jansson's and come from malloc.)
  */
 #include <dirent.h>
 #include <stdarg.h>
@@ -18,7 +18,7 @@
 #include "scratch.h"
 #include "system.h"
 
-/* How much is opened before the call, by an allocator that never fails. */
+/* What is opened before the call, with an allocator that never fails. */
 typedef enum test_level { NOTHING, MODEL, ADAPTERS, EMPTY_CACHE, CACHE, DETECTOR } test_level;
 
 typedef struct test_scene {

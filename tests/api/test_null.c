@@ -1,4 +1,4 @@
-/* NULL for every pointer of every public function: refused, or harmless where that is said. */
+/* NULL for every pointer of every public function: refused, or harmless if documented so. */
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* Structs that begin with their size: older, newer and malformed ones. */
+/* Structs that begin with their size: older, newer and malformed. */
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stddef.h>
@@ -10,7 +10,7 @@
 #include "fixture.h"
 #include "scratch.h"
 
-#define TAIL 16 /* bytes that a newer struct has more */
+#define TAIL 16 /* extra bytes of a newer struct */
 
 static fixture shared;
 static aaclip_dataset *training_set; /* whose classes are in the cache too */
@@ -19,9 +19,9 @@ static aaclip_metrics *counted;
 static aaclip_profiler *profiler;
 static scratch_file calibration_file;
 
-/* One struct that callers give: how it is filled and a call that reads it. */
+/* A struct that callers pass: how to fill it, and a call that reads it. */
 typedef struct given_struct {
-    const char *name; /* as error texts call it */
+    const char *name; /* as in error texts */
     size_t size;
     aaclip_status (*init)(void *options, size_t size);
     aaclip_status (*use)(void *options);

@@ -1,6 +1,6 @@
 /*
- * Packed weights in a folder: the same bits with them, made where they are missing, made anew where
- * they do not fit, whatever stands in their place.
+ * Packed weights in a folder: results are the same bit for bit; the file is created if missing, and
+ * replaced if it does not fit, whatever is in its place.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,7 +19,7 @@
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
-/* A model with what it keeps: path, backend, precision. */
+/* The settings that a packed file depends on: path, backend, precision. */
 typedef struct setting {
     const char *model, *backend, *folder;
     aaclip_precision precision;

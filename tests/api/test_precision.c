@@ -1,5 +1,5 @@
-/* int8 and f16 from outside: chosen by name, told, close to float32 and not the same, refused by
- * training. */
+/* int8 and f16 through the API: chosen by name, reported, close to float32 but not equal, refused
+ * by training. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

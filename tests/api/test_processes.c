@@ -1,6 +1,6 @@
 /*
- * What the library is to the process around it: signals stay the program's, and a process that is
- * forked goes on with what was open.
+ * The library and its process: signals stay the program's, and a forked process continues with what
+ * was open.
  */
 #define _GNU_SOURCE
 
@@ -24,7 +24,7 @@
 #include "fixture.h"
 #include "scratch.h"
 
-#define SECONDS  80 /* a child that takes longer hangs */
+#define SECONDS  80 /* a child that takes longer counts as hung */
 #define SIGNALS  65
 #define CHILDREN 3
 

@@ -1,4 +1,4 @@
-/* Counting of operations: what is counted, for whom, and that nothing else changes. */
+/* Counting of operations: what is counted, for which profilers, and that nothing else changes. */
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stddef.h>

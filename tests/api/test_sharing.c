@@ -1,6 +1,6 @@
 /*
- * Handles shared by threads and closed in every order. Meant for ThreadSanitizer too: the reference
- * backend with one thread a call, as OpenMP's runtime is not instrumented.
+ * Handles shared by threads and closed in every order. Also meant for ThreadSanitizer: uses the
+ * reference backend with one thread per call, as OpenMP's runtime is not instrumented.
  */
 #include <stdarg.h>
 #include <setjmp.h>
@@ -24,7 +24,7 @@ typedef struct worker {
     bool done, equal;
 } worker;
 
-/* Everything a client thread does, with a detector of its own. */
+/* A client thread, with a detector of its own. */
 static void *detect_alone(void *user)
 {
     worker *own = user;

@@ -1,4 +1,4 @@
-/* The text cache: building, keeping, asking; also from several threads. */
+/* The text cache: building, saving, lookup; also from several threads. */
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stdatomic.h>
@@ -14,7 +14,7 @@
 #include "fixture.h"
 #include "scratch.h"
 
-#define EMBEDDING 32 /* of nano */
+#define EMBEDDING 32 /* of the nano model */
 
 typedef struct pair {
     float normal[EMBEDDING], abnormal[EMBEDDING];

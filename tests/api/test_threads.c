@@ -1,6 +1,6 @@
 /*
  * Eight threads detect with one model, cache and adapters, while others train, add classes, open
- * and close handles, set limits and cancel: every result is that of one thread alone, to the bit.
+ * and close handles, set limits and cancel: every result is bit for bit that of a single thread.
  * Meant for ThreadSanitizer: docs/reliability.md.
  */
 #include <stdarg.h>
@@ -19,7 +19,7 @@
 
 #define DETECTING      8
 #define ROUNDS         3
-#define CALL_THREADS   2 /* of each call's own */
+#define CALL_THREADS   2 /* within each call */
 #define MOST_ROUNDS    100000
 #define EMBEDDING_SIZE 4096
 

@@ -1,4 +1,4 @@
-/* A detector with tiles against one without, which is given each tile as a picture. */
+/* A detector with tiles against one without, which gets each tile as an image. */
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* Training and data sets with every one of their allocations failing; see test_memory.c. */
+/* Training and data sets with each of their allocations failing; see test_memory.c. */
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stddef.h>
@@ -27,7 +27,7 @@ typedef struct training_step {
 } training_step;
 
 static char *folder;
-static scratch_file out, kept, prompts; /* what calls write; a state to load; few prompts */
+static scratch_file out, kept, prompts; /* output of calls; a state to load; a few prompts */
 
 static aaclip_status new_trainer(training_scene *scene, aaclip_stage stage)
 {

@@ -6,7 +6,7 @@
 
 #include "expect.hpp"
 
-/* Runs `function`, which must throw a Thrown, and gives back a copy of it. */
+/* Runs `function`, which must throw a Thrown, and returns a copy of it. */
 template <typename Thrown, typename Function> static Thrown thrown_by(const Function &function)
 {
     try {

@@ -1,4 +1,4 @@
-/* A program of parts with and without exceptions: each has its own functions of the header. */
+/* A program of parts with and without exceptions: each uses its own functions from the header. */
 #include <aaclip/aaclip.hpp>
 
 #include "expect.hpp"

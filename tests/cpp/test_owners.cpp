@@ -1,4 +1,4 @@
-/* Owners: moves, closing in every order, and what they give beside the C functions. */
+/* Owners: moves, closing in every order, and what they offer beyond the C functions. */
 #include <algorithm>
 #include <array>
 #include <type_traits>

@@ -1,4 +1,4 @@
-/* The same classes compiled without exceptions: every call tells its status. */
+/* The same classes compiled without exceptions: every call returns its status. */
 #include <aaclip/aaclip.hpp>
 
 #include "expect.hpp"

@@ -1,4 +1,4 @@
-/* Views of pixels, maps and vectors: nothing is copied, and all of them mean the same. */
+/* Views of pixels, maps and vectors: nothing is copied, and all are equivalent. */
 #include <array>
 #include <cmath>
 

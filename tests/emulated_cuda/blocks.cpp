@@ -1,4 +1,4 @@
-/* How blocks of threads run, and their shared memory; see emulated.h. */
+/* Execution of thread blocks, and their shared memory; see emulated.h. */
 #include "emulated.h"
 
 #include <sys/mman.h>
@@ -26,7 +26,7 @@ using namespace emulated;
 constexpr size_t stack_bytes = (size_t)128 << 10;
 
 #ifdef __x86_64__
-/* ucontext.h asks the system at every switch, which is nearly all of the time then. */
+/* ucontext.h makes a system call at every switch, which would take nearly all of the time. */
 extern "C" void emulated_switch(void **from, void *to);
 asm(R"(
 .text
@@ -61,7 +61,7 @@ void switch_context(context *from, context *to)
 
 void make_context(context *made, char *stack, void (*main)())
 {
-    void **top = reinterpret_cast<void **>(stack + stack_bytes) - 2; /* as behind a call */
+    void **top = reinterpret_cast<void **>(stack + stack_bytes) - 2; /* as after a call */
     *top = reinterpret_cast<void *>(main);
     made->stack_pointer = top - 6;
 }
@@ -85,7 +85,7 @@ void make_context(context *made, char *stack, void (*main)())
 /* Blocks */
 
 constexpr unsigned most_threads = 1024;
-constexpr size_t window_bytes = (size_t)256 << 10; /* addresses have 18 bits in descriptions */
+constexpr size_t window_bytes = (size_t)256 << 10; /* addresses in descriptors have 18 bits */
 
 enum class state { ready, at_block, at_warp, done };
 
@@ -115,7 +115,7 @@ std::vector<fiber> fibers;
 std::vector<warp> warps;
 context scheduler;
 unsigned running, blocks_run;
-bool at_once; /* copies to shared memory arrive */
+bool at_once; /* copies to shared memory arrive immediately */
 const std::function<void()> *kernel_now;
 char *window;
 size_t window_used, dynamic_now;
@@ -182,7 +182,7 @@ void begin_block(unsigned threads)
     }
 }
 
-/* All lanes have come: they may go on. */
+/* All lanes have arrived: they may continue. */
 void release_warp(unsigned first, unsigned end)
 {
     for (unsigned i = first; i < end; i++) {
@@ -193,7 +193,7 @@ void release_warp(unsigned first, unsigned end)
     warps[first / lanes].generation++;
 }
 
-/* Until its threads are at the block's barrier, or done. */
+/* Runs a warp until its threads are at the block's barrier, or done. */
 void run_warp(unsigned first, unsigned end, bool backwards)
 {
     for (;;) {

@@ -1,5 +1,5 @@
-/* In place of lib/backend/cuda/blaslt.c: products in plain loops, bias added where cuBLASLt does.
- */
+/* Replaces lib/backend/cuda/blaslt.c: products in plain loops, with the bias where cuBLASLt adds
+ * it. */
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
@@ -26,7 +26,7 @@ float value(const void *x, int64_t at, aac_dtype type)
                             : static_cast<const float *>(x)[at];
 }
 
-/* A factor as the tensor cores read it. */
+/* An operand as the tensor cores read it. */
 float factor(const aac_cuda_product_shape &shape, const void *x, int64_t at)
 {
     float found = value(x, at, shape.type);

@@ -1,4 +1,4 @@
-/* The devices: their memory, streams, graphs, and the calls of the host; see emulated.h. */
+/* The emulated devices: memory, streams, graphs, and the host API; see emulated.h. */
 #include "emulated.h"
 
 #include <sys/mman.h>
@@ -32,7 +32,7 @@ constexpr size_t device_bytes = (size_t)256 << 20, page_bytes = 4096;
 
 struct piece {
     size_t bytes;
-    int device; /* -1: of the host, page-locked */
+    int device; /* -1: page-locked host memory */
 };
 
 std::mutex memory_mutex;
@@ -48,7 +48,7 @@ cudaError_t fail(cudaError_t error)
     return error;
 }
 
-/* The piece that `memory` lies in, or points behind; NULL for none. */
+/* The piece that `memory` points into, or just past; NULL for none. */
 const piece *find(const void *memory)
 {
     auto at = pieces.upper_bound(static_cast<const char *>(memory));
@@ -72,7 +72,7 @@ size_t whole_pages(size_t bytes)
     return (bytes + page_bytes - 1) / page_bytes * page_bytes;
 }
 
-/* Page-locked memory is not there in a process that was forked off. */
+/* Page-locked memory is not mapped in a forked process. */
 void *map_pages(size_t bytes)
 {
     void *memory = mmap(nullptr, whole_pages(bytes), PROT_READ | PROT_WRITE,
@@ -86,14 +86,14 @@ cudaError_t allocate(void **memory, size_t bytes, int device)
 {
     std::lock_guard<std::mutex> lock(memory_mutex);
     *memory = nullptr;
-    if (getpid() != home) /* the devices stayed with the process that was forked */
+    if (getpid() != home) /* the devices stayed with the parent process */
         return fail(cudaErrorInvalidValue);
     if (device >= 0 && (bytes > device_bytes || used[device] > device_bytes - bytes))
         return fail(cudaErrorMemoryAllocation);
     *memory = device < 0 ? map_pages(bytes) : aligned_alloc(256, (bytes + 255) / 256 * 256);
     if (!*memory)
         return fail(cudaErrorMemoryAllocation);
-    memset(*memory, 0xff, bytes); /* what is read before it was written is no number */
+    memset(*memory, 0xff, bytes); /* reads before the first write give NaN */
     pieces[static_cast<char *>(*memory)] = {bytes, device};
     used[device] += bytes;
     return cudaSuccess;
@@ -130,8 +130,8 @@ struct recording {
 
 struct CUstream_st {
     int device;
-    std::atomic<bool> left{false}; /* nobody gives it more */
-    std::mutex mutex, running;     /* of `waiting`; of who does it */
+    std::atomic<bool> left{false}; /* no more tasks are added */
+    std::mutex mutex, running;     /* `mutex`: for `waiting`; `running`: held while tasks run */
     std::deque<task> waiting;
     std::unique_ptr<recording> recorded;
 };
@@ -141,7 +141,7 @@ namespace
 
 std::mutex streams_mutex;
 std::map<const void *, std::shared_ptr<CUstream_st>> streams;
-thread_local int running_device; /* of the task that is done */
+thread_local int running_device; /* of the running task */
 
 std::shared_ptr<CUstream_st> find_stream(const void *stream)
 {
@@ -170,7 +170,7 @@ bool take(CUstream_st &stream, task *next)
     return true;
 }
 
-/* Does what waits, in order. */
+/* Runs the waiting tasks in order. */
 void work_off(CUstream_st &stream)
 {
     std::lock_guard<std::mutex> turn(stream.running);
@@ -196,7 +196,7 @@ void work_off_all()
     }
 }
 
-/* As freeing does, where they stayed. */
+/* As freeing does, in the process that has the devices. */
 void wait_for_devices()
 {
     if (getpid() == home)
@@ -233,7 +233,7 @@ void expect_device_memory(const void *argument)
 
 } // namespace emulated
 
-/* The calls of the host */
+/* The host API */
 
 using moment = std::chrono::steady_clock::time_point;
 
@@ -297,7 +297,7 @@ cudaError_t cudaSetDevice(int device)
     return cudaSuccess;
 }
 
-/* 8.0, or 9.0, which has warp groups. */
+/* Compute capability 8.0, or 9.0, which has warp groups. */
 cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr which, int device)
 {
     (void)device;
@@ -351,7 +351,7 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaM
     bool from_pageable = is_pageable(from), to_pageable = is_pageable(to);
     if (own.recorded && (from_pageable || to_pageable))
         give_up("memory of the host that is not page-locked is recorded");
-    if (from_pageable) { /* is read before the call returns */
+    if (from_pageable) { /* read before the call returns */
         const char *begin = static_cast<const char *>(from);
         auto kept = std::make_shared<std::vector<char>>(begin, begin + bytes);
         queue(stream, [=] { memcpy(to, kept->data(), bytes); });
@@ -433,7 +433,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream)
     auto found = find_stream(stream);
     if (!found)
         return fail(cudaErrorInvalidValue);
-    found->left = true; /* and does not wait for what it has still to do */
+    found->left = true; /* without waiting for its remaining tasks */
     return cudaSuccess;
 }
 

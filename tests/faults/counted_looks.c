@@ -1,6 +1,6 @@
 /*
- * What the library has for cancelling once more, with each look at the flag counted. A program that
- * has this object does not take the one of the library.
+ * The library's cancellation code, compiled again with each check of the flag counted. A program
+ * linked with this object does not take the library's own.
  */
 #include "counted_looks.h"
 

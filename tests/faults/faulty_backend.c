@@ -13,7 +13,7 @@ typedef struct faulty_plan {
     aac_plan *inner;
 } faulty_plan;
 
-static aac_dispatch inner; /* who computes */
+static aac_dispatch inner; /* does the computing */
 static atomic_int made;
 static int fail_at = -1;
 static char failed[64];

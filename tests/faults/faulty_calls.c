@@ -19,8 +19,7 @@ struct open_file {
     bool appended, written;
 };
 
-static pthread_mutex_t mutex =
-    PTHREAD_MUTEX_INITIALIZER; /* a loader reads in a thread of its own */
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* loaders read in threads of their own */
 static struct open_file files[MOST_FILES];
 static struct {
     file_fault fault;

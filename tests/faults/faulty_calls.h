@@ -1,4 +1,4 @@
-/* The system's calls for files as the library's file layer makes them, failing where told to. */
+/* The file system calls of the library's file layer, failing where told to. */
 #ifndef TEST_FAULTS_FAULTY_CALLS_H
 #define TEST_FAULTS_FAULTY_CALLS_H
 
@@ -26,7 +26,7 @@ typedef enum faulty_call {
 
 typedef enum fault_kind {
     FAULT_ERROR,       /* the call does nothing and fails */
-    FAULT_HALF,        /* it does half, and the next one of its kind fails */
+    FAULT_HALF,        /* the call does half, and the next of its kind fails */
     FAULT_END,         /* a read finds the end of the file */
     FAULT_ONE_BYTE,    /* it reads or writes one byte */
     FAULT_INTERRUPTED, /* once, by a signal */

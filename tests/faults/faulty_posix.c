@@ -1,6 +1,6 @@
 /*
- * The library's own file layer once more, with the system's calls in it led through faulty_calls.c.
- * A program that has this object does not take the one of the library, which has no such hooks.
+ * The library's file layer, compiled again with its system calls routed through faulty_calls.c. A
+ * program linked with this object does not take the library's own, which has no such hooks.
  */
 #define _GNU_SOURCE
 

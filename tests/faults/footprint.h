@@ -17,16 +17,16 @@ typedef struct footprint {
     int heap, open;
 } footprint;
 
-/* Before and after all tests of a program: a folder of its own, counted memory, the session in it;
- * 0, or what cmocka takes for a failure. */
+/* Before and after all tests of a program: its own folder, counted memory, the session; returns 0,
+ * or nonzero for cmocka on failure. */
 int footprint_open_session(session *all, void **state);
 int footprint_close_session(session *all, void **state);
 
-/* Something else than what calls write, where they write it. */
+/* Puts other contents where calls write their output. */
 void footprint_write_old(const session *all);
 footprint footprint_look(const session *all);
 void footprint_forget(footprint *seen);
-/* What is not as it was, in words; NULL when everything is. */
+/* A description of what has changed; NULL if nothing has. */
 const char *footprint_difference(const session *all, const footprint *expected);
 
 #endif

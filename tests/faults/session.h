@@ -1,4 +1,4 @@
-/* From models to checkpoints: the calls of a whole run, each on its own feet. */
+/* From models to checkpoints: the calls of a whole run, each independent of the others. */
 #ifndef TEST_FAULTS_SESSION_H
 #define TEST_FAULTS_SESSION_H
 
@@ -15,16 +15,16 @@ typedef struct session {
     aaclip_dataset *dataset;
     aaclip_trainer *text, *image; /* an epoch is one step of all four images */
     scratch_file prompts, merges, tree, log;
-    scratch_file packed, kept_packed; /* folders; the second one is filled */
-    /* of the library's own making, to be read */
+    scratch_file packed, kept_packed; /* folders; the second one has content */
+    /* files made by the library, to be read */
     scratch_file bundle, cache, adapters, calibration, text_state, image_state;
-    scratch_file out, torch_out; /* what calls write */
+    scratch_file out, torch_out; /* output of calls */
 } session;
 
 void session_open(session *all, const char *folder);
 void session_close(session *all);
 
-/* A call that opens and closes what it needs beside the session. */
+/* A call that opens and closes what it needs beyond the session. */
 typedef struct session_call {
     const char *name;
     aaclip_status (*call)(session *all);

@@ -1,7 +1,7 @@
 /*
- * A whole run with each of its calls cancelled at each of its looks in turn: the status says so,
- * what stood at a path is there as it was, nothing is left or open, and the same call succeeds
- * afterwards with the same bytes.
+ * A whole run with each call cancelled at each of its checks in turn: the status says so, existing
+ * files are unchanged, nothing is left behind or open, and the same call succeeds afterwards with
+ * the same bytes.
  */
 #include <setjmp.h>
 #include <signal.h>
@@ -25,7 +25,7 @@
 #include "text/tokenizer.h"
 
 #define ENTRIES 1024
-#define SOME    24 /* looks of a call that are tried, spread over all, without the next one */
+#define SOME    24 /* checks of a call that are tried, spread over all, unless `every` is set */
 static const char every[] = "AACLIP_TEST_EVERY_LOOK";
 
 static session all;

@@ -1,7 +1,7 @@
 /*
- * A whole run with each of its calls to the system for files failing in turn: errors name the file
- * and the reason, what stood at a path is there as it was, nothing else is left or open, and the
- * same call succeeds afterwards. Signals and partial transfers make no difference at all.
+ * A whole run with each of its file system calls failing in turn: errors name the file and the
+ * reason, existing files are unchanged, nothing is left behind or open, and the same call succeeds
+ * afterwards. Signals and partial transfers make no difference.
  */
 #define _GNU_SOURCE
 

@@ -1,7 +1,7 @@
 /*
- * A whole run with each of its operations failing in turn, when it is planned, packed for or run:
- * the call says what failed, what stood at a path is there as it was, no memory is kept, and the
- * same call succeeds afterwards, with the bytes that it has always had.
+ * A whole run with each of its operations failing in turn, when planned, packed for or run: the
+ * call says what failed, existing files are unchanged, no memory is kept, and the same call
+ * succeeds afterwards with the usual bytes.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,8 +16,8 @@
 #include "footprint.h"
 #include "session.h"
 
-#define EARLY 20 /* of the first operations of a call all fail in turn */
-#define LATER 40 /* of many more about so many */
+#define EARLY 20 /* the first operations of a call, each of which fails in turn */
+#define LATER 40 /* of the further ones, about so many */
 
 static session all;
 static unsigned failures; /* for the summary */

@@ -12,11 +12,11 @@
 
 #include "core/memory.h"
 
-#define LARGE     ((size_t)1 << 20) /* these are malloc's, as what finds no room */
-#define MOST_FILL 4096              /* as AddressSanitizer */
+#define LARGE     ((size_t)1 << 20) /* from here on malloc, as for whatever finds no room */
+#define MOST_FILL 4096              /* as in AddressSanitizer */
 #define UNCHECKED __attribute__((no_sanitize("address")))
 
-/* Poisoned, as what a block leaves free behind it; sixteen bytes, which the next one needs. */
+/* Poisoned, like the free space after a block; sixteen bytes, to keep the next block aligned. */
 typedef struct block_header {
     uint64_t size, mark;
 } block_header;
@@ -24,7 +24,7 @@ typedef struct block_header {
 #define TAKEN 0x5bd1e995a11cdb10u
 
 static _Alignas(AAC_ALIGNMENT) uint8_t arena[(size_t)64 << 20];
-static size_t used, blocks; /* bytes; blocks that are not freed */
+static size_t used, blocks; /* bytes; blocks not yet freed */
 
 static void *take_large(size_t size)
 {
@@ -33,7 +33,7 @@ static void *take_large(size_t size)
     return block;
 }
 
-/* `size` bytes whose address is `remainder` more than a multiple of `alignment`. */
+/* `size` bytes at an address that is `remainder` above a multiple of `alignment`. */
 UNCHECKED static void *take(size_t size, size_t alignment, size_t remainder)
 {
     const size_t lowest = used + sizeof(block_header) - remainder + alignment - 1;
@@ -57,7 +57,7 @@ static void *allocate(size_t size)
     return has_room(size) ? take(size, sizeof(block_header), 0) : take_large(size);
 }
 
-/* Of these the library aligns a part, behind sixteen bytes of its own, and leaves the rest. */
+/* The library aligns a part of these, after its own sixteen bytes, and leaves the rest unused. */
 static void *allocate_aligned(size_t size, void *user)
 {
     (void)user;

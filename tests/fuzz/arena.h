@@ -1,15 +1,15 @@
 /*
- * Memory of one input, for the library and jansson: most of an input's time would be malloc's. It
- * finds what AddressSanitizer's finds: all but the bytes asked for is poisoned, nothing is used
- * again before the input ends, and nothing may be left then. Of the library's blocks it knows the
- * end, which the library's own alignment hides from others. For one thread.
+ * Memory for one input, used by the library and jansson: malloc would take most of an input's time.
+ * Detects what AddressSanitizer's allocator does: everything but the requested bytes is poisoned,
+ * nothing is reused until the input ends, and nothing may be left then. It knows the exact end of
+ * the library's blocks, which the library's alignment hides from other allocators. For one thread.
  */
 #ifndef AAC_TESTS_FUZZ_ARENA_H
 #define AAC_TESTS_FUZZ_ARENA_H
 
-/* From now on; what there is already is freed as it was made. */
+/* Starts now; existing blocks are still freed by their own allocator. */
 void arena_start(void);
-/* After an input: ends the program if it left a block. */
+/* After an input: aborts the program if a block is left. */
 void arena_reset(void);
 
 #endif

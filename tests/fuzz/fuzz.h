@@ -1,14 +1,14 @@
-/* What every fuzz target defines. libfuzzer.c calls it, or replay.c. */
+/* What every fuzz target defines; called by libfuzzer.c or replay.c. */
 #ifndef AAC_TESTS_FUZZ_H
 #define AAC_TESTS_FUZZ_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-/* One input. What the target makes once, it makes at the first call, whose input is empty. */
+/* One input. The first call has an empty input and does the one-time setup. */
 void fuzz_one(const uint8_t *data, size_t size);
 
-/* What a target with mutate_tensors.c has in front of its file of tensors, in bytes. */
+/* Bytes before the tensor file in the input of a target that uses mutate_tensors.c. */
 size_t fuzz_prefix(const uint8_t *data, size_t size);
 
 #endif

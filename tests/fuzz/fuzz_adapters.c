@@ -1,5 +1,5 @@
 /* Any bytes as adapters of a tiny model: what opens must detect, unless its calibration is damaged,
- * and open again when it is saved. */
+ * and open again after saving. */
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-/* Any bytes as deployment bundle: what a detector can be made of detects, and what opens opens
- * again when it is saved. */
+/* Any bytes as a deployment bundle: a detector that can be created must detect, and what opens must
+ * open again after saving. */
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,11 +10,11 @@
 #include "scratch.h"
 #include "tiny_model.h"
 
-#define MOST_WORK 4096 /* tokens times width; what is larger takes a run too long */
+#define MOST_WORK 4096 /* tokens times width; larger ones take too long */
 
 typedef struct bundle {
     aaclip_model *model;
-    aaclip_adapters *adapters; /* NULL: has none */
+    aaclip_adapters *adapters; /* NULL: none */
     aaclip_text_cache *cache;
 } bundle;
 

@@ -38,7 +38,7 @@ static void check(const aac_checkpoint *checkpoint)
     }
 }
 
-/* Input: a little-endian 16-bit number, so many bytes of configuration, then the weights. */
+/* Input: a little-endian 16-bit length, as many bytes of configuration, then the weights. */
 void fuzz_one(const uint8_t *data, size_t size)
 {
     static const char *const configs[] = {"config.json", "open_clip_config.json"};

@@ -1,4 +1,4 @@
-/* Any bytes as manifest or as table of a data set: what is read can be saved and read back. */
+/* Any bytes as a manifest or table of a data set: what is read can be saved and read back. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,7 +50,7 @@ static void make_images(void)
     made = true;
 }
 
-/* Input: a byte of options, then the file; it is a table where the lowest bit is set. */
+/* Input: a byte of options, then the file, a table if the lowest bit is set. */
 void fuzz_one(const uint8_t *data, size_t size)
 {
     static const char *const classes[] = {"bolt"};

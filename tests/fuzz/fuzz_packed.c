@@ -1,8 +1,8 @@
 /*
- * Changes a file of packed weights and gives it to the model. Such a file belongs to this build,
- * this processor and a source's time, so the target packs one itself and an input tells what to
- * change in it. Whatever it is then, the model must have its weights, and detect with them unless
- * they are surely those of the first time: all was packed anew.
+ * Changes a file of packed weights and gives it to the model. Such a file depends on this build,
+ * this processor and the source's modification time, so the target packs one itself and the input
+ * says what to change in it. Whatever the result, the model must get its weights, and detect with
+ * them unless everything was packed again and is known to equal the original.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,7 +26,7 @@ typedef struct packed_case {
     aaclip_model *model;
     aaclip_text_cache *cache;
     char *folder, *path; /* of the packed file */
-    uint8_t *bytes;      /* as the library wrote it */
+    uint8_t *bytes;      /* as written by the library */
     size_t size;
 } packed_case;
 
@@ -47,7 +47,7 @@ static void must(aaclip_status status)
     abort();
 }
 
-/* In the layout that splits query, key and value, so that every backend has something to join. */
+/* In a layout that splits query, key and value, so that every backend has parts to join. */
 static void write_source(void)
 {
     static const clip_sizes sizes = {
@@ -82,7 +82,7 @@ static void open_model(packed_case *packed)
     must(aaclip_text_cache_add(packed->cache, "class", normal, abnormal));
 }
 
-/* From the file, or anew. */
+/* From the file, or packed again. */
 static void take_weights(const packed_case *packed)
 {
     const aac_vision_tower *tower;
@@ -140,7 +140,7 @@ static void make_cases(void)
     atexit(forget_cases);
 }
 
-/* The file under change: header and data, with the length of the header in front of both. */
+/* The file being changed: header length, header and data. */
 typedef struct changed_file {
     uint8_t *bytes;
     size_t size, capacity;
@@ -221,7 +221,7 @@ static bool is_as_packed(const packed_case *packed, const uint8_t *bytes, size_t
     return size == packed->size && memcmp(bytes, packed->bytes, size) == 0;
 }
 
-/* Packed anew, with the bytes of the first time. */
+/* Packed again, with the original bytes. */
 static bool is_replaced(const packed_case *packed, ino_t before)
 {
     if (number_of(packed->path) == before)

@@ -1,4 +1,4 @@
-/* Feeds bytes as the pickle of an otherwise honest archive: its checksum would stop a fuzzer. */
+/* Feeds bytes as the pickle of an otherwise valid archive, whose checksum would stop a fuzzer. */
 #include <stdlib.h>
 
 #include "../unit/files/zip_builder.h"

@@ -1,4 +1,4 @@
-/* Any bytes as a prompt set: what is read must fill, each prompt with the phrase inside. */
+/* Any bytes as a prompt set: what is read must fill, and each prompt must contain the phrase. */
 #include <stdlib.h>
 #include <string.h>
 

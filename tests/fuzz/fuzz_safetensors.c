@@ -1,4 +1,4 @@
-/* Feeds bytes to the reader of safetensors and reads every tensor that it reports. */
+/* Feeds bytes to the safetensors reader and reads every tensor that it reports. */
 #include "fuzz.h"
 #include "touching_index.h"
 

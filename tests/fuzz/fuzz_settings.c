@@ -1,4 +1,5 @@
-/* Any bytes as the JSON of a calibration or of a configuration: what is read is read back. */
+/* Any bytes as the JSON of a calibration or configuration: what is read can be written and read
+ * back. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,4 +1,5 @@
-/* Any bytes as text cache of a tiny model: what opens must detect, and be the same when saved. */
+/* Any bytes as the text cache of a tiny model: what opens must detect, and survive saving
+ * unchanged. */
 #include <stdlib.h>
 #include <string.h>
 

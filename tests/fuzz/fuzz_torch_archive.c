@@ -1,4 +1,4 @@
-/* Feeds bytes to the reader of torch archives and reads every tensor that it reports. */
+/* Feeds bytes to the torch archive reader and reads every tensor that it reports. */
 #include "fuzz.h"
 #include "touching_index.h"
 

@@ -1,4 +1,4 @@
-/* Any bytes as training checkpoint: what is read is written in both forms and read back. */
+/* Any bytes as a training checkpoint: what is read is written in both forms and read back. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,7 +69,7 @@ static void write_both(const checkpoint *read, uint8_t kind)
     aac_free(own);
 }
 
-/* Input: a byte that chooses side and kind of adapters, then the file. */
+/* Input: a byte that selects side and kind of adapters, then the file. */
 void fuzz_one(const uint8_t *data, size_t size)
 {
     checkpoint read;

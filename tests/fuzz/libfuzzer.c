@@ -1,4 +1,4 @@
-/* libFuzzer's entry point: an input after the other, with memory from the arena. */
+/* libFuzzer's entry point: one input after another, with memory from the arena. */
 #include <stdbool.h>
 
 #include "arena.h"
@@ -8,7 +8,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static bool started; /* what the target keeps is made */
+    static bool started; /* the target's one-time setup is done */
     fuzz_one(data, size);
     if (started)
         arena_reset();

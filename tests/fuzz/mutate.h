@@ -1,4 +1,4 @@
-/* Mutators: they keep lengths and checksums right, which random bytes never would. */
+/* Mutators that keep lengths and checksums valid, which random bytes never would. */
 #ifndef AAC_TESTS_FUZZ_MUTATE_H
 #define AAC_TESTS_FUZZ_MUTATE_H
 
@@ -9,7 +9,7 @@
 size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t capacity);
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t capacity, unsigned seed);
 
-/* A mutator for one kind of file; 0 when the data are not of that kind. */
+/* Mutators for one kind of file each; 0 if the data are not of that kind. */
 size_t fuzz_mutate_safetensors(uint8_t *data, size_t size, size_t capacity, unsigned seed);
 size_t fuzz_mutate_zip(uint8_t *data, size_t size, size_t capacity, unsigned seed);
 

@@ -1,5 +1,5 @@
-/* Mutates header or data of a safetensors file; the header's length stays right, and mostly the
- * places of the tensors, too. */
+/* Mutates header or data of a safetensors file; the header's length stays valid, and mostly the
+ * tensors' offsets, too. */
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +22,7 @@ static size_t element_size(const json_t *tensor)
     return bits >= 8 ? bits / 8 : 1;
 }
 
-/* Bytes of a tensor; MOST_BYTES or more when it is too large. */
+/* Bytes of a tensor; MOST_BYTES or more if it is too large. */
 static size_t tensor_size(const json_t *tensor)
 {
     size_t size = element_size(tensor), index;
@@ -37,7 +37,7 @@ static size_t tensor_size(const json_t *tensor)
     return size;
 }
 
-/* The tensors one behind the other, as their shapes have it; the end of the last one. */
+/* Places the tensors one after another according to their shapes; returns the end of the last. */
 static size_t place_tensors(json_t *header)
 {
     const char *key;
@@ -68,7 +68,7 @@ static size_t join(uint8_t *data, size_t capacity, const char *header, size_t le
     return 8 + length + size;
 }
 
-/* The text as it is, or written anew with the tensors in their places when it is JSON. */
+/* Writes the text as it is or, if it is JSON, with the tensors placed anew. */
 static size_t write_file(uint8_t *data, size_t capacity, const char *text, size_t length,
                          uint8_t *tensors, size_t size, bool placed)
 {

@@ -1,10 +1,10 @@
-/* Mutates an input that is a file of tensors, maybe behind a prefix. */
+/* Mutates an input that is a tensor file, possibly after a prefix. */
 #include <string.h>
 
 #include "fuzz.h"
 #include "mutate.h"
 
-/* A prefix of more than two bytes begins with the number of those that follow. */
+/* A prefix of more than two bytes begins with the number of bytes that follow. */
 static size_t mutate_prefix(uint8_t *data, size_t size, size_t capacity, size_t prefix)
 {
     uint8_t text[4096];

@@ -1,4 +1,4 @@
-/* Mutates one entry of a zip archive and writes the archive anew, with the right checksums. */
+/* Mutates one entry of a zip archive and rewrites the archive with valid checksums. */
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,7 +7,7 @@
 #include "files/zip.h"
 #include "mutate.h"
 
-#define MOST_BYTES (1 << 15) /* of all entries and of the mutated one, as the builder has room */
+#define MOST_BYTES (1 << 15) /* of all entries and of the mutated one: the builder's capacity */
 
 static bool fits_builder(const aac_zip *zip)
 {
@@ -21,7 +21,7 @@ static bool fits_builder(const aac_zip *zip)
     return contents + 2 * names < MOST_BYTES / 2 && 2 * names < 1 << 14;
 }
 
-/* Mostly the pickle, which holds all the others together. */
+/* Mostly the pickle, which refers to all the others. */
 static size_t choose(const aac_zip *zip, unsigned seed)
 {
     size_t pickle = 0;

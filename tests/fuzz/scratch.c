@@ -38,7 +38,7 @@ uint8_t *fuzz_read(const char *path, size_t *size)
     }
     *size = (size_t)ftell(file);
     rewind(file);
-    uint8_t *data = malloc(*size + !*size); /* exact, so that a sanitizer sees any byte too far */
+    uint8_t *data = malloc(*size + !*size); /* exact size, so that a sanitizer sees every overrun */
     if (!data || fread(data, 1, *size, file) != *size) {
         perror(path);
         exit(1);

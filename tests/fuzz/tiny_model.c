@@ -46,7 +46,7 @@ const aaclip_model *tiny_model(void)
     aaclip_model_options_init(&options);
     options.backend = "reference";
     options.threads = 1;
-    const aac_vision_tower *tower; /* packed here, and not while the first input is looked at */
+    const aac_vision_tower *tower; /* packed here, not during the first input */
     if (aaclip_model_open(&model, path, &options) || aac_model_acquire_vision(model, true, &tower))
         abort();
     aac_model_release_vision(model, true);

@@ -1,4 +1,4 @@
-/* A CLIP of a few hundred weights, which files of the corpora are made for. */
+/* A CLIP model of a few hundred weights, for which the corpora's files are made. */
 #ifndef AAC_TESTS_FUZZ_TINY_MODEL_H
 #define AAC_TESTS_FUZZ_TINY_MODEL_H
 
@@ -6,13 +6,13 @@
 
 enum { TINY_EMBEDDING = 3, TINY_SIDE = 4 /* pixels and patches */ };
 
-/* Writes it into the scratch folder; the path is for aac_free. */
+/* Writes it into the scratch folder; free the path with aac_free. */
 char *tiny_model_write(void);
 /* Opened with backend `reference` at the first call, closed when the process ends. */
 const aaclip_model *tiny_model(void);
 /*
- * Ends the program unless the detector gets through a picture, or says that what it came to is not
- * of finite numbers. Returns what making the detector returned. `class_name` is in the cache.
+ * Ends the program unless the detector handles an image, or says that the result is not finite.
+ * Returns the status of creating the detector. `class_name` is in the cache.
  */
 aaclip_status tiny_detect(const aaclip_model *model, const aaclip_adapters *adapters,
                           const aaclip_text_cache *cache, const char *class_name);

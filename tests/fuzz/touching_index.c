@@ -1,10 +1,10 @@
-/* A tensor index that keeps nothing but reads all that it is given, so that a sanitizer sees it. */
+/* A tensor index that stores nothing but reads all data it is given, for sanitizers to check. */
 #include "touching_index.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* Larger tensors are read at their ends only, to keep a run short. */
+/* Larger tensors are read only at their ends, to keep runs short. */
 #define MOST_ELEMENTS 65536
 
 aaclip_status aac_index_tensor(aac_tensor_index *index, const char *name, const aac_tensor *tensor)

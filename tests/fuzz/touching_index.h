@@ -1,4 +1,4 @@
-/* A tensor index that keeps nothing but reads all that it is given. */
+/* A tensor index that stores nothing but reads all data it is given. */
 #ifndef AAC_TESTS_TOUCHING_INDEX_H
 #define AAC_TESTS_TOUCHING_INDEX_H
 

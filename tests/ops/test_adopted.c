@@ -1,6 +1,6 @@
 /*
- * Packed weights taken out as bytes and used again where a copy of them lies: the same bits of the
- * product; refused where a byte of the description, a size or the alignment is another.
+ * Packed weights exported as bytes and adopted from a copy: the same product bit for bit; refused
+ * if a byte of the description, a size or the alignment differs.
  */
 #include <setjmp.h>
 #include <stdarg.h>

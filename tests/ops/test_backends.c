@@ -5,8 +5,8 @@
  *     test_backends OP...     compare these operations
  *     test_backends --list    what each backend supports
  *
- * AACLIP_MOST_SCORES=N in the environment leaves attention out whose longest sequence has more
- * scores, of all heads together.
+ * AACLIP_MOST_SCORES=N in the environment skips attention whose longest sequence has more scores in
+ * all heads together.
  */
 #include <math.h>
 #include <stdio.h>
@@ -19,14 +19,14 @@
 #include "core/memory.h"
 #include "core/threads.h"
 
-#define GUARD 64 /* bytes behind every output that must stay as they are */
+#define GUARD 64 /* bytes after every output that must stay unchanged */
 #define FILL  0xa5
 
-/* Everything that a run of one description reads, and room for what it writes. */
+/* Everything that a run of one description reads, and buffers for what it writes. */
 typedef struct operands {
     aac_op_desc desc;
     size_t x_bytes, y_bytes, a_bytes, dy_bytes;
-    size_t more_bytes; /* of y_bytes: what stands behind y */
+    size_t more_bytes; /* of y_bytes: those after y */
     void *x;
     unsigned char *y_start; /* what y holds before the run */
     float *gain, *bias, *a, *matrix, *matrix_bias;

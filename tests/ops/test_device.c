@@ -1,4 +1,4 @@
-/* Routines of a device: recorded, and run as they are where that fails. */
+/* Routines of a device: recorded, or run directly if that fails. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

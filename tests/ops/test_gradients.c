@@ -1,6 +1,6 @@
 /*
  * Every backward operation of `reference` against central differences of its forward operation,
- * which stands here once more, in double precision.
+ * implemented again here in double precision.
  */
 #include <math.h>
 #include <stdio.h>
@@ -15,7 +15,7 @@
 /* Rounding of the results to float32, and the curvature that the differences see. */
 #define BOUND 2e-6
 
-/* One case: the variables that are moved, and what is held. All values are exact in float32. */
+/* One case: the variables, and what is held constant. All values are exact in float32. */
 typedef struct gradient_case {
     const char *name;
     aac_op_desc desc;

@@ -1,7 +1,7 @@
 /*
- * What test_backends cannot ask of products of 8-bit integers, since it gives weights that every
- * backend rounds alike: how far any weights stray from the float product, sums at the edge of
- * what instructions hold, rows that are not finite, parts of any layout.
+ * What test_backends cannot check about 8-bit integer products, as its weights are rounded alike by
+ * every backend: the deviation from the float product for arbitrary weights, sums at the limits of
+ * the instructions, non-finite rows, parts of any layout.
  */
 #include <math.h>
 #include <setjmp.h>

@@ -1,7 +1,7 @@
 /*
  * A client of the public API that writes what aaclip-detect does not: the text vectors, the patch
- * and detection features and the ids of prompts. Into each FOLDER go arrays of one image; prompts
- * come from stdin, one a line, and their ids go to stdout.
+ * and detection features and the ids of prompts. Each FOLDER receives the arrays of one image;
+ * prompts come from stdin, one per line, and their ids go to stdout.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,11 +1,11 @@
-/* Linked into a test: `cuda` stands for all backends of the build; without a device the test says
- * so and is skipped. */
+/* Linked into a test: `cuda` replaces all backends of the build; without a device the test says so
+ * and is skipped. */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "backend/backend.h"
 
-#define SKIPPED 77 /* to meson */
+#define SKIPPED 77 /* meson's exit status for a skipped test */
 
 __attribute__((constructor)) static void take_over(void)
 {

@@ -1,19 +1,19 @@
 /*
  * A backend with memory of its own, for tests on machines without such a device: linked into a
- * test, it stands for all backends of the build before main begins.
+ * test, it replaces all backends of the build before main begins.
  *
- * Its memory has addresses that nobody can read or write: the host stops at the line that tries.
- * The contents lie elsewhere; each operation finds them by address, and ends the test when it is
- * given memory of the host. The operations themselves are those of another backend.
+ * Its memory has inaccessible addresses: the host faults at the line that uses one. The contents
+ * are stored elsewhere; each operation finds them by address, and ends the test if it is given host
+ * memory. The operations themselves are those of another backend.
  *
- * It has two devices, and one that cannot be used. Memory, weights and plans are for the one that
- * the thread had entered when they were made, and the test ends when they are used with the other.
+ * It has two devices, and a third that cannot be used. Memory, weights and plans belong to the
+ * device that the thread had entered when they were created; the test ends if they are used with
+ * the other one.
  *
- * What a backend may do it does: residuals are added from elsewhere, gradients left rounded.
+ * It does everything optional: residuals are added from elsewhere, gradients left rounded.
  *
- * A weight is a copy of the tensors that it was packed from, as on a device: it does not change
- * with them. It has no bytes that could be kept in a file. Memory of the device is packed into a
- * weight that is there already.
+ * A weight is a copy of the tensors it was packed from, as on a device: it does not change with
+ * them. It has no image that could be saved. Device memory is repacked into an existing weight.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -31,7 +31,7 @@
 
 typedef struct block {
     struct block *next;
-    char *address; /* that the host sees: no access */
+    char *address; /* as the host sees it: inaccessible */
     size_t bytes, mapped;
     char *contents;
     int device;
@@ -46,11 +46,11 @@ typedef struct guarded_plan {
 typedef struct guarded_weight {
     aac_weight base;
     aac_weight *inner;
-    float *matrix, *bias; /* that it was packed from: it may be read where it lies */
+    float *matrix, *bias; /* it was packed from these, which may be read in place */
     int device;
 } guarded_weight;
 
-static aac_dispatch inner; /* who computes */
+static aac_dispatch inner; /* does the computing */
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static block *blocks;
 static _Thread_local int current;
@@ -111,7 +111,7 @@ static void *make_block(size_t bytes)
         aac_free(made);
         return NULL;
     }
-    memset(contents, 0xff, bytes); /* what is read before it was written is no number */
+    memset(contents, 0xff, bytes); /* reads before the first write give NaN */
     *made = (block){.address = address,
                     .bytes = bytes,
                     .mapped = mapped,
@@ -151,7 +151,7 @@ static void release(void *memory)
     aac_account_release(memory, free_block);
 }
 
-/* Where the bytes are that `address` stands for; NULL when it is memory of the host. */
+/* The bytes that `address` stands for; NULL if it is host memory. */
 static void *contents_of(const void *address, size_t bytes, const char *where)
 {
     const block *found = find(address);
@@ -165,12 +165,12 @@ static void *contents_of(const void *address, size_t bytes, const char *where)
     return found->contents + offset;
 }
 
-/* What a recording holds: a run, or a copy within the memory or zeros for it. */
+/* A step of a recording: a run, or a copy within the memory, or a clear. */
 typedef struct recorded_step {
-    const aac_plan *plan; /* NULL: a copy, or zeros */
+    const aac_plan *plan; /* NULL: a copy or clear */
     aac_op_args args;
     void *scratch, *to;
-    const void *from; /* NULL: zeros */
+    const void *from; /* NULL: clear */
     size_t bytes;
 } recorded_step;
 
@@ -179,7 +179,7 @@ typedef struct recording {
     size_t count;
 } recording;
 
-static _Thread_local recording *written; /* that is being made */
+static _Thread_local recording *written; /* the one being made */
 
 static aaclip_status write_down(recorded_step what)
 {
@@ -237,7 +237,7 @@ static const aac_weight *weight_of(const aac_weight *base)
     return weight->inner;
 }
 
-/* y once more in the type that the description has. */
+/* y also in the type given in the description. */
 static void round_values(const aac_op_desc *desc, const float *y, void *rounded)
 {
     for (int64_t i = 0; i < desc->layer_norm.rows * desc->layer_norm.columns; i++)
@@ -342,8 +342,7 @@ static bool supports(const aac_op_desc *desc)
     return desc->op < AAC_OP_COUNT;
 }
 
-/* What is packed for integers meets rows of either type, which of these only `reference` has both.
- */
+/* A weight packed for integers is run with rows of either type; only `reference` has both. */
 static const aac_backend *computes(const aac_op_desc *desc)
 {
     bool integers = desc->op == AAC_OP_LINEAR && desc->linear.quantized;
@@ -388,7 +387,7 @@ static void weight_free(aac_weight *base)
     aac_free(weight);
 }
 
-/* The parts as one tensor of float32. */
+/* The parts as one float32 tensor. */
 static aaclip_status stack(aac_tensor *whole, float **copy, const aac_tensor *parts, int part_count)
 {
     int64_t rows = 0, columns = parts[0].rank == 2 ? parts[0].shape[1] : 1;
@@ -484,7 +483,7 @@ static const aac_backend guarded = {
 
 __attribute__((constructor)) static void take_over(void)
 {
-    /* bit for bit the same at any number of threads, as oneDNN is not; `reference` is slow */
+    /* unlike oneDNN, bit for bit the same at any number of threads; `reference` is slow */
     if (aac_dispatch_open(&inner, "blas", 1) && aac_dispatch_open(&inner, "reference", 1))
         give_up(aaclip_last_error(), "start");
     aac_backend_only(&guarded);

@@ -2,10 +2,10 @@
 #ifndef TEST_GUARDED_BACKEND_H
 #define TEST_GUARDED_BACKEND_H
 
-/* The one that the calling thread has entered. */
+/* The device that the calling thread has entered. */
 int guarded_device(void);
 
-/* Recordings that were played so far. */
+/* Number of recordings played so far. */
 unsigned guarded_plays(void);
 
 #endif

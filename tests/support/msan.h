@@ -1,5 +1,5 @@
-/* Included before everything by tests/memory.sh: clang 14 does not know that glibc 2.33 and newer
- * have stat, lstat and fstat as functions, which write what they are given. */
+/* Included before everything by tests/memory.sh: clang 14 does not know that in glibc 2.33 and
+ * newer stat, lstat and fstat are functions, which write to their argument. */
 #include <sanitizer/msan_interface.h>
 #include <sys/stat.h>
 

@@ -24,7 +24,7 @@ char *system_temporary_folder(const char *stem)
         return NULL;
     for (char *c = base; *c; c++)
         if (*c == '\\')
-            *c = '/'; /* tests compare with paths that they join themselves */
+            *c = '/'; /* tests compare with paths they join themselves */
     for (unsigned try = 0; try < 1000; try++) {
         snprintf(path, MAX_PATH + 100, "%s%s-%lx-%x", base, stem, GetCurrentProcessId(), try);
         if (_mkdir(path) == 0)

@@ -1,5 +1,5 @@
-/* detect MODEL TEXT_ADAPTER IMAGE_ADAPTER PHOTO JPEG: the score, and what the library says of
- * itself, for run.sh to compare with aaclip.pc. */
+/* detect MODEL TEXT_ADAPTER IMAGE_ADAPTER PHOTO JPEG: prints the score and the library's version
+ * information, for run.sh to compare with aaclip.pc. */
 #include <stdio.h>
 #include <string.h>
 

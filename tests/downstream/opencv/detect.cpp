@@ -1,5 +1,6 @@
-// detect MODEL TEXT_ADAPTER IMAGE_ADAPTER PHOTO: cv::Mat of every kind goes in without a copy. The
-// score of the photograph as cv::imread gives it; fails when another kind has another map.
+// detect MODEL TEXT_ADAPTER IMAGE_ADAPTER PHOTO: cv::Mat of every kind is used without a copy.
+// Prints the score of the photograph as read by cv::imread; fails if another kind gives another
+// map.
 #include <cstdio>
 #include <cstring>
 #include <stdexcept>
@@ -11,7 +12,7 @@
 #include <opencv2/imgcodecs.hpp>
 #include <opencv2/imgproc.hpp>
 
-// The pixels of a Mat where they are; it must outlive the view.
+// A view of a Mat's pixels; the Mat must outlive it.
 static aaclip_image_view view_of(const cv::Mat &mat)
 {
     aaclip_pixel_format format;

@@ -1,4 +1,4 @@
-/* bfloat16 of CUDA, as the kernels of lib/backend/cuda use it. */
+/* CUDA's bfloat16, as used by the kernels of lib/backend/cuda. */
 #ifndef TEST_EMULATED_CUDA_BF16_H
 #define TEST_EMULATED_CUDA_BF16_H
 
@@ -21,7 +21,7 @@ static inline float __bfloat162float(__nv_bfloat16 narrow)
     return value;
 }
 
-/* To the nearest, of two to the even one. */
+/* Rounds to nearest even. */
 static inline __nv_bfloat16 __float2bfloat16_rn(float value)
 {
     uint32_t bits;

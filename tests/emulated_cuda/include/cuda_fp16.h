@@ -1,4 +1,4 @@
-/* float16 of CUDA, as the kernels of lib/backend/cuda use it. */
+/* CUDA's float16, as used by the kernels of lib/backend/cuda. */
 #ifndef TEST_EMULATED_CUDA_FP16_H
 #define TEST_EMULATED_CUDA_FP16_H
 
@@ -24,7 +24,7 @@ static inline float __half2float(__half narrow)
     return narrow.bits >> 15 ? -size : size;
 }
 
-/* To the nearest, of two to the even one; from 65520 on infinite. */
+/* Rounds to nearest even; infinite from 65520 on. */
 static inline __half __float2half_rn(float value)
 {
     uint16_t sign = signbit(value) ? 0x8000 : 0;
@@ -34,7 +34,7 @@ static inline __half __float2half_rn(float value)
     if (size >= 65520)
         return {(uint16_t)(sign | 0x7c00)};
     int exponent = size < 0x1p-14f ? -14 : ilogbf(size);
-    float steps = rintf(ldexpf(size, 10 - exponent)); /* up to 2048, which is the next exponent's */
+    float steps = rintf(ldexpf(size, 10 - exponent)); /* up to 2048, the next exponent */
     return {(uint16_t)(sign | (uint16_t)((exponent + 14) * 1024 + (int)steps))};
 }
 

@@ -1,4 +1,4 @@
-/* CUDA C++ as C++: what the kernels of lib/backend/cuda use of it. convert.py does the rest. */
+/* CUDA C++ in C++: the part that the kernels of lib/backend/cuda use. convert.py does the rest. */
 #ifndef TEST_EMULATED_CUDA_RUNTIME_H
 #define TEST_EMULATED_CUDA_RUNTIME_H
 
@@ -8,7 +8,7 @@
 #include "cuda_runtime_api.h"
 #include "emulated.h"
 
-#define __expf expf /* and not the C library's own */
+#define __expf expf /* instead of the C library's own */
 #define __global__
 #define __device__
 #define __forceinline__  inline
@@ -95,7 +95,7 @@ static inline void __syncwarp()
     emulated::meet_warp("__syncwarp", nullptr, 0);
 }
 
-/* Masks are not looked at: all lanes take part in all that these kernels do. */
+/* Masks are ignored: in these kernels all lanes always take part. */
 template <typename T> static inline T __shfl_sync(unsigned, T value, int lane)
 {
     emulated::meet_warp("__shfl_sync", &value, sizeof value);

@@ -1,4 +1,5 @@
-/* The part of the CUDA runtime that lib/backend/cuda calls, for devices that runtime.cpp plays. */
+/* The part of the CUDA runtime that lib/backend/cuda calls, for the devices emulated by
+ * runtime.cpp. */
 #ifndef TEST_EMULATED_CUDA_RUNTIME_API_H
 #define TEST_EMULATED_CUDA_RUNTIME_API_H
 
@@ -8,7 +9,7 @@
 extern "C" {
 #endif
 
-/* With the numbers of CUDA. */
+/* CUDA's values. */
 typedef enum cudaError {
     cudaSuccess = 0,
     cudaErrorInvalidValue = 1,

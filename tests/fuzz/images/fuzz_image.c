@@ -8,8 +8,8 @@
 
 #define MOST_SIDE 48 /* of the part that is resized */
 
-/* One size of file in sixteen may claim what it likes, and then finds no memory; the others have at
- * most 16,384 pixels, which keeps the runs quick. */
+/* For one file size in sixteen, images of any size are allowed, but find no memory; the others are
+ * limited to 16,384 pixels, to keep runs fast. */
 static void set_limits(size_t size)
 {
     aaclip_limits limits;

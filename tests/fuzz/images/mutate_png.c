@@ -1,4 +1,4 @@
-/* Mutates PNG files so that the checksums of their chunks are right, and pixels below zlib. */
+/* Mutates PNG files with correct chunk checksums, and pixels inside the zlib stream. */
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +24,7 @@ static bool is_png(const uint8_t *data, size_t size)
     return size >= SIGNATURE && memcmp(data, "\x89PNG\r\n\x1a\n", SIGNATURE) == 0;
 }
 
-/* Of every chunk that lies in the file. */
+/* Repairs the checksum of every chunk in the file. */
 static void repair_checksums(uint8_t *data, size_t size)
 {
     for (size_t at = SIGNATURE; at + CHUNK <= size;) {
@@ -36,7 +36,7 @@ static void repair_checksums(uint8_t *data, size_t size)
     }
 }
 
-/* The first IDAT chunk; 0 when there is none. */
+/* The first IDAT chunk; 0 if there is none. */
 static size_t find_pixels(const uint8_t *data, size_t size, uint32_t *length)
 {
     for (size_t at = SIGNATURE; at + CHUNK <= size; at += CHUNK + *length) {
@@ -49,7 +49,7 @@ static size_t find_pixels(const uint8_t *data, size_t size, uint32_t *length)
     return 0;
 }
 
-/* Filters and rows of a file with all of them in one chunk. */
+/* Mutates filters and rows of a file that has them in one chunk. */
 static size_t mutate_rows(uint8_t *data, size_t size, size_t capacity)
 {
     static uint8_t rows[LARGEST], packed[LARGEST + 1024], tail[LARGEST];

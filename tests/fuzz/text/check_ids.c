@@ -23,7 +23,7 @@ void check_ids(const aac_tokenizer *tokenizer, const uint8_t *bytes, size_t size
     text[size] = '\0';
     if (aac_tokenizer_encode(tokenizer, text, true, ids, CONTEXT, &count) == AACLIP_OK) {
         check(ids, count, limit);
-        /* What was cut, or just fits: only there the way without cutting is another. */
+        /* Text that was cut, or just fits: only then does not cutting make a difference. */
         if (count == CONTEXT &&
             aac_tokenizer_encode(tokenizer, text, false, ids, CONTEXT, &count) == AACLIP_OK)
             check(ids, count, limit);

@@ -18,7 +18,7 @@ static size_t number_at(const uint8_t *data)
     return (size_t)data[0] | (size_t)data[1] << 8;
 }
 
-/* Cuts `wanted` bytes off the front, or what is left. */
+/* Takes `wanted` bytes off the front, or what is left. */
 static const uint8_t *take(const uint8_t **data, size_t *size, size_t *wanted)
 {
     const uint8_t *taken = *data;

@@ -1,4 +1,4 @@
-/* OpenMP for builds whose pragmas are comments, as those of tests/memory.sh: one thread. */
+/* OpenMP for builds that ignore its pragmas, such as those of tests/memory.sh: one thread. */
 #ifndef AACLIP_TESTS_SERIAL_OMP_H
 #define AACLIP_TESTS_SERIAL_OMP_H
 
@@ -42,6 +42,6 @@ static inline void omp_set_dynamic(int dynamic)
     (void)dynamic;
 }
 
-#define KMP_VERSION_MAJOR 0 /* no team that a forked process would have to end */
+#define KMP_VERSION_MAJOR 0 /* no team that a forked process must end */
 
 #endif

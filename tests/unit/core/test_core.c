@@ -1,4 +1,4 @@
-/* Errors, memory, files and number formats: the floor that everything stands on. */
+/* Errors, memory, files and number formats: the foundation of everything else. */
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* SipHash as its authors have it, and tables that nobody can fill with names of one slot. */
+/* SipHash with its authors' test vectors, and tables that resist chosen colliding names. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,7 +10,7 @@
 #include "core/names.h"
 #include "core/platform.h"
 
-/* The paper's example and others of the authors' program: bytes 00, 01, ... under a key of such. */
+/* The paper's example and others from the authors' program: data and key are bytes 00, 01, ... */
 static void hashes_are_those_of_the_authors(void **state)
 {
     (void)state;

@@ -1,4 +1,4 @@
-/* JSON as text, also where a program has given jansson its own allocator. */
+/* JSON as text, also if the program has given jansson its own allocator. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,7 +17,7 @@
 
 static int blocks;
 
-/* Blocks that free() cannot have. */
+/* Blocks that must not be passed to free(). */
 static void *allocate(size_t size)
 {
     char *block = malloc(size + HEADER);

@@ -1,4 +1,4 @@
-/* The random numbers are NumPy's Philox; what is made of them is uniform. */
+/* The random numbers are NumPy's Philox; what is derived from them is uniform. */
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* Thresholds by hand and by trying all, the decision, and calibrations in files. */
+/* Thresholds by hand and by exhaustive search, the decision, and calibrations in files. */
 #include <float.h>
 #include <math.h>
 #include <setjmp.h>

@@ -1,4 +1,4 @@
-/* Regions of maps by hand and against a search that is plainly right. */
+/* Regions of maps by hand and against a simple search. */
 #include <float.h>
 #include <math.h>
 #include <setjmp.h>

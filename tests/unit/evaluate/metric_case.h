@@ -1,4 +1,4 @@
-/* Cases of metrics as JSON: what the goldens hold and what print_metrics reads. */
+/* Cases of metrics as JSON, as in the golden files and the input of print_metrics. */
 #ifndef TEST_METRIC_CASE_H
 #define TEST_METRIC_CASE_H
 
@@ -9,8 +9,8 @@
 /*
  * A case is an object: mode ("exact" or "histogram"), domain ("industrial" or "medical"), bins, and
  * images, each with class, label, score, width, height, map and mask (lists, or null). With
- * "parts": n, image i goes to the metrics i % n, and all are merged. NULL, with a text on standard
- * error, when the library refuses.
+ * "parts": n, image i goes to metrics i % n, and all are merged. NULL, with a text on standard
+ * error, if the library refuses.
  */
 aaclip_metrics *metric_case_open(const json_t *description);
 

@@ -1,6 +1,6 @@
 /*
- * Reads a list of cases (metric_case.h) from standard input and prints a list of answers: an object
- * with the values of each class and of "mean", and with "points": n in the case, under "curves" for
+ * Reads a list of cases (metric_case.h) from standard input and prints a list of results: an object
+ * with the values of each class and of "mean" and, with "points": n in the case, under "curves" for
  * each class the points [x, y, threshold] of every curve (infinity is null).
  */
 #include <math.h>

@@ -1,4 +1,4 @@
-/* Manifests, well-meant and hostile; few-shot samples; lifetimes. */
+/* Manifests, benign and hostile; few-shot samples; lifetimes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -157,7 +157,8 @@ static void hostile_lines_are_refused(void **state)
         {"{\"image_path\":\"a\",\"label\":0}", "full-shot.jsonl:2: \"class_name\": expected a text",
          AACLIP_ERROR_FORMAT},
         {"{\"image_path\":\"a\",\"class_name\":\"\"}",
-         "full-shot.jsonl:2: \"class_name\": expected a text that is not empty", AACLIP_ERROR_FORMAT},
+         "full-shot.jsonl:2: \"class_name\": expected a text that is not empty",
+         AACLIP_ERROR_FORMAT},
         {"{\"image_path\":\"a\",\"class_name\":\"c\",\"mask_path\":[]}",
          "full-shot.jsonl:2: \"mask_path\": expected a text or null", AACLIP_ERROR_FORMAT},
         {"{\"image_path\":\"a\",\"class_name\":\"c\",\"label\":2}",

@@ -1,4 +1,4 @@
-/* Every layout with the folder and file names that the real data sets have. */
+/* Every layout, with the folder and file names of the real data sets. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -21,7 +21,7 @@ static void make_images(const char *root, const char *const *paths)
         scratch_tree_image(root, *paths);
 }
 
-/* The samples as text, one a line: label class defect image mask, paths without the root. */
+/* The samples as text, one per line: label class defect image mask, paths without the root. */
 static const char *describe(const aaclip_dataset *dataset, const char *root)
 {
     static char text[8192];

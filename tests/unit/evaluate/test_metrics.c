@@ -1,4 +1,4 @@
-/* Metrics by hand, against goldens of scikit-learn, and what they refuse; regions of masks. */
+/* Metrics by hand and against goldens from scikit-learn, and what they refuse; regions of masks. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

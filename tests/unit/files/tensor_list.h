@@ -1,4 +1,4 @@
-/* Lists of named tensors that tests spoil and write: those of a small CLIP, in two layouts. */
+/* Lists of named tensors for tests to corrupt and write: those of a small CLIP, in two layouts. */
 #ifndef AAC_TESTS_TENSOR_LIST_H
 #define AAC_TESTS_TENSOR_LIST_H
 
@@ -14,7 +14,7 @@ typedef struct listed_tensor {
     int64_t shape[AAC_MAX_RANK];
 } listed_tensor;
 
-/* All zero is an empty list. */
+/* All zeros is an empty list. */
 typedef struct tensor_list {
     listed_tensor tensors[160];
     size_t count;

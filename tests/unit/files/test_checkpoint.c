@@ -1,4 +1,4 @@
-/* Checkpoints of every layout: what opens, and how each thing that is wrong with one is told. */
+/* Checkpoints of every layout: what opens, and how each defect is reported. */
 #define _GNU_SOURCE
 
 #include <stdarg.h>

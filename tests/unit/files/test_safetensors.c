@@ -1,4 +1,4 @@
-/* Safetensors: what is written is what the format asks for, and every lie in a header is named. */
+/* Safetensors: what is written conforms to the format; every false claim in a header is named. */
 #define _GNU_SOURCE
 
 #include <stdarg.h>
@@ -17,7 +17,7 @@
 #include "files/tensor_file.h"
 #include "system.h"
 
-/* Opening must fail with exactly "<path>: <text>"; behind "..." the JSON library has its word. */
+/* Opening must fail with exactly "<path>: <text>"; "..." stands for text of the JSON library. */
 static void refuse(const char *path, aaclip_status expected, const char *text)
 {
     aac_tensor_file *file;

@@ -1,4 +1,4 @@
-/* Archives of the torch writer, as the reader finds them; PyTorch judges them in
+/* Archives of the torch writer, read by the library; PyTorch reads them in
  * tests/reference/test_torch_written.py. */
 #include <stdarg.h>
 #include <setjmp.h>

@@ -1,4 +1,4 @@
-/* Zip archives: what is found in honest ones, and that dishonest ones are refused. */
+/* Zip archives: what is found in valid ones, and that inconsistent ones are refused. */
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* Builds zip archives in memory, honest or not, for the tests of their readers. */
+/* Builds zip archives in memory, valid or not, for testing their readers. */
 #ifndef AAC_TESTS_ZIP_BUILDER_H
 #define AAC_TESTS_ZIP_BUILDER_H
 
@@ -19,7 +19,7 @@ size_t zip_builder_add(zip_builder *zip, const char *name, const void *data, siz
 /* Appends the central directory and the end record. */
 void zip_builder_finish(zip_builder *zip);
 
-/* Offsets of fields inside the records, for tests that spoil one. */
+/* Offsets of fields inside the records, for tests that corrupt them. */
 enum {
     LOCAL_FLAGS = 6,
     LOCAL_METHOD = 8,

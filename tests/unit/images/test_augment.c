@@ -1,4 +1,4 @@
-/* Augmentation against torchvision with given parameters; what is drawn against what is asked. */
+/* Augmentation against torchvision with given parameters; drawn parameters against the options. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <math.h>

@@ -1,4 +1,4 @@
-/* Decoders against Pillow, and against files that lie. */
+/* Decoders against Pillow, and with malformed files. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-/* Windows of values as 8 bits, against a calculation in whole numbers. */
+/* Windows of values to 8 bits, against integer arithmetic. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* Written files read back by libpng and compared with NumPy's; colours; nothing half-written. */
+/* Written files, read back by libpng and compared with NumPy's; colours; no partial files. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <math.h>

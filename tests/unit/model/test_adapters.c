@@ -1,4 +1,4 @@
-/* Adapter files: which ones open, and how each thing that is wrong with one is told. */
+/* Adapter files: which ones open, and how each defect is reported. */
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stddef.h>

@@ -23,15 +23,15 @@
 #include "model/vision_encoder.h"
 #include "text/text_encoder.h"
 
-/* Largest difference over largest value. PyTorch's own float32 is within 1e-6 of these numbers. */
+/* Largest difference over the largest value. PyTorch's own float32 is within 1e-6 of these. */
 #define F32_BOUND 2e-5
 
 /*
- * bfloat16 keeps 8 bits: 2^-9 for each rounding, grown through the blocks; float16 and TF32
- * keep 11. int8 has 255 steps from the least to the largest value of a token, and 126 or, without
- * VNNI, 63 for the largest weight. Measured on these cases (this test prints them): features 0.011,
- * map 0.011, score 0.001 in bf16; 0.0010, 0.0023, 0.0001 in f16; 0.0009, 0.0011, 0.0001 in TF32;
- * 0.018, 0.010, 0.0009 in int8, and 0.040, 0.037, 0.0027 with 63 steps.
+ * bfloat16 keeps 8 bits: 2^-9 per rounding, growing through the blocks; float16 and TF32 keep 11.
+ * int8 has 255 steps from the smallest to the largest value of a token, and 126 or, without VNNI,
+ * 63 for the largest weight. Measured on these cases (this test prints them): features 0.011, map
+ * 0.011, score 0.001 in bf16; 0.0010, 0.0023, 0.0001 in f16; 0.0009, 0.0011, 0.0001 in TF32; 0.018,
+ * 0.010, 0.0009 in int8, and 0.040, 0.037, 0.0027 with 63 steps.
  */
 static const struct {
     double features, map, score;

@@ -1,4 +1,4 @@
-/* What a model tells of itself. */
+/* What a model reports about itself. */
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stddef.h>
@@ -20,7 +20,7 @@
 #include "model/vision_encoder_parts.h"
 #include "system.h"
 
-/* Trained at 336, so that detection is at 504: 144 patches in place of 64. */
+/* Trained at 336, so that detection is at 504: 144 patches instead of 64. */
 static const clip_sizes sizes = {
     .width = 2,
     .layers = 4,

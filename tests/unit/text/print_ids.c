@@ -1,4 +1,4 @@
-/* Prints the ids of texts: print_ids VOCABULARY SIZE CONTEXT, texts on stdin, each ended by NUL. */
+/* Prints the ids of texts: print_ids VOCABULARY SIZE CONTEXT, NUL-terminated texts on stdin. */
 #include <stdio.h>
 #include <stdlib.h>
 

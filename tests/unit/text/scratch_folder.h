@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-/* cmocka setup and teardown: *state becomes the folder's path; all files in it are removed. */
+/* cmocka setup and teardown: *state is the folder's path; it is removed with all files. */
 int scratch_folder_make(void **state);
 int scratch_folder_remove(void **state);
 
@@ -12,7 +12,7 @@ int scratch_folder_remove(void **state);
 char *scratch_file(const char *folder, const char *name, const void *data, size_t size);
 char *scratch_text(const char *folder, const char *name, const char *text);
 
-/* As `cp` writes over a file that is there: its first byte once more, and the time. */
+/* Overwrites an existing file as `cp` does: rewrites its first byte, which updates its time. */
 void scratch_write_over(const char *path);
 
 #endif

@@ -1,4 +1,4 @@
-/* Equal beginnings share rows, different ones never do. */
+/* Equal prefixes share rows, different ones never do. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,7 +18,7 @@ typedef struct prompt_sample {
     aac_token_batch batch;
 } prompt_sample;
 
-/* Few different tokens, so that beginnings are often equal, whole prompts sometimes. */
+/* Few different tokens, so that prefixes are often equal, and whole prompts sometimes. */
 static void make_sample(prompt_sample *sample, unsigned seed, int64_t prompts)
 {
     srand(seed);

@@ -1,4 +1,4 @@
-/* Sorted prompts are the ones that were added, and groups of them share what they can. */
+/* Sorted prompts are those that were added, and their groups share what they can. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* The tokenizer against the ids of CLIP's own, and its limits. */
+/* The tokenizer against the ids of CLIP's, and its limits. */
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stddef.h>
@@ -25,7 +25,7 @@ static aac_tokenizer *open_small(void)
     return tokenizer;
 }
 
-/* `flip`: the vocabulary counts its ids backwards from here. 0: it does not. */
+/* `flip`: the vocabulary numbers its ids backwards from here; 0: it does not. */
 static void check_case(const aac_tokenizer *tokenizer, const json_t *pair, int flip)
 {
     const char *text = json_string_value(json_array_get(pair, 0));

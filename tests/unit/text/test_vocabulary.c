@@ -1,4 +1,4 @@
-/* Vocabulary files that are damaged, too short, or lie. */
+/* Vocabulary files that are damaged, too short or inconsistent. */
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stddef.h>
@@ -16,7 +16,7 @@
 
 #define BYTE_TOKENS 514 /* of a vocabulary without merges */
 
-/* Opening must fail with this status, a text that names the file, and this part of the reason. */
+/* Opening must fail with this status and a text that contains the file name and this reason. */
 static void check_refused(char *path, int64_t size, aaclip_status status, const char *reason)
 {
     aac_tokenizer *tokenizer;

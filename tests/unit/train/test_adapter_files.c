@@ -1,4 +1,4 @@
-/* Training checkpoints, written and read; PyTorch judges them in
+/* Training checkpoints, written and read; PyTorch reads them in
  * tests/reference/test_torch_written.py. */
 #include <stdarg.h>
 #include <setjmp.h>

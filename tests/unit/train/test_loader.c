@@ -1,4 +1,4 @@
-/* Samples come in order, the same whatever the threads do, with errors in their place. */
+/* Samples come in order, the same for any number of threads, with errors in their place. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>

@@ -1,4 +1,4 @@
-/* What a trainer promises beside its numbers: the same bits again, exact resume, nothing spoilt. */
+/* What a trainer guarantees besides its numbers: reproducible bits, exact resume, no corruption. */
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stddef.h>
@@ -24,7 +24,7 @@
 
 static const aaclip_stage stages[] = {AACLIP_STAGE_TEXT, AACLIP_STAGE_IMAGE};
 
-/* Calls with every backend and stage; the reference backend does little in a second. */
+/* Calls `check` with every backend and stage; fewer steps for the slow reference backend. */
 static void everywhere(void (*check)(const char *backend, aaclip_stage stage, unsigned steps))
 {
     for (size_t i = 0; aaclip_backend_name(i); i++) {

@@ -1,4 +1,4 @@
-/* What goes wrong is told, changes nothing, and the trainer goes on. */
+/* Failures are reported, change nothing, and the trainer continues. */
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stdatomic.h>
@@ -21,7 +21,7 @@ static char *in_folder(void **state, const char *name)
     return aac_format("%s/%s", (const char *)*state, name);
 }
 
-/* The random adapters of `setup`, as large as float32 has numbers, in a file. */
+/* Saves the random adapters of `setup` with the largest values of float32. */
 static void save_huge(const training *setup, const char *path)
 {
     aaclip_trainer *trainer = training_start(setup);

@@ -1,4 +1,4 @@
-/* Saved states: going on from them is exact, and those of other settings are refused. */
+/* Saved states: resuming from them is exact, and those of other settings are refused. */
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stddef.h>

@@ -19,8 +19,8 @@
 #include "trainer_fixture.h"
 
 /*
- * Relative to a loss, to a tensor's largest gradient, to the largest change that training made to a
- * tensor. PyTorch's own float32 is within 3e-6 and 4e-5 of the losses and of the weights.
+ * Relative to a loss, to a tensor's largest gradient, and to a tensor's largest change in training.
+ * PyTorch's own float32 is within 3e-6 and 4e-5 of the losses and of the weights.
  */
 #define BOUND 1e-4
 

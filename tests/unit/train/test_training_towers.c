@@ -1,4 +1,4 @@
-/* What stage 2 gives back of the frozen towers. */
+/* What stage 2 frees of the frozen towers. */
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stdatomic.h>
@@ -11,7 +11,7 @@
 #include "core/memory.h"
 #include "trainer_fixture.h"
 
-#define HEADER 64 /* bytes before each allocation, which hold its size */
+#define HEADER 64 /* bytes before each allocation, holding its size */
 
 static atomic_size_t live; /* loaders allocate, too */
 

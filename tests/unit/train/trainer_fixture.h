@@ -1,4 +1,4 @@
-/* What a trainer is made of, for the small model of tests/golden/nano. */
+/* What a trainer needs, for the small model of tests/golden/nano. */
 #ifndef AAC_TESTS_TRAINER_FIXTURE_H
 #define AAC_TESTS_TRAINER_FIXTURE_H
 
@@ -6,7 +6,7 @@
 
 #include "train/trainer_parts.h"
 
-/* Where and how it computes. */
+/* Where and how the trainer computes. */
 typedef struct training_place {
     const char *backend; /* NULL: the best one */
     aaclip_precision precision;
@@ -22,11 +22,11 @@ typedef struct training {
     aaclip_trainer_options options;
 } training;
 
-/* Fails the test with the library's text. */
+/* Fails the test with the library's error text. */
 void must(aaclip_status status);
-/* Fails unless it is that error, whose text has all of the words (NULL ends them). */
+/* Fails unless it is that error and its text contains all of the words (NULL-terminated). */
 void must_fail(aaclip_status status, aaclip_status expected, ...);
-/* Fails unless the numbers are no further apart than `most`. */
+/* Fails if the numbers differ by more than `most`. */
 void assert_near(double found, double expected, double most);
 
 /*

@@ -1,4 +1,4 @@
-/* In place of lib/backend/cuda/ptx.cuh: what its instructions do, lane by lane. */
+/* Replaces lib/backend/cuda/ptx.cuh: does what its instructions do, lane by lane. */
 #ifndef TEST_EMULATED_PTX_CUH
 #define TEST_EMULATED_PTX_CUH
 

@@ -1,4 +1,4 @@
-/* In place of lib/backend/cuda/ptx_group.cuh: each lane computes its part from shared memory. */
+/* Replaces lib/backend/cuda/ptx_group.cuh: each lane computes its part from shared memory. */
 #ifndef TEST_EMULATED_PTX_GROUP_CUH
 #define TEST_EMULATED_PTX_GROUP_CUH
 
@@ -25,8 +25,8 @@ static inline void wait_for_own_copies()
     emulated::finish_copies(-1);
 }
 
-/* Value `column` of a row of 128 bytes behind the address that a description begins with; pieces of
- * 16 bytes are exchanged as bits 7 to 9 of their address say. */
+/* Value `column` of a 128-byte row at the start address of a descriptor; 16-byte pieces are
+ * swizzled by bits 7 to 9 of their address. */
 template <typename T> static inline float described(uint64_t description, int row, int column)
 {
     unsigned address = (unsigned)(description & 0x3fff) << 4;
