@@ -116,7 +116,7 @@ aac_op_cost aac_op_cost_of(const aac_op_desc *desc, const aac_op_args *args)
     case AAC_OP_CONVERT:
         return rows_cost(desc->convert.rows, desc->convert.columns,
                          (size_of(desc->convert.x) + size_of(desc->convert.y)) / 4);
-    case AAC_OP_GATHER: /* index, too */
+    case AAC_OP_GATHER: /* and index */
         return (aac_op_cost){
             .bytes = (double)desc->gather.rows *
                      (2 * (double)desc->gather.columns * size_of(desc->gather.type) + 4)};

@@ -20,7 +20,7 @@ struct file {
     uint64_t size;
 };
 
-/* Where the central directory lies. */
+/* The place of the central directory. */
 struct directory {
     uint64_t count, offset, size;
 };

@@ -290,8 +290,7 @@ static aaclip_status read_image(aaclip_adapters *adapters, const aac_tensor_file
     adapters->image.file = file;
     adapters->config.image_adapter_layers = layers;
     if (!bottleneck && (!known || adapters->config.profile == AACLIP_PROFILE_PUBLISHED))
-        /* NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign): there is at least one
-         * projection */
+        /* NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign): there is a projection */
         adapters->config.image_projection_activation = activation;
     if (!known && layers)
         *origin = CONFIG_FILES;

@@ -8,8 +8,7 @@
 void heap_install(void);
 int heap_open_count(void); /* allocations that have not been freed */
 
-/* From now on allocation `fail_at` (from 0; -1: none) fails; with `fail_after`, all later ones too.
- */
+/* From now on allocation `fail_at` (from 0; -1: none) fails; `fail_after`: all later ones, too. */
 void heap_arm(int fail_at, bool fail_after);
 /* Ends that; returns the number of allocations requested. */
 int heap_disarm(void);

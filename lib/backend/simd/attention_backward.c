@@ -13,7 +13,7 @@ typedef struct backward_head {
     aac_simd_head place;
     const aac_op_args *args;
     aac_simd_backward_sizes sizes;
-    float *keys_turned, *values;      // panels (keys, head_size), turned
+    float *keys_turned, *values;      // panels (keys, head_size), transposed
     float *keys;                      // panels (longest, width), straight
     float *dk, *dv;                   // (sums, width)
     float *scores, *dscores;          // (rows, scores)

@@ -21,7 +21,7 @@ typedef struct pairs_head {
     float *scores, *dscores;        // (rows, scores)
     float *dq;                      // (rows, width)
     float *y_row, *dy_row;          // (head_size)
-    uint32_t *keys_turned, *values; // panels (keys, head_size / 2), turned
+    uint32_t *keys_turned, *values; // panels (keys, head_size / 2), transposed
     uint32_t *keys;                 // panels (pairs of keys, width), straight
     uint32_t *q, *dy;               // (rows, head_size / 2)
     uint32_t *ds;                   // (rows, scores / 2)
