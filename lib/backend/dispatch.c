@@ -28,7 +28,8 @@ aaclip_status aac_dispatch_open(aac_dispatch *dispatch, const char *name, int th
     dispatch->chain[dispatch->chain_length++] = chosen;
     if (chosen == &aac_backend_reference || chosen->memory) /* no other reaches its memory */
         return AACLIP_OK;
-    dispatch->chain[dispatch->chain_length++] = &aac_backend_simd;
+    if (chosen != &aac_backend_simd)
+        dispatch->chain[dispatch->chain_length++] = &aac_backend_simd;
     dispatch->chain[dispatch->chain_length++] = &aac_backend_reference;
     return AACLIP_OK;
 }

@@ -11,8 +11,8 @@
 #include "core/error.h"
 
 /*
- * Best first. `simd` is only a fallback: the others leave it the operations at which it is faster.
- * `cuda` is chosen by name only: the device may be wanted for something else.
+ * Best first. `simd` is also the fallback of those before it, which leave it the operations at
+ * which it is faster. `cuda` is chosen by name only: the device may be wanted for something else.
  */
 typedef struct registry_row {
     const aac_backend *backend;
@@ -29,7 +29,8 @@ static const registry_row registry[] = {
 #ifdef AAC_HAVE_CUDA
     {&aac_backend_cuda, true, false},
 #endif
-    {&aac_backend_simd, false, false}, {&aac_backend_reference, true, true},
+    {&aac_backend_simd, true, true},
+    {&aac_backend_reference, true, true},
 };
 
 #define REGISTRY_COUNT (sizeof registry / sizeof *registry)

@@ -77,6 +77,9 @@ typedef struct aac_quantized_kernels {
     void (*restore_channel)(const int8_t *q, int64_t count, float step, float *w);
     /* y (count) = what the sums stand for, added to y if `add`. */
     void (*restore_sums)(const aac_quantized_sums *sums, int64_t count, bool add, float *y);
+    /* multiply_int8 of the narrow kernels, with any processor's instructions. */
+    void (*multiply)(const uint32_t *a, int64_t a_stride, const uint32_t *panel, int64_t depth,
+                     int32_t *c, int64_t c_stride);
 } aac_quantized_kernels;
 
 /* c (rows, columns) = a (rows, depth) panel (depth, columns) + start + added; prefetches cache

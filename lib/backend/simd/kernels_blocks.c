@@ -2,32 +2,11 @@
  * Products of small blocks, held in registers. Compiled several times: AAC_BLOCK_KERNELS names the
  * table; meson.build sets the instruction set.
  */
-#include "backend/simd/kernels.h"
+#include "backend/simd/kernels_shape.h"
 
 extern const aac_block_kernels AAC_BLOCK_KERNELS;
 
-/* Bytes of a vector, and the number of rows whose sums, two vectors each, fill most vector
- * registers. */
-#if defined(__AVX512F__)
-#define BYTES 64
-#define ROWS  AAC_BLOCK_ROWS
-#elif defined(__AVX2__)
-#define BYTES 32
-#define ROWS  6
-#elif defined(__aarch64__)
-#define BYTES 16
-#define ROWS  12
-#else
-#define BYTES 16
-#define ROWS  6
-#endif
-#define LINE  16 /* floats of a cache line */
-#define LANES (BYTES / (int)sizeof(float))
-#ifdef __clang__
-#define UNROLLED _Pragma("unroll")
-#else
-#define UNROLLED _Pragma("GCC unroll 16")
-#endif
+#define LINE 16 /* floats of a cache line */
 
 typedef float vector __attribute__((vector_size(BYTES)));
 typedef float unaligned_vector __attribute__((vector_size(BYTES), aligned(4), may_alias));

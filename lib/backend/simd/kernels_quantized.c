@@ -1,18 +1,23 @@
 /* Compiled several times, like kernels.c: AAC_QUANTIZED_KERNELS names the table. */
-#include "backend/simd/kernels.h"
+#include "backend/simd/kernels_shape.h"
 
 #include <math.h>
+#if defined(__SSE2__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
 
 extern const aac_quantized_kernels AAC_QUANTIZED_KERNELS;
 
 /* Least and largest value, including zero; explicit lanes as in kernels.c. */
 static inline void range_of(const float *x, int64_t count, float *low, float *high)
 {
-    enum { LANES = 32 };
-    float least[LANES] = {0}, most[LANES] = {0};
+    enum { PARTS = 32 };
+    float least[PARTS] = {0}, most[PARTS] = {0};
     int64_t i = 0;
-    for (; i + LANES <= count; i += LANES)
-        for (int lane = 0; lane < LANES; lane++) {
+    for (; i + PARTS <= count; i += PARTS)
+        for (int lane = 0; lane < PARTS; lane++) {
             least[lane] = x[i + lane] < least[lane] ? x[i + lane] : least[lane];
             most[lane] = x[i + lane] > most[lane] ? x[i + lane] : most[lane];
         }
@@ -21,7 +26,7 @@ static inline void range_of(const float *x, int64_t count, float *low, float *hi
         most[0] = x[i] > most[0] ? x[i] : most[0];
     }
     *low = *high = 0;
-    for (int lane = 0; lane < LANES; lane++) {
+    for (int lane = 0; lane < PARTS; lane++) {
         *low = least[lane] < *low ? least[lane] : *low;
         *high = most[lane] > *high ? most[lane] : *high;
     }
@@ -124,10 +129,66 @@ static void restore_sums(const aac_quantized_sums *sums, int64_t count, bool add
     }
 }
 
+typedef int32_t vector __attribute__((vector_size(BYTES)));
+typedef int32_t unaligned_vector __attribute__((vector_size(BYTES), aligned(1), may_alias));
+typedef int16_t halves __attribute__((vector_size(BYTES)));
+
+static inline vector load(const void *from)
+{
+    return *(const unaligned_vector *)from;
+}
+
+static inline void store(vector value, int32_t *to)
+{
+    *(unaligned_vector *)to = value;
+}
+
+/* In each lane the sum of the products of its two halves. */
+static inline vector multiply_halves(halves a, halves b)
+{
+#if defined(__AVX512BW__)
+    return (vector)_mm512_madd_epi16((__m512i)a, (__m512i)b);
+#elif defined(__AVX2__)
+    return (vector)_mm256_madd_epi16((__m256i)a, (__m256i)b);
+#elif defined(__SSE2__)
+    return (vector)_mm_madd_epi16((__m128i)a, (__m128i)b);
+#elif defined(__aarch64__)
+    int32x4_t low = vmull_s16(vget_low_s16((int16x8_t)a), vget_low_s16((int16x8_t)b));
+    return (vector)vpaddq_s32(low, vmull_high_s16((int16x8_t)a, (int16x8_t)b));
+#else
+    vector low = (((vector)a << 16) >> 16) * (((vector)b << 16) >> 16);
+    return low + ((vector)a >> 16) * ((vector)b >> 16);
+#endif
+}
+
+/* Bytes 0 and 2 of a unit of four, then 1 and 3, as halves: of `a` unsigned, of a panel signed. */
+static void multiply_int8(const uint32_t *a, int64_t a_stride, const uint32_t *panel, int64_t depth,
+                          int32_t *c, int64_t c_stride)
+{
+    vector sums[ROWS][2] = {0};
+    for (int64_t k = 0; k < depth; k++, panel += 2 * LANES) {
+        halves left = (halves)load(panel), right = (halves)load(panel + LANES);
+        halves even[2] = {(left << 8) >> 8, (right << 8) >> 8}, odd[2] = {left >> 8, right >> 8};
+        UNROLLED
+        for (int i = 0; i < ROWS; i++) {
+            vector unit = (vector){0} + (int32_t)a[i * a_stride + k];
+            halves low = (halves)(unit & 0x00FF00FF), high = (halves)((unit >> 8) & 0x00FF00FF);
+            for (int j = 0; j < 2; j++)
+                sums[i][j] += multiply_halves(low, even[j]) + multiply_halves(high, odd[j]);
+        }
+    }
+    UNROLLED
+    for (int i = 0; i < ROWS; i++) {
+        store(sums[i][0], c + i * c_stride);
+        store(sums[i][1], c + i * c_stride + LANES);
+    }
+}
+
 const aac_quantized_kernels AAC_QUANTIZED_KERNELS = {
     .quantize_row = quantize_row,
     .quantize_channel = quantize_channel,
     .restore_row = restore_row,
     .restore_channel = restore_channel,
     .restore_sums = restore_sums,
+    .multiply = multiply_int8,
 };

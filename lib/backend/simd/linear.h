@@ -69,7 +69,7 @@ int64_t aac_simd_turned_linear_floats(const aac_op_desc *desc, int threads);
 int64_t aac_simd_turned_matrix_floats(const aac_op_desc *desc);
 int64_t aac_simd_linear_gradient_floats(const aac_op_desc *desc, int threads);
 
-/* The same for 8-bit integers, if the processor has narrow kernels for them. */
+/* The same for 8-bit integers; bfloat16 in or out only with narrow kernels. */
 bool aac_simd_multiplies_int8(const aac_op_desc *desc);
 aaclip_status aac_simd_pack_int8(aac_weight **weight, const aac_tensor *parts,
                                  const aac_tensor *bias_parts, int part_count);

@@ -1,5 +1,6 @@
 /*
- * Linear layers of 8-bit integers on the narrow kernels. The rows of x are quantised first. A task
+ * Linear layers of 8-bit integers, on the narrow kernels where the processor has them. The rows of
+ * x are quantised first. A task
  * is some rows times a group of panels that stays in the second-level cache; the sums of a block of
  * rows become floats while they are in the first-level cache.
  */
@@ -25,8 +26,9 @@ typedef struct int8_weight {
 
 bool aac_simd_multiplies_int8(const aac_op_desc *desc)
 {
-    return aac_narrow_kernels_get() && desc->linear.quantized && !desc->linear.turned &&
-           desc->linear.inputs <= AAC_QUANTIZED_INPUTS;
+    bool floats = desc->linear.x == AAC_F32 && desc->linear.y == AAC_F32;
+    return desc->linear.quantized && !desc->linear.turned &&
+           desc->linear.inputs <= AAC_QUANTIZED_INPUTS && (floats || aac_narrow_kernels_get());
 }
 
 static int64_t units_of(int64_t inputs)
@@ -207,9 +209,14 @@ static void multiply_rows(const int8_task *task, int64_t row)
         for (int64_t i = 0; i < count; i++)
             for (int64_t at = 0; at < width; at += LINE)
                 __builtin_prefetch(y + i * stride + j * element + at, 1);
-        narrow->multiply_int8((const uint32_t *)rows, task->rows->stride / UNIT,
-                              (const uint32_t *)panel, units, task->sums + j, task->group, next,
-                              step);
+        if (narrow)
+            narrow->multiply_int8((const uint32_t *)rows, task->rows->stride / UNIT,
+                                  (const uint32_t *)panel, units, task->sums + j, task->group, next,
+                                  step);
+        else
+            aac_quantized_kernels_get()->multiply((const uint32_t *)rows, task->rows->stride / UNIT,
+                                                  (const uint32_t *)panel, units, task->sums + j,
+                                                  task->group);
         next += units * step;
     }
     for (int64_t i = 0; i < count; i++) {
