@@ -170,6 +170,12 @@ static aaclip_status adopt_kind(aaclip_config *config, const adapter_source *sou
     return AACLIP_OK;
 }
 
+/* In the published modules a projection's name tells whether an activation follows it. */
+static bool name_tells_activation(const aaclip_config *config, bool bottleneck, bool known)
+{
+    return !bottleneck && (!known || config->profile == AACLIP_PROFILE_PUBLISHED);
+}
+
 static aaclip_status read_text(aaclip_adapters *adapters, const aac_tensor_file *file,
                                config_origin *origin)
 {
@@ -202,7 +208,7 @@ static aaclip_status read_text(aaclip_adapters *adapters, const aac_tensor_file 
     adapters->text.present = true;
     adapters->text.file = file;
     adapters->config.text_adapter_layers = layers;
-    if (!bottleneck && !known)
+    if (name_tells_activation(&adapters->config, bottleneck, known))
         adapters->config.text_projection_activation = activation;
     if (!known && layers)
         *origin = CONFIG_FILES;
@@ -289,7 +295,7 @@ static aaclip_status read_image(aaclip_adapters *adapters, const aac_tensor_file
     adapters->image.present = true;
     adapters->image.file = file;
     adapters->config.image_adapter_layers = layers;
-    if (!bottleneck && (!known || adapters->config.profile == AACLIP_PROFILE_PUBLISHED))
+    if (name_tells_activation(&adapters->config, bottleneck, known))
         /* NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign): there is a projection */
         adapters->config.image_projection_activation = activation;
     if (!known && layers)

@@ -99,12 +99,17 @@ static void add_layers(tensor_list *list, const char *module, int64_t width, boo
     }
 }
 
-static tensor_list text_adapters(bool document)
+static tensor_list text_adapters_named(bool document, const char *projection)
 {
     tensor_list list = {.value = 0.25f};
     add_layers(&list, "text_adapter", TEXT_WIDTH, document);
-    add_module(&list, "text_adapter", ADAPTED, "fc.0.weight", EMBEDDING, TEXT_WIDTH);
+    add_module(&list, "text_adapter", ADAPTED, projection, EMBEDDING, TEXT_WIDTH);
     return list;
+}
+
+static tensor_list text_adapters(bool document)
+{
+    return text_adapters_named(document, "fc.0.weight");
 }
 
 static tensor_list image_adapters(bool document)
@@ -148,31 +153,38 @@ static void refuse_list(const fixture *own, const tensor_list *list, aaclip_stat
     aac_free(path);
 }
 
+static void open_in_either_order(const fixture *own, bool document, const char *projection)
+{
+    const tensor_list lists[] = {text_adapters_named(document, projection),
+                                 image_adapters(document)};
+    const bool activation = document || strcmp(projection, "fc.0.weight") == 0;
+    char *text = tensor_list_write(&lists[0], own->folder, "text.safetensors", NULL, 0);
+    char *image = tensor_list_write(&lists[1], own->folder, "image.safetensors", NULL, 0);
+    for (int turned = 0; turned < 2; turned++) {
+        const char *paths[] = {turned ? image : text, turned ? text : image};
+        aaclip_config config = {.size = sizeof config};
+        aaclip_adapters *adapters = open_well(own, paths, 2);
+        assert_true(aaclip_adapters_has_text(adapters));
+        assert_true(aaclip_adapters_has_image(adapters));
+        assert_int_equal(aaclip_adapters_get_config(adapters, &config), AACLIP_OK);
+        assert_int_equal(config.profile,
+                         document ? AACLIP_PROFILE_DOCUMENT : AACLIP_PROFILE_PUBLISHED);
+        assert_int_equal(config.image_projection_activation, document);
+        assert_int_equal(config.text_projection_activation, activation);
+        assert_int_equal(config.image_adapter_layers, ADAPTED);
+        assert_int_equal(config.text_adapter_layers, ADAPTED);
+        assert_int_equal(config.level_count, LAYERS);
+        aaclip_adapters_close(&adapters);
+    }
+    aac_free(text);
+    aac_free(image);
+}
+
 static void the_order_of_files_does_not_matter(void **state)
 {
-    const fixture *own = *state;
     for (int document = 0; document < 2; document++) {
-        const tensor_list lists[] = {text_adapters(document), image_adapters(document)};
-        char *text = tensor_list_write(&lists[0], own->folder, "text.safetensors", NULL, 0);
-        char *image = tensor_list_write(&lists[1], own->folder, "image.safetensors", NULL, 0);
-        for (int turned = 0; turned < 2; turned++) {
-            const char *paths[] = {turned ? image : text, turned ? text : image};
-            aaclip_config config = {.size = sizeof config};
-            aaclip_adapters *adapters = open_well(own, paths, 2);
-            assert_true(aaclip_adapters_has_text(adapters));
-            assert_true(aaclip_adapters_has_image(adapters));
-            assert_int_equal(aaclip_adapters_get_config(adapters, &config), AACLIP_OK);
-            assert_int_equal(config.profile,
-                             document ? AACLIP_PROFILE_DOCUMENT : AACLIP_PROFILE_PUBLISHED);
-            assert_int_equal(config.image_projection_activation, document);
-            assert_true(config.text_projection_activation);
-            assert_int_equal(config.image_adapter_layers, ADAPTED);
-            assert_int_equal(config.text_adapter_layers, ADAPTED);
-            assert_int_equal(config.level_count, LAYERS);
-            aaclip_adapters_close(&adapters);
-        }
-        aac_free(text);
-        aac_free(image);
+        open_in_either_order(*state, document, "fc.0.weight");
+        open_in_either_order(*state, document, "fc.weight");
     }
 }
 
