@@ -1,4 +1,4 @@
-/* Data sets inside the library, and what their readers (manifest.c, layouts.c) share. */
+/* Data sets inside the library, and what their readers (manifest.c, table.c, layouts.c) share. */
 #ifndef AAC_EVALUATE_DATASET_H
 #define AAC_EVALUATE_DATASET_H
 

@@ -132,7 +132,6 @@ static aaclip_status read_layout(aac_checkpoint *checkpoint, aac_checkpoint_conf
     if (status)
         return status;
     const char *bundle = aac_tensor_file_string(file, "aaclip.bundle");
-    checkpoint->has_vision = true;
     checkpoint->has_text = !bundle;
     checkpoint->layout = openai ? openai_layout(file, config) : "Hugging Face";
     return openai ? aac_read_openai(checkpoint, openai)

@@ -41,7 +41,6 @@ typedef struct aac_checkpoint {
     aac_checkpoint_activation activation;
     int64_t embedding; /* size of the joint space */
 
-    bool has_vision; /* always true after open */
     aac_tower_shape vision;
     int64_t patch;                           /* side of a patch in pixels */
     int64_t grid;                            /* patches a side of the trained positional grid */

@@ -24,7 +24,7 @@ aaclip_status aac_vision_training_forward(aac_vision_training *training, const u
 /*
  * From the gradients of features (images, levels, patches, embedding) and detection (images,
  * embedding) of the last forward run, all in device memory; adds to the gradients of the trained
- * tower. `feature_gradient` is overwritten.
+ * tower.
  */
 aaclip_status aac_vision_training_backward(aac_vision_training *training,
                                            const float *feature_gradient,

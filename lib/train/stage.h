@@ -20,7 +20,7 @@ typedef struct aac_step {
     aaclip_losses *losses; /* means over the step's images are added */
 } aac_step;
 
-/* What a stage is made from; must outlive it. */
+/* What a stage is made from; what it points to must outlive the stage. */
 typedef struct aac_stage_setup {
     const aaclip_model *model;
     const aaclip_text_cache *cache; /* stage 2 */
