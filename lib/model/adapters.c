@@ -87,7 +87,8 @@ uint64_t aac_adapter_tower_fingerprint(const aac_adapter_tower *tower, int64_t s
 
 uint64_t aac_adapter_tower_key(const aac_adapter_tower *tower)
 {
-    return tower->present ? aac_adapter_tower_fingerprint(tower, 4096) : 0;
+    return tower->present ? aac_adapter_tower_fingerprint(tower, AAC_FINGERPRINT_ADAPTER_SAMPLES)
+                          : 0;
 }
 aaclip_adapters *aac_adapters_retain(const aaclip_adapters *adapters)
 {

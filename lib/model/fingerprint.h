@@ -4,6 +4,14 @@
 
 #include "core/tensor.h"
 
+/*
+ * Values that are sampled of a tensor. They are part of the file formats: changing one makes every
+ * saved key invalid, so files no longer fit the weights that they were made with.
+ */
+#define AAC_FINGERPRINT_BLOCK_SAMPLES   32   /* of a tensor of a tower's block */
+#define AAC_FINGERPRINT_TOWER_SAMPLES   256  /* of one of a tower outside its blocks */
+#define AAC_FINGERPRINT_ADAPTER_SAMPLES 4096 /* of a matrix of adapters */
+
 typedef struct aac_fingerprint {
     uint64_t value;
 } aac_fingerprint;

@@ -43,7 +43,6 @@ aaclip_status aaclip_model_options_init_sized(aaclip_model_options *options, siz
 
 static void fingerprint_parts(aac_fingerprint *fingerprint, const aac_parts *parts)
 {
-    const int64_t samples = 32;
     for (int i = 0; i < 3; i++) {
         aac_tensor part = parts->part[parts->count == 3 ? i : 0];
         if (parts->count == 1) { /* q, k, v as in layouts that split them */
@@ -51,7 +50,7 @@ static void fingerprint_parts(aac_fingerprint *fingerprint, const aac_parts *par
             part.data = (const char *)part.data +
                         i * part.shape[0] * part.stride[0] * (int64_t)aac_dtype_size(part.dtype);
         }
-        aac_fingerprint_tensor(fingerprint, &part, samples, false);
+        aac_fingerprint_tensor(fingerprint, &part, AAC_FINGERPRINT_BLOCK_SAMPLES, false);
     }
 }
 
@@ -59,7 +58,6 @@ static void fingerprint_parts(aac_fingerprint *fingerprint, const aac_parts *par
 static void fingerprint_blocks(aac_fingerprint *fingerprint, const aac_tensor_file *file,
                                const aac_block_tensors *blocks, int64_t count)
 {
-    const int64_t samples = 32;
     for (int64_t i = 0; i < count; i++) {
         const aac_tensor *const tensors[] = {&blocks[i].ln_1_weight, &blocks[i].ln_1_bias,
                                              &blocks[i].out_weight,  &blocks[i].out_bias,
@@ -69,7 +67,7 @@ static void fingerprint_blocks(aac_fingerprint *fingerprint, const aac_tensor_fi
         fingerprint_parts(fingerprint, &blocks[i].qkv_weight);
         fingerprint_parts(fingerprint, &blocks[i].qkv_bias);
         for (size_t j = 0; j < sizeof tensors / sizeof *tensors; j++)
-            aac_fingerprint_tensor(fingerprint, tensors[j], samples, false);
+            aac_fingerprint_tensor(fingerprint, tensors[j], AAC_FINGERPRINT_BLOCK_SAMPLES, false);
         aac_tensor_file_release(file);
     }
 }
@@ -80,7 +78,7 @@ static uint64_t fingerprint_tower(const aac_tensor *const *tensors, size_t count
 {
     aac_fingerprint fingerprint = aac_fingerprint_start();
     for (size_t i = 0; i < count; i++)
-        aac_fingerprint_tensor(&fingerprint, tensors[i], 256, false);
+        aac_fingerprint_tensor(&fingerprint, tensors[i], AAC_FINGERPRINT_TOWER_SAMPLES, false);
     fingerprint_blocks(&fingerprint, file, blocks, layers);
     return fingerprint.value;
 }
