@@ -23,6 +23,11 @@ const char *aac_dtype_name(aac_dtype dtype)
     return dtypes[dtype].name;
 }
 
+bool aac_dtype_is_floating(aac_dtype dtype)
+{
+    return dtype == AAC_F32 || dtype == AAC_F16 || dtype == AAC_BF16 || dtype == AAC_F64;
+}
+
 int64_t aac_tensor_elements(const aac_tensor *tensor)
 {
     int64_t elements = 1;

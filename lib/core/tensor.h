@@ -23,6 +23,7 @@ typedef enum aac_dtype {
 
 size_t aac_dtype_size(aac_dtype dtype);
 const char *aac_dtype_name(aac_dtype dtype); /* "float32", "bfloat16", ... */
+bool aac_dtype_is_floating(aac_dtype dtype);
 
 typedef struct aac_tensor {
     const char *name; /* owned by the file that the tensor comes from */

@@ -1,13 +1,13 @@
 /* Calibrations in files: their own JSON, or the metadata of adapters. */
 #include "detect/calibration.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
 #include <jansson.h>
 
 #include "core/error.h"
+#include "core/hex_key.h"
 #include "core/json_text.h"
 #include "core/options.h"
 #include "core/memory.h"
@@ -23,9 +23,8 @@ static const char *const decide_by_names[] = {"score", "map", "either"};
 
 static bool set_fingerprint(json_t *root, const char *field, uint64_t fingerprint)
 {
-    char text[17];
-    snprintf(text, sizeof text, "%016" PRIx64, fingerprint);
-    return json_object_set_new(root, field, json_string(text)) == 0;
+    char text[AAC_HEX_KEY_SIZE];
+    return json_object_set_new(root, field, json_string(aac_hex_key(text, fingerprint))) == 0;
 }
 
 /* What the thresholds belong to, if known. */
@@ -100,9 +99,7 @@ static bool read_size(const json_t *root, const char *field, json_int_t least, u
 
 static bool read_fingerprint(const json_t *root, const char *field, uint64_t *value)
 {
-    const char *text = json_string_value(json_object_get(root, field));
-    return text && strlen(text) == 16 && strspn(text, "0123456789abcdef") == 16 &&
-           sscanf(text, "%" SCNx64, value) == 1;
+    return aac_hex_key_read(json_string_value(json_object_get(root, field)), value);
 }
 
 /* Older files have none of this. */

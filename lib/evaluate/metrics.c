@@ -99,14 +99,12 @@ static bool reserve(void **items, size_t count, size_t *capacity, size_t more, s
 {
     if (more <= *capacity - count)
         return true;
-    size_t larger, bytes;
-    if (!aac_size_add(&larger, 2 * *capacity, more) || !aac_size_multiply(&bytes, larger, size))
-        return false;
-    void *moved = aac_realloc(*items, bytes);
+    size_t needed;
+    void *moved =
+        aac_size_add(&needed, count, more) ? aac_grow(*items, capacity, needed, size) : NULL;
     if (!moved)
         return false;
     *items = moved;
-    *capacity = larger;
     return true;
 }
 

@@ -10,11 +10,6 @@
 #define MOST_LAYERS  1000
 #define LARGEST_SIZE 0x7fffffff
 
-static bool is_floating(aac_dtype dtype)
-{
-    return dtype == AAC_F32 || dtype == AAC_F16 || dtype == AAC_BF16 || dtype == AAC_F64;
-}
-
 static bool size_fits(int64_t expected, int64_t found)
 {
     return expected < 0 ? found >= 1 && found <= LARGEST_SIZE : found == expected;
@@ -53,7 +48,7 @@ void aac_take_tensor(aac_taker *taker, aac_tensor *tensor, const char *name, int
     if (!fits)
         taker->status = aac_error(AACLIP_ERROR_MISMATCH, "%s: %s: expected %s, found %s", path,
                                   full, wanted, aac_shape_text(shape, found->shape, found->rank));
-    else if (!is_floating(found->dtype))
+    else if (!aac_dtype_is_floating(found->dtype))
         taker->status = aac_error(AACLIP_ERROR_FORMAT, "%s: %s: expected floating point, found %s",
                                   path, full, aac_dtype_name(found->dtype));
     else
@@ -69,7 +64,7 @@ void aac_take_patches(aac_taker *taker, aac_checkpoint *checkpoint, const char *
     bool fits = tensor && tensor->rank == 4 && size_fits(-1, tensor->shape[0]) &&
                 tensor->shape[1] == 3 && tensor->shape[2] >= 1 &&
                 tensor->shape[2] <= largest_patch && tensor->shape[2] == tensor->shape[3] &&
-                is_floating(tensor->dtype);
+                aac_dtype_is_floating(tensor->dtype);
     if (fits) {
         checkpoint->patch_weight = *tensor;
         checkpoint->vision.width = tensor->shape[0];

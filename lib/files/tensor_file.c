@@ -236,6 +236,15 @@ const aac_tensor *aac_tensor_file_find(const aac_tensor_file *file, const char *
     return found ? &file->index.tensors[found->tensor] : NULL;
 }
 
+bool aac_tensor_file_has(const aac_tensor_file *file, const char *prefix)
+{
+    const size_t length = strlen(prefix);
+    for (size_t i = 0; i < aac_tensor_file_count(file); i++)
+        if (strncmp(aac_tensor_file_at(file, i)->name, prefix, length) == 0)
+            return true;
+    return false;
+}
+
 bool aac_tensor_file_number(const aac_tensor_file *file, const char *name, double *value)
 {
     const entry *found = find_entry(&file->index, name, ENTRY_NUMBER);

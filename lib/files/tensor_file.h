@@ -50,6 +50,8 @@ size_t aac_tensor_file_count(const aac_tensor_file *file);
 const aac_tensor *aac_tensor_file_at(const aac_tensor_file *file, size_t index);
 /* NULL if there is none of that name; O(1). */
 const aac_tensor *aac_tensor_file_find(const aac_tensor_file *file, const char *name);
+/* Whether there is one whose name begins with `prefix`. */
+bool aac_tensor_file_has(const aac_tensor_file *file, const char *prefix);
 
 /* Values other than tensors (a checkpoint's `epoch`, an optimizer's `lr`): false when absent. */
 bool aac_tensor_file_number(const aac_tensor_file *file, const char *name, double *value);

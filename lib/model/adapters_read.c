@@ -18,15 +18,6 @@ typedef struct adapter_source {
     int64_t width, embedding;
 } adapter_source;
 
-static bool has_prefix(const aac_tensor_file *file, const char *prefix)
-{
-    size_t length = strlen(prefix);
-    for (size_t i = 0; i < aac_tensor_file_count(file); i++)
-        if (strncmp(aac_tensor_file_at(file, i)->name, prefix, length) == 0)
-            return true;
-    return false;
-}
-
 static const aac_tensor *find(const adapter_source *source, const char *prefix, int index,
                               const char *suffix)
 {
@@ -43,9 +34,7 @@ static aaclip_status check_shape(const adapter_source *source, const aac_tensor 
 {
     const int64_t expected[] = {rows, columns};
     char wanted[AAC_SHAPE_TEXT], found[AAC_SHAPE_TEXT];
-    bool floating = tensor->dtype == AAC_F32 || tensor->dtype == AAC_F16 ||
-                    tensor->dtype == AAC_BF16 || tensor->dtype == AAC_F64;
-    if (!floating)
+    if (!aac_dtype_is_floating(tensor->dtype))
         return aac_error(AACLIP_ERROR_FORMAT, "%s: %s: expected floating point, found %s",
                          aac_tensor_file_path(source->file), tensor->name,
                          aac_dtype_name(tensor->dtype));
@@ -324,9 +313,9 @@ static aaclip_status merge_config(aaclip_config *config, const aaclip_config *ot
         return aac_error(AACLIP_ERROR_MISMATCH,
                          "%s: metadata aaclip.config: %s differs from the other adapters'", path,
                          field);
-    if (has_prefix(file, "image_adapter."))
+    if (aac_tensor_file_has(file, "image_adapter."))
         aac_config_take_image(config, other);
-    if (has_prefix(file, "text_adapter."))
+    if (aac_tensor_file_has(file, "text_adapter."))
         aac_config_take_text(config, other);
     return AACLIP_OK;
 }
@@ -375,7 +364,8 @@ static aaclip_status read_file(aaclip_adapters *adapters, const char *path, conf
     if (status)
         return status;
     adapters->file_count++;
-    bool text = has_prefix(*file, "text_adapter."), image = has_prefix(*file, "image_adapter.");
+    bool text = aac_tensor_file_has(*file, "text_adapter."),
+         image = aac_tensor_file_has(*file, "image_adapter.");
     bool bundle = aac_tensor_file_string(*file, "aaclip.bundle") != NULL; /* may have none */
     if (!text && !image && !bundle)
         return aac_error(AACLIP_ERROR_FORMAT,
@@ -407,7 +397,7 @@ static void warn_of_other_text(const aaclip_adapters *adapters)
         const aac_tensor_file *image = adapters->files[i];
         const aac_tensor_file *text = adapters->files[adapters->file_count - 1 - i];
         uint64_t key = 0;
-        if (!has_prefix(image, "text_adapter.") &&
+        if (!aac_tensor_file_has(image, "text_adapter.") &&
             aac_load_key(image, "aaclip.text_adapter_fingerprint", &key) && key &&
             key != adapters->text_fingerprint)
             aac_log(AACLIP_LOG_WARNING,

@@ -1,10 +1,10 @@
 #include "model/save.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/config.h"
 #include "core/error.h"
+#include "core/hex_key.h"
 #include "core/memory.h"
 #include "core/utf8.h"
 
@@ -79,10 +79,8 @@ aaclip_status aac_save_text(aac_save_list *list, const char *key, const char *va
 
 aaclip_status aac_save_key(aac_save_list *list, const char *key, uint64_t value)
 {
-    char *text = aac_format("%016llx", (unsigned long long)value);
-    aaclip_status status = aac_save_text(list, key, text);
-    aac_free(text);
-    return status;
+    char text[AAC_HEX_KEY_SIZE];
+    return aac_save_text(list, key, aac_hex_key(text, value));
 }
 
 aaclip_status aac_save_config(aac_save_list *list, const aaclip_config *config)
@@ -111,11 +109,7 @@ void aac_save_clear(aac_save_list *list)
 
 bool aac_load_key(const aac_tensor_file *file, const char *key, uint64_t *value)
 {
-    const char *text = aac_tensor_file_string(file, key);
-    if (!text || strlen(text) != 16 || strspn(text, "0123456789abcdefABCDEF") != 16)
-        return false;
-    *value = strtoull(text, NULL, 16);
-    return true;
+    return aac_hex_key_read(aac_tensor_file_string(file, key), value);
 }
 
 aaclip_status aac_load_optional_key(const aac_tensor_file *file, const char *key, uint64_t *value)

@@ -6,32 +6,22 @@
 #include "core/error.h"
 #include "core/memory.h"
 
-static bool reserve_prompt(aac_prompt_list *list)
+/* One prompt more, with `ids` in all. */
+static bool reserve(aac_prompt_list *list, size_t ids)
 {
-    if (list->count < list->capacity)
-        return true;
-    size_t capacity = 2 * list->capacity + 64;
-    int32_t *offsets = aac_realloc(list->offsets, (capacity + 1) * sizeof *offsets);
-    if (offsets)
-        list->offsets = offsets;
-    size_t *order = offsets ? aac_realloc(list->order, capacity * sizeof *order) : NULL;
+    int32_t *offsets =
+        aac_grow(list->offsets, &list->offsets_capacity, list->count + 2, sizeof *offsets);
+    if (!offsets)
+        return false;
+    list->offsets = offsets;
+    size_t *order = aac_grow(list->order, &list->capacity, list->count + 1, sizeof *order);
     if (!order)
         return false;
     list->order = order;
-    list->capacity = capacity;
-    return true;
-}
-
-static bool reserve_ids(aac_prompt_list *list, size_t used, size_t more)
-{
-    if (used + more <= list->ids_capacity)
-        return true;
-    size_t capacity = 2 * list->ids_capacity + more;
-    int32_t *ids = aac_realloc(list->ids, capacity * sizeof *ids);
-    if (!ids)
+    int32_t *grown = aac_grow(list->ids, &list->ids_capacity, ids, sizeof *grown);
+    if (!grown)
         return false;
-    list->ids = ids;
-    list->ids_capacity = capacity;
+    list->ids = grown;
     return true;
 }
 
@@ -41,7 +31,7 @@ aaclip_status aac_prompt_list_add(aac_prompt_list *list, const int32_t *ids, siz
     if (used + length > INT32_MAX)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
                          "prompts: expected at most %d tokens in one call", INT32_MAX);
-    if (!reserve_prompt(list) || !reserve_ids(list, used, length))
+    if (!reserve(list, used + length))
         return aac_error_memory();
     memcpy(list->ids + used, ids, length * sizeof *ids);
     list->order[list->count] = list->count;

@@ -11,7 +11,7 @@ typedef struct aac_prompt_list {
     int32_t *ids;     // of all prompts, one after the other
     int32_t *offsets; // (count + 1): prompt i is ids[offsets[i]] .. ids[offsets[i + 1] - 1]
     size_t *order;    // (count): position of prompt i in the order of addition
-    size_t count, capacity, ids_capacity;
+    size_t count, capacity, offsets_capacity, ids_capacity;
 } aac_prompt_list;
 
 /* Start with a zeroed struct; clear it even on failure. */

@@ -160,14 +160,13 @@ static aaclip_status reserve(aaclip_text_cache *cache, size_t more)
 {
     if (!aac_names_reserve(&cache->names, more))
         return aac_error_memory();
-    if (cache->pairs && cache->count + more <= cache->capacity)
+    if (!more)
         return AACLIP_OK;
-    size_t capacity = 2 * cache->capacity + more;
-    aac_class_pair *moved = aac_realloc(cache->pairs, capacity * sizeof *moved);
-    if (!moved)
+    aac_class_pair *pairs =
+        aac_grow(cache->pairs, &cache->capacity, cache->count + more, sizeof *pairs);
+    if (!pairs)
         return aac_error_memory();
-    cache->pairs = moved;
-    cache->capacity = capacity;
+    cache->pairs = pairs;
     return AACLIP_OK;
 }
 

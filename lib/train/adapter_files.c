@@ -6,6 +6,7 @@
 
 #include "core/config.h"
 #include "core/error.h"
+#include "core/hex_key.h"
 #include "core/json_text.h"
 #include "core/memory.h"
 #include "files/json.h"
@@ -147,9 +148,8 @@ static void put_text(aac_torch_writer *writer, const char *key, const char *text
 
 static void put_key(aac_torch_writer *writer, const char *key, uint64_t value)
 {
-    char digits[17];
-    snprintf(digits, sizeof digits, "%016llx", (unsigned long long)value);
-    put_text(writer, key, digits);
+    char digits[AAC_HEX_KEY_SIZE];
+    put_text(writer, key, aac_hex_key(digits, value));
 }
 
 static void put_weights(aac_torch_writer *writer, const aac_parameter_set *set)

@@ -64,21 +64,12 @@ static aaclip_status read_matrix(const aac_tensor_file *file, const char *name,
     if (tensor->rank != 2 || tensor->shape[0] != expected[0] || tensor->shape[1] != expected[1])
         return aac_error(AACLIP_ERROR_MISMATCH, "%s: %s: expected %s, found %s", path, name, wanted,
                          aac_shape_text(shape, tensor->shape, tensor->rank));
-    if (tensor->dtype != AAC_F32 && tensor->dtype != AAC_F16 && tensor->dtype != AAC_BF16 &&
-        tensor->dtype != AAC_F64)
+    if (!aac_dtype_is_floating(tensor->dtype))
         return aac_error(AACLIP_ERROR_FORMAT, "%s: %s: expected floating point, found %s", path,
                          name, aac_dtype_name(tensor->dtype));
     aac_tensor_to_f32(tensor, values);
     return aac_training_check_values(values, aac_parameter_elements(parameter), smallest, path,
                                      name, AACLIP_ERROR_FORMAT);
-}
-
-static bool has_tensors(const aac_tensor_file *file, const char *prefix)
-{
-    for (size_t i = 0; i < aac_tensor_file_count(file); i++)
-        if (strncmp(aac_tensor_file_at(file, i)->name, prefix, strlen(prefix)) == 0)
-            return true;
-    return false;
 }
 
 static bool is_listed(const aac_parameter_set *set, const char *name)
@@ -256,7 +247,7 @@ static aaclip_status read_optimizer(aac_parameter_set *set, aac_training_state *
     const char *optimizer = aac_training_side(set->side)->optimizer;
     char states[AAC_TRAINING_NAME], rate[AAC_TRAINING_NAME];
     double value;
-    bool stepped = has_tensors(file, aac_training_name(states, "%s.state.", optimizer));
+    bool stepped = aac_tensor_file_has(file, aac_training_name(states, "%s.state.", optimizer));
     *found = stepped ||
              find_number(file, aac_training_name(rate, "%s.param_groups.0.lr", optimizer), &value);
     state->step = 0;

@@ -4,6 +4,7 @@
 
 #include "core/config.h"
 #include "core/error.h"
+#include "core/hex_key.h"
 #include "core/json_text.h"
 #include "core/memory.h"
 #include "core/options.h"
@@ -165,19 +166,14 @@ static uint64_t fingerprint_samples(const aaclip_dataset *dataset)
     return fingerprint.value;
 }
 
-static void write_key(char digits[17], uint64_t key)
-{
-    snprintf(digits, 17, "%016llx", (unsigned long long)key);
-}
-
 char *aac_trainer_settings(const aaclip_trainer *trainer)
 {
     const aaclip_trainer_options *o = &trainer->options;
     bool text = o->stage == AACLIP_STAGE_TEXT;
-    char samples[17], prompts[17], tower[17];
-    write_key(samples, fingerprint_samples(trainer->dataset));
-    write_key(prompts, trainer->stage->prompts);
-    write_key(tower, aac_model_text_fingerprint(trainer->model));
+    char samples[AAC_HEX_KEY_SIZE], prompts[AAC_HEX_KEY_SIZE], tower[AAC_HEX_KEY_SIZE];
+    aac_hex_key(samples, fingerprint_samples(trainer->dataset));
+    aac_hex_key(prompts, trainer->stage->prompts);
+    aac_hex_key(tower, aac_model_text_fingerprint(trainer->model));
     json_t *root = json_pack(
         "{s:i, s:i, s:I, s:i, s:f, s:i, s:b, s:b, s:b, s:s, s:s, s:s, s:s}", "stage", (int)o->stage,
         "image_size", (int)trainer->image_size, "step_images",

@@ -17,6 +17,7 @@
 #include <aaclip/version.h>
 
 #include "core/error.h"
+#include "core/hex_key.h"
 #include "core/memory.h"
 #include "core/names.h"
 #include "core/platform.h"
@@ -141,6 +142,24 @@ static void a_limit_is_told_once_and_of_the_last_failure(void **state)
     aac_error_memory();
     assert_string_equal(aaclip_last_error(), "out of memory");
     aac_free(most);
+}
+
+static void keys_are_sixteen_digits(void **state)
+{
+    (void)state;
+    static const char *const malformed[] = {
+        "", "0", "0x00000000000001", "000000000000000g", "00000000000000001", " 000000000000001"};
+    char text[AAC_HEX_KEY_SIZE];
+    uint64_t key = 0;
+    assert_string_equal(aac_hex_key(text, 0x0123456789abcdef), "0123456789abcdef");
+    assert_true(aac_hex_key_read(text, &key));
+    assert_int_equal(key, 0x0123456789abcdef);
+    assert_true(aac_hex_key_read("FFFFFFFFFFFFFFfe", &key));
+    assert_int_equal(key, UINT64_MAX - 1);
+    assert_false(aac_hex_key_read(NULL, &key));
+    for (size_t i = 0; i < sizeof malformed / sizeof *malformed; i++)
+        assert_false(aac_hex_key_read(malformed[i], &key));
+    assert_int_equal(key, UINT64_MAX - 1);
 }
 
 static void writer_is_all_or_nothing(void **state)
@@ -421,6 +440,7 @@ int main(void)
         cmocka_unit_test(half_precision_round_trips),
         cmocka_unit_test(size_arithmetic_refuses_to_wrap),
         cmocka_unit_test(a_limit_is_told_once_and_of_the_last_failure),
+        cmocka_unit_test(keys_are_sixteen_digits),
         cmocka_unit_test(writer_is_all_or_nothing),
         cmocka_unit_test(pieces_of_any_size_are_written),
         cmocka_unit_test(names_are_utf8),

@@ -443,6 +443,11 @@ static void broken_files(void **state)
     must(aaclip_calibration_open(&found, path));
     assert_int_equal(found.method, AACLIP_CALIBRATION_F1_MAX);
     aac_free(path);
+    path = scratch_text(*state, "capitals.json",
+                        "{" PLAIN ", \"class_fingerprint\": \"00000000000000AB\"}");
+    must(aaclip_calibration_open(&found, path));
+    assert_int_equal(found.class_fingerprint, 0xab);
+    aac_free(path);
 }
 
 typedef struct trained {
