@@ -1,72 +1,14 @@
 /* Hugging Face's names: q, k, v are split and projections transposed. */
-#include <stdio.h>
-
-#include "core/error.h"
-#include "core/memory.h"
 #include "files/checkpoint_parts.h"
 
-static void take_qkv(aac_taker *taker, aac_block_tensors *block, const char *stem, int64_t width)
-{
-    static const char *const letters[] = {"q", "k", "v"};
-    char name[128];
-    for (int i = 0; i < 3; i++) {
-        snprintf(name, sizeof name, "%sself_attn.%s_proj.weight", stem, letters[i]);
-        aac_take_tensor(taker, &block->qkv_weight.part[i], name, width, width);
-        snprintf(name, sizeof name, "%sself_attn.%s_proj.bias", stem, letters[i]);
-        aac_take_tensor(taker, &block->qkv_bias.part[i], name, width, 0);
-    }
-    block->qkv_weight.count = block->qkv_bias.count = 3;
-}
-
-static void take_block(aac_taker *taker, aac_block_tensors *block, const char *tower, int64_t index,
-                       const aac_tower_shape *shape)
-{
-    char stem[96], name[128];
-    int64_t width = shape->width, mlp = shape->mlp;
-    snprintf(stem, sizeof stem, "%s.encoder.layers.%lld.", tower, (long long)index);
-    const struct {
-        aac_tensor *tensor;
-        const char *leaf;
-        int64_t rows, columns;
-    } tensors[] = {
-        {&block->ln_1_weight, "layer_norm1.weight", width, 0},
-        {&block->ln_1_bias, "layer_norm1.bias", width, 0},
-        {&block->out_weight, "self_attn.out_proj.weight", width, width},
-        {&block->out_bias, "self_attn.out_proj.bias", width, 0},
-        {&block->ln_2_weight, "layer_norm2.weight", width, 0},
-        {&block->ln_2_bias, "layer_norm2.bias", width, 0},
-        {&block->fc_weight, "mlp.fc1.weight", mlp, width},
-        {&block->fc_bias, "mlp.fc1.bias", mlp, 0},
-        {&block->proj_weight, "mlp.fc2.weight", width, mlp},
-        {&block->proj_bias, "mlp.fc2.bias", width, 0},
-    };
-    take_qkv(taker, block, stem, width);
-    for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++) {
-        snprintf(name, sizeof name, "%s%s", stem, tensors[i].leaf);
-        aac_take_tensor(taker, tensors[i].tensor, name, tensors[i].rows, tensors[i].columns);
-    }
-}
-
-static aac_block_tensors *take_blocks(aac_taker *taker, const char *tower, aac_tower_shape *shape)
-{
-    char stem[64], first[96];
-    aac_tensor norm = {0}, fc = {0};
-    snprintf(stem, sizeof stem, "%s.encoder.layers.", tower);
-    shape->layers = aac_count_layers(taker->file, taker->prefix, stem);
-    snprintf(first, sizeof first, "%s0.layer_norm1.weight", stem);
-    aac_take_tensor(taker, &norm, first, shape->width, 0); /* at least one block */
-    snprintf(first, sizeof first, "%s0.mlp.fc1.weight", stem);
-    aac_take_tensor(taker, &fc, first, -1, shape->width);
-    if (taker->status)
-        return NULL;
-    shape->mlp = fc.shape[0];
-    aac_block_tensors *blocks = aac_calloc((size_t)shape->layers, sizeof *blocks);
-    if (!blocks)
-        taker->status = aac_error_memory();
-    for (int64_t i = 0; blocks && i < shape->layers; i++)
-        take_block(taker, &blocks[i], tower, i, shape);
-    return blocks;
-}
+static const aac_block_names block_names = {
+    .ln_1 = "layer_norm1",
+    .out = "self_attn.out_proj",
+    .ln_2 = "layer_norm2",
+    .fc = "mlp.fc1",
+    .proj = "mlp.fc2",
+    .qkv_weight = {"self_attn.q_proj.weight", "self_attn.k_proj.weight", "self_attn.v_proj.weight"},
+    .qkv_bias = {"self_attn.q_proj.bias", "self_attn.k_proj.bias", "self_attn.v_proj.bias"}};
 
 static void take_vision(aac_taker *taker, aac_checkpoint *checkpoint)
 {
@@ -89,7 +31,8 @@ static void take_vision(aac_taker *taker, aac_checkpoint *checkpoint)
         return;
     checkpoint->vision_projection = aac_tensor_transposed(&projection);
     checkpoint->embedding = projection.shape[0];
-    checkpoint->vision_blocks = take_blocks(taker, "vision_model", &checkpoint->vision);
+    checkpoint->vision_blocks =
+        aac_take_blocks(taker, &block_names, "vision_model.encoder.layers.", &checkpoint->vision);
 }
 
 static void take_text(aac_taker *taker, aac_checkpoint *checkpoint)
@@ -110,7 +53,8 @@ static void take_text(aac_taker *taker, aac_checkpoint *checkpoint)
     checkpoint->text_projection = aac_tensor_transposed(&projection);
     checkpoint->vocabulary = checkpoint->token_embedding.shape[0];
     checkpoint->context = checkpoint->text_position.shape[0];
-    checkpoint->text_blocks = take_blocks(taker, "text_model", &checkpoint->text);
+    checkpoint->text_blocks =
+        aac_take_blocks(taker, &block_names, "text_model.encoder.layers.", &checkpoint->text);
 }
 
 aaclip_status aac_read_huggingface(aac_checkpoint *checkpoint, const char *prefix)

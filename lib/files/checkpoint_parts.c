@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/error.h"
+#include "core/memory.h"
 
 #define LONGEST_NAME 256
 #define MOST_LAYERS  1000
@@ -78,7 +79,9 @@ void aac_take_patches(aac_taker *taker, aac_checkpoint *checkpoint, const char *
                               aac_tensor_file_path(taker->file), full, found);
 }
 
-int64_t aac_count_layers(const aac_tensor_file *file, const char *prefix, const char *stem)
+/* One more than the largest N of the names "<prefix><stem>N.*", at most MOST_LAYERS: whoever takes
+ * the layers' tensors sees gaps. */
+static int64_t count_layers(const aac_tensor_file *file, const char *prefix, const char *stem)
 {
     char start[LONGEST_NAME];
     int length = snprintf(start, sizeof start, "%s%s", prefix, stem);
@@ -95,4 +98,64 @@ int64_t aac_count_layers(const aac_tensor_file *file, const char *prefix, const 
         count = needed > count ? needed : count;
     }
     return count;
+}
+
+static void take_module(aac_taker *taker, aac_tensor *weight, aac_tensor *bias, const char *stem,
+                        const char *module, int64_t rows, int64_t columns)
+{
+    char name[LONGEST_NAME];
+    snprintf(name, sizeof name, "%s%s.weight", stem, module);
+    aac_take_tensor(taker, weight, name, rows, columns);
+    snprintf(name, sizeof name, "%s%s.bias", stem, module);
+    aac_take_tensor(taker, bias, name, rows, 0);
+}
+
+static void take_qkv(aac_taker *taker, aac_block_tensors *block, const char *stem,
+                     const aac_block_names *names, int64_t width)
+{
+    const int count = names->qkv_weight[1] ? 3 : 1;
+    const int64_t rows = 3 * width / count;
+    char name[LONGEST_NAME];
+    for (int i = 0; i < count; i++) {
+        snprintf(name, sizeof name, "%s%s", stem, names->qkv_weight[i]);
+        aac_take_tensor(taker, &block->qkv_weight.part[i], name, rows, width);
+        snprintf(name, sizeof name, "%s%s", stem, names->qkv_bias[i]);
+        aac_take_tensor(taker, &block->qkv_bias.part[i], name, rows, 0);
+    }
+    block->qkv_weight.count = block->qkv_bias.count = count;
+}
+
+static void take_block(aac_taker *taker, aac_block_tensors *block, const char *stem,
+                       const aac_block_names *names, const aac_tower_shape *shape)
+{
+    int64_t width = shape->width, mlp = shape->mlp;
+    take_module(taker, &block->ln_1_weight, &block->ln_1_bias, stem, names->ln_1, width, 0);
+    take_qkv(taker, block, stem, names, width);
+    take_module(taker, &block->out_weight, &block->out_bias, stem, names->out, width, width);
+    take_module(taker, &block->ln_2_weight, &block->ln_2_bias, stem, names->ln_2, width, 0);
+    take_module(taker, &block->fc_weight, &block->fc_bias, stem, names->fc, mlp, width);
+    take_module(taker, &block->proj_weight, &block->proj_bias, stem, names->proj, width, mlp);
+}
+
+aac_block_tensors *aac_take_blocks(aac_taker *taker, const aac_block_names *names, const char *stem,
+                                   aac_tower_shape *shape)
+{
+    char name[LONGEST_NAME], block[LONGEST_NAME / 2];
+    aac_tensor norm = {0}, fc = {0};
+    shape->layers = count_layers(taker->file, taker->prefix, stem);
+    snprintf(name, sizeof name, "%s0.%s.weight", stem, names->ln_1);
+    aac_take_tensor(taker, &norm, name, shape->width, 0); /* at least one block */
+    snprintf(name, sizeof name, "%s0.%s.weight", stem, names->fc);
+    aac_take_tensor(taker, &fc, name, -1, shape->width);
+    if (taker->status)
+        return NULL;
+    shape->mlp = fc.shape[0];
+    aac_block_tensors *blocks = aac_calloc((size_t)shape->layers, sizeof *blocks);
+    if (!blocks)
+        taker->status = aac_error_memory();
+    for (int64_t i = 0; blocks && i < shape->layers; i++) {
+        snprintf(block, sizeof block, "%s%lld.", stem, (long long)i);
+        take_block(taker, &blocks[i], block, names, shape);
+    }
+    return blocks;
 }

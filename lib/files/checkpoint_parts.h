@@ -21,9 +21,16 @@ void aac_take_tensor(aac_taker *taker, aac_tensor *tensor, const char *name, int
 /* The patch convolution, the one tensor of rank 4; fills width and patch size as well. */
 void aac_take_patches(aac_taker *taker, aac_checkpoint *checkpoint, const char *name);
 
-/* One more than the largest N of the names "<prefix><stem>N.*", at most 1000. Gaps are found when
- * the layers' tensors are taken. */
-int64_t aac_count_layers(const aac_tensor_file *file, const char *prefix, const char *stem);
+/* What a layout calls the parts of a block. */
+typedef struct aac_block_names {
+    const char *ln_1, *out, *ln_2, *fc, *proj; /* modules: each has a weight and a bias */
+    const char *qkv_weight[3], *qkv_bias[3];   /* tensors: one for all three, or three */
+} aac_block_names;
+
+/* The blocks "<stem>N.", of which there must be at least one, and in the shape their number and
+ * mlp; NULL when that fails. The shape's width is known. */
+aac_block_tensors *aac_take_blocks(aac_taker *taker, const aac_block_names *names, const char *stem,
+                                   aac_tower_shape *shape);
 
 /* Choices that the weights do not show; zero or negative values mean "unknown". */
 typedef struct aac_checkpoint_config {
