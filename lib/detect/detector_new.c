@@ -1,4 +1,4 @@
-/* Creates a detector: options, plans of all operations, working memory. */
+/* Creates a detector: options, plans of all operations; what it tells about itself. */
 #include "detect/detector.h"
 
 #include "core/config.h"
