@@ -43,8 +43,10 @@ void aac_cancel_share(aac_cancel_watch *watch)
 
 bool aac_cancel_is_raised(aac_cancel_watch *watch)
 {
-    if (!watch->flag || atomic_load_explicit(&watch->raised, memory_order_relaxed))
-        return watch->flag != NULL;
+    if (!watch->flag)
+        return false;
+    if (atomic_load_explicit(&watch->raised, memory_order_relaxed))
+        return true;
     aac_threads_admit_signals(); /* the flag may be raised by a signal handler */
     if (__atomic_load_n(watch->flag, __ATOMIC_RELAXED) == 0)
         return false;

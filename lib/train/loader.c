@@ -273,7 +273,8 @@ static aaclip_status wait_for_slot(aac_loader *loader, loader_slot **found)
         aac_condition_wait_watching(loader->changed, loader->mutex);
         status = aac_cancel_look();
     }
-    slot->ready = slot->ready && status;
+    if (!status)
+        slot->ready = false; /* taken */
     aac_mutex_unlock(loader->mutex);
     return status;
 }
