@@ -51,14 +51,20 @@ static aaclip_status copy_initial(aaclip_trainer *trainer)
     return AACLIP_OK;
 }
 
-static aaclip_status make_parameters(aaclip_trainer *trainer)
+aaclip_status aac_trainer_make_parameters(const aaclip_trainer *trainer, aac_parameter_set *set)
 {
     const aac_checkpoint *checkpoint = aac_model_checkpoint(trainer->model);
+    bool text = trainer->options.stage == AACLIP_STAGE_TEXT;
+    return aac_parameters_make(set, text ? AAC_SIDE_TEXT : AAC_SIDE_IMAGE, &trainer->config,
+                               text ? checkpoint->text.width : checkpoint->vision.width,
+                               checkpoint->embedding);
+}
+
+static aaclip_status make_parameters(aaclip_trainer *trainer)
+{
     const aaclip_adapters *initial = trainer->options.initial;
     bool text = trainer->options.stage == AACLIP_STAGE_TEXT;
-    aaclip_status status = aac_parameters_make(
-        &trainer->parameters, text ? AAC_SIDE_TEXT : AAC_SIDE_IMAGE, &trainer->config,
-        text ? checkpoint->text.width : checkpoint->vision.width, checkpoint->embedding);
+    aaclip_status status = aac_trainer_make_parameters(trainer, &trainer->parameters);
     if (status)
         return status;
     bool given = text ? aaclip_adapters_has_text(initial) : aaclip_adapters_has_image(initial);
@@ -133,24 +139,28 @@ static aaclip_status finish(const aaclip_trainer *trainer, aaclip_status status)
     return aac_device_finish(aac_model_dispatch(trainer->model), status);
 }
 
-static aaclip_status prepare(aaclip_trainer *trainer, const aaclip_trainer_options *options)
+static aaclip_status check_model(const aaclip_trainer *trainer)
 {
-    aaclip_status status = aac_trainer_read_options(trainer, options);
-    aac_dtype type = aac_model_block_type(trainer->model);
-    trainer->loader_threads = choose_loader_threads(trainer);
-    if (!status && (type == AAC_I8 || type == AAC_F16))
-        status =
-            aac_error(AACLIP_ERROR_UNSUPPORTED,
-                      "aaclip_trainer_new: expected a model opened in f32, tf32, bf16 or auto, "
-                      "found %s",
-                      type == AAC_I8 ? "int8, through which no gradient goes"
-                                     : "f16, in which small gradients become zero");
+    const aac_dtype type = aac_model_block_type(trainer->model);
     const aac_checkpoint *checkpoint = aac_model_checkpoint(trainer->model);
-    if (!status && trainer->options.stage == AACLIP_STAGE_TEXT && !checkpoint->has_text)
-        status = aac_error(AACLIP_ERROR_UNSUPPORTED,
-                           "%s: a deployment bundle has no text tower, so no text adapters can be "
-                           "trained; open the checkpoint that it was made of",
-                           aac_tensor_file_path(checkpoint->file));
+    if (type == AAC_I8 || type == AAC_F16)
+        return aac_error(AACLIP_ERROR_UNSUPPORTED,
+                         "aaclip_trainer_new: expected a model opened in f32, tf32, bf16 or auto, "
+                         "found %s",
+                         type == AAC_I8 ? "int8, through which no gradient goes"
+                                        : "f16, in which small gradients become zero");
+    if (trainer->options.stage == AACLIP_STAGE_TEXT && !checkpoint->has_text)
+        return aac_error(AACLIP_ERROR_UNSUPPORTED,
+                         "%s: a deployment bundle has no text tower, so no text adapters can be "
+                         "trained; open the checkpoint that it was made of",
+                         aac_tensor_file_path(checkpoint->file));
+    return AACLIP_OK;
+}
+
+/* Whether what the caller gave fits together. */
+static aaclip_status check_setup(const aaclip_trainer *trainer)
+{
+    aaclip_status status = check_model(trainer);
     if (!status && trainer->options.stage == AACLIP_STAGE_IMAGE && !trainer->cache)
         status = aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
                            "aaclip_trainer_new: stage 2 needs a text cache");
@@ -158,8 +168,31 @@ static aaclip_status prepare(aaclip_trainer *trainer, const aaclip_trainer_optio
         status = aac_text_cache_check_model(trainer->cache, trainer->model);
     if (!status)
         status = check_dataset(trainer->dataset);
+    return status ? status : aac_adapters_check_model(trainer->options.initial, trainer->model);
+}
+
+static aaclip_status make_parts(aaclip_trainer *trainer)
+{
+    fill_state(trainer);
+    trainer->loader_threads = choose_loader_threads(trainer);
+    aac_augment_options_init(&trainer->augment, &trainer->config, (int)trainer->options.stage);
+    trainer->order = aac_alloc_array(aaclip_dataset_count(trainer->dataset), sizeof(size_t));
+    aaclip_status status = trainer->order
+                               ? aac_optimizer_make(&trainer->optimizer, &trainer->parameters,
+                                                    aac_model_dispatch(trainer->model))
+                               : aac_error_memory();
     if (!status)
-        status = aac_adapters_check_model(trainer->options.initial, trainer->model);
+        status = make_stage(trainer);
+    if (!status && trainer->options.log)
+        status = aac_appender_open(&trainer->log, trainer->options.log);
+    return status;
+}
+
+static aaclip_status prepare(aaclip_trainer *trainer, const aaclip_trainer_options *options)
+{
+    aaclip_status status = aac_trainer_read_options(trainer, options);
+    if (!status)
+        status = check_setup(trainer);
     if (!status)
         status = aac_model_image_size(trainer->model, trainer->options.image_size,
                                       "aaclip_trainer_options", &trainer->image_size);
@@ -168,19 +201,7 @@ static aaclip_status prepare(aaclip_trainer *trainer, const aaclip_trainer_optio
     if (!status && trainer->cache)
         status = aac_text_cache_check_config(trainer->cache, &trainer->config);
     trainer->options.initial = NULL; /* already read */
-    if (status)
-        return status;
-    fill_state(trainer);
-    aac_augment_options_init(&trainer->augment, &trainer->config, (int)trainer->options.stage);
-    trainer->order = aac_alloc_array(aaclip_dataset_count(trainer->dataset), sizeof(size_t));
-    status = trainer->order ? aac_optimizer_make(&trainer->optimizer, &trainer->parameters,
-                                                 aac_model_dispatch(trainer->model))
-                            : aac_error_memory();
-    if (!status)
-        status = make_stage(trainer);
-    if (!status && trainer->options.log)
-        status = aac_appender_open(&trainer->log, trainer->options.log);
-    return finish(trainer, status);
+    return status ? status : finish(trainer, make_parts(trainer));
 }
 
 aaclip_status aaclip_trainer_new(aaclip_trainer **out, const aaclip_model *model,

@@ -29,6 +29,8 @@ struct aaclip_trainer {
 /* Checks the caller's options and copies them, strings included. */
 aaclip_status aac_trainer_read_options(aaclip_trainer *trainer,
                                        const aaclip_trainer_options *options);
+/* The parameters of its side, as its configuration and model shape them. */
+aaclip_status aac_trainer_make_parameters(const aaclip_trainer *trainer, aac_parameter_set *set);
 /* The settings that must not change between runs, as JSON; NULL when out of memory. */
 char *aac_trainer_settings(const aaclip_trainer *trainer);
 

@@ -202,12 +202,8 @@ aaclip_status aaclip_trainer_load(aaclip_trainer *trainer, const char *path)
 {
     if (!trainer || !path)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_trainer_load: NULL argument");
-    const aac_checkpoint *checkpoint = aac_model_checkpoint(trainer->model);
-    bool text = trainer->options.stage == AACLIP_STAGE_TEXT;
     aac_parameter_set set;
-    aaclip_status status = aac_parameters_make(
-        &set, trainer->parameters.side, &trainer->config,
-        text ? checkpoint->text.width : checkpoint->vision.width, checkpoint->embedding);
+    aaclip_status status = aac_trainer_make_parameters(trainer, &set);
     if (!status)
         status = load(trainer, &set, path);
     aac_parameters_clear(&set);
