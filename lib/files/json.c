@@ -2,7 +2,6 @@
 
 #include "core/error.h"
 #include "core/json_text.h"
-#include "core/memory.h"
 #include "core/platform.h"
 
 /* A configuration has a few kilobytes; parsed, a file takes up to fifty times its size. */

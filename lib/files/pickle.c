@@ -5,7 +5,6 @@
 #include "core/cancel.h"
 #include "core/error.h"
 #include "core/memory.h"
-#include "files/bytes.h"
 #include "files/pickle_objects.h"
 #include "files/pickle_opcodes.h"
 

@@ -4,7 +4,6 @@
 
 #include "core/cancel.h"
 #include "core/error.h"
-#include "core/memory.h"
 #include "files/pickle.h"
 #include "files/tensor_index.h"
 #include "files/zip.h"

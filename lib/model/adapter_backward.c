@@ -1,5 +1,4 @@
 /* Backward of the adapter step: blend, then the adapter's one or two matrices. */
-#include "core/error.h"
 #include "model/block_backward.h"
 
 static aaclip_status plan_matrix(aac_plan **input, aac_plan **gradient,

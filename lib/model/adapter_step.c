@@ -1,5 +1,4 @@
 /* The adapter that follows a block: adapt, restore the norm, blend with the input. */
-#include "core/error.h"
 #include "model/adapters.h"
 
 static aaclip_status plan_linear(aac_plan **plan, const aac_dispatch *dispatch,

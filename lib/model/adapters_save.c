@@ -1,7 +1,5 @@
 /* Saves adapters to a file, alone or among a bundle's entries. */
-#include "core/config.h"
 #include "core/error.h"
-#include "core/memory.h"
 #include "model/adapters_parts.h"
 #include "model/model.h"
 #include "model/save.h"

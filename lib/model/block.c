@@ -1,6 +1,5 @@
 #include "model/block.h"
 
-#include "core/error.h"
 #include "core/memory.h"
 #include "core/platform.h"
 

@@ -1,6 +1,5 @@
 /* Checking and writing; reading is in adapter_files_read.c. */
 #include <float.h>
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -9,7 +8,6 @@
 #include "core/hex_key.h"
 #include "core/json_text.h"
 #include "core/memory.h"
-#include "files/json.h"
 #include "files/torch_writer.h"
 #include "model/save.h"
 #include "train/adapter_files_parts.h"

@@ -2,7 +2,6 @@
 
 #include <string.h>
 
-#include "core/error.h"
 #include "core/memory.h"
 
 #define SIMILARITY_SCALE 100.0f

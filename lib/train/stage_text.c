@@ -3,7 +3,6 @@
  * tower. Loss of a step: focal and dice losses of the maps, plus the orthogonality loss of its
  * pairs.
  */
-#include <math.h>
 #include <string.h>
 
 #include "core/error.h"

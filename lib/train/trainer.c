@@ -1,10 +1,8 @@
 /* The trainer: steps and epochs over either stage. */
-#include <errno.h>
 #include <math.h>
 #include <string.h>
 
 #include "core/cancel.h"
-#include "core/config.h"
 #include "core/error.h"
 #include "core/memory.h"
 #include "core/options.h"

@@ -9,7 +9,6 @@
 #include "core/memory.h"
 #include "core/platform.h"
 #include "model/adapters.h"
-#include "model/model.h"
 #include "train/trainer_parts.h"
 
 /* Of the current text adapters; in stage 2 from the cache. */
