@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import gc
+import io
 import json
 import os
 import signal
 import threading
 import time
+import weakref
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
@@ -103,22 +107,25 @@ def test_callback_stops_saves_and_raises(
     with pytest.raises(aaclip.CancelledError, match="after step 2"):
         trainer.epoch()
     assert trainer.progress.step == 2
+    trainer.callback = lambda progress: np.bool_(False)
+    with pytest.raises(aaclip.CancelledError, match="after step 3"):
+        trainer.epoch()
 
     def save(progress: aaclip.TrainingProgress) -> None:
         trainer.save(tmp_path / f"{progress.step}.pth")
 
     trainer.callback = save
     trainer.step()
-    assert (tmp_path / "3.pth").exists()
+    assert (tmp_path / "4.pth").exists()
 
     def fail(progress: aaclip.TrainingProgress) -> None:
         raise ZeroDivisionError(str(progress.step))
 
     trainer.callback = fail
-    with pytest.raises(ZeroDivisionError, match="4") as caught:
+    with pytest.raises(ZeroDivisionError, match="5") as caught:
         trainer.epoch()
     assert caught.value.__context__ is None
-    calls: dict[str, tuple[Path, ...]] = {"step": (), "epoch": (), "load": (tmp_path / "3.pth",)}
+    calls: dict[str, tuple[Path, ...]] = {"step": (), "epoch": (), "load": (tmp_path / "4.pth",)}
     for name, arguments in calls.items():
         trainer.callback = lambda progress: getattr(trainer, name)(*arguments)
         with pytest.raises(RuntimeError, match="cannot train"):
@@ -151,12 +158,90 @@ def test_ctrl_c_stops_training_which_goes_on(
     timer.join()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     stopped = trainer.progress.step
-    assert 0 < stopped == steps[-1] < 100000
+    assert 0 < stopped < 100000 and stopped - steps[-1] in (0, 1)  # 1: before the first line
     trainer.save(tmp_path / "stopped.pth")
     resumed = make()
     resumed.load(tmp_path / "stopped.pth")
     assert resumed.progress.step == stopped
     assert [resumed.step() for _ in range(5)] == [trainer.step() for _ in range(5)]
+
+
+def test_ctrl_c_ends_a_callback_where_it_is(make: Callable[..., aaclip.Trainer]) -> None:
+    def endless(progress: aaclip.TrainingProgress) -> None:
+        while True:
+            pass
+
+    trainer = make(callback=endless)
+    for done in (1, 2):
+        timer = ctrl_c_after(0.2)
+        with pytest.raises(KeyboardInterrupt):
+            trainer.epoch()
+        timer.join()
+        assert trainer.progress.step == done
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        assert signal.set_wakeup_fd(-1) == -1
+    trainer.callback = None
+    assert trainer.step().total and trainer.progress.step == 3
+
+
+def test_ctrl_c_ends_a_call_within_a_callback(
+    make: Callable[..., aaclip.Trainer], model: aaclip.Model
+) -> None:
+    texts = aaclip.TextCache(model)
+    texts["nut"] = np.full(32, 0.1), np.full(32, 0.2)
+    detector = aaclip.Detector(model, texts, image_size=112)
+    heard: list[str] = []
+
+    def detects(progress: aaclip.TrainingProgress) -> None:
+        timer = ctrl_c_after(0.2)
+        try:
+            for result in detector.detect_many(np.zeros((8, 8), np.uint8) for _ in range(10**6)):
+                heard[:] = [result.class_name]
+        finally:
+            timer.join()
+
+    trainer = make(callback=detects)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.epoch()
+    assert trainer.progress.step == 1 and heard == ["nut"]
+
+    def goes_on(progress: aaclip.TrainingProgress) -> None:
+        try:
+            detects(progress)
+        except KeyboardInterrupt:
+            heard.append(detector.detect(np.zeros((8, 8), np.uint8)).class_name)
+
+    trainer.callback = goes_on
+    trainer.step()
+    trainer.step()
+    assert trainer.progress.step == 3 and heard == ["nut", "nut"]
+
+
+def test_a_handler_set_by_a_callback_stays(make: Callable[..., aaclip.Trainer]) -> None:
+    heard: list[int] = []
+
+    def sets(progress: aaclip.TrainingProgress) -> None:
+        signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
+        os.kill(os.getpid(), signal.SIGINT)
+
+    try:
+        make(callback=sets).epoch()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert heard == [signal.SIGINT] * 5
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def test_a_trainer_whose_callback_refers_to_it_is_freed(
+    make: Callable[..., aaclip.Trainer]
+) -> None:
+    trainer = make()
+    trainer.callback = functools.partial(print, trainer, file=io.StringIO())
+    trainer.step()
+    freed, state = weakref.ref(trainer), trainer._state
+    del trainer
+    gc.collect()
+    assert freed() is None and state.closed
 
 
 def test_ctrl_c_without_a_callback(make: Callable[..., aaclip.Trainer]) -> None:
@@ -221,7 +306,7 @@ def test_both_stages_to_a_detector(
     texts.build(dataset.classes)
     second = aaclip.Trainer(model, dataset, aaclip.Stage.IMAGE, texts, image_size=56, seed=3)
     before = second.evaluate(dataset)
-    list(second.train(3))
+    assert len(second.fit(3)) == 3 and second.fit(3) == []
     assert second.evaluate(dataset).total < before.total
     trainer.save(tmp_path / "text_adapter.pth")
     second.save(tmp_path / "image_adapter_3.pth")

@@ -26,13 +26,14 @@ class CtrlC:
         self._inside = False
         self._sender: Optional[socket.socket] = None
         self._settled = threading.Event()
+        Relay.listener = self
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._after_fork)
 
     def call(self, function: Any, arguments: tuple[Any, ...]) -> Any:
         if threading.current_thread() is not threading.main_thread():
             return function(*arguments)
-        if self._inside:  # a callback's own call
+        if self._inside:  # a log function's own call
             return self._undisturbed(function, arguments)
         handler = signal.getsignal(signal.SIGINT)
         if handler is signal.default_int_handler or isinstance(_owner(handler), Relay):
@@ -56,11 +57,31 @@ class CtrlC:
             interrupted = True
             raise
         finally:
+            self._end()
+            if interrupted or (isinstance(relay, Relay) and relay.interrupted):
+                self._settle()
+
+    def _end(self) -> None:
+        if self._inside:
             self._inside = False
             self._watch(None)
             signal.set_wakeup_fd(-1)
-            if interrupted or (isinstance(relay, Relay) and relay.interrupted):
-                self._settle()
+
+    def pause(self, heard: bool) -> bool:
+        """
+        Before a callback's Python code: its calls of the library listen for themselves, and are not
+        cancelled by a Ctrl-C that was `heard` before. False if nothing was listening.
+        """
+        if not self._inside:
+            return False
+        self._end()
+        if heard:
+            self._settle()
+        return True
+
+    def resume(self) -> None:
+        """After it, for the rest of the library's call."""
+        self._begin()
 
     def _begin(self) -> bool:
         """False where another wakeup descriptor or another flag is in use."""
@@ -98,7 +119,8 @@ class CtrlC:
 
     def _settle(self) -> None:
         """Waits until the thread has read what was written, which must not affect the next call."""
-        assert self._sender
+        if not self._sender:  # a fork in a callback
+            return
         self._settled.clear()
         self._sender.send(b"\0")
         self._settled.wait(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import weakref
 from ctypes import byref, c_void_p
 from dataclasses import dataclass
 from typing import Any, Callable, Iterator, Optional, Sequence, Union
@@ -73,30 +74,36 @@ Callback = Callable[[TrainingProgress], object]
 
 
 class _Listener(Relay):
-    """The user's callback, as the library calls it."""
+    """The user's callback, as the library calls it. Only its trainer owns it."""
 
     def __init__(self, function: Optional[Callback]) -> None:
         super().__init__()
         self.function = function
 
     def trampoline(self) -> Any:
+        # Lives as long as the library's trainer: were it to own a callback that refers to the
+        # trainer, neither would ever be freed.
+        own = weakref.ref(self)
+
         def after_step(progress: Any, _user: object) -> bool:
-            function = self.function
-            return self.call(
-                lambda: function(TrainingProgress._read(progress.contents)) if function else None
-            )
+            listener = own()
+            return listener is not None and listener.after_step(progress.contents)
 
         return s.TrainingCallback(after_step)
+
+    def after_step(self, progress: s.TrainingProgress) -> bool:
+        function = self.function
+        return self.call(lambda: function(TrainingProgress._read(progress)) if function else None)
 
 
 class Trainer(Handle):
     """
     Trains the text adapters (stage "text") or the image adapters (stage "image") of a model.
 
-    Ctrl-C in the main thread cancels the call and then raises KeyboardInterrupt: the trainer stays
-    after its last complete step, and can be saved and continued. Exceptions of the callback
-    propagate out of `step` or `epoch` after the step. One thread at a time may use a trainer;
-    others wait.
+    Ctrl-C in the main thread cancels the call, or interrupts the callback where it is, and raises
+    KeyboardInterrupt: the trainer stays after its last complete step, and can be saved and
+    continued. Exceptions of the callback propagate out of `step` or `epoch` after the step. One
+    thread at a time may use a trainer; others wait.
     """
 
     _noun = "trainer"
@@ -198,7 +205,9 @@ class Trainer(Handle):
 
     def _not_in_callback(self) -> None:
         if self._listener.active:
-            raise RuntimeError("a training callback cannot train: it may save, or stop")
+            raise RuntimeError(
+                "a training callback cannot train, evaluate or load: it may save, or stop"
+            )
 
     def _run(self, function: Callable[..., object]) -> Losses:
         self._not_in_callback()
@@ -217,11 +226,16 @@ class Trainer(Handle):
 
     def train(self, epochs: int) -> Iterator[Losses]:
         """
-        Epoch after epoch until `epochs` are finished, including those before a `load`:
-        `for losses in trainer.train(5): trainer.save("text_adapter.pth")`.
+        An iterator, which trains only as it is asked: `train(5)` alone does nothing; use it in a
+        `for` loop, or call `fit`. Epoch after epoch until `epochs` are finished, including those
+        before a `load`: `for losses in trainer.train(5): trainer.save("text_adapter.pth")`.
         """
         while self.progress.finished_epochs < epochs:
             yield self.epoch()
+
+    def fit(self, epochs: int) -> list[Losses]:
+        """Trains until `epochs` are finished; the losses of the epochs that it trained."""
+        return list(self.train(epochs))
 
     def evaluate(self, dataset: Dataset) -> Losses:
         """Losses on a data set, without augmentation or training."""
