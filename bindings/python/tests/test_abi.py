@@ -31,7 +31,7 @@ NOT_USED = {
     "profiler_stop",
 }
 
-PREFIXES = {
+PREFIXES: dict[type[IntEnum], str] = {
     e.LogLevel: "LOG",
     e.CalibrationMethod: "CALIBRATION",
     e.DecideBy: "DECIDE_BY",
@@ -49,7 +49,8 @@ def structs() -> list[type[ctypes.Structure]]:
 
 def enums() -> list[type[IntEnum]]:
     found = vars(e).values()
-    return [t for t in found if isinstance(t, type) and issubclass(t, IntEnum) and t is not IntEnum]
+    return [t for t in found if isinstance(t, type) and issubclass(t, IntEnum)
+            and t not in (IntEnum, e.Named)]  # fmt: skip
 
 
 def snake(name: str) -> str:

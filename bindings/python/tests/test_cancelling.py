@@ -46,7 +46,7 @@ def test_ctrl_c_ends_a_call(detector: aaclip.Detector) -> None:
     for _ in range(3):
         with pytest.raises(aaclip.NotFoundError):
             aaclip.Image.open("none")  # another error text
-        timer = after(0.2, ctrl_c)
+        timer = after(0.6, ctrl_c)  # once the images are listed
         with pytest.raises(KeyboardInterrupt):
             many(detector)()
         timer.join()
@@ -58,8 +58,9 @@ def test_ctrl_c_ends_a_call(detector: aaclip.Detector) -> None:
 def test_ctrl_c_comes_at_any_moment(detector: aaclip.Detector) -> None:
     """Also between calls: it does not cancel the next one."""
     for i in range(40):
+        timer = threading.Timer(0.001 * (i + 10), ctrl_c)
         with pytest.raises(KeyboardInterrupt):
-            timer = after(0.001 * (i + 10), ctrl_c)
+            timer.start()
             while True:
                 detector.detect(PHOTO)
         timer.join()

@@ -248,6 +248,19 @@ def test_image_files(detector: aaclip.Detector, tmp_path: Path) -> None:
     scans = aaclip.Dataset.open(tmp_path, window=(0, 4095), class_name="metal_nut")
     ((sample, found),) = detector.detect_dataset(scans)
     assert found.score == detector.detect(shown, "metal_nut").score
+    assert found.path == sample.image_path
+    assert np.array_equal(found.overlay(0.0), shown)
+    for same in (
+        detector.detect(tmp_path / "scan.png", window=(0, 4095)),
+        *detector.detect_batch([sample.image_path], window=(0, 4095)),
+        *detector.detect_many([sample.image_path], window=(0, 4095)),
+        *detector.detect_folder(tmp_path, window=(0, 4095)),
+    ):
+        assert same.score == found.score
+    opened_by_pillow = Pillow.open(tmp_path / "scan.png")
+    with pytest.warns(UserWarning, match="3840 pixels are above 255 and count as 255") as told:
+        detector.detect(opened_by_pillow)
+    assert told[0].filename == __file__
     assert found.score != detector.detect(aaclip.Image.open(sample.image_path), "metal_nut").score
     with pytest.raises(aaclip.InvalidArgumentError, match="window_low"):
         aaclip.Dataset.open(tmp_path, window=(5, 5))
@@ -257,6 +270,12 @@ def test_image_files(detector: aaclip.Detector, tmp_path: Path) -> None:
     assert np.array_equal(np.asarray(Pillow.open(tmp_path / "a.png")), photo[:, ::-1])
     aaclip.write_png16(tmp_path / "b.png", [[0.0, 0.5, 1.0]])
     assert np.asarray(Pillow.open(tmp_path / "b.png")).tolist() == [[0, 32768, 65535]]
+    for name in ("a.jpg", "A.TIFF"):
+        with pytest.raises(ValueError, match="expected a name that ends with .png"):
+            aaclip.write_png(tmp_path / name, photo)
+        with pytest.raises(ValueError, match="expected a name that ends with .png"):
+            detector.detect(PHOTO).save_overlay(tmp_path / name)
+        assert not (tmp_path / name).exists()
     with pytest.raises(aaclip.InputOutputError, match="nowhere"):
         aaclip.write_png("/nowhere/a.png", photo)
     assert repr(image) == "<aaclip.Image 225 x 150>"
@@ -273,8 +292,78 @@ def test_what_decides(calibration: aaclip.Calibration) -> None:
             assert by[aaclip.DecideBy.SCORE].decide(score, values) is found[0]
             assert by[aaclip.DecideBy.MAP].decide(score, values) is found[1]
             assert by[aaclip.DecideBy.EITHER].decide(score, values) is any(found)
-    with pytest.raises(aaclip.InvalidArgumentError, match="map is NULL"):
-        by[aaclip.DecideBy.EITHER].decide(0.5)
+    names: list[Any] = ["map", "either", "both"]
+    for name in names[:2]:
+        with pytest.raises(ValueError, match="probability: this calibration decides by the map"):
+            replace(calibration, decide_by=name).decide(0.5)
+    with pytest.raises(ValueError, match="decide_by: expected one of score, map, either"):
+        replace(calibration, decide_by=names[2])
+    named = aaclip.Calibration.new(decide_by="score", domain="medical", method="f1_max")
+    assert named.decide_by is aaclip.DecideBy.SCORE and named.domain is aaclip.Domain.MEDICAL
+    assert named.method is aaclip.CalibrationMethod.F1_MAX
+
+
+def test_either_has_half_of_the_false_alarms_each() -> None:
+    scores = np.linspace(0, 1, 100, dtype=np.float32)
+    for by, share in (("either", 0.1), ("score", 0.2), ("map", 0.2)):
+        made = aaclip.Calibration.from_good(scores, scores, 0.2, by)
+        assert made.decide_by is aaclip.DecideBy[by.upper()]
+        assert made.image_threshold == aaclip.quantile_threshold(scores, share)
+    for rate in (-0.1, 1.0, 1.5, 5, float("nan")):
+        with pytest.raises(ValueError, match=f"false_alarm_rate: expected .*, found {rate:g}"):
+            aaclip.Calibration.from_good(scores, scores, rate)
+    with pytest.raises(ValueError, match="at least one good part, found none"):
+        aaclip.Calibration.from_good([], [], 0.1)
+    with pytest.raises(ValueError, match="decide_by: expected one of"):
+        aaclip.Calibration.from_good(scores, scores, 0.1, "both")
+
+
+def test_the_warning_blames_the_caller(detector: aaclip.Detector) -> None:
+    with pytest.warns(UserWarning, match="too few to promise") as told:
+        by_name = detector.calibrate([PHOTO], 0.2, decide_by="map")
+        aaclip.Calibration.from_good([0.5], [0.5], 0.2, "map")
+    assert [warning.filename for warning in told] == [__file__] * 2
+    assert by_name.decide_by is aaclip.DecideBy.MAP
+
+
+def test_calibrations_are_also_taken_as_files(
+    model: aaclip.Model, adapters: aaclip.Adapters, texts: aaclip.TextCache,
+    calibration: aaclip.Calibration, tmp_path: Path,
+) -> None:  # fmt: skip
+    calibration.save(tmp_path / "c.json")
+    calibration = aaclip.Calibration.open(tmp_path / "c.json")  # in float32
+    adapters.save(tmp_path / "a.safetensors", calibration=str(tmp_path / "c.json"))
+    kept = model.adapters([tmp_path / "a.safetensors"])
+    assert kept.calibration == calibration
+    results = [
+        aaclip.Detector(model, texts, own, image_size=SIZE, calibration=given).detect(PHOTO)
+        for own, given in ((adapters, calibration), (adapters, tmp_path / "c.json"), (kept, None))
+    ]
+    for result in results:
+        assert result.mask is not None and result.defective is not None
+        assert np.array_equal(result.mask, aaclip.threshold_map(
+            result.heat_map(), calibration.map_threshold))  # fmt: skip
+    plain = aaclip.Detector(model, texts, adapters, image_size=SIZE)
+    assert plain.detect(PHOTO).mask is None
+    plain.check_calibration(tmp_path / "c.json")
+    wrong: Any = 3
+    with pytest.raises(TypeError, match="calibration: expected an aaclip.Calibration or a path"):
+        aaclip.Detector(model, texts, adapters, calibration=wrong)
+
+
+def test_the_mask_is_where_the_regions_are(
+    model: aaclip.Model, adapters: aaclip.Adapters, texts: aaclip.TextCache,
+    calibration: aaclip.Calibration,
+) -> None:  # fmt: skip
+    look = np.zeros((31, 47), np.uint8)  # of another size than the photograph
+    look[5:25, 8:40] = 1
+    detector = aaclip.Detector(
+        model, texts, adapters, image_size=SIZE, calibration=calibration, find_regions=True, roi=look
+    )
+    result = detector.detect(PHOTO)
+    assert result.mask is not None and result.mask.shape == (150, 225)
+    assert (result.mask == 255).sum() == sum(region.area for region in result.regions) > 0
+    assert np.array_equal(pickle.loads(pickle.dumps(result)).mask, result.mask)
 
 
 def test_thresholds_know_what_they_belong_to(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import ctypes
+import dataclasses
 import gc
 import itertools
 import pickle
@@ -276,7 +277,7 @@ def test_with_blocks_close_also_when_something_is_raised() -> None:
 
 @pytest.mark.parametrize("make", [
     lambda: everything()["model"], lambda: everything()["texts"],
-    lambda: everything()["detector"], lambda: aaclip.Image.open(PHOTO),
+    lambda: everything()["detector"], lambda: aaclip.Metrics(),
 ])  # fmt: skip
 def test_handles_are_neither_pickled_nor_copied(make: Callable[[], Handle]) -> None:
     handle = make()
@@ -285,6 +286,27 @@ def test_handles_are_neither_pickled_nor_copied(make: Callable[[], Handle]) -> N
     for one_more in (copy.copy, copy.deepcopy):
         with pytest.raises(TypeError, match="cannot be copied; share this one"):
             one_more(handle)
+
+
+def test_an_image_never_changes_and_is_its_own_copy() -> None:
+    image = aaclip.Image.open(PHOTO)
+    assert copy.copy(image) is copy.deepcopy(image) is image
+    with pytest.raises(TypeError, match="^an image cannot be pickled"):
+        pickle.dumps(image)
+
+
+def test_results_are_copied_with_their_photograph() -> None:
+    detector = everything()["detector"]
+    pixels = aaclip.Image.open(PHOTO).array
+    for source in (PHOTO, aaclip.Image.open(PHOTO), pixels):
+        result = detector.detect(source, "nut")
+        for other in (copy.copy(result), copy.deepcopy(result)):
+            assert np.array_equal(other.map, result.map) and other.path == result.path
+            assert np.array_equal(other.overlay(), result.overlay())
+        assert copy.copy(result).map is result.map
+        assert not np.shares_memory(copy.deepcopy(result).map, result.map)
+        assert dataclasses.asdict(result)["score"] == result.score
+        assert pickle.loads(pickle.dumps(result)).path == result.path
 
 
 def test_a_dataset_sample_outlives_its_data_set() -> None:

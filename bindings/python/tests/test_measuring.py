@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import GOLDEN, PHOTO
+from conftest import ADAPTERS, GOLDEN, NANO, PHOTO, run_program
 from PIL import Image as Pillow
 
 import aaclip
@@ -59,6 +59,9 @@ def test_layouts_and_splits(mvtec: Path) -> None:
     assert {(s.label, s.class_name) for s in folder} == {(None, "bolt")}
     with pytest.raises(aaclip.NotFoundError, match="screw"):
         aaclip.Dataset.open(mvtec, classes=["screw"])
+    assert len(aaclip.Dataset.open(mvtec, classes="wood", split="test")) == 6
+    with pytest.raises(TypeError, match="classes: expected a str, found int"):
+        aaclip.Dataset.open(mvtec, classes=[3])  # type: ignore[list-item]
     with pytest.raises(ValueError, match="classes: expected at least one"):
         aaclip.Dataset.open(mvtec, classes=[])
     with pytest.raises(ValueError, match="split: expected one of all, train, validation, test"):
@@ -143,6 +146,84 @@ def test_metrics_by_brute_force() -> None:
     assert (middle, found.image_f1_max) == pytest.approx(f1)
     with pytest.raises(KeyError, match="screw"):
         metrics.compute("screw")
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Path:
+    """Two classes, one of 12-bit scans; masks at other sizes than their photographs, grey at edges."""
+    root, random = tmp_path / "parts", np.random.default_rng(3)
+    for name, high in (("nut", 256), ("scan", 4096)):
+        for kind in ("good", "hole"):
+            (root / name / "test" / kind).mkdir(parents=True)
+            (root / name / "ground_truth" / kind).mkdir(parents=True)
+            for i in range(3):
+                pixels = random.integers(high // 4, high // 2, (90, 120 + i))
+                pixels[20:50, 30:70] += (kind == "hole") * high // 3
+                file = root / name / "test" / kind / f"{i:03}.png"
+                if high == 256:
+                    Pillow.fromarray(pixels.astype(np.uint8)).save(file)
+                else:
+                    aaclip.write_png16(file, pixels / 65535)
+                marks = np.zeros((45, 60, 3), np.uint8)
+                marks[10:25, 15:35] = 255
+                marks[25, 15:35] = 0, 0, 5 * i  # of which (0, 0, 5) becomes grey 1, less black
+                if kind == "hole":
+                    Pillow.fromarray(marks).save(root / name / "ground_truth/hole" / f"{i:03}_mask.png")
+    return root
+
+
+@pytest.mark.parametrize("options", [{}, {"domain": "medical", "tile": 64}, {"mode": "histogram"}])
+def test_evaluate_is_the_program(
+    parts: Path, tmp_path: Path, model: aaclip.Model, adapters: aaclip.Adapters, options: Any
+) -> None:
+    mode, detecting = options.get("mode"), {k: v for k, v in options.items() if k != "mode"}
+    named = [word for k, v in detecting.items() for word in (f"--{k}", v)]
+    files = [word for path in ADAPTERS for word in ("--adapters", path)]
+    run_program(
+        "aaclip-evaluate", "--model", NANO / "clip.pt", *files, "--data-root", parts, "--threads", 2,
+        "--image-size", 70, "--window", "0,4095", "--json", tmp_path / "r.json", *named,
+        *(["--histogram"] if mode else []),
+    )  # fmt: skip
+    told = json.loads((tmp_path / "r.json").read_text())["checkpoints"][0]
+    dataset = aaclip.Dataset.open(parts, split="test", window=(0, 4095))
+    texts = aaclip.TextCache(model, adapters)
+    texts.build(dataset.classes)
+    detector = aaclip.Detector(model, texts, adapters, image_size=70, **detecting)
+    assert str(detector.domain) == options.get("domain", "industrial")
+    metrics = aaclip.evaluate(detector, dataset, mode=mode)
+    theirs = {row["class"]: row for row in told["classes"]}
+    for name in dataset.classes:
+        ours, row = metrics.compute(name), theirs[name]
+        for field in ("pixel_auroc", "pixel_ap", "pixel_f1_max", "aupro_30", "aupro_05"):
+            assert getattr(ours, field) == row[field], field
+        for field in ("auroc", "ap", "f1_max", "f1_threshold"):
+            assert getattr(ours, f"dataset_{field}") == row[f"image_{field}"]
+            assert getattr(ours, f"image_{field}") == row[f"raw_image_{field}"]
+    mean = metrics.compute()
+    assert mean.pixel_auroc == told["mean"]["pixel_auroc"]
+    assert mean.dataset_auroc == told["mean"]["image_auroc"]
+
+
+def test_evaluate_reports_what_it_cannot_read(
+    parts: Path, model: aaclip.Model, adapters: aaclip.Adapters
+) -> None:
+    (parts / "nut/test/good/001.png").write_bytes(b"no picture")
+    Pillow.new("L", (10, 60), 255).save(parts / "nut/ground_truth/hole/002_mask.png")
+    dataset = aaclip.Dataset.open(parts, split="test", classes="nut")
+    texts = aaclip.TextCache(model, adapters)
+    texts.build("nut")
+    detector = aaclip.Detector(model, texts, adapters, image_size=56)
+    with pytest.raises(aaclip.Error, match="001.png"):
+        aaclip.evaluate(detector, dataset)
+    for size in (1, 4):
+        told: list[str] = []
+        metrics = aaclip.evaluate(
+            detector, dataset, on_error=lambda path, error: told.append(path), batch_size=size
+        )
+        assert [Path(path).name for path in told] == ["001.png", "002.png"]
+        assert metrics.compute("nut").images == 4
+    pairs = list(detector.detect_dataset(dataset, on_error=lambda path, error: None, batch_size=3))
+    assert len(pairs) == 5 and all(r.path == sample.image_path for sample, r in pairs)
 
 
 def area(curve: np.ndarray[Any, Any]) -> float:

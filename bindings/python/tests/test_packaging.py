@@ -118,6 +118,18 @@ def test_a_plain_wheel_is_for_every_platform(clone: Path) -> None:
     assert not [n for n in zipfile.ZipFile(wheel).namelist() if ".so" in n or "test" in n]
 
 
+def test_modules_that_are_no_more_are_not_shipped(clone: Path) -> None:
+    package = clone / "bindings" / "python"
+    build = "venv/bin/pip wheel --no-deps -w dist ./bindings/python"
+    (package / "src" / "aaclip" / "old.py").write_text("")
+    shell(f"python3 -m venv venv && {build}", clone)
+    (package / "src" / "aaclip" / "old.py").unlink()
+    assert (package / "build" / "lib" / "aaclip" / "old.py").exists()
+    shell(f"rm -r dist bindings/python/src/*.egg-info && {build}", clone)
+    (wheel,) = (clone / "dist").glob("*.whl")
+    assert not [name for name in zipfile.ZipFile(wheel).namelist() if "old" in name]
+
+
 def test_a_wheel_with_a_missing_library_is_refused(clone: Path) -> None:
     told = shell(
         "python3 -m venv venv\n"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import logging
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Callable, Iterator
 
 import numpy as np
 import pytest
@@ -41,6 +43,8 @@ def test_model(model: aaclip.Model, tmp_path: Path) -> None:
         ),
         ({"precision": 7}, ValueError, "precision"),
         ({"precision": aaclip.Domain.MEDICAL}, ValueError, "precision"),
+        ({"threads": "2"}, TypeError, "threads: expected a whole number, found '2'"),
+        ({"packed_folder": 3}, TypeError, "packed_folder: expected a path, found int"),
         ({"threads": 100000}, aaclip.InvalidArgumentError, "threads"),
         ({"backend": "a\0b"}, ValueError, "null character"),
     ],
@@ -54,7 +58,30 @@ def test_errors_carry_status_and_text(model: aaclip.Model, tmp_path: Path) -> No
     with pytest.raises(aaclip.NotFoundError, match="/nowhere/clip.pt") as caught:
         aaclip.Model.open("/nowhere/clip.pt")
     assert caught.value.status is aaclip.Status.NOT_FOUND
-    assert isinstance(caught.value, LookupError)
+    assert isinstance(caught.value, LookupError) and isinstance(caught.value, FileNotFoundError)
+    assert caught.value.filename == "/nowhere/clip.pt" and caught.value.errno == errno.ENOENT
+    assert str(caught.value).startswith("/nowhere/clip.pt: No such file")
+    missing: list[Callable[[], object]] = [
+        lambda: aaclip.Image.open("/nowhere/x"),
+        lambda: aaclip.Dataset.open("/nowhere/x"),
+        lambda: aaclip.Dataset.open(tmp_path, manifest="/nowhere/x"),
+        lambda: aaclip.Calibration.open("/nowhere/x"),
+        lambda: model.adapters("/nowhere/x"),
+        lambda: aaclip.TextCache.open("/nowhere/x", model),
+        lambda: aaclip.TextCache(model, prompts="/nowhere/x"),
+    ]
+    for call in missing:
+        with pytest.raises(FileNotFoundError) as told:
+            call()
+        assert isinstance(told.value, aaclip.MissingFileError) and told.value.filename == "/nowhere/x"
+    with pytest.raises(aaclip.NotFoundError) as of_a_name:
+        aaclip.dataset_domain("nothing")
+    assert not isinstance(of_a_name.value, OSError)
+    for save in (model.save, model.adapters(*ADAPTERS).save, aaclip.TextCache(model).save):
+        for name in ("x.pth", "x.PT"):
+            with pytest.raises(ValueError, match="expected a name that ends with .safetensors"):
+                save(tmp_path / name)
+            assert not (tmp_path / name).exists()
     (tmp_path / "cut.pt").write_bytes((NANO / "clip.pt").read_bytes()[:1000])
     with pytest.raises(aaclip.FormatError, match="cut.pt"):
         aaclip.Model.open(tmp_path / "cut.pt")
@@ -66,6 +93,8 @@ def test_errors_carry_status_and_text(model: aaclip.Model, tmp_path: Path) -> No
     assert isinstance(refused.value, OSError)
     with pytest.raises(TypeError, match="at least one file"):
         model.adapters()
+    with pytest.raises(TypeError, match="paths: expected a path, found int"):
+        model.adapters(ADAPTERS[0], 3)  # type: ignore[arg-type]
 
 
 def test_every_status_has_its_exception() -> None:
@@ -84,6 +113,7 @@ def test_adapters(model: aaclip.Model, adapters: aaclip.Adapters, tmp_path: Path
     assert adapters.config.profile is aaclip.Profile.DOCUMENT
     only = model.adapters(ADAPTERS[1])
     assert only.has_image and not only.has_text
+    assert model.adapters(ADAPTERS).has_text
     assert repr(only) == "<aaclip.Adapters of image, document>"
     config = adapters.config.replace(image_adapter_weight=0.25)
     changed = model.adapters(*ADAPTERS, config=config)
@@ -91,6 +121,26 @@ def test_adapters(model: aaclip.Model, adapters: aaclip.Adapters, tmp_path: Path
     published = aaclip.Config.of_profile("published")
     with pytest.raises(aaclip.MismatchError, match="expected linear adapters"):
         model.adapters(*ADAPTERS, config=published)
+    for profile in ("published", aaclip.Profile.PUBLISHED):
+        with pytest.raises(aaclip.MismatchError, match="expected linear adapters"):
+            model.adapters(*ADAPTERS, config=profile)
+
+
+def test_enumerations_print_as_names() -> None:
+    assert str(aaclip.Precision.F32) == f"{aaclip.Precision.F32}" == "f32"
+    assert f"{aaclip.DecideBy.EITHER:>8}" == "  either" and "%s" % aaclip.Split.TEST == "test"
+    assert f"{aaclip.Precision.BF16:d}" == "1" and int(aaclip.Precision.BF16) == 1
+    assert json.dumps(aaclip.Precision.BF16) == "1"
+
+
+def test_usual_names_of_precisions() -> None:
+    from aaclip._enums import Precision, Profile, member
+
+    for name, kind in (("fp32", "F32"), ("float32", "F32"), ("FP16", "F16"), ("half", "F16"),
+                       ("float16", "F16"), ("bfloat16", "BF16")):  # fmt: skip
+        assert member(Precision, name, "precision") is Precision[kind]
+    with pytest.raises(ValueError, match="profile"):
+        member(Profile, "fp32", "profile")
 
 
 def test_config() -> None:
@@ -139,7 +189,7 @@ def test_limits(usual_limits: dict[str, int]) -> None:
     assert aaclip.limits() == {**usual_limits, "image_pixels": pixels}
     aaclip.Image.open(PHOTO)
     aaclip.set_limits(image_pixels=pixels - 1)
-    with pytest.raises(aaclip.UnsupportedError, match="chelsea.png: expected at most .*limits_set"):
+    with pytest.raises(aaclip.UnsupportedError, match="chelsea.png: expected at most .*aaclip.set_limits"):
         aaclip.Image.open(PHOTO)
     size = (NANO / "clip.pt").stat().st_size
     aaclip.set_limits(checkpoint_bytes=size - 1)
@@ -215,6 +265,8 @@ def test_cache_is_a_mapping(model: aaclip.Model, adapters: aaclip.Adapters) -> N
     with pytest.raises(TypeError, match="class name: expected a str"):
         texts.build([3])  # type: ignore[list-item]
     assert hash(texts) != hash(aaclip.TextCache(model)) and texts == texts
+    texts["encoded"] = texts.encode("a good nut"), texts.encode("a bad nut")
+    assert np.array_equal(texts["encoded"].normal, texts.encode("a good nut")[0])
     texts.build([])
     texts.build("schön \u00e9 \U0001f600")
     assert "schön \u00e9 \U0001f600" in texts
@@ -228,6 +280,11 @@ def test_prompts_are_combined_as_documented(
     (tmp_path / "prompts.json").write_text(prompts)
     texts = aaclip.TextCache(model, adapters, prompts=tmp_path / "prompts.json")
     texts.build({"x": "nut"})
+    given = aaclip.TextCache(model, adapters, prompts=json.loads(prompts))
+    given.build({"x": "nut"})
+    assert np.array_equal(given["x"], texts["x"])
+    with pytest.raises(TypeError, match="prompts: expected a path, found list"):
+        aaclip.TextCache(model, prompts=["good {}"])  # type: ignore[arg-type]
     rows = texts.encode(["a good nut.", "a broken nut."])
     assert np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
     for row, vector in zip(rows, texts["x"]):
@@ -307,6 +364,15 @@ def test_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         with caplog.at_level(logging.DEBUG, "aaclip"):
             aaclip.Model.open(NANO / "clip.pt").close()
         assert {record.getMessage() for record in caplog.records} == {text for _, text in heard}
+        caplog.clear()
+        for name, level, number in (("mine", logging.DEBUG, 1), ("mine", logging.CRITICAL, 0)):
+            aaclip.log_to(name, level)
+            with caplog.at_level(logging.DEBUG, "mine"):
+                aaclip.Model.open(NANO / "clip.pt").close()
+            assert bool([r for r in caplog.records if r.name == "mine"]) == bool(number)
+            caplog.clear()
+        with pytest.raises(TypeError, match="logger: expected a logger or its name, found int"):
+            aaclip.log_to(3)  # type: ignore[arg-type]
         count = len(heard)
         aaclip.set_log(None)
         aaclip.Model.open(NANO / "clip.pt").close()

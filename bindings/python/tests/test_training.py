@@ -167,16 +167,18 @@ def test_ctrl_c_stops_training_which_goes_on(
 
 
 def test_ctrl_c_ends_a_callback_where_it_is(make: Callable[..., aaclip.Trainer]) -> None:
+    timers: list[threading.Timer] = []
+
     def endless(progress: aaclip.TrainingProgress) -> None:
+        timers.append(ctrl_c_after(0.1))
         while True:
             pass
 
     trainer = make(callback=endless)
     for done in (1, 2):
-        timer = ctrl_c_after(0.2)
         with pytest.raises(KeyboardInterrupt):
             trainer.epoch()
-        timer.join()
+        timers[-1].join()
         assert trainer.progress.step == done
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
         assert signal.set_wakeup_fd(-1) == -1

@@ -63,10 +63,12 @@ from .errors import (
     InputOutputError,
     InvalidArgumentError,
     MismatchError,
+    MissingFileError,
     NotFoundError,
     OutOfMemoryError,
     UnsupportedError,
 )
+from .evaluation import evaluate
 from .images import Image, ImageLike, colour_map, overlay, resize, window, write_png, write_png16
 from .log import log_to, set_log
 from .maps import Region, find_regions, map_peak, probability, resize_map, threshold_map
@@ -106,6 +108,7 @@ __all__ = [
     "MetricsMode",
     "MetricsWanted",
     "MismatchError",
+    "MissingFileError",
     "Model",
     "ModelInfo",
     "NotFoundError",
@@ -130,6 +133,7 @@ __all__ = [
     "colour_map",
     "dataset_domain",
     "device_memory",
+    "evaluate",
     "f1_threshold",
     "find_regions",
     "known_datasets",

@@ -23,7 +23,7 @@ from ._version import __version__
 def _refuse(what: str, expected: object, found: object) -> None:
     raise ImportError(
         f"aaclip: {lib.file} does not fit these bindings (version {__version__}): {what}: "
-        f"expected {expected}, found {found}"
+        f"expected {expected}, found {found}; install the bindings of the library's source tree"
     )
 
 
@@ -87,7 +87,7 @@ def _check_members(kind: type[IntEnum], accepts: Callable[[int], bool]) -> None:
         if not accepts(each):
             _refuse(f"{kind.__name__} {each.name}", each.value, "that it is not known")
     if _is_same_version() and accepts(max(kind) + 1):
-        _refuse(f"{kind.__name__}", f"values up to {max(kind)}", f"{max(kind) + 1}")
+        _refuse(f"{kind.__name__}", f"values up to {int(max(kind))}", f"{max(kind) + 1}")
 
 
 _NOWHERE = b"/dev/null/nowhere"

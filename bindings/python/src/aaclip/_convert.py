@@ -6,6 +6,8 @@ import ctypes
 import numbers
 import operator
 import os
+import sys
+import warnings
 from typing import Any, Iterable, Optional, Tuple, Union
 
 import numpy as np
@@ -22,12 +24,33 @@ def _no_nul(encoded: bytes, what: str) -> bytes:
     return encoded
 
 
-def encode_path(path: Path) -> bytes:
-    return _no_nul(os.fsencode(path), "path")
+def encode_path(path: Path, what: str = "path") -> bytes:
+    if not isinstance(path, (str, bytes, os.PathLike)):
+        raise TypeError(f"{what}: expected a path, found {type(path).__name__}")
+    return _no_nul(os.fsencode(path), what)
 
 
-def encode_optional_path(path: Optional[Path]) -> Optional[bytes]:
-    return None if path is None else encode_path(path)
+def encode_optional_path(path: Optional[Path], what: str = "path") -> Optional[bytes]:
+    return None if path is None else encode_path(path, what)
+
+
+def encode_png_path(path: Path) -> bytes:
+    """Of a file that will be a PNG, which other endings would deny."""
+    encoded = encode_path(path)
+    if os.path.splitext(encoded)[1].lower() not in (b"", b".png"):
+        raise ValueError(f"{os.fsdecode(encoded)}: expected a name that ends with .png: it is a PNG")
+    return encoded
+
+
+def encode_safetensors_path(path: Path) -> bytes:
+    """Of a file that will be safetensors, which PyTorch's endings would deny."""
+    encoded = encode_path(path)
+    if os.path.splitext(encoded)[1].lower() in (b".pth", b".pt"):
+        raise ValueError(
+            f"{os.fsdecode(encoded)}: expected a name that ends with .safetensors, which is what is "
+            "written; only Trainer.save writes .pth"
+        )
+    return encoded
 
 
 def encode(text: str, what: str = "text") -> bytes:
@@ -87,13 +110,28 @@ def address(array: Optional[npt.NDArray[Any]]) -> Optional[int]:
     return None if array is None else array.ctypes.data
 
 
+_NUMBERS: "dict[Any, str]" = {
+    ctypes.c_float: "a number",
+    ctypes.c_double: "a number",
+    ctypes.c_int: "a whole number",
+    ctypes.c_uint32: "a whole number",
+    ctypes.c_uint64: "a whole number",
+    ctypes.c_size_t: "a whole number",
+}
+
+
 def set_options(options: ctypes.Structure, values: "dict[str, Any]") -> None:
     """Sets the fields whose value is not None; the others keep the library's defaults."""
     for name, value in values.items():
         if value is not None:
             if isinstance(value, numbers.Integral):  # NumPy's, too
                 value = int(value)
-            setattr(options, name, value)
+            try:
+                setattr(options, name, value)
+            except TypeError:
+                kinds = {field[0]: field[1] for field in options._fields_}
+                expected = _NUMBERS.get(kinds[name], "another type")
+                raise TypeError(f"{name}: expected {expected}, found {value!r}") from None
             if isinstance(value, int) and getattr(options, name) != value:  # ctypes cuts bits off
                 raise ValueError(f"{name}: {value} is outside what the library takes")
 
@@ -108,7 +146,18 @@ def size_of(width: int, height: int) -> Tuple[int, int]:
 
 def unsigned(value: int, bits: int, what: str) -> int:
     """An unsigned argument in range: ctypes would drop the high bits of others."""
-    value = operator.index(value)
+    try:
+        value = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{what}: expected a whole number, found {value!r}") from None
     if not 0 <= value < 1 << bits:
         raise ValueError(f"{what}: expected 0 to 2^{bits} - 1, found {value}")
     return value
+
+
+def warn(text: str) -> None:
+    """A warning that names the line of the user's that called this package."""
+    folder, frame, level = os.path.dirname(__file__), sys._getframe(), 1
+    while frame.f_back and os.path.dirname(frame.f_code.co_filename) == folder:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, stacklevel=level)

@@ -6,7 +6,17 @@ from enum import IntEnum
 from typing import TypeVar, Union
 
 
-class Status(IntEnum):
+class Named(IntEnum):
+    """Prints as its name in lower case: "bf16". `int(member)` is the library's number."""
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+    def __format__(self, form: str) -> str:
+        return format(int(self) if form[-1:] in tuple("bcdoxXn") else str(self), form)
+
+
+class Status(Named):
     """What a call of the library returns."""
 
     OK = 0
@@ -21,7 +31,7 @@ class Status(IntEnum):
     BACKEND = 9
 
 
-class LogLevel(IntEnum):
+class LogLevel(Named):
     """Severity of a message."""
 
     ERROR = 0
@@ -30,7 +40,7 @@ class LogLevel(IntEnum):
     DEBUG = 3
 
 
-class Precision(IntEnum):
+class Precision(Named):
     """Arithmetic of the transformer towers; maps and scores are float32 in either case."""
 
     F32 = 0
@@ -41,21 +51,21 @@ class Precision(IntEnum):
     F16 = 5
 
 
-class Profile(IntEnum):
+class Profile(Named):
     """Source of the method's choices: the architecture reference or the CVPR 2025 release."""
 
     DOCUMENT = 0
     PUBLISHED = 1
 
 
-class LayerAdapter(IntEnum):
+class LayerAdapter(Named):
     """What is added to a transformer block."""
 
     BOTTLENECK = 0
     LINEAR = 1
 
 
-class Activation(IntEnum):
+class Activation(Named):
     """Activation inside CLIP's MLPs."""
 
     CHECKPOINT = 0
@@ -63,14 +73,14 @@ class Activation(IntEnum):
     GELU = 2
 
 
-class Domain(IntEnum):
+class Domain(Named):
     """Chooses the smoothing of the map."""
 
     INDUSTRIAL = 0
     MEDICAL = 1
 
 
-class PixelFormat(IntEnum):
+class PixelFormat(Named):
     RGB8 = 0
     BGR8 = 1
     RGBA8 = 2
@@ -81,14 +91,14 @@ class PixelFormat(IntEnum):
     BGR16 = 7
 
 
-class CalibrationMethod(IntEnum):
+class CalibrationMethod(Named):
     """How thresholds were chosen."""
 
     QUANTILE = 0
     F1_MAX = 1
 
 
-class DecideBy(IntEnum):
+class DecideBy(Named):
     """What makes an image defective; with a region of interest, always the map."""
 
     SCORE = 0
@@ -96,7 +106,7 @@ class DecideBy(IntEnum):
     EITHER = 2
 
 
-class Layout(IntEnum):
+class Layout(Named):
     """How the files of a data set are laid out."""
 
     AUTO = 0
@@ -109,7 +119,7 @@ class Layout(IntEnum):
     FOLDER = 7
 
 
-class Split(IntEnum):
+class Split(Named):
     """Which split of a data set."""
 
     ALL = 0
@@ -118,7 +128,7 @@ class Split(IntEnum):
     TEST = 3
 
 
-class Masks(IntEnum):
+class Masks(Named):
     """How masks of abnormal images are handled."""
 
     WHERE_GIVEN = 0
@@ -126,14 +136,14 @@ class Masks(IntEnum):
     IGNORED = 2
 
 
-class MetricsMode(IntEnum):
+class MetricsMode(Named):
     """How pixels are kept: all of them, or counted in bins."""
 
     EXACT = 0
     HISTOGRAM = 1
 
 
-class MetricsWanted(IntEnum):
+class MetricsWanted(Named):
     """Which metrics are computed."""
 
     PIXELS = 1
@@ -141,7 +151,7 @@ class MetricsWanted(IntEnum):
     ALL = 3
 
 
-class Curve(IntEnum):
+class Curve(Named):
     """The axes of a curve."""
 
     PIXEL_ROC = 0
@@ -153,14 +163,14 @@ class Curve(IntEnum):
     DATASET_PR = 6
 
 
-class Stage(IntEnum):
+class Stage(Named):
     """What is trained: text adapters, then image adapters."""
 
     TEXT = 1
     IMAGE = 2
 
 
-class Scales(IntEnum):
+class Scales(Named):
     """Levels whose maps count in the loss of stage 1."""
 
     SUM = 0
@@ -170,10 +180,23 @@ class Scales(IntEnum):
 Kind = TypeVar("Kind", bound=IntEnum)
 
 
+# Other names in use.
+_ALIASES = {
+    "fp32": "f32",
+    "float32": "f32",
+    "fp16": "f16",
+    "float16": "f16",
+    "half": "f16",
+    "bfloat16": "bf16",
+}
+
+
 def member(kind: type[Kind], value: Union[Kind, str, int], what: str) -> Kind:
     """The member for `value`, a number or a name in any case: "bf16" is Precision.BF16."""
     if isinstance(value, str):
-        found = kind.__members__.get(value.upper().replace("-", "_"))
+        name = value.lower().replace("-", "_")
+        name = _ALIASES.get(name, name) if kind is Precision else name
+        found = kind.__members__.get(name.upper())
         if found is not None:
             return found
     elif not isinstance(value, IntEnum) or isinstance(value, kind):

@@ -218,14 +218,17 @@ class Handle:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _one(self) -> str:
+        return f"{'an' if self._noun[0] in 'aeiou' else 'a'} {self._noun}"
+
     def __reduce__(self) -> Any:
         raise TypeError(
-            f"a {self._noun} cannot be pickled; send the paths that it is made from to the other "
+            f"{self._one()} cannot be pickled; send the paths that it is made from to the other "
             "process and make it there"
         )
 
     def __copy__(self) -> Any:
-        raise TypeError(f"a {self._noun} cannot be copied; share this one, or make another one")
+        raise TypeError(f"{self._one()} cannot be copied; share this one, or make another one")
 
     def __deepcopy__(self, memo: object) -> Any:
         return self.__copy__()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Optional
 
-from ._convert import Path, encode_path
+from ._convert import Path, encode_safetensors_path
 from ._functions import lib
 from ._handle import use, use_optional
 from .model import Adapters, Model
@@ -25,4 +25,4 @@ def save_bundle(
     """
     with use(model, Model) as clip, use(texts, TextCache) as cache:
         with use_optional(adapters, Adapters) as adapted:
-            lib.bundle_save(encode_path(path), clip, adapted, cache, float16)
+            lib.bundle_save(encode_safetensors_path(path), clip, adapted, cache, float16)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import ctypes
-import warnings
+import os
 from ctypes import byref
 from dataclasses import dataclass, replace
-from typing import Any, Optional, Tuple
+from typing import Any, Optional, Tuple, Union
 
 import numpy as np
 import numpy.typing as npt
 
 from . import _structs as s
-from ._convert import Path, address, decode, encode, encode_path, float_map, mask
+from ._convert import Path, address, decode, encode, encode_path, float_map, mask, warn
 from ._enums import CalibrationMethod, DecideBy, Domain, member
 from ._functions import lib
 
@@ -21,8 +21,9 @@ from ._functions import lib
 class Calibration:
     """
     Thresholds of the score and of the probability map, how they were chosen, which of them decides,
-    and what they belong to: they are refused by other detectors and for other classes. `image_size`
-    0: detector unknown; `class_name` "": any class.
+    and what they belong to: other detectors and other classes raise MismatchError. `image_size` 0:
+    detector unknown; `class_name` "": any class. `method`, `decide_by` and `domain` may be given by
+    name.
     """
 
     image_threshold: float
@@ -39,6 +40,12 @@ class Calibration:
     adapters_fingerprint: int = 0
     class_name: str = ""
     class_fingerprint: int = 0
+
+    def __post_init__(self) -> None:
+        for name, kind in (
+            ("method", CalibrationMethod), ("decide_by", DecideBy), ("domain", Domain)
+        ):  # fmt: skip
+            object.__setattr__(self, name, member(kind, getattr(self, name), name))
 
     @staticmethod
     def new(**values: Any) -> Calibration:
@@ -57,7 +64,7 @@ class Calibration:
         scores: npt.ArrayLike,
         peaks: npt.ArrayLike,
         false_alarm_rate: float,
-        decide_by: DecideBy = DecideBy.EITHER,
+        decide_by: Union[DecideBy, str] = DecideBy.EITHER,
     ) -> Calibration:
         """
         Thresholds from good parts alone, by which at most the share `false_alarm_rate` of them is
@@ -65,12 +72,18 @@ class Calibration:
         `peaks` of their probability maps at the size of the photograph. Warns if they are too few
         for that share.
         """
-        share = false_alarm_rate / (2 if decide_by == DecideBy.EITHER else 1)
+        by = member(DecideBy, decide_by, "decide_by")
+        if not 0 <= false_alarm_rate < 1:
+            raise ValueError(
+                f"false_alarm_rate: expected 0 or more, below 1, found {false_alarm_rate:g}"
+            )
+        if not np.size(scores):
+            raise ValueError("expected the scores of at least one good part, found none")
+        share = false_alarm_rate / (2 if by == DecideBy.EITHER else 1)
         if np.size(scores) * share < 1:
-            warnings.warn(
+            warn(
                 f"{np.size(scores)} images are too few to promise a false alarm rate of "
-                f"{false_alarm_rate:g}: the thresholds are just above the largest of them",
-                stacklevel=2,
+                f"{false_alarm_rate:g}: the thresholds are just above the largest of them"
             )
         return Calibration.new(
             image_threshold=quantile_threshold(scores, share),
@@ -78,7 +91,7 @@ class Calibration:
             false_alarm_rate=false_alarm_rate,
             method=CalibrationMethod.QUANTILE,
             images=int(np.size(scores)),
-            decide_by=decide_by,
+            decide_by=by,
         )
 
     def save(self, path: Path) -> None:
@@ -99,6 +112,8 @@ class Calibration:
         """
         if roi is not None and probability is None:
             raise ValueError("probability: a region of interest needs the map")
+        if self.decide_by != DecideBy.SCORE and probability is None:
+            raise ValueError("probability: this calibration decides by the map, found none")
         values = None if probability is None else float_map(probability, "probability")
         height, width = values.shape if values is not None else (0, 0)
         look = None if roi is None else mask(roi, "roi", (height, width))
@@ -138,13 +153,13 @@ class Calibration:
         own.image_threshold = self.image_threshold
         own.map_threshold = self.map_threshold
         own.false_alarm_rate = self.false_alarm_rate
-        own.method = member(CalibrationMethod, self.method, "method")
+        own.method = self.method
         own.images = self.images
-        own.decide_by = member(DecideBy, self.decide_by, "decide_by")
+        own.decide_by = self.decide_by
         own.image_size = self.image_size
         own.tile = self.tile
         own.tile_overlap = self.tile_overlap
-        own.domain = member(Domain, self.domain, "domain")
+        own.domain = self.domain
         own.model_fingerprint = self.model_fingerprint
         own.adapters_fingerprint = self.adapters_fingerprint
         own.class_fingerprint = self.class_fingerprint
@@ -153,6 +168,17 @@ class Calibration:
             raise ValueError(f"class_name: expected at most 127 bytes, found {len(name)}")
         own.class_name = name
         return own
+
+
+def calibration_of(given: Union[Calibration, Path]) -> Calibration:
+    """A calibration, or the one in a file."""
+    if isinstance(given, Calibration):
+        return given
+    if isinstance(given, (str, os.PathLike)):
+        return Calibration.open(given)
+    raise TypeError(
+        f"calibration: expected an aaclip.Calibration or a path, found {type(given).__name__}"
+    )
 
 
 def _scores(values: npt.ArrayLike, what: str) -> npt.NDArray[np.float32]:

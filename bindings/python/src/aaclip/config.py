@@ -168,9 +168,21 @@ _PLAIN = (
 )
 
 
-def config_pointer(config: Optional[Config]) -> Any:
+ConfigLike = Union[Config, Profile, str]
+"""A configuration, or the profile whose values are meant."""
+
+
+def config_pointer(config: Optional[ConfigLike]) -> Any:
     """For an options struct; None stays None."""
-    return None if config is None else ctypes.pointer(config._write())
+    if config is None:
+        return None
+    if isinstance(config, (str, Profile)):
+        config = Config.of_profile(member(Profile, config, "config"))
+    if not isinstance(config, Config):
+        raise TypeError(
+            f"config: expected an aaclip.Config or a profile, found {type(config).__name__}"
+        )
+    return ctypes.pointer(config._write())
 
 
 def known_datasets() -> dict[str, tuple[str, ...]]:

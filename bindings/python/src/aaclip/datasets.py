@@ -64,7 +64,7 @@ class Dataset(Handle, Sequence[Sample]):
         layout: Union[Layout, str, None] = None,
         split: Union[Split, str, None] = None,
         manifest: Optional[Path] = None,
-        classes: Optional[Iterable[str]] = None,
+        classes: Union[str, Iterable[str], None] = None,
         masks: Union[Masks, str, None] = None,
         class_name: Optional[str] = None,
         outside_paths: bool = False,
@@ -72,7 +72,11 @@ class Dataset(Handle, Sequence[Sample]):
     ) -> None:
         options = s.DatasetOptions()
         lib.dataset_options_init_sized(byref(options), ctypes.sizeof(options))
-        wanted = None if classes is None else text_array(encode(name) for name in classes)
+        if isinstance(classes, str):
+            classes = [classes]
+        wanted = None
+        if classes is not None:
+            wanted = text_array(encode(name, "classes") for name in classes)
         if wanted is not None and not len(wanted):
             raise ValueError("classes: expected at least one, found none")
         set_options(
@@ -80,7 +84,7 @@ class Dataset(Handle, Sequence[Sample]):
             {
                 "layout": None if layout is None else member(Layout, layout, "layout"),
                 "split": None if split is None else member(Split, split, "split"),
-                "manifest": encode_optional_path(manifest),
+                "manifest": encode_optional_path(manifest, "manifest"),
                 "classes": wanted and ctypes.cast(wanted, ctypes.POINTER(c_char_p)),
                 "class_count": wanted and len(wanted),
                 "masks": None if masks is None else member(Masks, masks, "masks"),
@@ -103,7 +107,7 @@ class Dataset(Handle, Sequence[Sample]):
         layout: Union[Layout, str, None] = None,
         split: Union[Split, str, None] = None,
         manifest: Optional[Path] = None,
-        classes: Optional[Iterable[str]] = None,
+        classes: Union[str, Iterable[str], None] = None,
         masks: Union[Masks, str, None] = None,
         class_name: Optional[str] = None,
         outside_paths: bool = False,
@@ -111,11 +115,16 @@ class Dataset(Handle, Sequence[Sample]):
     ) -> Dataset:
         """
         Lists the samples below a folder, or of a manifest, in a layout that is detected: MVTec AD,
-        BTAD, VisA, BMAD, masked folders, JSON lines, a plain folder. `classes`: only these.
-        `masks`: "where_given", "required" or "ignored". `class_name`: for a root that is the folder
-        of one class. `outside_paths`: files of a manifest may lie outside the root. `window` (low,
-        high): values of 16-bit images that become 0 to 255 in training and in
-        `Detector.detect_dataset`, as in `Image.open`.
+        BTAD, VisA, BMAD, masked folders, JSON lines, a plain folder.
+
+        - `split`: "all", "train", "validation" or "test" of a layout that has them. None is "all":
+          for metrics choose "test", as `aaclip-evaluate` does, or images for training are counted.
+        - `classes`: only this one, or these.
+        - `masks`: "where_given", "required" or "ignored".
+        - `class_name`: for a root that is the folder of one class.
+        - `outside_paths`: files of a manifest may lie outside the root.
+        - `window` (low, high): values of 16-bit images that become 0 to 255 in training and in
+          `Detector.detect_dataset`, as in `Image.open`.
         """
         return cls(root, layout=layout, split=split, manifest=manifest, classes=classes,
                    masks=masks, class_name=class_name,
@@ -162,7 +171,10 @@ class Dataset(Handle, Sequence[Sample]):
             return int(lib.dataset_class_size(pointer, index, -1 if label is None else label))
 
     def sample(self, shots: int, seed: int) -> Dataset:
-        """Few-shot: draws `shots` normal and as many abnormal samples of each class."""
+        """
+        Few-shot: draws `shots` normal and as many abnormal samples of each class, so that the
+        paper's 2-shot is `sample(1, seed)`.
+        """
         drawn, handle = Dataset.__new__(Dataset), c_void_p()
         with self._use() as pointer:
             lib.dataset_sample(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import weakref
 from contextlib import ExitStack
 from ctypes import byref, c_void_p
@@ -13,14 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _structs as s
-from ._convert import Mask, Path, address, encode, mask, set_options, text_array
+from ._convert import Mask, Path, address, encode, mask, set_options, text_array, unsigned
 from ._enums import DecideBy, Domain, Layout, member
 from ._functions import lib
 from ._handle import Handle, use, use_optional
-from .calibration import Calibration
-from .config import Config, config_pointer
+from .calibration import Calibration, calibration_of
+from .config import ConfigLike, config_pointer
 from .datasets import Dataset, Sample
-from .errors import Error
+from .errors import CancelledError, Error, NotFoundError
 from .images import Image, ImageLike, Lease, borrow, hold, refuse_single
 from .maps import map_peak, read_regions
 from .model import Adapters, Model
@@ -28,6 +29,29 @@ from .result import Result
 from .text import TextCache
 
 ErrorFunction = Callable[[str, Error], object]
+
+
+Window = Tuple[float, float]
+
+_DEVICE_BATCH = 8  # a GPU is not busy with one image
+
+
+def _opened(image: ImageLike, window: Optional[Window]) -> ImageLike:
+    """A file whose values from low to high become 0 to 255; other images as they are."""
+    if window is None or not isinstance(image, (str, os.PathLike)):
+        return image
+    return Image(image, window=window)
+
+
+def _map_threshold(
+    calibration: Optional[Calibration], adapters: Optional[Adapters]
+) -> Optional[float]:
+    if calibration is None and adapters is not None:
+        try:
+            calibration = adapters.calibration
+        except NotFoundError:
+            pass
+    return None if calibration is None else calibration.map_threshold
 
 
 class Detector(Handle):
@@ -47,11 +71,11 @@ class Detector(Handle):
         *,
         domain: Union[Domain, str, None] = None,
         image_size: Optional[int] = None,
-        config: Optional[Config] = None,
+        config: Optional[ConfigLike] = None,
         keep_features: Optional[bool] = None,
         tile: Optional[int] = None,
         tile_overlap: Optional[float] = None,
-        calibration: Optional[Calibration] = None,
+        calibration: Union[Calibration, Path, None] = None,
         min_area: Optional[int] = None,
         find_regions: Optional[bool] = None,
         roi: Optional[npt.ArrayLike] = None,
@@ -59,19 +83,19 @@ class Detector(Handle):
         """
         Options that are None take the library's defaults.
 
-        - `domain`: "industrial" or "medical" smoothing.
+        - `domain`: "industrial" or "medical" smoothing; `aaclip.dataset_domain("Brain")` knows it.
         - `image_size`: side of the network's input in pixels, a multiple of the patch size.
-        - `config`: used without adapters; None: the text cache's.
+        - `config`: used without adapters, also a profile; None: the text cache's.
         - `keep_features`: results include patch and detection features.
         - `tile`, `tile_overlap`: side of square tiles in pixels of the photograph, and the least
           share of a tile that neighbours overlap.
-        - `calibration`: thresholds; None: the adapters' own.
+        - `calibration`: thresholds, or the path of their file; None: the adapters' own.
         - `find_regions`, `min_area`: results include regions of at least `min_area` pixels.
         - `roi`: as for `set_roi`.
         """
         options = s.DetectorOptions()
         lib.detector_options_init_sized(byref(options), ctypes.sizeof(options))
-        thresholds = None if calibration is None else ctypes.pointer(calibration._write())
+        chosen = None if calibration is None else calibration_of(calibration)
         set_options(
             options,
             {
@@ -81,7 +105,7 @@ class Detector(Handle):
                 "keep_features": keep_features,
                 "tile": tile,
                 "tile_overlap": tile_overlap,
-                "calibration": thresholds,
+                "calibration": chosen and ctypes.pointer(chosen._write()),
                 "min_area": min_area,
                 "find_regions": find_regions,
             },
@@ -92,6 +116,9 @@ class Detector(Handle):
                 lib.detector_new(byref(handle), clip, adapted, cache, byref(options))
         needs = [need for need in (model, texts, adapters) if need is not None]
         self._adopt(handle, *needs)
+        self._domain = Domain(options.domain)
+        self._map_threshold = _map_threshold(chosen, adapters)
+        self._usual_batch = _DEVICE_BATCH if model.info.backend.startswith("cuda") else 1
         self._texts = texts
         self._classes = list(texts)  # which the detector keeps when `texts` is closed
         self._roi: Optional[Mask] = None
@@ -104,6 +131,11 @@ class Detector(Handle):
         """Side of the network's input in pixels."""
         with self._use() as pointer:
             return int(lib.detector_image_size(pointer))
+
+    @property
+    def domain(self) -> Domain:
+        """Industrial or medical."""
+        return self._domain
 
     def set_roi(self, roi: Optional[npt.ArrayLike]) -> None:
         """
@@ -124,6 +156,7 @@ class Detector(Handle):
         *,
         order: str = "RGB",
         copy: bool = True,
+        window: Optional[Window] = None,
     ) -> Result:
         """
         Detects anomalies in one image: a path, an array, an `aaclip.Image` or a Pillow image.
@@ -132,23 +165,30 @@ class Detector(Handle):
           `order` "RGB" or "BGR", and read in place, also with gaps between rows; only arrays with
           gaps inside a row or with rows in reverse are copied first.
         - Of uint16 the upper 8 bits are used. A 16-bit grey file is clipped at 255 instead, as in
-          Pillow. Scale scans of 10 or 12 bits to uint8 yourself.
+          Pillow. Scale scans of 10 or 12 bits: files with `window` (low, high), the values that
+          become 0 to 255, arrays with `aaclip.window`.
         - `class_name` may be omitted when the text cache has one class.
         - `copy=False` gives arrays that are read-only views of the detector's memory. While one of
           them lives the detector cannot detect again (BufferError), and closing it is deferred.
         """
-        return self._detect([image], [self._class_of(class_name)], order, copy)[0]
+        return self._detect([image], [self._class_of(class_name)], order, copy, window)[0]
 
     def detect_batch(
         self,
-        images: Sequence[ImageLike],
+        images: Union[Sequence[ImageLike], npt.NDArray[Any]],
         class_names: Union[str, Sequence[str], None] = None,
         *,
         order: str = "RGB",
         copy: bool = True,
+        window: Optional[Window] = None,
     ) -> list[Result]:
-        """The same for several images, of one class or one each; all are decoded up front."""
+        """
+        The same for several images, or an array (images, height, width, channels), of one class or
+        one each; all are decoded up front.
+        """
         refuse_single(images, "images")
+        if isinstance(images, np.ndarray) and images.ndim == 4:
+            images = list(images)
         if not isinstance(images, Sequence):
             raise TypeError(f"images: expected a list of images, found {type(images).__name__}")
         if class_names is None or isinstance(class_names, str):
@@ -157,7 +197,7 @@ class Detector(Handle):
             names = list(class_names)
         if len(names) != len(images):
             raise ValueError(f"class_names: expected {len(images)}, found {len(names)}")
-        return self._detect(images, names, order, copy)
+        return self._detect(images, names, order, copy, window)
 
     def detect_many(
         self,
@@ -166,18 +206,46 @@ class Detector(Handle):
         *,
         order: str = "RGB",
         batch_size: int = 1,
+        window: Optional[Window] = None,
     ) -> Iterator[Result]:
         """Results one by one, in order, on demand; `batch_size` images at once."""
         refuse_single(images, "images")
-        if batch_size < 1:
-            raise ValueError(f"batch_size: expected 1 or more, found {batch_size}")
-        return self._detect_each(iter(images), class_name, order, batch_size)
+        named = ((image, class_name) for image in images)
+        return self._detect_each(named, self._size_of_batch(batch_size), order, window)
+
+    def _size_of_batch(self, given: Optional[int]) -> int:
+        size = self._usual_batch if given is None else unsigned(given, 32, "batch_size")
+        if size < 1:
+            raise ValueError(f"batch_size: expected 1 or more, found {size}")
+        return size
 
     def _detect_each(
-        self, waiting: Iterator[ImageLike], class_name: Optional[str], order: str, batch_size: int
-    ) -> Iterator[Result]:
-        while batch := list(islice(waiting, batch_size)):
-            yield from self.detect_batch(batch, class_name, order=order)
+        self,
+        named: Iterator[Tuple[ImageLike, Optional[str]]],
+        batch_size: int,
+        order: str = "RGB",
+        window: Optional[Window] = None,
+        on_error: Optional[ErrorFunction] = None,
+    ) -> Iterator[Any]:
+        """
+        Results of images with their classes. With `on_error` also None for each that failed: those
+        of a batch are then detected one by one to find it.
+        """
+        while batch := list(islice(named, batch_size)):
+            images = [image for image, _ in batch]
+            names = [self._class_of(name) for _, name in batch]
+            try:
+                results: Sequence[Optional[Result]]
+                results = self._detect(images, names, order, True, window)
+            except Error as error:
+                if on_error is None or isinstance(error, CancelledError):
+                    raise
+                if len(batch) == 1:
+                    on_error(str(images[0]), error)
+                    results = [None]
+                else:
+                    results = list(self._detect_each(iter(batch), 1, order, window, on_error))
+            yield from results
 
     def detect_folder(
         self,
@@ -185,30 +253,39 @@ class Detector(Handle):
         class_name: Optional[str] = None,
         *,
         on_error: Optional[ErrorFunction] = None,
+        batch_size: Optional[int] = None,
+        window: Optional[Window] = None,
     ) -> Iterator[Result]:
         """
         The images of a folder by name, as `aaclip-detect` takes them. An image that cannot be read
-        raises; with `on_error` it is reported as `on_error(path, error)` and skipped.
+        raises; with `on_error` it is reported as `on_error(path, error)` and skipped. `batch_size`
+        images at once; None: 8 on a GPU, otherwise 1.
         """
         with Dataset.open(folder, layout=Layout.FOLDER) as listed:
-            paths = [sample.image_path for sample in listed]
-        for path in paths:
-            try:
-                result = self.detect(path, class_name)
-            except Error as error:
-                if on_error is None:
-                    raise
-                on_error(path, error)
-                continue
-            yield result
+            named = [(sample.image_path, class_name) for sample in listed]
+        size = self._size_of_batch(batch_size)
+        for result in self._detect_each(iter(named), size, window=window, on_error=on_error):
+            if result is not None:
+                yield result
 
-    def detect_dataset(self, dataset: Dataset) -> Iterator[Tuple[Sample, Result]]:
-        """Every sample of a data set with its result, detected as the sample's class."""
-        for sample in dataset:
-            image: ImageLike = sample.image_path
-            if dataset.window is not None:
-                image = Image(sample.image_path, window=dataset.window)
-            yield sample, self.detect(image, sample.class_name)
+    def detect_dataset(
+        self,
+        dataset: Dataset,
+        *,
+        on_error: Optional[ErrorFunction] = None,
+        batch_size: Optional[int] = None,
+    ) -> Iterator[Tuple[Sample, Result]]:
+        """
+        Every sample of a data set with its result, detected as the sample's class. `on_error` and
+        `batch_size` as for `detect_folder`.
+        """
+        named = ((sample.image_path, sample.class_name) for sample in dataset)
+        results = self._detect_each(
+            named, self._size_of_batch(batch_size), window=dataset.window, on_error=on_error
+        )
+        for sample, result in zip(dataset, results):
+            if result is not None:
+                yield sample, result
 
     def calibrate(
         self,
@@ -217,7 +294,8 @@ class Detector(Handle):
         class_name: Optional[str] = None,
         *,
         order: str = "RGB",
-        decide_by: Optional[DecideBy] = None,
+        decide_by: Union[DecideBy, str, None] = None,
+        window: Optional[Window] = None,
     ) -> Calibration:
         """
         Thresholds by which at most the share `false_alarm_rate` of these good parts is called
@@ -227,8 +305,10 @@ class Detector(Handle):
         """
         refuse_single(good, "good")
         class_name = self._class_of(class_name)
+        if decide_by is not None:
+            decide_by = member(DecideBy, decide_by, "decide_by")
         scores, peaks = [], []
-        for result in self.detect_many(good, class_name, order=order):
+        for result in self.detect_many(good, class_name, order=order, window=window):
             scores.append(result.score)
             peaks.append(map_peak(result.heat_map(), self._roi))
         if decide_by is None:
@@ -241,10 +321,11 @@ class Detector(Handle):
         return Calibration._read(own)
 
     def check_calibration(
-        self, calibration: Calibration, class_name: Optional[str] = None
+        self, calibration: Union[Calibration, Path], class_name: Optional[str] = None
     ) -> None:
         """Raises MismatchError if the thresholds belong to another detector or class."""
-        own, name = calibration._write(), encode(self._class_of(class_name), "class name")
+        own = calibration_of(calibration)._write()
+        name = encode(self._class_of(class_name), "class name")
         with self._use() as pointer:
             lib.detector_check_calibration(pointer, name, byref(own))
 
@@ -253,12 +334,22 @@ class Detector(Handle):
             return class_name
         if not self._texts.closed:
             self._classes = list(self._texts)
+        if not self._classes:
+            raise ValueError(
+                "class_name: expected a class, but none was built: call `build` of the text cache, or "
+                "open a bundle's with `aaclip.TextCache.open(path, model, adapters)`"
+            )
         if len(self._classes) != 1:
             raise ValueError(f"class_name: expected one of {self._classes}, found none")
         return self._classes[0]
 
     def _detect(
-        self, images: Sequence[ImageLike], names: Sequence[str], order: str, copy: bool
+        self,
+        images: Sequence[ImageLike],
+        names: Sequence[str],
+        order: str,
+        copy: bool,
+        window: Optional[Window],
     ) -> list[Result]:
         if not images:
             return []
@@ -266,7 +357,9 @@ class Detector(Handle):
         found = (s.Result * len(images))()
         found[0].size = ctypes.sizeof(s.Result)
         with ExitStack() as stack:
-            views = (s.ImageView * len(images))(*(hold(i, order, stack) for i in images))
+            views = (s.ImageView * len(images))(*(
+                hold(_opened(image, window), order, stack) for image in images
+            ))
             pointer = stack.enter_context(self._use_alone())
             if len(self._leases):
                 raise BufferError(
@@ -276,7 +369,7 @@ class Detector(Handle):
             lib.detector_detect_batch(pointer, views, classes, len(images), found)
             return [
                 self._read(own, copy, class_name=name, size=(view.width, view.height),
-                           source=image, order=order)
+                           source=image, order=order, window=window)
                 for own, view, name, image in zip(found, views, names, images)
             ]  # fmt: skip
 
@@ -290,6 +383,8 @@ class Detector(Handle):
             level_count=own.level_count,
             patch_features=self._array(own.patch_features, features, copy),
             detection_feature=self._array(own.detection_feature, (own.embedding,), copy),
+            map_threshold=self._map_threshold,
+            roi=self._roi,
             **known,
         )
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import cast
+import errno
+import re
+from typing import Any, Optional, cast
 
 from ._enums import Status
 
@@ -60,6 +62,18 @@ class NotFoundError(Error, LookupError):
     status = Status.NOT_FOUND
 
 
+class MissingFileError(NotFoundError, FileNotFoundError):
+    """A path that does not exist, in `filename`."""
+
+    def __init__(self, message: str = "", status: Status | None = None) -> None:
+        super().__init__(message, status)
+        self.errno = errno.ENOENT
+        self.filename: Any = _missing_path(message)
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+
 class CancelledError(Error):
     """A callback returned False, or a CancelFlag was set."""
 
@@ -88,8 +102,36 @@ _KINDS: dict[int, type[Error]] = {
 }
 
 
+# "photo.png: No such file or directory", "/data: no such file or folder", "mask a.png: no such file"
+_MISSING = re.compile(
+    r"(?:.+:\d+: )?(?:(?:image|mask) )?(.+): no such file(?: or (?:directory|folder))?",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def _missing_path(text: str) -> Optional[str]:
+    found = _MISSING.fullmatch(text)
+    return found[1] if found else None
+
+
+# Python's names of what the library's texts call by C's.
+_NAMES = (
+    ("aaclip_limits_set", "aaclip.set_limits"),
+    (r"aaclip_(?:model|text_cache|detector|dataset|metrics|trainer)_options(?:\.|: )", ""),
+    (r"aaclip_(?:calibration|config)\.", ""),
+)
+
+
+def _in_python(text: str) -> str:
+    for name, own in _NAMES:
+        text = re.sub(name, own, text)
+    return text
+
+
 def make(status: int, text: str) -> Error:
     """The exception of a status; a status of a newer library becomes an Error with its number."""
-    message = text or f"status {status}"
+    message = _in_python(text) or f"status {status}"
     kind = _KINDS.get(status)
+    if kind is NotFoundError and _missing_path(message):
+        kind = MissingFileError
     return kind(message) if kind else Error(message, cast(Status, status))

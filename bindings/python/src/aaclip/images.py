@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _structs as s
-from ._convert import FloatMap, Path, address, encode, encode_path, float_map, size_of, unmasked
+from ._convert import FloatMap, Path, address, encode, encode_path, encode_png_path
+from ._convert import float_map, size_of, unmasked, warn
 from ._enums import PixelFormat
 from ._functions import lib
 from ._handle import Handle
@@ -40,7 +41,7 @@ ImageLike = Union[Path, "npt.NDArray[Any]", "Image", PillowImage]
 class Image(Handle):
     """
     A decoded PNG, JPEG or BMP file: the pixels of Pillow's `Image.open(path).convert("RGB")`.
-    `array` shows them without a copy.
+    `array` shows them without a copy. An image never changes: a copy of it is the image itself.
     """
 
     _noun = "image"
@@ -88,6 +89,12 @@ class Image(Handle):
         with self._use() as pointer:
             view = lib.image_get_view(pointer)
             return view.width, view.height
+
+    def __copy__(self) -> Image:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Image:
+        return self
 
     def __array__(self, dtype: Any = None, copy: Optional[bool] = None) -> npt.NDArray[Any]:
         array = self.array if dtype is None else self.array.astype(dtype, copy=False)
@@ -153,16 +160,27 @@ def _is_packed(array: npt.NDArray[Any]) -> bool:
     )
 
 
+def _channels_hint(shape: Tuple[int, ...]) -> str:
+    if len(shape) == 3 and shape[0] in (1, 3, 4):
+        return "; of channels first, `x.transpose(1, 2, 0)`"
+    return "; of several images, `detect_batch`" if len(shape) == 4 else ""
+
+
 def view_of_array(array: npt.NDArray[Any], order: str) -> Tuple[s.ImageView, npt.NDArray[Any]]:
     """A view, and the array that it refers to: `array` itself where the library can read it."""
+    given, order = order, str(order).upper()
     if order not in ("RGB", "BGR"):
-        raise ValueError(f"order: expected 'RGB' or 'BGR', found {order!r}")
+        raise ValueError(f"order: expected 'RGB' or 'BGR', found {given!r}")
     if array.dtype.kind != "u" or array.itemsize > 2:
-        raise TypeError(f"image: expected samples of uint8 or uint16, found {array.dtype}")
+        hint = "; for values of 0 to 1, `(x * 255).round().astype(np.uint8)`"
+        raise TypeError(
+            f"image: expected samples of uint8 or uint16, found {array.dtype}"
+            f"{hint if array.dtype.kind == 'f' else ''}"
+        )
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
         raise ValueError(
             "image: expected shape (height, width) or (height, width, 1, 3 or 4), found "
-            f"{array.shape}"
+            f"{array.shape}{_channels_hint(array.shape)}"
         )
     if 0 in array.shape:
         raise ValueError(f"image: expected pixels, found shape {array.shape}")
@@ -188,7 +206,24 @@ def refuse_single(images: object, what: str) -> None:
 
 
 def _pillow_array(image: PillowImage) -> npt.NDArray[Any]:
+    if image.mode.startswith("I"):  # 16 bits or more of grey
+        above = np.count_nonzero(np.asarray(image) > 255)
+        if above:
+            warn(
+                f"image: Pillow's mode {image.mode!r}, of which {above} pixels are above 255 and count "
+                "as 255, as in a file; scale it with `aaclip.window(np.asarray(image).astype("
+                "np.uint16), low, high)`"
+            )
     return np.asarray(image if image.mode in ("RGB", "RGBA", "L") else image.convert("RGB"))
+
+
+def _tensor_hint(source: object) -> str:
+    if not hasattr(source, "permute"):
+        return ""
+    return (
+        "; of PyTorch's tensor of channels first with values of 0 to 1, "
+        "`(x.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)`"
+    )
 
 
 def hold(source: ImageLike, order: str, stack: ExitStack) -> s.ImageView:
@@ -206,7 +241,7 @@ def hold(source: ImageLike, order: str, stack: ExitStack) -> s.ImageView:
     else:
         raise TypeError(
             "image: expected a path, a NumPy array, an aaclip.Image or a Pillow image, found "
-            f"{type(source).__name__}"
+            f"{type(source).__name__}{_tensor_hint(source)}"
         )
     view, kept = view_of_array(array, order)
     stack.callback(lambda: kept)
@@ -265,13 +300,13 @@ def overlay(
 def write_png(path: Path, image: ImageLike, *, order: str = "RGB") -> None:
     """Writes an 8-bit PNG, grey or RGB, whole or not at all."""
     with viewed(image, order) as view:
-        lib.write_png(encode_path(path), byref(view))
+        lib.write_png(encode_png_path(path), byref(view))
 
 
 def write_png16(path: Path, values: npt.ArrayLike) -> None:
     """Writes a 16-bit grey PNG of values in [0, 1]."""
     array = float_map(values, "values")
-    lib.write_png16(encode_path(path), address(array), array.shape[1], array.shape[0])
+    lib.write_png16(encode_png_path(path), address(array), array.shape[1], array.shape[0])
 
 
 def png(image: ImageLike) -> bytes:

@@ -22,6 +22,17 @@ _LEVELS = {
 }
 
 
+_OF_LOGGING = {value: level for level, value in _LEVELS.items()}
+_OF_LOGGING[logging.CRITICAL] = LogLevel.ERROR
+
+
+def _level(level: Union[LogLevel, str, int]) -> LogLevel:
+    """Also of logging's levels: logging.INFO is LogLevel.INFO."""
+    if not isinstance(level, (LogLevel, str)):
+        level = _OF_LOGGING.get(level, level)
+    return member(LogLevel, level, "level")
+
+
 def _receive(level: int, message: bytes, _user: object) -> None:
     function = _function
     if function is not None:
@@ -33,21 +44,31 @@ _trampoline = s.LogFunction(_receive)
 _nothing = s.LogFunction()
 
 
-def set_log(function: Optional[LogFunction], level: Union[LogLevel, str] = LogLevel.WARNING) -> None:
+def set_log(
+    function: Optional[LogFunction], level: Union[LogLevel, str, int] = LogLevel.WARNING
+) -> None:
     """
     Sends messages up to `level` to `function(level, text)`, which may be called from any thread;
-    None turns them off. Exceptions of the function go to `sys.unraisablehook`. Set it before other
+    None turns them off. `level` may be logging's, like `logging.INFO`. Exceptions of the function go to `sys.unraisablehook`. Set it before other
     threads use the library.
     """
     global _function
-    chosen = member(LogLevel, level, "level")
+    chosen = _level(level)
     _function = function
     lib.set_log(_trampoline if function else _nothing, chosen, None)
 
 
 def log_to(
-    logger: Optional[logging.Logger] = None, level: Union[LogLevel, str] = LogLevel.INFO
+    logger: Union[logging.Logger, str, None] = None,
+    level: Union[LogLevel, str, int] = LogLevel.INFO,
 ) -> None:
-    """Sends messages to a Python logger; by default the one named "aaclip"."""
-    target = logger or logging.getLogger("aaclip")
+    """
+    Sends messages to a Python logger, or the one of that name; by default "aaclip". It shows them as `logging` is set up
+    to: without `logging.basicConfig(level=logging.INFO)` or the like, only warnings and errors.
+    """
+    if logger is None or isinstance(logger, str):
+        logger = logging.getLogger(logger or "aaclip")
+    if not hasattr(logger, "log"):
+        raise TypeError(f"logger: expected a logger or its name, found {type(logger).__name__}")
+    target = logger
     set_log(lambda at, text: target.log(_LEVELS[at], "%s", text), level)

@@ -24,7 +24,14 @@ _MEAN = c_size_t(-1).value  # stands for a class's index
 
 @dataclass(frozen=True)
 class MetricValues:
-    """Metrics in [0, 1], NaN where not available, and the counts behind them."""
+    """
+    Metrics in [0, 1], NaN where not available, and the counts behind them.
+
+    - `pixel_*`, `aupro_*`: of the maps against the masks.
+    - `dataset_*`: of the data-set score, for which maps and scores are stretched over the class:
+      the paper's image AUROC, and `image_*` in the JSON of `aaclip-evaluate`.
+    - `image_*`: of the plain scores, `raw_image_*` in that JSON.
+    """
 
     pixel_auroc: float
     pixel_ap: float
@@ -73,7 +80,7 @@ class Metrics(Handle):
     ) -> None:
         """
         `mode`: "exact" keeps every pixel, "histogram" counts them in `bins`. `domain`: of the
-        data-set score. `wanted`: "pixels", "images" or "all". `memory_limit`: bytes of exact mode.
+        data-set score, "industrial" or "medical", as the detector's. `wanted`: "pixels", "images" or "all". `memory_limit`: bytes of exact mode.
         """
         options = s.MetricsOptions()
         lib.metrics_options_init_sized(byref(options), ctypes.sizeof(options))
@@ -102,7 +109,8 @@ class Metrics(Handle):
         """
         Adds one image: `label` 0 normal, 1 abnormal, None unknown. `map` and `mask` (nonzero where
         abnormal) have the same shape; without a mask the pixels of a normal image are normal, those
-        of any other unknown.
+        of any other unknown. Give `result.map`, as `aaclip.evaluate` does, with the mask at its
+        size: the largest values of `heat_map()` are all the same, 1.0.
         """
         values = None if map is None else float_map(map)
         if mask is not None and values is None:

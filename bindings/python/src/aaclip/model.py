@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from ctypes import byref, c_void_p
 from dataclasses import dataclass
-from typing import Optional, Union
+from typing import Iterable, Iterator, Optional, Union
 
 from . import _structs as s
 from ._convert import (
@@ -14,15 +14,17 @@ from ._convert import (
     decode_optional,
     encode,
     encode_optional,
+    encode_optional_path,
     encode_path,
+    encode_safetensors_path,
     set_options,
     text_array,
 )
 from ._enums import Activation, Precision, member
 from ._functions import lib
 from ._handle import Handle, use
-from .calibration import Calibration
-from .config import Config, config_pointer
+from .calibration import Calibration, calibration_of
+from .config import Config, ConfigLike, config_pointer
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ class Model(Handle):
         lib.model_options_init_sized(byref(options), ctypes.sizeof(options))
         chosen = None if precision is None else member(Precision, precision, "precision")
         fields = {"backend": encode_optional(backend, "backend"), "precision": chosen}
-        folder = None if packed_folder is None else encode_path(packed_folder)
+        folder = encode_optional_path(packed_folder, "packed_folder")
         set_options(options, {**fields, "threads": threads, "packed_folder": folder})
         handle = c_void_p()
         lib.model_open(byref(handle), encode_path(path), byref(options))
@@ -101,7 +103,7 @@ class Model(Handle):
         `path` is a file or folder; the name "aaclip-mini" is known only to the programs: give the
         path of its `clip.safetensors`. The file stays mapped: replace it by a rename, never by
         writing over it. `backend` is one of `aaclip.backends()`, `precision` "f32", "bf16", "auto",
-        "int8", "tf32" or "f16", `threads` the number per call; None: the library's default.
+        "int8", "tf32" or "f16" (also "float32", "bfloat16", "float16"), `threads` the number per call; None: the library's default.
         `packed_folder`, which must exist, caches weights in the backend's packed layout for faster
         starts.
         """
@@ -121,7 +123,9 @@ class Model(Handle):
             lib.model_get_info(pointer, byref(own))
             return ModelInfo._read(own)  # the texts belong to the model
 
-    def adapters(self, *paths: Path, config: Optional[Config] = None) -> Adapters:
+    def adapters(
+        self, *paths: Union[Path, Iterable[Path]], config: Optional[ConfigLike] = None
+    ) -> Adapters:
         """`Adapters.open(self, *paths)`."""
         return Adapters.open(self, *paths, config=config)
 
@@ -133,7 +137,7 @@ class Model(Handle):
     def save(self, path: Path, *, float16: bool = False) -> None:
         """Writes safetensors with OpenAI's names, whole or not at all."""
         with self._use() as pointer:
-            lib.model_save(pointer, encode_path(path), float16)
+            lib.model_save(pointer, encode_safetensors_path(path), float16)
 
     def __repr__(self) -> str:
         if self.closed:
@@ -145,26 +149,45 @@ class Model(Handle):
         )
 
 
+def _each(paths: Iterable[Union[Path, Iterable[Path]]]) -> Iterator[Path]:
+    """Paths, and those of lists."""
+    for path in paths:
+        if isinstance(path, (list, tuple)):
+            yield from path
+        else:
+            yield path  # type: ignore[misc]  # encode_path refuses what is none
+
+
 class Adapters(Handle):
     """Trained adapters of the text tower, the image tower, or both. Immutable."""
 
     _noun = "set of adapters"
     _closer = "adapters_close"
 
-    def __init__(self, model: Model, *paths: Path, config: Optional[Config] = None) -> None:
-        if not paths:
-            raise TypeError("expected at least one file of adapters")
-        files = text_array(encode_path(path) for path in paths)
+    def __init__(
+        self,
+        model: Model,
+        *paths: Union[Path, Iterable[Path]],
+        config: Optional[ConfigLike] = None,
+    ) -> None:
+        files = text_array(encode_path(path, "paths") for path in _each(paths))
+        if not len(files):
+            raise TypeError("paths: expected at least one file of adapters")
         handle = c_void_p()
         with use(model, Model) as pointer:
             lib.adapters_open(byref(handle), pointer, files, len(files), config_pointer(config))
         self._adopt(handle, model)
 
     @classmethod
-    def open(cls, model: Model, *paths: Path, config: Optional[Config] = None) -> Adapters:
+    def open(
+        cls,
+        model: Model,
+        *paths: Union[Path, Iterable[Path]],
+        config: Optional[ConfigLike] = None,
+    ) -> Adapters:
         """
-        Reads adapters for `model`, usually a text and an image file, or a bundle. `config`
-        overrides what the files do not fix.
+        Reads adapters for `model`, usually a text and an image file, or a bundle: paths, or a list
+        of them. `config`, also a profile, overrides what the files do not fix.
         """
         return cls(model, *paths, config=config)
 
@@ -202,14 +225,17 @@ class Adapters(Handle):
             lib.adapters_get_calibration(pointer, byref(own))
         return Calibration._read(own)
 
-    def save(self, path: Path, *, calibration: Optional[Calibration] = None) -> None:
-        """Writes both towers' adapters as one safetensors file, with a calibration if given."""
+    def save(self, path: Path, *, calibration: Union[Calibration, Path, None] = None) -> None:
+        """
+        Writes both towers' adapters as one safetensors file, with a calibration, or that of a path,
+        if given.
+        """
+        own = None if calibration is None else calibration_of(calibration)._write()
         with self._use() as pointer:
-            if calibration is None:
-                lib.adapters_save(pointer, encode_path(path))
+            if own is None:
+                lib.adapters_save(pointer, encode_safetensors_path(path))
             else:
-                own = calibration._write()
-                lib.adapters_save_calibrated(pointer, byref(own), encode_path(path))
+                lib.adapters_save_calibrated(pointer, byref(own), encode_safetensors_path(path))
 
     def __repr__(self) -> str:
         if self.closed:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Optional, Tuple
 
 import numpy as np
 
 from . import images, maps
-from ._convert import FloatMap, Path, encode_path
+from ._convert import FloatMap, Mask, Path, encode_path
 from .images import ImageLike, Rgb
 from .maps import Region
 
@@ -42,6 +43,12 @@ class Result:
     source: Optional[ImageLike] = field(default=None, repr=False)
     """The input: the path or the object itself, not a copy, for the overlay."""
     order: str = field(default="RGB", repr=False)
+    window: Optional[Tuple[float, float]] = field(default=None, repr=False)
+    """Values of a 16-bit file that became 0 to 255."""
+    map_threshold: Optional[float] = field(default=None, repr=False)
+    """Of the probability map; None when there was no calibration."""
+    roi: Optional[Mask] = field(default=None, repr=False)
+    """The region of interest, of any size; None: everywhere."""
 
     @property
     def path(self) -> Optional[str]:
@@ -60,6 +67,18 @@ class Result:
         resized = maps.resize_map(self.map, width, height)
         return maps.probability(resized, self.level_count)
 
+    @property
+    def mask(self) -> Optional[Mask]:
+        """
+        255 where the heat map reaches the calibration's threshold, inside the region of interest,
+        else 0, at the size of the photograph; None when there was no calibration.
+        """
+        if self.map_threshold is None:
+            return None
+        width, height = self.size
+        look = None if self.roi is None else maps.nearest(self.roi, width, height)
+        return maps.threshold_map(self.heat_map(), self.map_threshold, look)
+
     def overlay(self, opacity: float = 0.5, *, longest_side: Optional[int] = None) -> Rgb:
         """
         The heat map over the photograph: RGB of its size, or smaller with `longest_side`. A path is
@@ -71,6 +90,8 @@ class Result:
             photo = np.full((height, width), 128, np.uint8)
         else:
             photo = self.source
+        if self.window is not None and isinstance(photo, (str, os.PathLike)):
+            photo = images.Image(photo, window=self.window)
         order = self.order
         if longest_side is not None and max(width, height) > longest_side:
             scale = longest_side / max(width, height)
@@ -103,6 +124,13 @@ class Result:
     def __getstate__(self) -> "dict[str, Any]":
         """For another process: with the path of the photograph, without its pixels."""
         return {**self.__dict__, "source": self.path}
+
+    def __copy__(self) -> Result:
+        return replace(self)
+
+    def __deepcopy__(self, memo: "dict[int, Any]") -> Result:
+        own = {part.name: copy.deepcopy(getattr(self, part.name), memo) for part in fields(self)}
+        return Result(**own)
 
     def __repr__(self) -> str:
         height, width = self.map.shape

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import json
+import os
+import tempfile
 import threading
 from contextlib import contextmanager
 from ctypes import byref, c_size_t, c_void_p
@@ -20,13 +23,14 @@ from ._convert import (
     encode,
     encode_optional_path,
     encode_path,
+    encode_safetensors_path,
     set_options,
     text_array,
 )
 from ._functions import lib
 from ._handle import Handle, use, use_optional
 from ._interrupt import Relay
-from .config import Config, class_phrase, config_pointer
+from .config import ConfigLike, class_phrase, config_pointer
 from .errors import NotFoundError
 from .model import Adapters, Model
 
@@ -42,6 +46,23 @@ class TextPair(NamedTuple):
 
     normal: Vector
     abnormal: Vector
+
+
+Prompts = Union[Path, Mapping[str, Iterable[str]]]
+"""A JSON prompt set: its path, or what is in it."""
+
+
+@contextmanager
+def prompt_file(prompts: Optional[Prompts]) -> Iterator[Optional[bytes]]:
+    """The path of a prompt set: of a mapping, a file while the block runs, which the library reads."""
+    if not isinstance(prompts, Mapping):
+        yield encode_optional_path(prompts, "prompts")
+        return
+    with tempfile.TemporaryDirectory(prefix="aaclip-") as folder:
+        path = os.path.join(folder, "prompts.json")
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump({name: list(texts) for name, texts in prompts.items()}, file)
+        yield encode_path(path)
 
 
 class _Building(Relay):
@@ -75,15 +96,16 @@ class TextCache(Handle, Mapping[str, TextPair]):
         adapters: Optional[Adapters] = None,
         *,
         vocabulary: Optional[Path] = None,
-        prompts: Optional[Path] = None,
-        config: Optional[Config] = None,
+        prompts: Optional[Prompts] = None,
+        config: Optional[ConfigLike] = None,
         truncate: Optional[bool] = None,
         file: Optional[Path] = None,
     ) -> None:
         """
-        `vocabulary`: CLIP's, looked for next to the model when None. `prompts`: a JSON prompt set.
-        `config` is used without adapters. `truncate` cuts long prompts instead of failing. `file`:
-        a saved cache or a bundle to start from.
+        `vocabulary`: CLIP's, looked for next to the model when None. `prompts`: a JSON prompt set, its
+        path or a dict of lists: {"normal": [...], "abnormal": [...], "templates": [...]}. `config`,
+        also a profile, is used without adapters. `truncate` cuts long prompts instead of failing.
+        `file`: a saved cache or a bundle to start from.
         """
         options, building = s.TextCacheOptions(), _Building()
         lib.text_cache_options_init_sized(byref(options), ctypes.sizeof(options))
@@ -91,15 +113,17 @@ class TextCache(Handle, Mapping[str, TextPair]):
         set_options(
             options,
             {
-                "vocabulary": encode_optional_path(vocabulary),
-                "prompts": encode_optional_path(prompts),
+                "vocabulary": encode_optional_path(vocabulary, "vocabulary"),
                 "config": config_pointer(config),
                 "truncate": truncate,
                 "progress": trampoline,
             },
         )
         handle = c_void_p()
-        with use(model, Model) as clip, use_optional(adapters, Adapters) as adapted:
+        with use(model, Model) as clip, use_optional(adapters, Adapters) as adapted, prompt_file(
+            prompts
+        ) as set_of_prompts:
+            options.prompts = set_of_prompts
             if file is None:
                 lib.text_cache_new(byref(handle), clip, adapted, byref(options))
             else:
@@ -116,7 +140,7 @@ class TextCache(Handle, Mapping[str, TextPair]):
     def open(
         cls, path: Path, model: Model, adapters: Optional[Adapters] = None, **options: Any
     ) -> TextCache:
-        """Reads a saved cache or a bundle; options as for the constructor."""
+        """Reads a saved cache or a bundle, which needs its adapters; options as for the constructor."""
         return cls(model, adapters, file=path, **options)
 
     @contextmanager
@@ -157,7 +181,7 @@ class TextCache(Handle, Mapping[str, TextPair]):
                 self._building.function.value = None
 
     def __setitem__(self, name: str, pair: Tuple[npt.ArrayLike, npt.ArrayLike]) -> None:
-        """Adds or replaces a pair of vectors of shape (embedding,), which are copied."""
+        """Adds or replaces a pair of vectors of shape (embedding,) or (1, embedding): copies."""
         normal, abnormal = (self._vector(part) for part in pair)
         with self._use() as pointer:
             lib.text_cache_add(
@@ -166,6 +190,8 @@ class TextCache(Handle, Mapping[str, TextPair]):
 
     def _vector(self, values: npt.ArrayLike) -> Vector:
         vector = np.ascontiguousarray(values, dtype=np.float32)
+        if vector.shape == (1, self._embedding):  # as `encode` gives it
+            vector = vector[0]
         if vector.shape != (self._embedding,):
             raise ValueError(f"vector: expected shape ({self._embedding},), found {vector.shape}")
         return vector
@@ -202,7 +228,7 @@ class TextCache(Handle, Mapping[str, TextPair]):
         return self is other
 
     def encode(self, prompts: Union[str, Iterable[str]]) -> FloatMap:
-        """Encodes prompts as given: (prompts, embedding), rows of unit length."""
+        """Encodes prompts as given: (prompts, embedding), also of a single one; rows of unit length."""
         listed = [prompts] if isinstance(prompts, str) else list(prompts)
         texts = text_array(encode(prompt, "prompt") for prompt in listed)
         vectors = np.empty((len(texts), self._embedding), np.float32)
@@ -222,7 +248,7 @@ class TextCache(Handle, Mapping[str, TextPair]):
     def save(self, path: Path) -> None:
         """Writes all pairs as safetensors, whole or not at all."""
         with self._use() as pointer:
-            lib.text_cache_save(pointer, encode_path(path))
+            lib.text_cache_save(pointer, encode_safetensors_path(path))
 
     def __repr__(self) -> str:
         if self.closed:

@@ -21,10 +21,10 @@ from ._enums import Profile, Scales, Stage, member
 from ._functions import lib
 from ._handle import Handle, use, use_optional
 from ._interrupt import Relay
-from .config import Config, config_pointer
+from .config import ConfigLike, config_pointer
 from .datasets import Dataset
 from .model import Adapters, Model
-from .text import TextCache
+from .text import Prompts, TextCache, prompt_file
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Trainer(Handle):
         texts: Optional[TextCache] = None,
         *,
         profile: Union[Profile, str] = Profile.DOCUMENT,
-        config: Optional[Config] = None,
+        config: Optional[ConfigLike] = None,
         initial: Optional[Adapters] = None,
         callback: Optional[Callback] = None,
         image_size: Optional[int] = None,
@@ -140,7 +140,7 @@ class Trainer(Handle):
         loader_threads: Optional[int] = None,
         log: Optional[Path] = None,
         vocabulary: Optional[Path] = None,
-        prompts: Optional[Path] = None,
+        prompts: Optional[Prompts] = None,
         truncate: Optional[bool] = None,
         phrases: Optional[str] = None,
     ) -> None:
@@ -184,10 +184,9 @@ class Trainer(Handle):
                 "no_shuffle": None if shuffle is None else not shuffle,
                 "recompute": recompute,
                 "loader_threads": loader_threads,
-                "log": encode_optional_path(log),
+                "log": encode_optional_path(log, "log"),
                 "callback": trampoline,
-                "vocabulary": encode_optional_path(vocabulary),
-                "prompts": encode_optional_path(prompts),
+                "vocabulary": encode_optional_path(vocabulary, "vocabulary"),
                 "truncate": truncate,
                 "phrases": encode_optional(phrases, "phrases"),
             },
@@ -195,8 +194,10 @@ class Trainer(Handle):
         _set_milestones(options, milestones)
         handle = c_void_p()
         with use(model, Model) as clip, use(dataset, Dataset) as samples:
-            with use_optional(texts, TextCache) as cache, use_optional(initial, Adapters) as first:
-                options.initial = first
+            with use_optional(texts, TextCache) as cache, use_optional(
+                initial, Adapters
+            ) as first, prompt_file(prompts) as set_of_prompts:
+                options.initial, options.prompts = first, set_of_prompts
                 lib.trainer_new(byref(handle), clip, samples, cache, byref(options))
         needs = [need for need in (model, dataset, texts) if need is not None]
         self._adopt(handle, *needs, keep=(trampoline,), has_threads=True)  # for reading ahead
