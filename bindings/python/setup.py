@@ -16,7 +16,7 @@ LIBRARY = os.environ.get("AACLIP_BUNDLE_LIBRARY")
 
 class BuildWithLibrary(build_py):
     def run(self):
-        if not self.editable_mode:  # pip keeps the folder: modules that are no more would be shipped
+        if not self.editable_mode:  # pip keeps the folder, with modules that have been removed
             shutil.rmtree(Path(self.build_lib) / "aaclip", ignore_errors=True)
         super().run()
         folder = Path(self.build_lib) / "aaclip" / "_lib"

@@ -303,7 +303,7 @@ def test_what_decides(calibration: aaclip.Calibration) -> None:
     assert named.method is aaclip.CalibrationMethod.F1_MAX
 
 
-def test_either_has_half_of_the_false_alarms_each() -> None:
+def test_either_has_half_of_the_false_alarms_each(detector: aaclip.Detector) -> None:
     scores = np.linspace(0, 1, 100, dtype=np.float32)
     for by, share in (("either", 0.1), ("score", 0.2), ("map", 0.2)):
         made = aaclip.Calibration.from_good(scores, scores, 0.2, by)
@@ -312,6 +312,10 @@ def test_either_has_half_of_the_false_alarms_each() -> None:
     for rate in (-0.1, 1.0, 1.5, 5, float("nan")):
         with pytest.raises(ValueError, match=f"false_alarm_rate: expected .*, found {rate:g}"):
             aaclip.Calibration.from_good(scores, scores, rate)
+        with pytest.raises(ValueError, match="false_alarm_rate: expected"):
+            detector.calibrate(["/nowhere"], rate)
+    with pytest.raises(ValueError, match="at least one good part, found none"):
+        detector.calibrate([], 0.1)
     with pytest.raises(ValueError, match="at least one good part, found none"):
         aaclip.Calibration.from_good([], [], 0.1)
     with pytest.raises(ValueError, match="decide_by: expected one of"):
@@ -358,8 +362,9 @@ def test_the_mask_is_where_the_regions_are(
     look = np.zeros((31, 47), np.uint8)  # of another size than the photograph
     look[5:25, 8:40] = 1
     detector = aaclip.Detector(
-        model, texts, adapters, image_size=SIZE, calibration=calibration, find_regions=True, roi=look
-    )
+        model, texts, adapters, image_size=SIZE, calibration=calibration, find_regions=True,
+        roi=look,
+    )  # fmt: skip
     result = detector.detect(PHOTO)
     assert result.mask is not None and result.mask.shape == (150, 225)
     assert (result.mask == 255).sum() == sum(region.area for region in result.regions) > 0

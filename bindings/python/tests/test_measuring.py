@@ -150,7 +150,7 @@ def test_metrics_by_brute_force() -> None:
 
 @pytest.fixture
 def parts(tmp_path: Path) -> Path:
-    """Two classes, one of 12-bit scans; masks at other sizes than their photographs, grey at edges."""
+    """Two classes, one of 12-bit scans; masks of half the size, with dark blue at their edge."""
     root, random = tmp_path / "parts", np.random.default_rng(3)
     for name, high in (("nut", 256), ("scan", 4096)):
         for kind in ("good", "hole"):
@@ -168,7 +168,8 @@ def parts(tmp_path: Path) -> Path:
                 marks[10:25, 15:35] = 255
                 marks[25, 15:35] = 0, 0, 5 * i  # of which (0, 0, 5) becomes grey 1, less black
                 if kind == "hole":
-                    Pillow.fromarray(marks).save(root / name / "ground_truth/hole" / f"{i:03}_mask.png")
+                    file = root / name / "ground_truth" / "hole" / f"{i:03}_mask.png"
+                    Pillow.fromarray(marks).save(file)
     return root
 
 
@@ -180,8 +181,9 @@ def test_evaluate_is_the_program(
     named = [word for k, v in detecting.items() for word in (f"--{k}", v)]
     files = [word for path in ADAPTERS for word in ("--adapters", path)]
     run_program(
-        "aaclip-evaluate", "--model", NANO / "clip.pt", *files, "--data-root", parts, "--threads", 2,
-        "--image-size", 70, "--window", "0,4095", "--json", tmp_path / "r.json", *named,
+        "aaclip-evaluate", "--model", NANO / "clip.pt", *files, "--data-root", parts,
+        "--threads", 2, "--image-size", 70, "--window", "0,4095",
+        "--json", tmp_path / "r.json", *named,
         *(["--histogram"] if mode else []),
     )  # fmt: skip
     told = json.loads((tmp_path / "r.json").read_text())["checkpoints"][0]
@@ -222,6 +224,10 @@ def test_evaluate_reports_what_it_cannot_read(
         )
         assert [Path(path).name for path in told] == ["001.png", "002.png"]
         assert metrics.compute("nut").images == 4
+        only = aaclip.evaluate(
+            detector, dataset, wanted="images", on_error=lambda path, error: None, batch_size=size
+        )
+        assert only.compute("nut").images == 5  # masks are not read
     pairs = list(detector.detect_dataset(dataset, on_error=lambda path, error: None, batch_size=3))
     assert len(pairs) == 5 and all(r.path == sample.image_path for sample, r in pairs)
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import os
+import signal
+import threading
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
@@ -73,7 +76,8 @@ def test_errors_carry_status_and_text(model: aaclip.Model, tmp_path: Path) -> No
     for call in missing:
         with pytest.raises(FileNotFoundError) as told:
             call()
-        assert isinstance(told.value, aaclip.MissingFileError) and told.value.filename == "/nowhere/x"
+        assert isinstance(told.value, aaclip.MissingFileError)
+        assert told.value.filename == "/nowhere/x"
     with pytest.raises(aaclip.NotFoundError) as of_a_name:
         aaclip.dataset_domain("nothing")
     assert not isinstance(of_a_name.value, OSError)
@@ -189,7 +193,8 @@ def test_limits(usual_limits: dict[str, int]) -> None:
     assert aaclip.limits() == {**usual_limits, "image_pixels": pixels}
     aaclip.Image.open(PHOTO)
     aaclip.set_limits(image_pixels=pixels - 1)
-    with pytest.raises(aaclip.UnsupportedError, match="chelsea.png: expected at most .*aaclip.set_limits"):
+    told = "chelsea.png: expected at most .*aaclip.set_limits"
+    with pytest.raises(aaclip.UnsupportedError, match=told):
         aaclip.Image.open(PHOTO)
     size = (NANO / "clip.pt").stat().st_size
     aaclip.set_limits(checkpoint_bytes=size - 1)
@@ -343,6 +348,14 @@ def test_progress_counts_cancels_and_raises(
 
     with pytest.raises(ZeroDivisionError, match="of the user"):
         texts.build(["c"], progress=fail)
+
+    def endless(done: int, total: int) -> None:
+        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+        while True:
+            pass
+
+    with pytest.raises(KeyboardInterrupt):
+        texts.build(["c"], progress=endless)
 
     def uses_the_cache(done: int, total: int) -> None:
         len(texts)

@@ -38,7 +38,9 @@ def encode_png_path(path: Path) -> bytes:
     """Of a file that will be a PNG, which other endings would deny."""
     encoded = encode_path(path)
     if os.path.splitext(encoded)[1].lower() not in (b"", b".png"):
-        raise ValueError(f"{os.fsdecode(encoded)}: expected a name that ends with .png: it is a PNG")
+        raise ValueError(
+            f"{os.fsdecode(encoded)}: expected a name that ends with .png, which is what is written"
+        )
     return encoded
 
 
@@ -47,8 +49,8 @@ def encode_safetensors_path(path: Path) -> bytes:
     encoded = encode_path(path)
     if os.path.splitext(encoded)[1].lower() in (b".pth", b".pt"):
         raise ValueError(
-            f"{os.fsdecode(encoded)}: expected a name that ends with .safetensors, which is what is "
-            "written; only Trainer.save writes .pth"
+            f"{os.fsdecode(encoded)}: expected a name that ends with .safetensors, which is what "
+            "is written; only Trainer.save writes .pth"
         )
     return encoded
 

@@ -73,10 +73,7 @@ class Calibration:
         for that share.
         """
         by = member(DecideBy, decide_by, "decide_by")
-        if not 0 <= false_alarm_rate < 1:
-            raise ValueError(
-                f"false_alarm_rate: expected 0 or more, below 1, found {false_alarm_rate:g}"
-            )
+        check_rate(false_alarm_rate)
         if not np.size(scores):
             raise ValueError("expected the scores of at least one good part, found none")
         share = false_alarm_rate / (2 if by == DecideBy.EITHER else 1)
@@ -168,6 +165,14 @@ class Calibration:
             raise ValueError(f"class_name: expected at most 127 bytes, found {len(name)}")
         own.class_name = name
         return own
+
+
+def check_rate(false_alarm_rate: float) -> None:
+    """Before it is halved, and before images are detected for it."""
+    if not 0 <= false_alarm_rate < 1:
+        raise ValueError(
+            f"false_alarm_rate: expected 0 or more, below 1, found {false_alarm_rate:g}"
+        )
 
 
 def calibration_of(given: Union[Calibration, Path]) -> Calibration:

@@ -18,7 +18,7 @@ from ._convert import Mask, Path, address, encode, mask, set_options, text_array
 from ._enums import DecideBy, Domain, Layout, member
 from ._functions import lib
 from ._handle import Handle, use, use_optional
-from .calibration import Calibration, calibration_of
+from .calibration import Calibration, calibration_of, check_rate
 from .config import ConfigLike, config_pointer
 from .datasets import Dataset, Sample
 from .errors import CancelledError, Error, NotFoundError
@@ -304,6 +304,7 @@ class Detector(Handle):
         `decide_by` None: the map with a region of interest, otherwise either.
         """
         refuse_single(good, "good")
+        check_rate(false_alarm_rate)
         class_name = self._class_of(class_name)
         if decide_by is not None:
             decide_by = member(DecideBy, decide_by, "decide_by")
@@ -336,8 +337,8 @@ class Detector(Handle):
             self._classes = list(self._texts)
         if not self._classes:
             raise ValueError(
-                "class_name: expected a class, but none was built: call `build` of the text cache, or "
-                "open a bundle's with `aaclip.TextCache.open(path, model, adapters)`"
+                "class_name: expected a class, but none was built: call `build` of the text cache, "
+                "or open a bundle's with `aaclip.TextCache.open(path, model, adapters)`"
             )
         if len(self._classes) != 1:
             raise ValueError(f"class_name: expected one of {self._classes}, found none")

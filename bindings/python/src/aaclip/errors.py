@@ -102,7 +102,7 @@ _KINDS: dict[int, type[Error]] = {
 }
 
 
-# "photo.png: No such file or directory", "/data: no such file or folder", "mask a.png: no such file"
+# "a.png: No such file or directory", "/data: no such file or folder", "mask a.png: no such file"
 _MISSING = re.compile(
     r"(?:.+:\d+: )?(?:(?:image|mask) )?(.+): no such file(?: or (?:directory|folder))?",
     re.IGNORECASE | re.DOTALL,
@@ -117,6 +117,8 @@ def _missing_path(text: str) -> Optional[str]:
 # Python's names of what the library's texts call by C's.
 _NAMES = (
     ("aaclip_limits_set", "aaclip.set_limits"),
+    ("aaclip_calibration_open", "aaclip.Calibration.open"),
+    ("aaclip_calibration_init", "aaclip.Calibration.new"),
     (r"aaclip_(?:model|text_cache|detector|dataset|metrics|trainer)_options(?:\.|: )", ""),
     (r"aaclip_(?:calibration|config)\.", ""),
 )

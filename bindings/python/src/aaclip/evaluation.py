@@ -9,7 +9,7 @@ from . import maps
 from ._convert import Mask
 from .datasets import Dataset, Sample
 from .detector import Detector, ErrorFunction
-from .errors import Error, FormatError
+from .errors import Error, FormatError, OutOfMemoryError
 from .images import Image
 from .metrics import Metrics
 from .result import Result
@@ -33,22 +33,23 @@ def evaluate(
     are those of `aaclip-evaluate` for the same samples: it takes the split "test" of a data set,
     `Dataset.open` takes "all" unless told otherwise. Maps count at the network's size (with tiles,
     at theirs), with masks resized to it; the domain is the detector's, the window of 16-bit values
-    the data set's. `mode`, `wanted`, `bins` and `memory_limit` as for `Metrics`; an image that
-    cannot be read raises, or with `on_error` is reported as `on_error(path, error)` and not counted.
+    the data set's. `mode`, `wanted`, `bins` and `memory_limit` as for `Metrics`. An image that
+    cannot be read raises; with `on_error` it is reported as `on_error(path, error)` and not
+    counted.
     """
     metrics = Metrics(
         mode=mode, domain=detector.domain, wanted=wanted, bins=bins, memory_limit=memory_limit
     )
+    pixels = wanted is None or e.member(e.MetricsWanted, wanted, "wanted") != e.MetricsWanted.IMAGES
     found = detector.detect_dataset(dataset, on_error=on_error, batch_size=batch_size)
     for sample, result in found:
         try:
-            marks = _marks(sample, result)
+            marks = _marks(sample, result) if pixels else None
+            metrics.add(sample.class_name, result.score, sample.label, result.map, marks)
         except Error as error:
-            if on_error is None:
+            if on_error is None or isinstance(error, OutOfMemoryError):
                 raise
             on_error(sample.image_path, error)
-            continue
-        metrics.add(sample.class_name, result.score, sample.label, result.map, marks)
     return metrics
 
 

@@ -210,9 +210,9 @@ def _pillow_array(image: PillowImage) -> npt.NDArray[Any]:
         above = np.count_nonzero(np.asarray(image) > 255)
         if above:
             warn(
-                f"image: Pillow's mode {image.mode!r}, of which {above} pixels are above 255 and count "
-                "as 255, as in a file; scale it with `aaclip.window(np.asarray(image).astype("
-                "np.uint16), low, high)`"
+                f"image: Pillow's mode {image.mode!r}, of which {above} pixels are above 255 and "
+                "count as 255, as in a file; scale it with "
+                "`aaclip.window(np.asarray(image).astype(np.uint16), low, high)`"
             )
     return np.asarray(image if image.mode in ("RGB", "RGBA", "L") else image.convert("RGB"))
 

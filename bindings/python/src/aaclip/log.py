@@ -49,8 +49,8 @@ def set_log(
 ) -> None:
     """
     Sends messages up to `level` to `function(level, text)`, which may be called from any thread;
-    None turns them off. `level` may be logging's, like `logging.INFO`. Exceptions of the function go to `sys.unraisablehook`. Set it before other
-    threads use the library.
+    None turns them off. `level` may be logging's, like `logging.INFO`. Exceptions of the function
+    go to `sys.unraisablehook`. Set it before other threads use the library.
     """
     global _function
     chosen = _level(level)
@@ -63,8 +63,9 @@ def log_to(
     level: Union[LogLevel, str, int] = LogLevel.INFO,
 ) -> None:
     """
-    Sends messages to a Python logger, or the one of that name; by default "aaclip". It shows them as `logging` is set up
-    to: without `logging.basicConfig(level=logging.INFO)` or the like, only warnings and errors.
+    Sends messages to a Python logger, or the one of that name; by default "aaclip". It shows them
+    as `logging` is set up to: without `logging.basicConfig(level=logging.INFO)` or the like, only
+    warnings and errors.
     """
     if logger is None or isinstance(logger, str):
         logger = logging.getLogger(logger or "aaclip")

@@ -80,7 +80,8 @@ class Metrics(Handle):
     ) -> None:
         """
         `mode`: "exact" keeps every pixel, "histogram" counts them in `bins`. `domain`: of the
-        data-set score, "industrial" or "medical", as the detector's. `wanted`: "pixels", "images" or "all". `memory_limit`: bytes of exact mode.
+        data-set score, "industrial" or "medical", as the detector's. `wanted`: "pixels", "images"
+        or "all". `memory_limit`: bytes of exact mode.
         """
         options = s.MetricsOptions()
         lib.metrics_options_init_sized(byref(options), ctypes.sizeof(options))

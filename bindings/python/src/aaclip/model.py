@@ -103,9 +103,9 @@ class Model(Handle):
         `path` is a file or folder; the name "aaclip-mini" is known only to the programs: give the
         path of its `clip.safetensors`. The file stays mapped: replace it by a rename, never by
         writing over it. `backend` is one of `aaclip.backends()`, `precision` "f32", "bf16", "auto",
-        "int8", "tf32" or "f16" (also "float32", "bfloat16", "float16"), `threads` the number per call; None: the library's default.
-        `packed_folder`, which must exist, caches weights in the backend's packed layout for faster
-        starts.
+        "int8", "tf32" or "f16" (also "float32", "bfloat16", "float16"), `threads` the number per
+        call; None: the library's default. `packed_folder`, which must exist, caches weights in the
+        backend's packed layout for faster starts.
         """
         return cls(
             path,

@@ -54,7 +54,7 @@ Prompts = Union[Path, Mapping[str, Iterable[str]]]
 
 @contextmanager
 def prompt_file(prompts: Optional[Prompts]) -> Iterator[Optional[bytes]]:
-    """The path of a prompt set: of a mapping, a file while the block runs, which the library reads."""
+    """The path of a prompt set: of a mapping, that of a file that exists during the block."""
     if not isinstance(prompts, Mapping):
         yield encode_optional_path(prompts, "prompts")
         return
@@ -102,10 +102,10 @@ class TextCache(Handle, Mapping[str, TextPair]):
         file: Optional[Path] = None,
     ) -> None:
         """
-        `vocabulary`: CLIP's, looked for next to the model when None. `prompts`: a JSON prompt set, its
-        path or a dict of lists: {"normal": [...], "abnormal": [...], "templates": [...]}. `config`,
-        also a profile, is used without adapters. `truncate` cuts long prompts instead of failing.
-        `file`: a saved cache or a bundle to start from.
+        `vocabulary`: CLIP's, looked for next to the model when None. `prompts`: a JSON prompt set,
+        its path or a dict of lists: {"normal": [...], "abnormal": [...], "templates": [...]}.
+        `config`, also a profile, is used without adapters. `truncate` cuts long prompts instead of
+        failing. `file`: a saved cache or a bundle to start from.
         """
         options, building = s.TextCacheOptions(), _Building()
         lib.text_cache_options_init_sized(byref(options), ctypes.sizeof(options))
@@ -140,7 +140,7 @@ class TextCache(Handle, Mapping[str, TextPair]):
     def open(
         cls, path: Path, model: Model, adapters: Optional[Adapters] = None, **options: Any
     ) -> TextCache:
-        """Reads a saved cache or a bundle, which needs its adapters; options as for the constructor."""
+        """Reads a saved cache, or a bundle with its adapters; options as for the constructor."""
         return cls(model, adapters, file=path, **options)
 
     @contextmanager
@@ -228,7 +228,7 @@ class TextCache(Handle, Mapping[str, TextPair]):
         return self is other
 
     def encode(self, prompts: Union[str, Iterable[str]]) -> FloatMap:
-        """Encodes prompts as given: (prompts, embedding), also of a single one; rows of unit length."""
+        """Encodes prompts as given: (prompts, embedding), also of one; rows of unit length."""
         listed = [prompts] if isinstance(prompts, str) else list(prompts)
         texts = text_array(encode(prompt, "prompt") for prompt in listed)
         vectors = np.empty((len(texts), self._embedding), np.float32)
