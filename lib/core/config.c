@@ -187,19 +187,28 @@ const char *aac_config_difference(const aaclip_config *a, const aaclip_config *b
     return differ(a->projection_slope, b->projection_slope) ? "projection_slope" : NULL;
 }
 
+/* NULL: out of memory. */
 static json_t *number_list(const float *values, size_t count)
 {
     json_t *list = json_array();
+    int failed = 0;
     for (size_t i = 0; i < count; i++)
-        json_array_append_new(list, json_real((double)values[i]));
-    return list;
+        failed |= json_array_append_new(list, json_real((double)values[i]));
+    return aac_json_made(list, failed);
+}
+
+/* NULL: out of memory. */
+static json_t *level_list(const aaclip_config *config)
+{
+    json_t *list = json_array();
+    int failed = 0;
+    for (uint32_t i = 0; i < config->level_count; i++)
+        failed |= json_array_append_new(list, json_integer(config->levels[i]));
+    return aac_json_made(list, failed);
 }
 
 char *aac_config_to_json(const aaclip_config *config)
 {
-    json_t *levels = json_array();
-    for (uint32_t i = 0; i < config->level_count; i++)
-        json_array_append_new(levels, json_integer(config->levels[i]));
     json_t *root = json_pack(
         "{s:s, s:i, s:o, s:o, s:i, s:f, s:b, s:b, s:f, s:f, s:f, s:I, s:I, s:o, s:b}", "profile",
         profile_names[config->profile], "activation", (int)config->activation, "image_mean",
@@ -211,8 +220,8 @@ char *aac_config_to_json(const aaclip_config *config)
         "image_adapter_weight", (double)config->image_adapter_weight, "text_adapter_weight",
         (double)config->text_adapter_weight, "image_adapter_layers",
         (json_int_t)config->image_adapter_layers, "text_adapter_layers",
-        (json_int_t)config->text_adapter_layers, "levels", levels, "normalize_class_vector",
-        config->normalize_class_vector);
+        (json_int_t)config->text_adapter_layers, "levels", level_list(config),
+        "normalize_class_vector", config->normalize_class_vector);
     char *text = aac_json_text(root, JSON_COMPACT);
     json_decref(root);
     return text;
@@ -299,11 +308,11 @@ aaclip_status aac_config_from_json(aaclip_config *config, const char *json, cons
 {
     json_error_t error;
     json_t *root = json_loads(json, 0, &error);
-    bool complete = root && read_fields(root, config);
+    const bool parsed = root != NULL, complete = parsed && read_fields(root, config);
     json_decref(root);
     if (!complete)
         return aac_error(AACLIP_ERROR_FORMAT, "%s: metadata aaclip.config: %s", name,
-                         root ? "expected every field of a configuration" : error.text);
+                         parsed ? "expected every field of a configuration" : error.text);
     aaclip_status status = check(config);
     return status ? aac_error_prefix(AACLIP_ERROR_FORMAT, "%s", name) : AACLIP_OK;
 }

@@ -19,6 +19,14 @@ char *aac_json_text(const json_t *value, size_t flags)
     return text;
 }
 
+json_t *aac_json_made(json_t *value, bool failed)
+{
+    if (!failed)
+        return value;
+    json_decref(value);
+    return NULL;
+}
+
 struct feed {
     const char *at;
     size_t left, pieces;

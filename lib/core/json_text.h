@@ -2,6 +2,8 @@
 #ifndef AAC_CORE_JSON_TEXT_H
 #define AAC_CORE_JSON_TEXT_H
 
+#include <stdbool.h>
+
 #include <jansson.h>
 
 #include <aaclip/status.h>
@@ -11,6 +13,9 @@
  * for NULL, when out of memory, or when jansson cannot write the value.
  */
 char *aac_json_text(const json_t *value, size_t flags);
+
+/* What was made of several values: `value`, or NULL, with it freed, where one of them failed. */
+json_t *aac_json_made(json_t *value, bool failed);
 
 /*
  * As json_loadb, but can be cancelled. *value is NULL on failure, and with AACLIP_OK if jansson

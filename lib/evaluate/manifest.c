@@ -130,10 +130,7 @@ static json_t *object_of(const aaclip_dataset *dataset, const aaclip_sample *sam
     if (sample->mask_path)
         failed |= json_object_set_new(object, "mask_path",
                                       json_string(below_root(dataset, sample->mask_path)));
-    if (!failed)
-        return object;
-    json_decref(object);
-    return NULL;
+    return aac_json_made(object, failed);
 }
 
 static aaclip_status write_sample(aac_writer *writer, const aaclip_dataset *dataset,

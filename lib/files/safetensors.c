@@ -202,9 +202,10 @@ aaclip_status aac_safetensors_read(aac_tensor_index *index, const aac_mapping *f
     if (status)
         return status;
     if (!json_is_object(root)) {
+        const bool parsed = root != NULL;
         json_decref(root);
         return aac_error(AACLIP_ERROR_FORMAT, "safetensors: header: %s",
-                         root ? "expected an object" : error.text);
+                         parsed ? "expected an object" : error.text);
     }
     status = read_header(index, root, file->data + 8 + length, file->size - 8 - length);
     json_decref(root);
@@ -224,11 +225,14 @@ static uint64_t stored_bytes(const aac_tensor_source *source)
     return (uint64_t)aac_tensor_elements(&source->tensor) * aac_dtype_size(source->stored_as);
 }
 
+/* NULL, as of the next: out of memory. */
 static json_t *describe_tensor(const aac_tensor_source *source, uint64_t begin)
 {
     json_t *shape = json_array();
+    int failed = 0;
     for (int i = 0; i < source->tensor.rank; i++)
-        json_array_append_new(shape, json_integer(source->tensor.shape[i]));
+        failed |= json_array_append_new(shape, json_integer(source->tensor.shape[i]));
+    shape = aac_json_made(shape, failed);
     return json_pack("{s:s, s:o, s:[I, I]}", "dtype", format_name(source->stored_as), "shape",
                      shape, "data_offsets", (json_int_t)begin,
                      (json_int_t)(begin + stored_bytes(source)));
@@ -237,12 +241,10 @@ static json_t *describe_tensor(const aac_tensor_source *source, uint64_t begin)
 static json_t *describe_metadata(const aac_metadata *metadata, size_t count)
 {
     json_t *object = json_object();
+    int failed = 0;
     for (size_t i = 0; i < count; i++)
-        if (json_object_set_new(object, metadata[i].key, json_string(metadata[i].value)) != 0) {
-            json_decref(object);
-            return NULL;
-        }
-    return object;
+        failed |= json_object_set_new(object, metadata[i].key, json_string(metadata[i].value));
+    return aac_json_made(object, failed);
 }
 
 /* Names come from the library or from a file; metadata may come from a pickle. */

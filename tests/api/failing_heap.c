@@ -19,7 +19,7 @@ static struct {
     bool fail_after;
 } heap = {.fail_at = -1};
 
-static void *allocate(size_t size, void *user)
+void *heap_allocate(size_t size, void *user)
 {
     (void)user;
     int number = atomic_fetch_add(&heap.made, 1);
@@ -31,16 +31,18 @@ static void *allocate(size_t size, void *user)
     return pointer;
 }
 
-static void deallocate(void *pointer, void *user)
+void heap_free(void *pointer, void *user)
 {
     (void)user;
+    if (!pointer)
+        return;
     atomic_fetch_sub(&heap.open, 1);
     free(pointer);
 }
 
 void heap_install(void)
 {
-    aaclip_set_allocator(&(aaclip_allocator){allocate, deallocate, NULL});
+    aaclip_set_allocator(&(aaclip_allocator){heap_allocate, heap_free, NULL});
 }
 
 int heap_open_count(void)

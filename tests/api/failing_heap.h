@@ -3,9 +3,13 @@
 #define TEST_API_FAILING_HEAP_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 /* Makes the library allocate here for the life of the process. */
 void heap_install(void);
+/* Its two calls, for another library's hooks. */
+void *heap_allocate(size_t size, void *user);
+void heap_free(void *pointer, void *user);
 int heap_open_count(void); /* allocations that have not been freed */
 
 /* From now on allocation `fail_at` (from 0; -1: none) fails; `fail_after`: all later ones, too. */

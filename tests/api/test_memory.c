@@ -1,7 +1,7 @@
 /*
  * Every call with each of its allocations failing, once alone and once with all that follow: it
  * returns OUT_OF_MEMORY and leaves NULL handles, no memory and no file. (JSON documents are
- * jansson's and come from malloc.)
+ * jansson's and come from malloc: test_json_memory.c.)
  */
 #include <dirent.h>
 #include <stdarg.h>
