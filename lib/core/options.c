@@ -4,13 +4,18 @@
 
 #include "core/error.h"
 
+bool aac_options_has_size(size_t size)
+{
+    return size >= sizeof size && size <= AAC_OPTIONS_LARGEST;
+}
+
 aaclip_status aac_options_read(void *own, size_t own_size, const void *caller, const char *what)
 {
     if (!caller)
         return AACLIP_OK;
     size_t size;
     memcpy(&size, caller, sizeof size);
-    if (size < sizeof size)
+    if (!aac_options_has_size(size))
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
                          "%s: size is %zu; initialise the struct with %s_init", what, size, what);
     const unsigned char *bytes = caller;
@@ -27,8 +32,10 @@ aaclip_status aac_options_read(void *own, size_t own_size, const void *caller, c
 aaclip_status aac_options_write(void *caller, size_t caller_size, const void *own, size_t own_size,
                                 const char *what)
 {
-    if (!caller || caller_size < sizeof caller_size)
-        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "%s: NULL or too small", what);
+    if (!caller)
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "%s: is NULL", what);
+    if (!aac_options_has_size(caller_size))
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "%s: set size before the call", what);
     memset(caller, 0, caller_size);
     memcpy(caller, own, caller_size < own_size ? caller_size : own_size);
     memcpy(caller, &caller_size, sizeof caller_size);

@@ -233,7 +233,7 @@ static aaclip_status check_call(const aaclip_detector *detector, const detect_ca
 {
     if (!detector || (call->count && (!call->images || !call->class_names || !call->results)))
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "%s: NULL argument", call->function);
-    if (call->count && call->results->size < sizeof call->results->size)
+    if (call->count && !aac_options_has_size(call->results->size))
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_result: set size before the call");
     for (size_t i = 0; i < call->count; i++)
         if (!call->class_names[i])

@@ -431,7 +431,7 @@ static aaclip_status check_handle(const aaclip_trainer *trainer, const aaclip_lo
 {
     if (!trainer)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "%s: trainer is NULL", call);
-    if (losses && losses->size < sizeof losses->size)
+    if (losses && !aac_options_has_size(losses->size))
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_losses: set size before the call");
     return AACLIP_OK;
 }

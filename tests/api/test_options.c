@@ -261,6 +261,25 @@ static void structs_without_size_are_refused(void **state)
         }
 }
 
+/* What lies where a program forgot to set a size; nobody has that much room. */
+static const size_t wild_sizes[] = {((size_t)1 << 16) + 1, (size_t)0x7f12cdcdcdcdcdcd, SIZE_MAX};
+
+#define WILD_COUNT (sizeof wild_sizes / sizeof *wild_sizes)
+
+static void structs_with_a_wild_size_are_refused(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < GIVEN_COUNT; i++)
+        for (size_t j = 0; j < WILD_COUNT; j++) {
+            buffer own = {.size = 0};
+            must_fail(given[i].init(own.bytes, wild_sizes[j]), AACLIP_ERROR_INVALID_ARGUMENT,
+                      "set size before the call");
+            must(given[i].init(own.bytes, given[i].size));
+            own.size = wild_sizes[j];
+            must_fail(given[i].use(own.bytes), AACLIP_ERROR_INVALID_ARGUMENT, "initialise");
+        }
+}
+
 static void older_structs_keep_what_they_have(void **state)
 {
     (void)state;
@@ -465,6 +484,11 @@ static void filled_structs_may_have_another_size(void **state)
         check_grown(other.bytes, whole.bytes, kind->size);
         other.size = sizeof(size_t) - 1;
         must_fail(kind->get(other.bytes), AACLIP_ERROR_INVALID_ARGUMENT, kind->name);
+        for (size_t j = 0; j < WILD_COUNT; j++) {
+            other.size = wild_sizes[j];
+            must_fail(kind->get(other.bytes), AACLIP_ERROR_INVALID_ARGUMENT,
+                      "set size before the call");
+        }
     }
 }
 
@@ -515,6 +539,11 @@ static void batches_of_results_may_have_another_size(void **state)
     own[0].size = 0;
     must_fail(aaclip_detector_detect_batch(detector, views, names, 3, own),
               AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_result");
+    for (size_t i = 0; i < WILD_COUNT; i++) {
+        own[0].size = wild_sizes[i];
+        must_fail(aaclip_detector_detect_batch(detector, views, names, 3, own),
+                  AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_result: set size before the call");
+    }
     aaclip_detector_close(&detector);
 }
 
@@ -568,6 +597,7 @@ int main(void)
         cmocka_unit_test(older_structs_take_defaults),
         cmocka_unit_test(newer_structs_need_a_zero_tail),
         cmocka_unit_test(structs_without_size_are_refused),
+        cmocka_unit_test(structs_with_a_wild_size_are_refused),
         cmocka_unit_test(older_structs_keep_what_they_have),
         cmocka_unit_test(older_configurations_take_the_rest_from_their_profile),
         cmocka_unit_test(older_trainer_options_take_the_rest_from_their_stage),
