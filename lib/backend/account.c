@@ -1,9 +1,10 @@
 #include "backend/account.h"
 
-#include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "core/memory.h"
+#include "core/platform.h"
 
 typedef struct allocation {
     struct allocation *next;
@@ -12,11 +13,32 @@ typedef struct allocation {
     int device;
 } allocation;
 
-static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static atomic_uint holder; /* 0: none; else the forks of its process and 1, as of aac_mutex */
 static allocation *allocations;
 static struct {
     uint64_t limit, used;
 } accounts[AAC_ACCOUNTS];
+
+/*
+ * Held for a few loads and stores, of which each leaves the accounts whole: so it is taken over
+ * from a thread that a fork left behind, and closing handles waits for nobody in the child.
+ */
+static void lock(void)
+{
+    const double nap = 1e-6;
+    const unsigned own = aac_forks() + 1;
+    unsigned found = 0;
+    while (!atomic_compare_exchange_weak(&holder, &found, own))
+        if (found == own) {
+            aac_sleep(nap);
+            found = 0;
+        }
+}
+
+static void unlock(void)
+{
+    atomic_store(&holder, 0);
+}
 
 static int index_of(int device)
 {
@@ -26,20 +48,20 @@ static int index_of(int device)
 /* Counts the bytes if the limit allows them. */
 static bool take(int device, size_t bytes)
 {
-    pthread_mutex_lock(&mutex);
+    lock();
     uint64_t limit = accounts[index_of(device)].limit, used = accounts[index_of(device)].used;
     bool may = !limit || (used <= limit && bytes <= limit - used);
     if (may)
         accounts[index_of(device)].used += bytes;
-    pthread_mutex_unlock(&mutex);
+    unlock();
     return may;
 }
 
 static void give_back(int device, size_t bytes)
 {
-    pthread_mutex_lock(&mutex);
+    lock();
     accounts[index_of(device)].used -= bytes;
-    pthread_mutex_unlock(&mutex);
+    unlock();
 }
 
 void *aac_account_allocate(int device, size_t bytes, void *(*allocate)(size_t bytes))
@@ -54,23 +76,24 @@ void *aac_account_allocate(int device, size_t bytes, void *(*allocate)(size_t by
         return NULL;
     }
     *made = (allocation){.memory = memory, .bytes = bytes, .device = device};
-    pthread_mutex_lock(&mutex);
+    lock();
     made->next = allocations;
+    atomic_signal_fence(memory_order_release); /* the list is whole at any time */
     allocations = made;
-    pthread_mutex_unlock(&mutex);
+    unlock();
     return memory;
 }
 
 static allocation *take_out(const void *memory)
 {
-    pthread_mutex_lock(&mutex);
+    lock();
     allocation **link = &allocations;
     while (*link && (*link)->memory != memory)
         link = &(*link)->next;
     allocation *found = *link;
     if (found)
         *link = found->next;
-    pthread_mutex_unlock(&mutex);
+    unlock();
     return found;
 }
 
@@ -88,16 +111,16 @@ void aac_account_release(void *memory, void (*release)(void *memory))
 
 void aac_account_set_limit(int device, uint64_t bytes)
 {
-    pthread_mutex_lock(&mutex);
+    lock();
     accounts[index_of(device)].limit = bytes;
-    pthread_mutex_unlock(&mutex);
+    unlock();
 }
 
 static uint64_t read_value(const uint64_t *value)
 {
-    pthread_mutex_lock(&mutex);
+    lock();
     uint64_t read = *value;
-    pthread_mutex_unlock(&mutex);
+    unlock();
     return read;
 }
 
