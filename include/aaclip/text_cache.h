@@ -80,7 +80,7 @@ AACLIP_API void aaclip_text_cache_close(aaclip_text_cache **cache);
  * Existing names are replaced. All classes or none are added. Common prefixes of prompts are
  * computed once for all classes of a call, so one call for many classes is faster than one call for
  * each; values then differ by rounding, less than 1e-6 of the vector's length. The order of the
- * classes does not matter. Only the pairs take memory that grows with `count`.
+ * classes does not matter. Only the pairs take memory that grows with `count`; 0 does nothing.
  * Errors: UNSUPPORTED (a bundle has no text tower), NOT_FOUND, IO, FORMAT (vocabulary), MISMATCH
  * (a vocabulary of another size than the model's), INVALID_ARGUMENT (a name or phrase that is
  * empty or not UTF-8, a prompt too long), CANCELLED, OUT_OF_MEMORY.

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/error.h"
+#include "core/memory.h"
 
 static char ascii_lower(char c)
 {
@@ -89,24 +90,47 @@ static void underscores_to_spaces(char *text)
             *text = ' ';
 }
 
+/* A text of the phrase table, or else the class name. */
+static aaclip_status find_text(const char **text, const char *dataset, const char *class_name)
+{
+    const aac_phrase_table *table = NULL;
+    aaclip_status status = dataset ? require_table(&table, dataset) : AACLIP_OK;
+    const char *known = status ? NULL : aac_phrase_find(table, class_name);
+    *text = known ? known : class_name;
+    return status;
+}
+
+aaclip_status aac_phrase_of_class(char **phrase, const char *dataset, const char *class_name)
+{
+    const char *text;
+    *phrase = NULL;
+    aaclip_status status = find_text(&text, dataset, class_name);
+    if (status)
+        return status;
+    *phrase = aac_strdup(text);
+    if (!*phrase)
+        return aac_error_memory();
+    if (text == class_name)
+        underscores_to_spaces(*phrase);
+    return AACLIP_OK;
+}
+
 aaclip_status aaclip_class_phrase(const char *dataset, const char *class_name, char *phrase,
                                   size_t capacity)
 {
     if (!class_name || !phrase)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "class and phrase: expected no NULL");
-    const aac_phrase_table *table = NULL;
-    aaclip_status status = dataset ? require_table(&table, dataset) : AACLIP_OK;
+    const char *text;
+    aaclip_status status = find_text(&text, dataset, class_name);
     if (status)
         return status;
-    const char *known = aac_phrase_find(table, class_name);
-    const char *text = known ? known : class_name;
     size_t size = strlen(text) + 1;
     if (size > capacity)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
                          "phrase of class \"%s\": expected room for %zu bytes, found %zu",
                          class_name, size, capacity);
     memcpy(phrase, text, size);
-    if (!known)
+    if (text == class_name)
         underscores_to_spaces(phrase);
     return AACLIP_OK;
 }

@@ -5,6 +5,7 @@
 #include <stddef.h>
 
 #include <aaclip/config.h>
+#include <aaclip/status.h>
 
 typedef struct aac_class_phrase {
     const char *class_name, *phrase;
@@ -26,5 +27,8 @@ const aac_phrase_table *aac_phrase_table_find(const char *dataset);
 
 /* The phrase of a class; NULL if `table` is NULL or does not have the class. */
 const char *aac_phrase_find(const aac_phrase_table *table, const char *class_name);
+
+/* aaclip_class_phrase in memory of its own, for aac_free; NULL on failure. */
+aaclip_status aac_phrase_of_class(char **phrase, const char *dataset, const char *class_name);
 
 #endif

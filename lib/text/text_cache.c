@@ -138,16 +138,19 @@ void aaclip_text_cache_close(aaclip_text_cache **handle)
     aac_free(cache);
 }
 
-void aac_text_cache_rest(const aaclip_text_cache *cache)
+aaclip_status aac_text_cache_rest(const aaclip_text_cache *cache)
 {
     aaclip_text_cache *own = (aaclip_text_cache *)cache;
-    if (aac_mutex_is_orphan(own->making)) /* see aac_mutex_take */
-        return;
-    aac_mutex_lock(own->making);
+    if (aac_mutex_is_orphan(own->making)) /* the tower stays; vectors are there all the same */
+        return AACLIP_OK;
+    aaclip_status status = aac_mutex_take(own->making);
+    if (status)
+        return status;
     if (own->tower)
         aac_model_release_text(own->model);
     own->tower = NULL;
     aac_mutex_unlock(own->making);
+    return AACLIP_OK;
 }
 
 static aac_class_pair *find_pair(const aaclip_text_cache *cache, const char *name)

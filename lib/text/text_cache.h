@@ -35,8 +35,9 @@ typedef struct aac_class_tokens {
     size_t normal, abnormal;
 } aac_class_tokens;
 
-/* Releases the text tower to free its memory; it is acquired again when a class is added. */
-void aac_text_cache_rest(const aaclip_text_cache *cache);
+/* Releases the text tower to free its memory; it is acquired again when a class is added. CANCELLED
+ * while it waits for another thread that builds classes. */
+aaclip_status aac_text_cache_rest(const aaclip_text_cache *cache);
 
 /* Tokenizes a class's prompts for training; the tower is the cache's, valid until
  * aac_text_cache_rest. */

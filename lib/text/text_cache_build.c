@@ -313,7 +313,7 @@ static aaclip_status store_built(aaclip_text_cache *cache, const char *const *na
     aaclip_status status = aac_mutex_take(cache->mutex);
     if (!status) {
         status = aac_text_cache_store(cache, names, count, pairs, fingerprints);
-        cache->built = cache->built || (!status && count);
+        cache->built = cache->built || !status;
         aac_mutex_unlock(cache->mutex);
     }
     aac_free(fingerprints);
@@ -330,7 +330,7 @@ aaclip_status aaclip_text_cache_build(aaclip_text_cache *cache, const char *cons
         status = aac_text_cache_check_names(names, count);
     if (!status)
         status = check_phrases(phrases, names, count);
-    if (status)
+    if (status || !count)
         return status;
     float *pairs = aac_alloc_array(count, 2 * (size_t)cache->embedding * sizeof(float));
     if (!pairs)

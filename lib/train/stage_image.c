@@ -313,8 +313,9 @@ static aaclip_status make(aac_stage **out, const aac_stage_setup *setup, int64_t
     stage->model = setup->model;
     stage->images = images;
     stage->streamed = is_streamed(setup);
-    aac_text_cache_rest(stage->cache);
-    aaclip_status status = prepare(stage, setup);
+    aaclip_status status = aac_text_cache_rest(stage->cache);
+    if (!status)
+        status = prepare(stage, setup);
     if (status) {
         free_stage(&stage->base);
         return status;

@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/memory.h"
 #include "model/vision_encoder.h"
+#include "text/phrases.h"
 #include "text/text_cache.h"
 #include "text/text_training.h"
 #include "train/losses.h"
@@ -69,10 +70,11 @@ static void free_class(const text_stage *stage, text_class *item)
 
 static aaclip_status tokenize_class(text_stage *stage, text_class *item)
 {
-    char phrase[512];
-    aaclip_status status = aaclip_class_phrase(stage->phrases, item->name, phrase, sizeof phrase);
+    char *phrase;
+    aaclip_status status = aac_phrase_of_class(&phrase, stage->phrases, item->name);
     if (!status)
         status = aac_text_cache_tokens(stage->cache, phrase, &item->tokens, &stage->tower);
+    aac_free(phrase);
     item->batch = (aac_token_batch){item->tokens.ids, item->tokens.offsets,
                                     (int64_t)(item->tokens.normal + item->tokens.abnormal)};
     return status;

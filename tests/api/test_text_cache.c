@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <cmocka.h>
 #include <pthread.h>
 
@@ -442,6 +443,8 @@ static void a_bundle_has_no_text_tower(void **state)
     const char *const paths[] = {file.path};
     must(aaclip_adapters_open(&adapters, model, paths, 1, NULL));
     must(aaclip_text_cache_open(&cache, file.path, model, adapters, NULL));
+    must(aaclip_text_cache_build(cache, NULL, NULL, 0)); /* none: nothing is needed */
+    must(aaclip_text_cache_encode(cache, NULL, 0, NULL));
     must_fail(aaclip_text_cache_build(cache, name, name, 1), AACLIP_ERROR_UNSUPPORTED, text);
     must_fail(aaclip_text_cache_encode(cache, name, 1, vector), AACLIP_ERROR_UNSUPPORTED, text);
     must_fail(aaclip_text_cache_tokenize(cache, "a bolt", ids, 77, &count),
@@ -557,6 +560,71 @@ static void caches_are_read_while_they_grow(void **state)
     aaclip_text_cache_close(&cache);
 }
 
+/* A build that another thread waits for, and cancels its waiting. */
+typedef struct busy_build {
+    aaclip_text_cache *cache;
+    atomic_int begun, raised, waited_for, gave_up;
+} busy_build;
+
+static bool keep_waiting(size_t done, size_t total, void *user)
+{
+    enum { NAPS = 500, BEFORE = 10 };
+    busy_build *own = user;
+    (void)done;
+    (void)total;
+    atomic_store(&own->begun, 1);
+    for (int i = 0; i < NAPS && !atomic_load(&own->waited_for); i++) {
+        if (i == BEFORE)
+            atomic_store(&own->raised, 1);
+        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+    }
+    if (!atomic_load(&own->waited_for))
+        atomic_store(&own->gave_up, 1);
+    return true;
+}
+
+static void *build_busily(void *user)
+{
+    must(build_classes(((busy_build *)user)->cache));
+    return NULL;
+}
+
+static void a_trainer_that_waits_for_a_build_can_be_cancelled(void **state)
+{
+    (void)state;
+    const float normal[EMBEDDING] = {1}, abnormal[EMBEDDING] = {0, 1};
+    busy_build own = {NULL, 0, 0, 0, 0};
+    pthread_t thread;
+    aaclip_trainer *trainer;
+    aaclip_trainer_options training;
+    aaclip_text_cache_options options;
+    aaclip_text_cache_options_init(&options);
+    options.progress = keep_waiting;
+    options.progress_user = &own;
+    own.cache = new_cache(&options);
+    aaclip_dataset *dataset = open_training_set();
+    for (size_t i = 0; i < aaclip_dataset_class_count(dataset); i++)
+        must(aaclip_text_cache_add(own.cache, aaclip_dataset_class_name(dataset, i), normal,
+                                   abnormal));
+    must(aaclip_trainer_options_init(&training, AACLIP_STAGE_IMAGE, AACLIP_PROFILE_PUBLISHED));
+    training.image_size = 56;
+    training.initial = shared.adapters;
+    assert_int_equal(pthread_create(&thread, NULL, build_busily, &own), 0);
+    while (!atomic_load(&own.begun))
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    aaclip_watch_cancel((const volatile int *)&own.raised);
+    aaclip_status status =
+        aaclip_trainer_new(&trainer, shared.model, dataset, own.cache, &training);
+    aaclip_watch_cancel(NULL);
+    atomic_store(&own.waited_for, 1);
+    pthread_join(thread, NULL);
+    must_fail(status, AACLIP_ERROR_CANCELLED, "cancelled");
+    assert_null(trainer);
+    assert_false(own.gave_up);
+    aaclip_dataset_close(&dataset);
+    aaclip_text_cache_close(&own.cache);
+}
+
 static int open_shared(void **state)
 {
     (void)state;
@@ -591,6 +659,7 @@ int main(void)
         cmocka_unit_test(names_and_phrases_are_utf8),
         in_scratch(missing_vocabularies_are_named),
         cmocka_unit_test(caches_are_read_while_they_grow),
+        cmocka_unit_test(a_trainer_that_waits_for_a_build_can_be_cancelled),
     };
     return cmocka_run_group_tests_name("text cache", tests, open_shared, close_shared);
 }

@@ -412,6 +412,30 @@ static void sets_that_cannot_train_are_refused(void **state)
     training_close(&setup);
 }
 
+/* As the text cache takes them; the underscores are one space. */
+static void long_class_names_train(void **state)
+{
+    char name[600] = "wood", text[4096] = "";
+    memset(name + strlen(name), '_', sizeof name - strlen(name) - 1);
+    make_samples(*state);
+    for (int i = 0; i < 2; i++) {
+        size_t length = strlen(text);
+        snprintf(text + length, sizeof text - length,
+                 "{\"image_path\": \"%d.png\", \"label\": %d, \"class_name\": \"%s\"%s}\n", i, i,
+                 name, i ? ", \"mask_path\": \"1_mask.png\"" : "");
+    }
+    scratch_tree_text(*state, "long.jsonl", text);
+    char *path = in_folder(state, "long.jsonl");
+    training setup;
+    training_open_random(&setup, AACLIP_STAGE_TEXT, NULL);
+    aaclip_dataset_close(&setup.dataset);
+    must(aaclip_dataset_open(&setup.dataset, path, NULL));
+    aaclip_trainer *trainer = training_run(&setup, 1);
+    aaclip_trainer_close(&trainer);
+    training_close(&setup);
+    aac_free(path);
+}
+
 #define WITH_FOLDER(test)                                                                          \
     cmocka_unit_test_setup_teardown(test, scratch_tree_make, scratch_tree_remove)
 
@@ -423,6 +447,7 @@ int main(void)
         WITH_FOLDER(running_out_of_memory_spoils_nothing),
         cmocka_unit_test(wrong_options_are_refused),
         WITH_FOLDER(sets_that_cannot_train_are_refused),
+        WITH_FOLDER(long_class_names_train),
     };
     return cmocka_run_group_tests_name("trainer failures", tests, NULL, NULL);
 }
