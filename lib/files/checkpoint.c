@@ -166,6 +166,21 @@ static aaclip_status choose_heads(const aac_checkpoint *checkpoint, aac_tower_sh
                      (long long)tower->heads);
 }
 
+/* A TorchScript archive is OpenAI's own; whose the others are, their weights do not tell. */
+static void warn_of_guesses(const aac_checkpoint *checkpoint)
+{
+    const char *path = aac_tensor_file_path(checkpoint->file);
+    if (strcmp(checkpoint->layout, "Hugging Face") == 0)
+        aac_log(AACLIP_LOG_WARNING,
+                "%s: no config.json beside it; taking QuickGELU and 64 values a head", path);
+    else if (aac_tensor_file_get_kind(checkpoint->file) != AAC_FILE_TORCHSCRIPT)
+        aac_log(AACLIP_LOG_WARNING,
+                "%s: no open_clip_config.json beside it; taking QuickGELU and 64 values a head, as "
+                "OpenAI's models have; if it is another's, put that file there, or set the "
+                "configuration's activation",
+                path);
+}
+
 static aaclip_status apply_config(aac_checkpoint *checkpoint, const aac_checkpoint_config *config)
 {
     const double usual_epsilon = 1e-5;
@@ -183,10 +198,8 @@ static aaclip_status apply_config(aac_checkpoint *checkpoint, const aac_checkpoi
     checkpoint->activation =
         config->has_activation ? config->activation : AAC_CHECKPOINT_QUICK_GELU;
     checkpoint->vision.layer_norm_eps = checkpoint->text.layer_norm_eps = (float)epsilon;
-    if (!config->found && strcmp(checkpoint->layout, "Hugging Face") == 0)
-        aac_log(AACLIP_LOG_WARNING,
-                "%s: no config.json beside it; taking QuickGELU and 64 values a head",
-                aac_tensor_file_path(checkpoint->file));
+    if (!config->found)
+        warn_of_guesses(checkpoint);
     aaclip_status status = choose_heads(checkpoint, &checkpoint->vision, vision_heads, "image");
     if (!status && checkpoint->has_text)
         status = choose_heads(checkpoint, &checkpoint->text, config->text_heads, "text");

@@ -38,6 +38,8 @@ static void take_vision(aac_taker *taker, aac_checkpoint *checkpoint)
 static void take_text(aac_taker *taker, aac_checkpoint *checkpoint)
 {
     aac_tensor projection = {0};
+    aac_expect_text(taker, "text_model.final_layer_norm.weight",
+                    "text_model.embeddings.token_embedding.weight");
     aac_take_tensor(taker, &checkpoint->ln_final_weight, "text_model.final_layer_norm.weight", -1,
                     0);
     int64_t width = checkpoint->text.width = checkpoint->ln_final_weight.shape[0];

@@ -29,6 +29,7 @@ static void take_vision(aac_taker *taker, aac_checkpoint *checkpoint)
 
 static void take_text(aac_taker *taker, aac_checkpoint *checkpoint)
 {
+    aac_expect_text(taker, "ln_final.weight", "token_embedding.weight");
     aac_take_tensor(taker, &checkpoint->ln_final_weight, "ln_final.weight", -1, 0);
     int64_t width = checkpoint->text.width = checkpoint->ln_final_weight.shape[0];
     aac_take_tensor(taker, &checkpoint->ln_final_bias, "ln_final.bias", width, 0);

@@ -56,6 +56,19 @@ void aac_take_tensor(aac_taker *taker, aac_tensor *tensor, const char *name, int
         *tensor = *found;
 }
 
+void aac_expect_text(aac_taker *taker, const char *norm, const char *embedding)
+{
+    char names[2][LONGEST_NAME];
+    snprintf(names[0], LONGEST_NAME, "%s%s", taker->prefix, norm);
+    snprintf(names[1], LONGEST_NAME, "%s%s", taker->prefix, embedding);
+    if (!taker->status && !aac_tensor_file_find(taker->file, names[0]) &&
+        !aac_tensor_file_find(taker->file, names[1]))
+        taker->status = aac_error(AACLIP_ERROR_FORMAT,
+                                  "%s: expected an image tower and a text tower, found no text "
+                                  "tower: neither %s nor %s",
+                                  aac_tensor_file_path(taker->file), names[0], names[1]);
+}
+
 void aac_take_patches(aac_taker *taker, aac_checkpoint *checkpoint, const char *name)
 {
     const int64_t largest_patch = 1024;

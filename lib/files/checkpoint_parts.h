@@ -18,6 +18,9 @@ typedef struct aac_taker {
 void aac_take_tensor(aac_taker *taker, aac_tensor *tensor, const char *name, int64_t rows,
                      int64_t columns);
 
+/* Fails where neither tensor is there: the text tower is missing as a whole. */
+void aac_expect_text(aac_taker *taker, const char *norm, const char *embedding);
+
 /* The patch convolution, the one tensor of rank 4; fills width and patch size as well. */
 void aac_take_patches(aac_taker *taker, aac_checkpoint *checkpoint, const char *name);
 

@@ -144,6 +144,48 @@ static void a_missing_config_takes_the_usual_values(void **state)
     aac_free(path);
 }
 
+typedef struct journal {
+    int warnings;
+    char last[512];
+} journal;
+
+static void record(aaclip_log_level level, const char *message, void *user)
+{
+    journal *own = user;
+    own->warnings += level == AACLIP_LOG_WARNING;
+    snprintf(own->last, sizeof own->last, "%s", message);
+}
+
+static journal open_and_listen(const char *path, const char *layout)
+{
+    journal heard = {0};
+    aaclip_set_log(record, AACLIP_LOG_WARNING, &heard);
+    aac_checkpoint *checkpoint = open_well(path, layout);
+    aaclip_set_log(NULL, AACLIP_LOG_WARNING, NULL);
+    aac_checkpoint_close(&checkpoint);
+    return heard;
+}
+
+/* Whether a state dict is OpenAI's or LAION's only a configuration tells. */
+static void what_is_guessed_of_a_state_dict_is_told(void **state)
+{
+    static const aac_metadata activation = {"aaclip.activation", "gelu"};
+    tensor_list list = openai();
+    char *path = tensor_list_write(&list, *state, "clip.safetensors", NULL, 0);
+    journal heard = open_and_listen(path, "OpenAI state dict");
+    assert_int_equal(heard.warnings, 1);
+    assert_non_null(strstr(heard.last, path));
+    assert_non_null(strstr(heard.last, "no open_clip_config.json beside it; taking QuickGELU"));
+    char *config = scratch_text(*state, "open_clip_config.json", "{\"model_cfg\":{}}");
+    assert_int_equal(open_and_listen(path, "open_clip").warnings, 0);
+    assert_int_equal(remove(config), 0);
+    aac_free(path);
+    path = tensor_list_write(&list, *state, "clip.safetensors", &activation, 1);
+    assert_int_equal(open_and_listen(path, "libaaclip").warnings, 0);
+    aac_free(config);
+    aac_free(path);
+}
+
 /* Spoils one tensor after the other; each time the text must name the spoilt one. */
 static void spoil_each(const tensor_list *whole, const char *folder,
                        void (*spoil)(listed_tensor *tensor), const char *text)
@@ -208,6 +250,25 @@ static void every_missing_tensor_is_named(void **state)
             assert_non_null(strstr(aaclip_last_error(), ", found no such tensor"));
             aac_free(text);
         }
+}
+
+static void a_missing_text_tower_is_told(void **state)
+{
+    static const char *const image[] = {"visual.", "vision_model.", "visual_projection."};
+    const tensor_list lists[] = {openai(), huggingface()};
+    for (int i = 0; i < 2; i++) {
+        tensor_list list = lists[i];
+        for (size_t j = 0; j < lists[i].count; j++) {
+            const char *name = lists[i].tensors[j].name;
+            bool of_image = false;
+            for (int k = 0; k < 3; k++)
+                of_image = of_image || strncmp(name, image[k], strlen(image[k])) == 0;
+            if (!of_image)
+                tensor_list_remove(&list, name);
+        }
+        refuse_list(&list, *state, AACLIP_ERROR_FORMAT,
+                    "expected an image tower and a text tower, found no text tower");
+    }
 }
 
 static void shapes_must_agree(void **state)
@@ -556,8 +617,10 @@ int main(void)
         IN_SCRATCH(state_dicts_open_with_every_prefix),
         IN_SCRATCH(hugging_face_opens_in_every_type),
         IN_SCRATCH(a_missing_config_takes_the_usual_values),
+        IN_SCRATCH(what_is_guessed_of_a_state_dict_is_told),
         IN_SCRATCH(every_spoilt_tensor_is_named),
         IN_SCRATCH(every_missing_tensor_is_named),
+        IN_SCRATCH(a_missing_text_tower_is_told),
         IN_SCRATCH(shapes_must_agree),
         IN_SCRATCH(towers_need_blocks_without_gaps),
         IN_SCRATCH(other_image_towers_are_told),
