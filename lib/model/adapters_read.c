@@ -13,8 +13,9 @@
 /* Where a tower's modules are named, and what their shapes must be. */
 typedef struct adapter_source {
     const aac_tensor_file *file;
-    const char *root;   /* "image_adapter" */
+    const char *root;   /* "image_adapter"; with ".module" where DataParallel was saved */
     const char *layers; /* "image_adapter.layer_adapters"; for text "text_adapter" */
+    const char *levels, *detection; /* of image adapters: "image_adapter.seg_proj", ".det_proj" */
     int64_t width, embedding;
 } adapter_source;
 
@@ -169,8 +170,10 @@ static aaclip_status read_text(aaclip_adapters *adapters, const aac_tensor_file 
                                config_origin *origin)
 {
     const aac_checkpoint *checkpoint = aac_model_checkpoint(adapters->model);
-    const adapter_source source = {file, "text_adapter", "text_adapter", checkpoint->text.width,
-                                   checkpoint->embedding};
+    const char *root =
+        has_prefix(file, "text_adapter.module.") ? "text_adapter.module" : "text_adapter";
+    const adapter_source source = {
+        file, root, root, NULL, NULL, checkpoint->text.width, checkpoint->embedding};
     if (adapters->text.present)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
                          "%s: text_adapter: another file gave text adapters already",
@@ -204,11 +207,28 @@ static aaclip_status read_text(aaclip_adapters *adapters, const aac_tensor_file 
     return AACLIP_OK;
 }
 
+static adapter_source image_source(const aac_tensor_file *file, const aac_checkpoint *checkpoint)
+{
+    static const char *const plain[] = {"image_adapter", "image_adapter.layer_adapters",
+                                        "image_adapter.seg_proj", "image_adapter.det_proj"};
+    static const char *const wrapped[] = {
+        "image_adapter.module", "image_adapter.module.layer_adapters",
+        "image_adapter.module.seg_proj", "image_adapter.module.det_proj"};
+    const char *const *names = has_prefix(file, "image_adapter.module.") ? wrapped : plain;
+    return (adapter_source){file,
+                            names[0],
+                            names[1],
+                            names[2],
+                            names[3],
+                            checkpoint->vision.width,
+                            checkpoint->embedding};
+}
+
 static uint32_t count_levels(const adapter_source *source)
 {
     uint32_t count = 0;
-    while (count < 1000 && (find(source, "image_adapter.seg_proj", (int)count, "fc.weight") ||
-                            find(source, "image_adapter.seg_proj", (int)count, "fc.0.weight")))
+    while (count < 1000 && (find(source, source->levels, (int)count, "fc.weight") ||
+                            find(source, source->levels, (int)count, "fc.0.weight")))
         count++;
     return count;
 }
@@ -219,18 +239,17 @@ static aaclip_status read_projections(aaclip_adapters *adapters, const adapter_s
     aac_adapter_tower *image = &adapters->image;
     uint32_t levels = count_levels(source);
     if (!levels)
-        return missing(source, "image_adapter.seg_proj", 0, "fc.weight");
+        return missing(source, source->levels, 0, "fc.weight");
     if (levels > AACLIP_MAX_LEVELS)
-        return aac_error(AACLIP_ERROR_UNSUPPORTED,
-                         "%s: image_adapter.seg_proj: expected at most %d levels, found %u",
-                         aac_tensor_file_path(source->file), AACLIP_MAX_LEVELS, levels);
+        return aac_error(AACLIP_ERROR_UNSUPPORTED, "%s: %s: expected at most %d levels, found %u",
+                         aac_tensor_file_path(source->file), source->levels, AACLIP_MAX_LEVELS,
+                         levels);
     image->projection_count = levels;
     bool other = false;
     aaclip_status status =
-        read_projection(&image->detection, source, "image_adapter.det_proj", -1, activation);
+        read_projection(&image->detection, source, source->detection, -1, activation);
     for (uint32_t i = 0; !status && i < levels; i++) {
-        status = read_projection(&image->projections[i], source, "image_adapter.seg_proj", (int)i,
-                                 &other);
+        status = read_projection(&image->projections[i], source, source->levels, (int)i, &other);
         if (!status && other != *activation)
             return aac_error(AACLIP_ERROR_MISMATCH,
                              "%s: %s: expected an activation after every projection or after none, "
@@ -238,7 +257,7 @@ static aaclip_status read_projections(aaclip_adapters *adapters, const adapter_s
                              aac_tensor_file_path(source->file), image->projections[i].tensor.name,
                              image->detection.tensor.name);
     }
-    return status ? status : check_numbering(source, "image_adapter.seg_proj", levels, "fc.weight");
+    return status ? status : check_numbering(source, source->levels, levels, "fc.weight");
 }
 
 /* One projection per level, even if the configuration derives the levels from the tower's depth. */
@@ -261,8 +280,7 @@ static aaclip_status read_image(aaclip_adapters *adapters, const aac_tensor_file
                                 config_origin *origin)
 {
     const aac_checkpoint *checkpoint = aac_model_checkpoint(adapters->model);
-    const adapter_source source = {file, "image_adapter", "image_adapter.layer_adapters",
-                                   checkpoint->vision.width, checkpoint->embedding};
+    const adapter_source source = image_source(file, checkpoint);
     if (adapters->image.present)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
                          "%s: image_adapter: another file gave image adapters already",
@@ -357,6 +375,30 @@ static aaclip_status read_metadata(aaclip_adapters *adapters, const aac_tensor_f
     return read_config(adapters, file, config, origin);
 }
 
+/* The tower whose modules were saved without its name; NULL: of none. */
+static const char *bare_tower(const aac_tensor_file *file)
+{
+    static const char *const image[] = {"seg_proj.",        "det_proj.",
+                                        "layer_adapters.",  "module.seg_proj.",
+                                        "module.det_proj.", "module.layer_adapters."};
+    for (size_t i = 0; i < sizeof image / sizeof *image; i++)
+        if (has_prefix(file, image[i]))
+            return "image_adapter";
+    return has_prefix(file, "0.fc") || has_prefix(file, "module.0.fc") ? "text_adapter" : NULL;
+}
+
+static aaclip_status no_adapters(const aac_tensor_file *file)
+{
+    const char *path = aac_tensor_file_path(file), *tower = bare_tower(file);
+    if (tower)
+        return aac_error(AACLIP_ERROR_FORMAT,
+                         "%s: expected %s.* tensors, found a bare state dict; save it as "
+                         "torch.save({\"%s\": adapter.state_dict()}, path)",
+                         path, tower, tower);
+    return aac_error(AACLIP_ERROR_FORMAT,
+                     "%s: expected text_adapter.* or image_adapter.* tensors, found none", path);
+}
+
 static aaclip_status read_file(aaclip_adapters *adapters, const char *path, config_origin *origin)
 {
     aac_tensor_file **file = &adapters->files[adapters->file_count];
@@ -368,9 +410,7 @@ static aaclip_status read_file(aaclip_adapters *adapters, const char *path, conf
          image = aac_tensor_file_has(*file, "image_adapter.");
     bool bundle = aac_tensor_file_string(*file, "aaclip.bundle") != NULL; /* may have none */
     if (!text && !image && !bundle)
-        return aac_error(AACLIP_ERROR_FORMAT,
-                         "%s: expected text_adapter.* or image_adapter.* tensors, found none",
-                         path);
+        return no_adapters(*file);
     status = read_metadata(adapters, *file, origin);
     if (!status && text)
         status = read_text(adapters, *file, origin);

@@ -1,25 +1,38 @@
 /* Saves adapters to a file, alone or among a bundle's entries. */
+#include <string.h>
+
 #include "core/error.h"
 #include "model/adapters_parts.h"
 #include "model/model.h"
 #include "model/save.h"
+
+/* Under the name that it has without DataParallel. */
+static aaclip_status save_tensor(aac_save_list *list, const aac_tensor *tensor)
+{
+    static const char wrapped[] = ".module.";
+    const char *at = strstr(tensor->name, wrapped);
+    if (!at)
+        return aac_save_tensor(list, tensor->name, tensor, AAC_F32);
+    char *name =
+        aac_format("%.*s.%s", (int)(at - tensor->name), tensor->name, at + strlen(wrapped));
+    aaclip_status status = name ? aac_save_tensor(list, name, tensor, AAC_F32) : aac_error_memory();
+    aac_free(name);
+    return status;
+}
 
 static aaclip_status save_tower(aac_save_list *list, const aac_adapter_tower *tower)
 {
     aaclip_status status = aac_tensor_file_check(tower->file);
     for (uint32_t i = 0; !status && i < tower->layer_count; i++) {
         const aac_layer_adapter *layer = &tower->layers[i];
-        status = aac_save_tensor(list, layer->first_tensor.name, &layer->first_tensor, AAC_F32);
+        status = save_tensor(list, &layer->first_tensor);
         if (!status && layer->second_tensor.data)
-            status =
-                aac_save_tensor(list, layer->second_tensor.name, &layer->second_tensor, AAC_F32);
+            status = save_tensor(list, &layer->second_tensor);
     }
     for (uint32_t i = 0; !status && i < tower->projection_count; i++)
-        status = aac_save_tensor(list, tower->projections[i].tensor.name,
-                                 &tower->projections[i].tensor, AAC_F32);
+        status = save_tensor(list, &tower->projections[i].tensor);
     if (!status && tower->detection.tensor.data)
-        status =
-            aac_save_tensor(list, tower->detection.tensor.name, &tower->detection.tensor, AAC_F32);
+        status = save_tensor(list, &tower->detection.tensor);
     return status;
 }
 

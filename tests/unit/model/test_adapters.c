@@ -318,6 +318,63 @@ static void swapped_towers_are_told(void **state)
                 "image_adapter.layer_adapters.0.fc1.weight: expected 4x8, found 2x4");
 }
 
+/* The same tensors with `from` at the beginning of their names replaced. */
+static tensor_list renamed(const tensor_list *list, const char *from, const char *to)
+{
+    tensor_list result = {.value = list->value};
+    for (size_t i = 0; i < list->count; i++) {
+        const listed_tensor *tensor = &list->tensors[i];
+        char *name = aac_format("%s%s", to, tensor->name + strlen(from));
+        tensor_list_add(&result, name, tensor->shape[0], tensor->shape[1]);
+        aac_free(name);
+    }
+    return result;
+}
+
+/* What opens is the same as without, also when it is saved. */
+static void adapters_of_data_parallel_open(void **state)
+{
+    const fixture *own = *state;
+    for (int document = 0; document < 2; document++) {
+        const tensor_list plain[] = {text_adapters(document), image_adapters(document)};
+        const tensor_list wrapped[] = {
+            renamed(&plain[0], "text_adapter.", "text_adapter.module."),
+            renamed(&plain[1], "image_adapter.", "image_adapter.module.")};
+        char *text = tensor_list_write(&wrapped[0], own->folder, "text.safetensors", NULL, 0);
+        char *image = tensor_list_write(&wrapped[1], own->folder, "image.safetensors", NULL, 0);
+        char *saved = aac_format("%s/saved.safetensors", own->folder);
+        const char *paths[] = {text, image};
+        aaclip_adapters *adapters = open_well(own, paths, 2);
+        assert_int_equal(aaclip_adapters_save(adapters, saved), AACLIP_OK);
+        aac_tensor_file *file;
+        assert_int_equal(aac_tensor_file_open(&file, saved), AACLIP_OK);
+        assert_int_equal(aac_tensor_file_count(file), plain[0].count + plain[1].count);
+        for (int i = 0; i < 2; i++)
+            for (size_t j = 0; j < plain[i].count; j++)
+                assert_non_null(aac_tensor_file_find(file, plain[i].tensors[j].name));
+        aac_tensor_file_close(&file);
+        aaclip_adapters_close(&adapters);
+        aac_free(text);
+        aac_free(image);
+        aac_free(saved);
+    }
+}
+
+static void bare_state_dicts_are_told_how_to_be_saved(void **state)
+{
+    for (int document = 0; document < 2; document++) {
+        const tensor_list text = text_adapters(document), image = image_adapters(document);
+        const tensor_list bare[] = {renamed(&text, "text_adapter.", ""),
+                                    renamed(&image, "image_adapter.", ""),
+                                    renamed(&image, "image_adapter.", "module.")};
+        for (int i = 0; i < 3; i++)
+            refuse_list(*state, &bare[i], AACLIP_ERROR_FORMAT,
+                        i ? "expected image_adapter.* tensors, found a bare state dict; save it as "
+                            "torch.save({\"image_adapter\": adapter.state_dict()}, path)"
+                          : "expected text_adapter.* tensors, found a bare state dict");
+    }
+}
+
 static void files_must_complement_each_other(void **state)
 {
     const fixture *own = *state;
@@ -623,6 +680,8 @@ int main(void)
         cmocka_unit_test(gaps_in_the_numbering_are_told),
         cmocka_unit_test(projections_must_be_of_one_kind_and_at_most_eight),
         cmocka_unit_test(swapped_towers_are_told),
+        cmocka_unit_test(adapters_of_data_parallel_open),
+        cmocka_unit_test(bare_state_dicts_are_told_how_to_be_saved),
         cmocka_unit_test(files_must_complement_each_other),
         cmocka_unit_test(each_tower_has_the_configuration_of_its_file),
         cmocka_unit_test(absurd_configurations_are_refused),
