@@ -167,7 +167,8 @@ AACLIP_API uint32_t aaclip_detector_image_size(const aaclip_detector *detector);
 /**
  * Rescales a map for display: the probability of "abnormal" that training uses, the sigmoid of the
  * difference of similarities averaged over levels, in [0, 1]. A fixed scale: 0.5 is undecided in
- * every image. `map` and `out` have `count` values; `out` may be `map`.
+ * every image. `map` and `out` have `count` values; `out` may be `map`. NaN stays NaN. If `map` or
+ * `out` is NULL, nothing is written.
  */
 AACLIP_API void aaclip_map_probability(const float *map, size_t count, uint32_t level_count,
                                        float *out);

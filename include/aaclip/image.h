@@ -124,8 +124,9 @@ AACLIP_API aaclip_status aaclip_write_npy(const char *path, const float *values,
                                           const size_t *shape, unsigned rank);
 
 /**
- * Maps values in [0, 1] (clamped; NaN is 0) to colours, from blue through cyan, green and yellow to
- * red, on a fixed scale: a value has the same colour in every image. `rgb` holds count * 3 bytes.
+ * Maps values in [0, 1] (clamped; NaN is 0, blue) to colours, from blue through cyan, green and
+ * yellow to red, on a fixed scale: a value has the same colour in every image. `rgb` holds
+ * count * 3 bytes. If `values` or `rgb` is NULL, nothing is written.
  * With v = 4 * value and every result clamped to [0, 1]: red = v - 2, green = min(v, 4 - v),
  * blue = 2 - v.
  */

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "core/error.h"
+#include "core/memory.h"
 #include "model/adapters_parts.h"
 #include "model/model.h"
 #include "model/save.h"
