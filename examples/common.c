@@ -364,6 +364,14 @@ json_t *text_json(const char *text)
     return string;
 }
 
+json_t *made_json(json_t *value, bool failed)
+{
+    if (!failed)
+        return value;
+    json_decref(value);
+    return NULL;
+}
+
 void write_quoted(FILE *file, const char *text)
 {
     json_t *string = text_json(text);

@@ -94,6 +94,8 @@ bool to_stdout(const char *path);
 bool can_write_text_file(const char *path, const char *program);
 /* A file name may hold any bytes, JSON only UTF-8: other bytes become \xHH. */
 json_t *text_json(const char *text);
+/* `value`, built from several others; if one of them failed, frees it and returns NULL. */
+json_t *made_json(json_t *value, bool failed);
 /* A quoted CSV field, with inner quotes doubled, and bytes as in JSON. */
 void write_quoted(FILE *file, const char *text);
 

@@ -50,8 +50,8 @@ aaclip_status write_pictures(const command_line *arguments, const region_setup *
                              size_t index, const aaclip_image_view *photo,
                              const aaclip_result *result);
 
-/* Adds the names of these files in the folder to an image's object. */
-void pictures_to_json(const command_line *arguments, size_t index, json_t *image);
+/* Adds the names of these files in the folder to an image's object; false when out of memory. */
+bool pictures_to_json(const command_line *arguments, size_t index, json_t *image);
 
 /* The table on stdout, JSON and CSV: a row for each image. */
 bool write_report(const command_line *arguments, const detection *session, const report_row *rows);

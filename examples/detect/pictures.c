@@ -159,7 +159,7 @@ aaclip_status write_pictures(const command_line *arguments, const region_setup *
     return status;
 }
 
-void pictures_to_json(const command_line *arguments, size_t index, json_t *image)
+bool pictures_to_json(const command_line *arguments, size_t index, json_t *image)
 {
     const struct {
         const char *field, *ending;
@@ -170,11 +170,14 @@ void pictures_to_json(const command_line *arguments, size_t index, json_t *image
         {"map_picture", map_ending, arguments->raw},
         {"mask", mask_ending, arguments->mask},
     };
-    for (size_t i = 0; arguments->out && i < sizeof files / sizeof *files; i++) {
-        char *path = files[i].written ? output_path(arguments, index, files[i].ending) : NULL;
-        if (path)
-            json_object_set_new(image, files[i].field,
-                                text_json(path + strlen(arguments->out) + 1));
+    bool complete = true;
+    for (size_t i = 0; arguments->out && complete && i < sizeof files / sizeof *files; i++) {
+        if (!files[i].written)
+            continue;
+        char *path = output_path(arguments, index, files[i].ending);
+        complete = path && json_object_set_new(image, files[i].field,
+                                               text_json(path + strlen(arguments->out) + 1)) == 0;
         free(path);
     }
+    return complete;
 }

@@ -133,24 +133,29 @@ static json_t *region_to_json(const aaclip_region *region)
                      (double)region->mean);
 }
 
-void region_report_to_json(const region_report *report, const region_setup *setup, json_t *image)
+bool region_report_to_json(const region_report *report, const region_setup *setup, json_t *image)
 {
+    int failed = 0;
     json_t *regions = json_array();
     for (size_t i = 0; i < report->count; i++)
-        json_array_append_new(regions, region_to_json(&report->regions[i]));
+        failed |= json_array_append_new(regions, region_to_json(&report->regions[i]));
     if (setup->calibrated)
-        json_object_set_new(image, "decision", json_boolean(report->defective));
-    json_object_set_new(image, "regions", regions);
+        failed |= json_object_set_new(image, "decision", json_boolean(report->defective));
+    failed |= json_object_set_new(image, "regions", regions);
+    return !failed;
 }
 
-void region_setup_to_json(const region_setup *setup, json_t *root)
+bool region_setup_to_json(const region_setup *setup, json_t *root)
 {
     const aaclip_calibration *calibration = &setup->calibration;
+    int failed = 0;
     if (setup->calibrated) {
-        json_object_set_new(root, "image_threshold",
-                            json_real((double)calibration->image_threshold));
-        json_object_set_new(root, "decide_by",
-                            json_string(decide_by_names[calibration->decide_by]));
+        failed |= json_object_set_new(root, "image_threshold",
+                                      json_real((double)calibration->image_threshold));
+        failed |= json_object_set_new(root, "decide_by",
+                                      json_string(decide_by_names[calibration->decide_by]));
     }
-    json_object_set_new(root, "map_threshold", json_real((double)calibration->map_threshold));
+    failed |=
+        json_object_set_new(root, "map_threshold", json_real((double)calibration->map_threshold));
+    return !failed;
 }

@@ -58,9 +58,10 @@ void region_report_clear(region_report *report);
 aaclip_status write_mask(const char *path, const region_setup *setup, const float *probability,
                          const aaclip_image_view *photo);
 
-/* Adds the regions and, when calibrated, the decision to an image's object. */
-void region_report_to_json(const region_report *report, const region_setup *setup, json_t *image);
+/* Adds the regions and, when calibrated, the decision to an image's object; false when out of
+ * memory, as the next. */
+bool region_report_to_json(const region_report *report, const region_setup *setup, json_t *image);
 /* Adds the thresholds to the whole object. */
-void region_setup_to_json(const region_setup *setup, json_t *root);
+bool region_setup_to_json(const region_setup *setup, json_t *root);
 
 #endif

@@ -10,27 +10,31 @@ static json_t *row_to_json(const command_line *arguments, const region_setup *re
         json_pack("{s:o, s:f, s:f, s:i, s:i}", "path", text_json(arguments->images.items[index]),
                   "score", (double)row->score, "map_maximum", (double)row->map_maximum, "width",
                   (int)row->width, "height", (int)row->height);
-    pictures_to_json(arguments, index, image);
-    region_report_to_json(&row->found, regions, image);
-    return image;
+    bool complete = pictures_to_json(arguments, index, image) &&
+                    region_report_to_json(&row->found, regions, image);
+    return made_json(image, !complete);
 }
 
-static void tiles_to_json(const command_line *arguments, json_t *root)
+static bool tiles_to_json(const command_line *arguments, json_t *root)
 {
     if (!arguments->tile)
-        return;
-    json_object_set_new(root, "tile", json_integer(arguments->tile));
+        return true;
+    int failed = json_object_set_new(root, "tile", json_integer(arguments->tile));
     if (arguments->has_overlap)
-        json_object_set_new(root, "tile_overlap", json_real(arguments->tile_overlap));
+        failed |= json_object_set_new(root, "tile_overlap", json_real(arguments->tile_overlap));
+    return !failed;
 }
 
-static bool write_json(const command_line *arguments, const detection *session,
-                       const report_row *rows)
+/* NULL, as of what it consists of: out of memory. */
+static json_t *report_to_json(const command_line *arguments, const detection *session,
+                              const report_row *rows)
 {
+    int failed = 0;
     json_t *images = json_array();
     for (size_t i = 0; i < arguments->images.count; i++)
         if (rows[i].done)
-            json_array_append_new(images, row_to_json(arguments, &session->regions, rows, i));
+            failed |=
+                json_array_append_new(images, row_to_json(arguments, &session->regions, rows, i));
     aaclip_model_info info = {.size = sizeof info};
     aaclip_model_get_info(session->model, &info);
     json_t *root = json_pack("{s:s, s:o, s:s, s:s, s:o, s:i, s:o}", "version",
@@ -38,11 +42,20 @@ static bool write_json(const command_line *arguments, const detection *session,
                              info.backend, "precision", aaclip_precision_name(info.precision),
                              "class", text_json(session->class_name), "image_size",
                              (int)aaclip_detector_image_size(session->detector), "images", images);
-    tiles_to_json(arguments, root);
-    region_setup_to_json(&session->regions, root);
+    bool complete =
+        !failed && tiles_to_json(arguments, root) && region_setup_to_json(&session->regions, root);
+    return made_json(root, !complete);
+}
+
+static bool write_json(const command_line *arguments, const detection *session,
+                       const report_row *rows)
+{
+    json_t *root = report_to_json(arguments, session, rows);
+    if (!root)
+        return !complain(PROGRAM, "out of memory");
     text_output output;
     bool opened = open_text_file(&output, arguments->json, PROGRAM);
-    bool written = opened && root && json_dumpf(root, output.file, JSON_INDENT(2)) == 0 &&
+    bool written = opened && json_dumpf(root, output.file, JSON_INDENT(2)) == 0 &&
                    fputc('\n', output.file) != EOF;
     json_decref(root);
     return opened && finish_text_file(&output, written, PROGRAM) && written;

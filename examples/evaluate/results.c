@@ -138,9 +138,9 @@ void print_decisions(const evaluation *result, const char *path)
 }
 
 /* null where the metric is not available. */
-static void set_real(json_t *object, const char *name, double value)
+static int set_real(json_t *object, const char *name, double value)
 {
-    json_object_set_new(object, name, isnan(value) ? json_null() : json_real(value));
+    return json_object_set_new(object, name, isnan(value) ? json_null() : json_real(value));
 }
 
 static json_t *values_json(const char *name, const aaclip_metric_values *values)
@@ -180,12 +180,14 @@ static json_t *values_json(const char *name, const aaclip_metric_values *values)
         {"normal_pixels", values->normal_pixels},
         {"abnormal_pixels", values->abnormal_pixels},
     };
+    int failed = 0;
     json_t *object = json_pack("{s:o}", "class", text_json(name));
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
-        json_object_set_new(object, counts[i].name, json_integer((json_int_t)counts[i].value));
+        failed |=
+            json_object_set_new(object, counts[i].name, json_integer((json_int_t)counts[i].value));
     for (size_t i = 0; i < sizeof reals / sizeof *reals; i++)
-        set_real(object, reals[i].name, reals[i].value);
-    return object;
+        failed |= set_real(object, reals[i].name, reals[i].value);
+    return made_json(object, failed);
 }
 
 static json_t *decisions_json(const class_decisions *decisions)
@@ -194,57 +196,71 @@ static json_t *decisions_json(const class_decisions *decisions)
                                                   "pixel_iou"};
     const confusion *images = &decisions->images;
     const aaclip_calibration *thresholds = decisions->thresholds;
+    int failed = 0;
     json_t *object = json_pack(
         "{s:I, s:I, s:I, s:I}", "true_positives", (json_int_t)images->true_positives,
         "false_positives", (json_int_t)images->false_positives, "true_negatives",
         (json_int_t)images->true_negatives, "false_negatives", (json_int_t)images->false_negatives);
     for (size_t i = 0; i < RATE_COUNT; i++)
-        set_real(object, names[i], decisions->rates[i]);
+        failed |= set_real(object, names[i], decisions->rates[i]);
     if (thresholds) {
-        set_real(object, "image_threshold", (double)thresholds->image_threshold);
-        set_real(object, "map_threshold", (double)thresholds->map_threshold);
+        failed |= set_real(object, "image_threshold", (double)thresholds->image_threshold);
+        failed |= set_real(object, "map_threshold", (double)thresholds->map_threshold);
     }
-    return object;
+    return made_json(object, failed);
 }
 
 /* Of a class, or the mean. */
 static json_t *class_json(const evaluation *result, size_t index)
 {
     json_t *object = values_json(values_name(result, index), &result->values[index]);
+    int failed = 0;
     if (result->decisions)
-        json_object_set_new(object, "decisions", decisions_json(&result->decisions[index]));
-    return object;
+        failed =
+            json_object_set_new(object, "decisions", decisions_json(&result->decisions[index]));
+    return made_json(object, failed);
 }
 
+/* NULL, as of the next: out of memory. */
 static json_t *result_json(const evaluation *result)
 {
+    int failed = 0;
     json_t *classes = json_array(), *failures = json_array(), *files = json_array();
     for (size_t i = 0; i < result->classes.count; i++)
-        json_array_append_new(classes, class_json(result, i));
+        failed |= json_array_append_new(classes, class_json(result, i));
     for (size_t i = 0; i < result->count; i++)
         if (result->rows[i].failure)
-            json_array_append_new(failures, json_pack("{s:o, s:o}", "image",
+            failed |= json_array_append_new(failures,
+                                            json_pack("{s:o, s:o}", "image",
                                                       text_json(result->rows[i].sample->image_path),
                                                       "error", text_json(result->rows[i].failure)));
     for (size_t i = 0; i < result->files.count; i++)
-        json_array_append_new(files, text_json(result->files.items[i]));
+        failed |= json_array_append_new(files, text_json(result->files.items[i]));
     json_t *mean = class_json(result, result->classes.count);
-    return json_pack("{s:o, s:o, s:I, s:I, s:f, s:o, s:o, s:o}", "name", text_json(result->name),
-                     "files", files, "computed", (json_int_t)result->computed, "reused",
-                     (json_int_t)result->reused, "images_per_second",
-                     (double)result->count / result->seconds, "failed", failures, "classes",
-                     classes, "mean", mean);
+    json_t *object = json_pack("{s:o, s:o, s:I, s:I, s:f, s:o, s:o, s:o}", "name",
+                               text_json(result->name), "files", files, "computed",
+                               (json_int_t)result->computed, "reused", (json_int_t)result->reused,
+                               "images_per_second", (double)result->count / result->seconds,
+                               "failed", failures, "classes", classes, "mean", mean);
+    return made_json(object, failed);
+}
+
+static json_t *results_json(const evaluation *results, size_t count)
+{
+    int failed = 0;
+    json_t *checkpoints = json_array();
+    for (size_t i = 0; i < count; i++)
+        failed |= json_array_append_new(checkpoints, result_json(&results[i]));
+    return made_json(checkpoints, failed);
 }
 
 bool write_results_json(const char *path, json_t *settings, const evaluation *results, size_t count)
 {
-    json_t *checkpoints = json_array();
-    for (size_t i = 0; i < count; i++)
-        json_array_append_new(checkpoints, result_json(&results[i]));
-    bool made = json_object_set_new(settings, "checkpoints", checkpoints) == 0;
+    bool made = json_object_set_new(settings, "checkpoints", results_json(results, count)) == 0 ||
+                !complain(PROGRAM, "out of memory");
     text_output output;
-    bool opened = open_text_file(&output, path, PROGRAM);
-    bool written = opened && made && json_dumpf(settings, output.file, JSON_INDENT(2)) == 0 &&
+    bool opened = made && open_text_file(&output, path, PROGRAM);
+    bool written = opened && json_dumpf(settings, output.file, JSON_INDENT(2)) == 0 &&
                    fputc('\n', output.file) != EOF;
     json_decref(settings);
     return opened && finish_text_file(&output, written, PROGRAM) && written;

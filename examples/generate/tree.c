@@ -70,7 +70,8 @@ static bool add_row(tree_writer *tree, const char *image, const char *mask,
                   "class_name", recipe->name, "mask_path", mask, "split", split, "defect", defect);
     FILE *part = strcmp(split, "train") == 0 ? tree->train.file : tree->test.file;
     FILE *files[] = {tree->manifest.file, part};
-    bool written = row != NULL;
+    /* a text without memory is left out like one that is NULL */
+    bool written = json_object_size(row) == (defect ? 6 : 4);
     for (int i = 0; i < 2 && written; i++)
         written = json_dumpf(row, files[i], 0) == 0 && fputc('\n', files[i]) != EOF;
     json_decref(row);

@@ -171,7 +171,7 @@ static aaclip_status read_text(aaclip_adapters *adapters, const aac_tensor_file 
 {
     const aac_checkpoint *checkpoint = aac_model_checkpoint(adapters->model);
     const char *root =
-        has_prefix(file, "text_adapter.module.") ? "text_adapter.module" : "text_adapter";
+        aac_tensor_file_has(file, "text_adapter.module.") ? "text_adapter.module" : "text_adapter";
     const adapter_source source = {
         file, root, root, NULL, NULL, checkpoint->text.width, checkpoint->embedding};
     if (adapters->text.present)
@@ -214,7 +214,7 @@ static adapter_source image_source(const aac_tensor_file *file, const aac_checkp
     static const char *const wrapped[] = {
         "image_adapter.module", "image_adapter.module.layer_adapters",
         "image_adapter.module.seg_proj", "image_adapter.module.det_proj"};
-    const char *const *names = has_prefix(file, "image_adapter.module.") ? wrapped : plain;
+    const char *const *names = aac_tensor_file_has(file, "image_adapter.module.") ? wrapped : plain;
     return (adapter_source){file,
                             names[0],
                             names[1],
@@ -382,9 +382,9 @@ static const char *bare_tower(const aac_tensor_file *file)
                                         "layer_adapters.",  "module.seg_proj.",
                                         "module.det_proj.", "module.layer_adapters."};
     for (size_t i = 0; i < sizeof image / sizeof *image; i++)
-        if (has_prefix(file, image[i]))
+        if (aac_tensor_file_has(file, image[i]))
             return "image_adapter";
-    return has_prefix(file, "0.fc") || has_prefix(file, "module.0.fc") ? "text_adapter" : NULL;
+    return aac_tensor_file_has(file, "0.fc") || aac_tensor_file_has(file, "module.0.fc") ? "text_adapter" : NULL;
 }
 
 static aaclip_status no_adapters(const aac_tensor_file *file)
