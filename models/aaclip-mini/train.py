@@ -334,7 +334,8 @@ def main():
           f"{texts[0].shape[1]} tokens", flush=True)  # fmt: skip
     train(model, pictures, texts, classes, options)
     half = {name: value.half().contiguous() for name, value in model.clip.state_dict().items()}
-    save_file(half, options.out / "clip.safetensors")
+    # without it a state dict may be anybody's
+    save_file(half, options.out / "clip.safetensors", metadata={"aaclip.activation": "quick_gelu"})
 
 
 if __name__ == "__main__":
