@@ -97,7 +97,7 @@ static const char usage[] =
     "  --seed N                 [0]\n"
     "  --recompute              less memory in stage 2, a third more time\n"
     "  --precision P            f32, bf16, auto or tf32 [f32]\n"
-    "  --backend NAME           onednn, blas, reference, cuda or cuda:N [the best available]\n"
+    "  --backend NAME           onednn, blas, simd, reference, cuda or cuda:N [the best]\n"
     "  --threads N              [all processors]\n"
     "  --log FILE               append one JSON object per step\n"
     "  --verbose                show the library's messages\n"

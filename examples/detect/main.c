@@ -30,7 +30,7 @@ static const char usage[] =
     "  --tile N           detect in overlapping tiles of N x N photo pixels, for small defects\n"
     "  --tile-overlap X   least share of a tile that neighbours overlap, 0 to 0.9 [0.25]\n"
     "  --precision P      f32, bf16, auto, int8, tf32 or f16 [f32]\n"
-    "  --backend NAME     onednn, blas, reference, cuda or cuda:N [the best available]\n"
+    "  --backend NAME     onednn, blas, simd, reference, cuda or cuda:N [the best]\n"
     "  --threads N        [all processors]\n"
     "  --packed FOLDER    cache packed weights here, to start faster [none]\n"
     "  --out FOLDER       write NAME_overlay.png for each image\n"

@@ -32,7 +32,7 @@ static const char usage[] =
     "  --domain D            industrial or medical [from --dataset, else industrial]\n"
     "  --image-size N        side of the network's input in pixels [518 for a 336 checkpoint]\n"
     "  --precision P         f32, bf16, auto, int8, tf32 or f16 [f32]\n"
-    "  --backend NAME        onednn, blas, reference, cuda or cuda:N [the best available]\n"
+    "  --backend NAME        onednn, blas, simd, reference, cuda or cuda:N [the best]\n"
     "  --threads N           [all processors]\n"
     "  --packed FOLDER       cache packed weights here, to start faster [none]\n"
     "  --out FOLDER          keep finished images here, so that the same call resumes after an\n"

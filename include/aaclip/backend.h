@@ -34,8 +34,8 @@ typedef enum aaclip_precision {
 } aaclip_precision;
 
 /**
- * Names that aaclip_model_options.backend accepts, best first: "onednn", "blas", "cuda",
- * "reference", as built in; NULL past the end. Static; any thread.
+ * Names that aaclip_model_options.backend accepts: "onednn", "blas", "cuda", as built in, "simd",
+ * "reference"; NULL past the end. Static; any thread.
  */
 AACLIP_API const char *aaclip_backend_name(size_t index);
 

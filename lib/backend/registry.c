@@ -8,6 +8,7 @@
 #include <aaclip/backend.h>
 
 #include "backend/account.h"
+#include "backend/simd/kernels.h"
 #include "core/error.h"
 
 /*
@@ -16,21 +17,40 @@
  */
 typedef struct registry_row {
     const aac_backend *backend;
-    bool selectable, automatic;
+    bool (*automatic)(void);
 } registry_row;
+
+static bool always(void)
+{
+    return true;
+}
+
+#ifdef AAC_HAVE_CUDA
+static bool never(void)
+{
+    return false;
+}
+#endif
+
+#ifdef AAC_HAVE_OPENBLAS
+/* With vector instructions that `simd` has kernels for, it is faster than OpenBLAS. */
+static bool without_kernels(void)
+{
+    return aac_kernels_isa() == AAC_ISA_BASELINE;
+}
+#endif
 
 static const registry_row registry[] = {
 #ifdef AAC_HAVE_ONEDNN
-    {&aac_backend_onednn, true, true},
+    {&aac_backend_onednn, always},
 #endif
 #ifdef AAC_HAVE_OPENBLAS
-    {&aac_backend_blas, true, true},
+    {&aac_backend_blas, without_kernels},
 #endif
 #ifdef AAC_HAVE_CUDA
-    {&aac_backend_cuda, true, false},
+    {&aac_backend_cuda, never},
 #endif
-    {&aac_backend_simd, true, true},
-    {&aac_backend_reference, true, true},
+    {&aac_backend_simd, always},          {&aac_backend_reference, always},
 };
 
 #define REGISTRY_COUNT (sizeof registry / sizeof *registry)
@@ -44,7 +64,7 @@ static size_t registry_count(void)
 
 static registry_row row_at(size_t index)
 {
-    return only ? (registry_row){only, true, true} : registry[index];
+    return only ? (registry_row){only, always} : registry[index];
 }
 
 void aac_backend_only(const aac_backend *backend)
@@ -95,10 +115,7 @@ const aac_backend *aac_backend_at(size_t index)
 
 const char *aaclip_backend_name(size_t index)
 {
-    for (size_t i = 0; i < registry_count(); i++)
-        if (row_at(i).selectable && index-- == 0)
-            return row_at(i).backend->name;
-    return NULL;
+    return index < registry_count() ? row_at(index).backend->name : NULL;
 }
 
 /* Of "NAME" or "NAME:N". */
@@ -107,7 +124,7 @@ static const aac_backend *find_name(const char *name)
     size_t length = strcspn(name, ":");
     for (size_t i = 0; i < registry_count(); i++) {
         const char *own = row_at(i).backend->name;
-        if (row_at(i).selectable && strlen(own) == length && strncmp(own, name, length) == 0)
+        if (strlen(own) == length && strncmp(own, name, length) == 0)
             return row_at(i).backend;
     }
     return NULL;
@@ -145,12 +162,10 @@ bool aaclip_backend_available(const char *name)
 static aaclip_status unknown_backend(const char *name)
 {
     char names[128] = "";
-    for (size_t i = 0; i < registry_count(); i++)
-        if (row_at(i).selectable) {
-            size_t used = strlen(names);
-            snprintf(names + used, sizeof names - used, used ? ", %s" : "%s",
-                     row_at(i).backend->name);
-        }
+    for (size_t i = 0; i < registry_count(); i++) {
+        size_t used = strlen(names);
+        snprintf(names + used, sizeof names - used, used ? ", %s" : "%s", row_at(i).backend->name);
+    }
     return aac_error(AACLIP_ERROR_NOT_FOUND, "backend '%s': not in this build, which has: %s", name,
                      names);
 }
@@ -178,8 +193,8 @@ aaclip_status aac_backend_find(const aac_backend **found, int *device, const cha
     *device = 0;
     if (!name || strcmp(name, "auto") == 0) {
         size_t i = 0;
-        for (; !row_at(i).automatic || !row_at(i).backend->available(); i++) /* `reference` is */
-            if (row_at(i).automatic && row_at(i).backend->missing)
+        for (; !row_at(i).automatic() || !row_at(i).backend->available(); i++) /* `reference` is */
+            if (row_at(i).automatic() && row_at(i).backend->missing)
                 aac_log(AACLIP_LOG_WARNING, "backend '%s' is passed over: %s",
                         row_at(i).backend->name, row_at(i).backend->missing());
         *found = row_at(i).backend;

@@ -4,7 +4,6 @@
  */
 #include "backend/blas/blas.h"
 
-#include "backend/simd/quantized.h"
 #include "core/error.h"
 #include "core/memory.h"
 
@@ -17,8 +16,7 @@ static bool supports(const aac_op_desc *desc)
 {
     switch (desc->op) {
     case AAC_OP_LINEAR:
-        return desc->linear.x == AAC_F32 && desc->linear.y == AAC_F32 &&
-               (!desc->linear.quantized || desc->linear.inputs <= AAC_QUANTIZED_INPUTS);
+        return desc->linear.x == AAC_F32 && desc->linear.y == AAC_F32 && !desc->linear.quantized;
     case AAC_OP_LINEAR_GRADIENT:
         return desc->linear_gradient.type == AAC_F32;
     default:
@@ -44,46 +42,12 @@ static aaclip_status plan(aac_plan **out, const aac_op_desc *desc, int threads)
         .threads = threads,
         .run = runs[desc->op],
     };
-    if (desc->op == AAC_OP_LINEAR && desc->linear.quantized) {
-        made->base.scratch = aac_blas_quantized_scratch(desc, threads);
-        made->base.run = aac_blas_quantized;
-    }
     return AACLIP_OK;
 }
 
 static void plan_free(aac_plan *made)
 {
     aac_free(made);
-}
-
-static aaclip_status pack(aac_weight **weight, const aac_tensor *parts,
-                          const aac_tensor *bias_parts, int part_count, aac_dtype type, int threads)
-{
-    return type == AAC_I8 ? aac_blas_pack_quantized(weight, parts, bias_parts, part_count)
-                          : aac_blas_pack(weight, parts, bias_parts, part_count, type, threads);
-}
-
-static void weight_free(aac_weight *weight)
-{
-    if (weight->quantized)
-        aac_blas_quantized_weight_free(weight);
-    else
-        aac_blas_weight_free(weight);
-}
-
-static void weight_image(const aac_weight *weight, aac_weight_image *image)
-{
-    if (weight->quantized)
-        aac_blas_quantized_image(weight, image);
-    else
-        aac_blas_weight_image(weight, image);
-}
-
-static aaclip_status adopt(aac_weight **weight, const aac_op_desc *desc,
-                           const aac_weight_image *image)
-{
-    return desc->linear.quantized ? aac_blas_adopt_quantized(weight, desc, image)
-                                  : aac_blas_adopt(weight, desc, image);
 }
 
 const aac_backend aac_backend_blas = {
@@ -93,8 +57,8 @@ const aac_backend aac_backend_blas = {
     .supports = supports,
     .plan = plan,
     .plan_free = plan_free,
-    .pack = pack,
-    .weight_free = weight_free,
-    .weight_image = weight_image,
-    .adopt = adopt,
+    .pack = aac_blas_pack,
+    .weight_free = aac_blas_weight_free,
+    .weight_image = aac_blas_weight_image,
+    .adopt = aac_blas_adopt,
 };

@@ -25,19 +25,6 @@ void aac_blas_weight_free(aac_weight *weight);
 void aac_blas_weight_image(const aac_weight *weight, aac_weight_image *image);
 aaclip_status aac_blas_adopt(aac_weight **weight, const aac_op_desc *desc,
                              const aac_weight_image *image);
-/* The epilogue that sgemm lacks: adds the bias (outputs) where the plan has one, and activates. */
-void aac_blas_finish_linear(const aac_plan *plan, const float *bias, float *y);
-
-/* The same for 8-bit integers. */
-aaclip_status aac_blas_quantized(const aac_plan *plan, const aac_op_args *args, void *scratch);
-aaclip_status aac_blas_pack_quantized(aac_weight **weight, const aac_tensor *parts,
-                                      const aac_tensor *bias_parts, int part_count);
-void aac_blas_quantized_weight_free(aac_weight *weight);
-void aac_blas_quantized_image(const aac_weight *weight, aac_weight_image *image);
-aaclip_status aac_blas_adopt_quantized(aac_weight **weight, const aac_op_desc *desc,
-                                       const aac_weight_image *image);
-size_t aac_blas_quantized_scratch(const aac_op_desc *desc, int threads); /* bytes */
-
 aaclip_status aac_blas_linear_gradient(const aac_plan *plan, const aac_op_args *args,
                                        void *scratch);
 

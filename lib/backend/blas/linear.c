@@ -103,7 +103,7 @@ aaclip_status aac_blas_pack(aac_weight **out, const aac_tensor *parts, const aac
     return AACLIP_OK;
 }
 
-void aac_blas_finish_linear(const aac_plan *base, const float *bias, float *y)
+static void finish(const aac_plan *base, const float *bias, float *y)
 {
     const aac_blas_plan *plan = (const aac_blas_plan *)base;
     const aac_op_desc *desc = &base->desc;
@@ -130,7 +130,7 @@ aaclip_status aac_blas_linear(const aac_plan *base, const aac_op_args *args, voi
                    (int)outputs, (int)inputs, 1.0f, args->x, (int)inputs, weight->matrix,
                    (int)(turned ? outputs : inputs), desc->linear.accumulate ? 1.0f : 0.0f, args->y,
                    (int)outputs);
-    aac_blas_finish_linear(base, weight->bias, args->y);
+    finish(base, weight->bias, args->y);
     return AACLIP_OK;
 }
 

@@ -73,8 +73,6 @@ typedef struct aac_quantized_kernels {
     /* `sum`: sum of the integers. */
     void (*quantize_channel)(const float *w, int64_t count, int32_t limit, int8_t *q, float *step,
                              int32_t *sum);
-    void (*restore_row)(const uint8_t *q, int64_t count, float step, int32_t zero, float *x);
-    void (*restore_channel)(const int8_t *q, int64_t count, float step, float *w);
     /* y (count) = what the sums stand for, added to y if `add`. */
     void (*restore_sums)(const aac_quantized_sums *sums, int64_t count, bool add, float *y);
     /* multiply_int8 of the narrow kernels, with any processor's instructions. */

@@ -88,20 +88,6 @@ static void quantize_channel(const float *w, int64_t count, int32_t limit, int8_
     *sum = total;
 }
 
-static void restore_row(const uint8_t *q, int64_t count, float step, int32_t zero, float *x)
-{
-#pragma omp simd
-    for (int64_t i = 0; i < count; i++)
-        x[i] = step * (float)((int32_t)q[i] - zero);
-}
-
-static void restore_channel(const int8_t *q, int64_t count, float step, float *w)
-{
-#pragma omp simd
-    for (int64_t i = 0; i < count; i++)
-        w[i] = step * (float)q[i];
-}
-
 static inline float restored(const aac_quantized_sums *sums, int64_t i)
 {
     return (float)(sums->values[i] - sums->zero * sums->channel_sums[i]) *
@@ -187,8 +173,6 @@ static void multiply_int8(const uint32_t *a, int64_t a_stride, const uint32_t *p
 const aac_quantized_kernels AAC_QUANTIZED_KERNELS = {
     .quantize_row = quantize_row,
     .quantize_channel = quantize_channel,
-    .restore_row = restore_row,
-    .restore_channel = restore_channel,
     .restore_sums = restore_sums,
     .multiply = multiply_int8,
 };
