@@ -242,13 +242,17 @@ static bool open_cache(detection *session, const command_line *arguments)
 static bool check_regions(const detection *session, const command_line *arguments)
 {
     const bool calibrated = session->regions.calibrated;
+    const bool map_decides =
+        calibrated && (arguments->regions.roi ||
+                       session->regions.calibration.decide_by != AACLIP_DECIDE_BY_SCORE);
     if (arguments->mask || arguments->json)
         return true;
     if (arguments->regions.roi && !calibrated)
         return !complain(PROGRAM, "--roi needs --mask, --json FILE or a calibration");
-    if (arguments->regions.has_threshold && !(arguments->regions.roi && calibrated))
+    if (arguments->regions.has_threshold && !map_decides)
         return !complain(PROGRAM,
-                         "--threshold needs --mask, --json FILE, or a calibration and --roi FILE");
+                         "--threshold needs --mask, --json FILE, or a calibration by "
+                         "which the map decides");
     return true;
 }
 
@@ -286,7 +290,8 @@ static bool open_session(detection *session, const command_line *arguments)
            open_adapters(session, arguments) &&
            !failed(region_setup_open(&session->regions, &arguments->regions, session->adapters)) &&
            check_regions(session, arguments) && open_cache(session, arguments) &&
-           region_setup_belongs(&session->regions, session->class_name, PROGRAM) &&
+           region_setup_belongs(&session->regions, session->class_name, session->vectors,
+                                PROGRAM) &&
            open_detector(session, arguments, &detector);
 }
 

@@ -50,13 +50,16 @@ aaclip_status region_setup_open(region_setup *setup, const region_options *optio
     return status || !options->roi ? status : open_roi(setup, options->roi);
 }
 
-bool region_setup_belongs(region_setup *setup, const char *class_name, const char *program)
+bool region_setup_belongs(region_setup *setup, const char *class_name, const char *vectors,
+                          const char *program)
 {
     char *own = setup->calibration.class_name;
     bool belongs = !*own || strcmp(own, class_name) == 0 ||
                    !complain(program, "expected thresholds of class '%s', found those of '%s'",
                              class_name, own);
-    *own = '\0';
+    if (*own)
+        snprintf(own, sizeof setup->calibration.class_name, "%s",
+                 strlen(vectors) < sizeof setup->calibration.class_name ? vectors : "");
     return belongs;
 }
 

@@ -38,9 +38,10 @@ aaclip_status region_setup_open(region_setup *setup, const region_options *optio
 void region_setup_close(region_setup *setup);
 
 /* Whether the calibration is for this class, as far as it records one; false with a message if not.
- * The detector has another name for the class (choose_vectors in main.c) and must not compare
- * it. */
-bool region_setup_belongs(region_setup *setup, const char *class_name, const char *program);
+ * From then on it is for `vectors`, the detector's name for the class (choose_vectors in main.c).
+ */
+bool region_setup_belongs(region_setup *setup, const char *class_name, const char *vectors,
+                          const char *program);
 
 /* Makes a detector decide, if calibrated, and find regions if they are wanted. */
 void region_setup_options(const region_setup *setup, bool wanted, aaclip_detector_options *options);

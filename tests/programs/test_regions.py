@@ -256,6 +256,7 @@ class Regions(unittest.TestCase):
         path, _ = self.roi()
         csv = ["--csv", self.folder / "r.csv", "--out", self.folder]
         file = ["--calibration", self.file("c.json", calibration(0.5, 0.5))]
+        either = self.file("e.json", {**calibration(0.5, 0.5), "decide_by": "either"})
         common = [*self.common, *adapter_options(self.adapters), *csv]
         for options, words in (
             (["--min-area", "3"], "--min-area needs --json"),
@@ -267,10 +268,17 @@ class Regions(unittest.TestCase):
             with self.subTest(options):
                 self.fails(*csv, *options, says=[words])
         for options in (["--roi", path, *file], ["--roi", path, *file, "--threshold", "0.5"],
+                        ["--threshold", "0.5", "--calibration", either],
                         ["--roi", path, "--mask"], ["--threshold", "0.5", "--mask"]):  # fmt: skip
             with self.subTest(options):
                 result = call(DETECT, *common, *options, PHOTO)
                 self.assertEqual(result.returncode, 0, result.stderr)
+
+    def test_thresholds_of_other_words(self):
+        own = {**calibration(0.5, 0.5), "class_name": CLASS[1]}
+        self.detect("--calibration", self.file("c.json", own))
+        other = self.file("o.json", {**own, "class_fingerprint": "0123456789abcdef"})
+        self.fails("--calibration", other, says=["class_fingerprint", "0123456789abcdef"])
 
     def test_empty_region_of_interest(self):
         Image.new("L", (WIDTH, HEIGHT)).save(self.folder / "black.png")
