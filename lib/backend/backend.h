@@ -337,6 +337,7 @@ struct aac_backend {
     const aac_backend_clock *clock;       /* NULL: runs are done when they return */
     const aac_backend_recorder *recorder; /* NULL: has none */
     bool tensor_float;                    /* can multiply in TF32 */
+    bool whole_teams; /* right only with as many threads as it was told when planning */
     /* false when the processor or the installed library cannot run it. Sets no error. */
     bool (*available)(void);
     /* Optional: what it lacks when it is not available. Static. */

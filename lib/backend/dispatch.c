@@ -97,6 +97,18 @@ static aac_op_desc with_tensor_float(const aac_dispatch *dispatch, const aac_op_
     return desc;
 }
 
+/* After aac_threads_set. */
+static aaclip_status check_team(const aac_backend *backend, int threads)
+{
+    const int granted = aac_threads_granted();
+    if (!backend->whole_teams || granted >= threads)
+        return AACLIP_OK;
+    return aac_error(AACLIP_ERROR_BACKEND,
+                     "%s: needs %d threads, the system allows %d (limits of processes, tasks or "
+                     "memory); aaclip_model_options.threads sets the number",
+                     backend->name, threads, granted);
+}
+
 /*
  * Small work runs on one thread: threads wait for each other by spinning, which costs as much as a
  * few microseconds of shared work save, and a thousand times more when other programs keep the
@@ -119,7 +131,9 @@ aaclip_status aac_dispatch_plan(const aac_dispatch *dispatch, aac_plan **plan,
         return status;
     aac_team previous = aac_threads_set(threads);
     int device = aac_dispatch_enter(dispatch);
-    status = backend->plan(plan, desc, threads);
+    status = check_team(backend, threads);
+    if (!status)
+        status = backend->plan(plan, desc, threads);
     if (!status) {
         (*plan)->device = dispatch->device;
         (*plan)->forks = dispatch->forks;
@@ -179,7 +193,9 @@ aaclip_status aac_dispatch_repack(const aac_dispatch *dispatch, aac_weight **wei
         return status;
     aac_team previous = aac_threads_set(threads);
     int device = aac_dispatch_enter(dispatch);
-    status = pack_with(backend, weight, parts, bias_parts, part_count, type, threads);
+    status = check_team(backend, threads);
+    if (!status)
+        status = pack_with(backend, weight, parts, bias_parts, part_count, type, threads);
     aac_dispatch_leave(dispatch, device);
     aac_threads_restore(previous);
     return status;
@@ -193,8 +209,11 @@ aaclip_status aac_dispatch_adopt(const aac_dispatch *dispatch, aac_weight **weig
     if (!backend->adopt)
         return AACLIP_OK;
     /* oneDNN's choice of layout depends on the number of threads */
-    aac_team previous = aac_threads_set(aac_op_packing_threads(desc, dispatch->threads));
-    aaclip_status status = backend->adopt(weight, desc, image);
+    const int threads = aac_op_packing_threads(desc, dispatch->threads);
+    aac_team previous = aac_threads_set(threads);
+    aaclip_status status = check_team(backend, threads);
+    if (!status)
+        status = backend->adopt(weight, desc, image);
     aac_threads_restore(previous);
     return status;
 }
@@ -250,9 +269,12 @@ aaclip_status aac_run(const aac_plan *plan, const aac_op_args *args, void *scrat
         return status;
     bool alone = is_attention(&plan->desc) && aac_op_is_small(&plan->desc, args->sequences);
     const aac_backend_devices *devices = plan->backend->devices;
-    aac_team previous = aac_threads_set(alone ? 1 : plan->threads);
+    const int threads = alone ? 1 : plan->threads;
+    aac_team previous = aac_threads_set(threads);
     int device = devices ? devices->enter(plan->device) : 0;
-    status = aac_profiler_run(plan, args, scratch);
+    status = check_team(plan->backend, threads);
+    if (!status)
+        status = aac_profiler_run(plan, args, scratch);
     if (devices)
         devices->enter(device);
     aac_threads_restore(previous);

@@ -110,6 +110,13 @@ aac_thread *aac_thread_start(void (*work)(void *user), void *user);
 void aac_thread_join(aac_thread *thread);
 
 /*
+ * Starts that many threads, all alive at once, and waits until the system no longer counts them:
+ * how many there were. Where nothing bad comes of a thread that cannot be created, the answer is
+ * `count`.
+ */
+int aac_threads_try(int count);
+
+/*
  * Lets forked processes work: before a fork, `prepare` runs in the forking thread. aac_forks: the
  * number of forks between this process and the one that called aac_forks_watch first; 0 where
  * processes do not fork.

@@ -11,14 +11,18 @@ typedef struct aac_team {
 } aac_team;
 
 /*
- * Sets the number for parallel regions that the calling thread starts. They get exactly that many:
- * oneDNN's products are wrong if it gets fewer threads than it was told. Signals are blocked until
- * aac_threads_restore, and permanently in threads that start meanwhile: kernels of oneDNN 2 keep
- * data below the stack pointer, beyond the red zone that signal handlers respect.
+ * Sets the number for parallel regions that the calling thread starts. They get exactly that many,
+ * or as many as aac_threads_granted says: fewer if the system does not allow the thread more now.
+ * Signals are blocked until aac_threads_restore, and permanently in threads that start meanwhile:
+ * kernels of oneDNN 2 keep data below the stack pointer, beyond the red zone that signal handlers
+ * respect.
  */
 aac_team aac_threads_set(int threads);
 aac_team aac_threads_keep(void); /* keeps the current number */
 void aac_threads_restore(aac_team previous);
+int aac_threads_granted(void);
+/* As many of these as the system allows the calling thread now; none stays. */
+int aac_threads_possible(int threads);
 /* Delivers pending signals while no such kernel runs in the calling thread; does nothing in other
  * threads. */
 void aac_threads_admit_signals(void);

@@ -149,13 +149,19 @@ static uint32_t rows_together(uint32_t width)
     return width < PIXELS_TOGETHER ? PIXELS_TOGETHER / width : 1;
 }
 
+/* Worth sharing among threads. */
+static bool is_large(uint32_t width, uint32_t height)
+{
+    return (uint64_t)width * height >= PARALLEL_PIXELS;
+}
+
 /* Resizes every row of the image to the new width. */
 static aaclip_status filter_columns(const aaclip_image_view *image, uint32_t width, uint8_t *rgb)
 {
     struct axis axis = {0};
     aaclip_status status = axis_init(&axis, image->width, width, TAP_GROUP);
     const size_t length = image->width + axis.taps; /* the last taps may reach beyond the row */
-    const bool parallel = (uint64_t)image->width * image->height >= PARALLEL_PIXELS;
+    const bool parallel = is_large(image->width, image->height);
     const int threads = parallel ? omp_get_max_threads() : 1;
     int16_t *scratch = status ? NULL : aac_calloc((size_t)threads * 3, length * sizeof *scratch);
     if (!scratch) {
@@ -203,7 +209,7 @@ static aaclip_status filter_rows(const uint8_t *rows, uint32_t width, uint32_t i
     struct axis axis = {0};
     aaclip_status status = axis_init(&axis, in, out, 1);
     const size_t samples = (size_t)width * 3;
-    const bool parallel = (uint64_t)width * out >= PARALLEL_PIXELS;
+    const bool parallel = is_large(width, out);
     /* an output row reads as many more rows as the image shrinks by */
     const uint32_t scale = in / out + 1, together = rows_together(width) / scale + 1;
     for (uint32_t done = 0, end; !status && done < out; done = end) {
@@ -261,7 +267,9 @@ aaclip_status aaclip_image_resize(const aaclip_image_view *image, uint32_t width
         return status;
     if (!rgb)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_image_resize: no output");
-    aac_team team = aac_threads_keep(); /* threads started here later compute the towers */
+    const bool alone = !is_large(image->width, image->height) && !is_large(width, height);
+    /* threads started here later compute the towers */
+    aac_team team = alone ? aac_threads_set(1) : aac_threads_keep();
     status = resize(image, width, height, rgb);
     aac_threads_restore(team);
     return status;

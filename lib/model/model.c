@@ -180,6 +180,7 @@ static aaclip_status open_parts(aaclip_model *model, const char *path,
     int threads = (int)(options->threads ? options->threads : aac_processor_count());
     if (threads > aac_threads_limit())
         threads = aac_threads_limit();
+    threads = aac_threads_possible(threads);
     model->mutex = aac_mutex_new();
     if (!model->mutex)
         return aac_error_memory();

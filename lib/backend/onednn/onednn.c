@@ -133,6 +133,7 @@ static aaclip_status adopt(aac_weight **weight, const aac_op_desc *desc,
 
 const aac_backend aac_backend_onednn = {
     .name = "onednn",
+    .whole_teams = true,
     .available = available,
     .supports = supports,
     .plan = plan,

@@ -8,11 +8,15 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 #ifdef __APPLE__
 #include <sys/random.h>
+#endif
+#ifdef __linux__
+#include <sys/syscall.h>
 #endif
 
 #include "core/memory.h"
@@ -266,6 +270,54 @@ void aac_thread_join(aac_thread *thread)
     if (thread->forks == forks)
         pthread_join(thread->native, NULL);
     aac_free(thread);
+}
+
+typedef struct trial_thread {
+    pthread_t native;
+    pthread_mutex_t *gate; /* closed until all are there */
+    long number;           /* by which the system knows it */
+} trial_thread;
+
+static void *pass_gate(void *argument)
+{
+    trial_thread *own = argument;
+#ifdef __linux__
+    own->number = syscall(SYS_gettid);
+#endif
+    pthread_mutex_lock(own->gate);
+    pthread_mutex_unlock(own->gate);
+    return NULL;
+}
+
+/* Linux counts a thread for a moment after it was joined: limits still apply to it. */
+static void await_end(const trial_thread *thread)
+{
+    pthread_join(thread->native, NULL);
+#ifdef __linux__
+    for (int i = 0; i < 1000 && syscall(SYS_tgkill, getpid(), thread->number, 0) == 0; i++)
+        aac_sleep(i < 10 ? 0 : 1e-4);
+#endif
+}
+
+int aac_threads_try(int count)
+{
+    pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+    trial_thread *threads = malloc((size_t)count * sizeof *threads); /* not worth failing a call */
+    if (!threads)
+        return count;
+    int started = 0;
+    pthread_mutex_lock(&gate);
+    for (; started < count; started++) {
+        threads[started] = (trial_thread){.gate = &gate};
+        if (pthread_create(&threads[started].native, NULL, pass_gate, &threads[started]) != 0)
+            break;
+    }
+    pthread_mutex_unlock(&gate);
+    for (int i = 0; i < started; i++)
+        await_end(&threads[i]);
+    pthread_mutex_destroy(&gate);
+    free(threads);
+    return started;
 }
 
 double aac_seconds_now(void)

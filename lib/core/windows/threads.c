@@ -130,6 +130,12 @@ void aac_thread_join(aac_thread *thread)
     aac_free(thread);
 }
 
+/* Jobs limit processes, not threads. */
+int aac_threads_try(int count)
+{
+    return count;
+}
+
 /* There are no signals. */
 void aac_signals_block(aac_signals *previous)
 {

@@ -27,6 +27,11 @@ static inline int omp_get_max_active_levels(void)
     return 1;
 }
 
+static inline int omp_in_parallel(void)
+{
+    return 0;
+}
+
 static inline int omp_get_dynamic(void)
 {
     return 0;
