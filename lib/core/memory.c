@@ -166,6 +166,12 @@ void aac_free(void *pointer)
     give_back(freed.size + OVERHEAD);
 }
 
+void aac_release_freed(void)
+{
+    if (allocator.deallocate == default_deallocate)
+        aac_heap_trim();
+}
+
 char *aac_strdup(const char *text)
 {
     size_t size = strlen(text) + 1;

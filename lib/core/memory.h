@@ -26,6 +26,8 @@ void *aac_realloc(void *pointer, size_t size);
  * array unchanged. */
 void *aac_grow(void *items, size_t *capacity, size_t needed, size_t item_size);
 void aac_free(void *pointer);
+/* After a lot was freed: lets it leave the process, unless the program has its own allocator. */
+void aac_release_freed(void);
 
 char *aac_strdup(const char *text);
 /* A new string from a printf format; NULL when out of memory. */

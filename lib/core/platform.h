@@ -45,6 +45,9 @@ void aac_mapping_prefetch(const aac_mapping *mapping);
 /* Asks for large pages where whole ones fit: the first access is much cheaper. */
 void aac_prefer_large_pages(void *start, size_t size);
 
+/* Returns what was freed to the system, where free does not do that by itself. */
+void aac_heap_trim(void);
+
 /* A path that the system cannot inspect counts as a file: opening it tells why. */
 typedef enum aac_path_kind { AAC_PATH_MISSING, AAC_PATH_FILE, AAC_PATH_DIRECTORY } aac_path_kind;
 aac_path_kind aac_path_kind_of(const char *path);

@@ -239,6 +239,7 @@ static aaclip_status move_to_current(aac_packer *packer, bool *moved)
     if (*moved) {
         aac_tensor_file_close(&packer->file);
         packer->file = file;
+        aac_release_freed(); /* as much as the file has */
     } else {
         aac_tensor_file_close(&file);
     }

@@ -12,6 +12,9 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include "core/error.h"
 #include "core/memory.h"
@@ -168,6 +171,13 @@ void aac_prefer_large_pages(void *start, size_t size)
         madvise((void *)first, end - first, MADV_HUGEPAGE);
 #else
     (void)start, (void)size;
+#endif
+}
+
+void aac_heap_trim(void)
+{
+#ifdef __GLIBC__
+    malloc_trim(0);
 #endif
 }
 

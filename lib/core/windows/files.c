@@ -204,6 +204,11 @@ void aac_prefer_large_pages(void *start, size_t size)
     (void)start, (void)size;
 }
 
+/* free does it. */
+void aac_heap_trim(void)
+{
+}
+
 aac_path_kind aac_path_look(const char *path)
 {
     wchar_t *wide = widen(path, L"");
