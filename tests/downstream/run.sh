@@ -157,6 +157,31 @@ cpp_cmake() {
     detect build/detect >out
 }
 
+# By find_package alone, where the files are and not where their prefix says.
+cmake_package() {
+    unset PKG_CONFIG_PATH PKG_CONFIG_SYSROOT_DIR LD_LIBRARY_PATH
+    cp "$here/c/detect.c" .
+    root=$(find "$copy" -type d -name include)
+    cmake -S . -B build -DCMAKE_BUILD_TYPE=Release -DCMAKE_PREFIX_PATH="$(dirname "$root")"
+    cmake --build build
+    detect build/detect "$golden/images/chelsea.jpg" >out
+    for name in has_onednn has_openblas has_jpeg has_cuda; do
+        grep -qx "$name $(sed -n "s/^aaclip_$name:INTERNAL=//p" build/CMakeCache.txt)" out
+    done
+}
+
+cmake_shared() {
+    cmake_package
+    links_to_copy build/detect
+}
+
+cmake_static() {
+    cmake_package
+    if ldd build/detect | grep -F libaaclip; then
+        return 1
+    fi
+}
+
 meson_installed() {
     cp "$here/c/detect.c" .
     meson setup build
@@ -336,10 +361,12 @@ consumer programs-prefix "" "$elsewhere" none exact programs
 consumer model-destdir "" "$staged" none silent small_model
 consumer model-prefix "" "$elsewhere" none silent small_model
 consumer cpp-cmake "cmake $CXX" "$elsewhere" cpp-cmake exact cpp_cmake
+consumer cmake-package "cmake $CC" "$staged" cmake-package exact cmake_shared
 consumer opencv "opencv4 $CXX" "$elsewhere" opencv exact opencv
 consumer meson-installed "meson $CC" "$elsewhere" meson-subproject exact meson_installed
 consumer meson-subproject "meson $CC" "$elsewhere" meson-subproject near meson_subproject
 consumer headers "$CC $CXX" "$elsewhere" . silent headers
 consumer documentation "$CXX" "$elsewhere" none exact documentation
 consumer c-static "$CC" "$elsewhere" c exact c_static # takes the shared library away
+consumer cmake-static "cmake $CC" "$elsewhere" cmake-package exact cmake_static
 exit $failed
