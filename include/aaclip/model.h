@@ -24,7 +24,8 @@ typedef struct aaclip_model_options {
     size_t size;                /**< set by _init */
     const char *backend;        /**< NULL or "auto": the best available; "cuda:1": its device 1 */
     aaclip_precision precision; /**< default AACLIP_PRECISION_F32 */
-    /** Per call; 0: the processors this process may use. At most OpenMP's own limit. Work too small
+    /** Per call; 0: the processors this process may use. At most OpenMP's own limit, and at most
+     * what the system can start when the model is opened (docs/reliability.md). Work too small
      * to share is done by one thread. Matrix products of backend "blas" use OpenBLAS's own number,
      * one for the whole process: OPENBLAS_NUM_THREADS. */
     unsigned threads;
