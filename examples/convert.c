@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "options.h"
+#include "verify.h"
 
 #define PROGRAM "aaclip-convert"
 
@@ -14,6 +15,8 @@ static const char usage[] =
     " --model FILE --adapters FILE... --out FILE\n"
     "       " PROGRAM
     " --bundle --model FILE [--adapters FILE]... --class NAME... --out FILE\n"
+    "       " PROGRAM
+    " --verify FILE\n"
     "\n"
     "Writes a model, its adapters, or both with frozen text vectors (a bundle, which needs\n"
     "neither text tower nor vocabulary for detection) as safetensors.\n"
@@ -30,10 +33,11 @@ static const char usage[] =
     "  --f16            store the model's matrices in 16 bits\n"
     "  --threads N      [all processors]\n"
     "  --out FILE       file to write\n"
+    "  --verify FILE    compare such a file with the checksum in it\n"
     "  --help, --version\n";
 
 typedef struct command_line {
-    const char *model, *out, *dataset, *phrase, *prompts, *vocabulary;
+    const char *model, *out, *verify, *dataset, *phrase, *prompts, *vocabulary;
     string_list adapters, classes;
     bool bundle, float16, has_profile;
     aaclip_profile profile;
@@ -55,6 +59,10 @@ static bool add_dataset_classes(command_line *arguments)
 
 static bool check_arguments(const command_line *arguments)
 {
+    if (arguments->verify && (arguments->model || arguments->out))
+        return !complain(PROGRAM, "--verify goes without --model and --out");
+    if (arguments->verify)
+        return true;
     if (!arguments->model || !arguments->out)
         return !complain(PROGRAM, "--model and --out are needed; see --help");
     if (arguments->bundle && !arguments->classes.count)
@@ -88,6 +96,7 @@ static parse_result parse(command_line *arguments, int argc, char **argv)
         {"f16", OPTION_FLAG, &arguments->float16, 0, NULL},
         {"threads", OPTION_NUMBER, &arguments->threads, 4096, NULL},
         {"out", OPTION_TEXT, &arguments->out, 0, NULL},
+        {"verify", OPTION_TEXT, &arguments->verify, 0, NULL},
         {0},
     };
     program_arguments rest;
@@ -171,7 +180,9 @@ int main(int argc, char **argv)
     command_line arguments = {0};
     parse_result parsed = parse(&arguments, argc, argv);
     int code = parsed == PARSE_WRONG;
-    if (parsed == PARSE_RUN) {
+    if (parsed == PARSE_RUN && arguments.verify) {
+        code = verify_file(arguments.verify, PROGRAM);
+    } else if (parsed == PARSE_RUN) {
         show_log(false);
         signal(SIGINT, stop); /* leaves no partial file */
         signal(SIGTERM, stop);

@@ -253,6 +253,17 @@ aaclip_status aac_writer_write(aac_writer *writer, const void *data, size_t size
     return AACLIP_OK;
 }
 
+aaclip_status aac_writer_amend(aac_writer *writer, uint64_t offset, const void *data, size_t size)
+{
+    size_t done;
+    if (writer->failure)
+        return writer->failure;
+    if (!empty_buffer(writer) || !aac_file_seek(writer->file, (int64_t)offset) ||
+        !write_all(writer->file, data, size, &done))
+        return writer_failure(writer, "write");
+    return AACLIP_OK;
+}
+
 aaclip_status aac_writer_commit(aac_writer **out)
 {
     aac_writer *writer = *out;

@@ -79,6 +79,8 @@ void aac_list_free(char **names, size_t count);
 typedef struct aac_writer aac_writer;
 aaclip_status aac_writer_open(aac_writer **writer, const char *path);
 aaclip_status aac_writer_write(aac_writer *writer, const void *data, size_t size);
+/* Replaces bytes that were written; the last write before commit. */
+aaclip_status aac_writer_amend(aac_writer *writer, uint64_t offset, const void *data, size_t size);
 aaclip_status aac_writer_commit(aac_writer **writer);
 void aac_writer_discard(aac_writer **writer);
 

@@ -31,6 +31,8 @@ void aac_file_take_rights(int file, const char *from);
 int aac_file_open_end(const char *path);
 /* The number of bytes written, from 1 to `size`, which is at most 2^30; -1 on failure. */
 long aac_file_write(int file, const void *data, size_t size);
+/* The next write goes to `offset` from the beginning. */
+bool aac_file_seek(int file, int64_t offset);
 /* Flushes the system's buffers to disk. */
 bool aac_file_flush(int file);
 /* The file is closed in any case. */

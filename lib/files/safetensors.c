@@ -1,5 +1,6 @@
 /* The safetensors format: 8 bytes of length, a JSON header, then the tensors' bytes. */
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,9 +11,11 @@
 #include "core/platform.h"
 #include "core/utf8.h"
 #include "files/bytes.h"
+#include "files/checksum.h"
 #include "files/tensor_index.h"
 
-#define LARGEST_HEADER 100000000u /* as in the format's reference reader */
+#define LARGEST_HEADER 100000000u        /* as in the format's reference reader */
+#define MOST_AT_ONCE   ((size_t)1 << 24) /* bytes between cancellation checks */
 
 static const struct {
     const char *name;
@@ -244,6 +247,7 @@ static json_t *describe_metadata(const aac_metadata *metadata, size_t count)
     int failed = 0;
     for (size_t i = 0; i < count; i++)
         failed |= json_object_set_new(object, metadata[i].key, json_string(metadata[i].value));
+    failed |= json_object_set_new(object, AAC_CHECKSUM_KEY, json_string(AAC_CHECKSUM_BLANK));
     return aac_json_made(object, failed);
 }
 
@@ -272,11 +276,9 @@ static aaclip_status make_header(char **header, const char *path, const aac_tens
     if (status)
         return status;
     json_t *root = json_object();
-    bool done = true;
     uint64_t begin = 0;
-    if (metadata_count)
-        done = json_object_set_new(root, "__metadata__",
-                                   describe_metadata(metadata, metadata_count)) == 0;
+    bool done =
+        json_object_set_new(root, "__metadata__", describe_metadata(metadata, metadata_count)) == 0;
     for (size_t i = 0; done && i < tensor_count; i++) {
         done = json_object_set_new(root, tensors[i].tensor.name,
                                    describe_tensor(&tensors[i], begin)) == 0;
@@ -287,8 +289,25 @@ static aaclip_status make_header(char **header, const char *path, const aac_tens
     return *header ? AACLIP_OK : aac_error_memory();
 }
 
+/* A file being written, and the checksum so far. */
+typedef struct output {
+    aac_writer *writer;
+    uint32_t checksum;
+} output;
+
+static aaclip_status put(output *out, const void *data, size_t size)
+{
+    aaclip_status status = AACLIP_OK;
+    for (size_t at = 0, some; !status && at < size; at += some) {
+        some = size - at < MOST_AT_ONCE ? size - at : MOST_AT_ONCE;
+        out->checksum = aac_checksum_add(out->checksum, (const char *)data + at, some);
+        status = aac_writer_write(out->writer, (const char *)data + at, some);
+    }
+    return status;
+}
+
 /* Spaces after the header align the data to 64 bytes. */
-static aaclip_status write_header(aac_writer *writer, const char *header)
+static aaclip_status write_header(output *out, const char *header)
 {
     const size_t alignment = 64;
     static const char spaces[64] =
@@ -297,10 +316,19 @@ static aaclip_status write_header(aac_writer *writer, const char *header)
     unsigned char length[8];
     size_t size = strlen(header), padding = (alignment - (size + 8) % alignment) % alignment;
     aac_write_u64(length, size + padding);
-    aaclip_status status = aac_writer_write(writer, length, sizeof length);
+    aaclip_status status = put(out, length, sizeof length);
     if (!status)
-        status = aac_writer_write(writer, header, size);
-    return status ? status : aac_writer_write(writer, spaces, padding);
+        status = put(out, header, size);
+    return status ? status : put(out, spaces, padding);
+}
+
+/* In place of the header's blank. */
+static aaclip_status write_checksum(output *out, const char *header)
+{
+    char digits[AAC_CHECKSUM_DIGITS + 1];
+    const size_t at = aac_checksum_find((const unsigned char *)header, strlen(header));
+    snprintf(digits, sizeof digits, "%08x", (unsigned)out->checksum);
+    return aac_writer_amend(out->writer, 8 + at, digits, AAC_CHECKSUM_DIGITS);
 }
 
 static void narrow_rows(const float *values, size_t count, aac_dtype dtype, uint16_t *out)
@@ -310,7 +338,7 @@ static void narrow_rows(const float *values, size_t count, aac_dtype dtype, uint
 }
 
 /* Row by row via float32, for tensors not stored as they are. */
-static aaclip_status write_converted(aac_writer *writer, const aac_tensor_source *source)
+static aaclip_status write_converted(output *out, const aac_tensor_source *source)
 {
     const aac_tensor *tensor = &source->tensor;
     int64_t elements = aac_tensor_elements(tensor), rows = tensor->rank ? tensor->shape[0] : 1;
@@ -328,18 +356,18 @@ static aaclip_status write_converted(aac_writer *writer, const aac_tensor_source
         bool wide = source->stored_as == AAC_F32;
         if (!wide)
             narrow_rows(values, columns, source->stored_as, narrow);
-        status = aac_writer_write(writer, wide ? (void *)values : (void *)narrow, columns * size);
+        status = put(out, wide ? (void *)values : (void *)narrow, columns * size);
     }
     aac_free(values);
     aac_free(narrow);
     return status;
 }
 
-static aaclip_status write_tensor(aac_writer *writer, const aac_tensor_source *source)
+static aaclip_status write_tensor(output *out, const aac_tensor_source *source)
 {
     if (source->tensor.dtype == source->stored_as && aac_tensor_is_contiguous(&source->tensor))
-        return aac_writer_write(writer, source->tensor.data, (size_t)stored_bytes(source));
-    return write_converted(writer, source);
+        return put(out, source->tensor.data, (size_t)stored_bytes(source));
+    return write_converted(out, source);
 }
 
 static aaclip_status check_sources(const aac_tensor_source *tensors, size_t count)
@@ -360,23 +388,25 @@ aaclip_status aac_safetensors_write(const char *path, const aac_tensor_source *t
                                     size_t tensor_count, const aac_metadata *metadata,
                                     size_t metadata_count)
 {
-    aac_writer *writer = NULL;
+    output out = {0};
     aaclip_status status = check_sources(tensors, tensor_count);
     if (status)
         return status;
     char *header = NULL;
     status = make_header(&header, path, tensors, tensor_count, metadata, metadata_count);
     if (!status)
-        status = aac_writer_open(&writer, path);
+        status = aac_writer_open(&out.writer, path);
     if (!status)
-        status = write_header(writer, header);
+        status = write_header(&out, header);
     for (size_t i = 0; !status && i < tensor_count; i++)
-        status = write_tensor(writer, &tensors[i]);
+        status = write_tensor(&out, &tensors[i]);
+    if (!status)
+        status = write_checksum(&out, header);
     aac_free(header);
-    if (!writer)
+    if (!out.writer)
         return status;
     if (!status)
-        return aac_writer_commit(&writer);
-    aac_writer_discard(&writer);
+        return aac_writer_commit(&out.writer);
+    aac_writer_discard(&out.writer);
     return status;
 }

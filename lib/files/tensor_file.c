@@ -9,7 +9,10 @@
 #include "core/memory.h"
 #include "core/names.h"
 #include "files/arena.h"
+#include "files/checksum.h"
 #include "files/tensor_index.h"
+
+#define MOST_VERIFIED ((size_t)64 << 20) /* more would delay a start noticeably */
 
 typedef enum entry_kind { ENTRY_TENSOR, ENTRY_NUMBER, ENTRY_STRING } entry_kind;
 
@@ -187,6 +190,14 @@ aaclip_status aac_tensor_file_check(const aac_tensor_file *file)
     if (!file || !aac_mapping_is_stale(&file->mapping, file->path))
         return AACLIP_OK;
     return aac_error(AACLIP_ERROR_IO, "%s: changed since it was opened", file->path);
+}
+
+aaclip_status aac_tensor_file_verify(const aac_tensor_file *file)
+{
+    if (file->kind != AAC_FILE_SAFETENSORS || file->mapping.size > MOST_VERIFIED)
+        return AACLIP_OK;
+    aaclip_status status = aac_checksum_check(file->mapping.data, file->mapping.size);
+    return status ? aac_error_prefix(status, "%s", file->path) : AACLIP_OK;
 }
 
 void aac_tensor_file_release(const aac_tensor_file *file)

@@ -33,6 +33,11 @@ void aac_tensor_file_close(aac_tensor_file **file);
  * far as the system can tell. A file renamed over it does not matter. Accepts NULL.
  */
 aaclip_status aac_tensor_file_check(const aac_tensor_file *file);
+/*
+ * FORMAT if it has a checksum (files/checksum.h) that is not that of its bytes. Reads the whole
+ * file; nothing is checked above 64 MB. May be cancelled.
+ */
+aaclip_status aac_tensor_file_verify(const aac_tensor_file *file);
 /* Lets what has been read leave memory; it is loaded again when read. Any thread. */
 void aac_tensor_file_release(const aac_tensor_file *file);
 

@@ -406,6 +406,9 @@ static aaclip_status read_file(aaclip_adapters *adapters, const char *path, conf
     if (status)
         return status;
     adapters->file_count++;
+    status = aac_tensor_file_verify(*file);
+    if (status)
+        return status;
     bool text = aac_tensor_file_has(*file, "text_adapter."),
          image = aac_tensor_file_has(*file, "image_adapter.");
     bool bundle = aac_tensor_file_string(*file, "aaclip.bundle") != NULL; /* may have none */

@@ -193,6 +193,8 @@ aaclip_status aaclip_text_cache_open(aaclip_text_cache **out, const char *path,
     aac_tensor_file *file = NULL;
     aaclip_status status = aac_tensor_file_open(&file, path);
     if (!status)
+        status = aac_tensor_file_verify(file);
+    if (!status)
         status = load(out, file, model, adapters, options);
     aac_tensor_file_close(&file);
     return status;

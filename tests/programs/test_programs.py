@@ -201,6 +201,27 @@ class Programs(unittest.TestCase):
         )
         self.assertEqual(found[0]["score"], expected[0]["score"])
 
+    def test_damage_is_found(self):
+        trained = self.folder / "adapters.safetensors"
+        self.assertEqual(call(CONVERT, *MODEL, *adapters(), "--out", trained).returncode, 0)
+        result = call(CONVERT, "--verify", trained)
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertIn("as when it was written", result.stdout)
+        data = bytearray(trained.read_bytes())
+        data[-1] ^= 1
+        trained.write_bytes(data)
+        words = [str(trained), "damaged: expected checksum"]
+        self.fails(CONVERT, "--verify", trained, says=words)
+        self.fails(DETECT, *MODEL, "--adapters", trained, *CLASS, *SIZE, PHOTO, says=words)
+        trained.write_bytes(data.replace(b"aaclip.checksum", b"another.program"))
+        self.assertEqual(
+            call(DETECT, *MODEL, "--adapters", trained, *CLASS, *SIZE, PHOTO).returncode, 0
+        )
+        self.fails(CONVERT, "--verify", trained, says="has no checksum")
+        self.fails(CONVERT, "--verify", NANO / "clip.pt", says="expected a safetensors file")
+        self.fails(CONVERT, "--verify", self.folder / "none", says=str(self.folder / "none"))
+        self.fails(CONVERT, "--verify", trained, "--out", trained, says="--verify goes without")
+
     def test_bundle_needs_neither_text_nor_vocabulary(self):
         bundle = self.folder / "bundle.safetensors"
         result = call(

@@ -89,6 +89,7 @@ def read_safetensors(path):
     length = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + length])
     metadata = header.pop("__metadata__")
+    del metadata["aaclip.checksum"]  # of this form alone
     tensors = {}
     for name, entry in header.items():
         assert entry["dtype"] == "F32", name

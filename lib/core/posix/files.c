@@ -273,6 +273,11 @@ long aac_file_write(int file, const void *data, size_t size)
     return (long)write(file, data, size);
 }
 
+bool aac_file_seek(int file, int64_t offset)
+{
+    return lseek(file, (off_t)offset, SEEK_SET) == (off_t)offset;
+}
+
 bool aac_file_flush(int file)
 {
     int result;

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <io.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -357,6 +358,11 @@ int aac_file_open_end(const char *path)
 long aac_file_write(int file, const void *data, size_t size)
 {
     return _write(file, data, (unsigned)size);
+}
+
+bool aac_file_seek(int file, int64_t offset)
+{
+    return _lseeki64(file, offset, SEEK_SET) == offset;
 }
 
 bool aac_file_flush(int file)

@@ -315,6 +315,46 @@ static void every_truncation_is_refused(void **state)
     aac_free(path);
 }
 
+/* The status of opening a file of these bytes and looking for damage. */
+static aaclip_status verify(const char *folder, const char *bytes, size_t size)
+{
+    char *path = scratch_file(folder, "changed.safetensors", bytes, size);
+    aac_tensor_file *file;
+    aaclip_status status = aac_tensor_file_open(&file, path);
+    if (!status)
+        status = aac_tensor_file_verify(file);
+    aac_tensor_file_close(&file);
+    aac_free(path);
+    return status;
+}
+
+static void every_changed_byte_is_found(void **state)
+{
+    static const float values[] = {1, -2, 0.5f, 4, 1024, -0.25f};
+    const aac_tensor_source source = {matrix("weight", AAC_F32, values), AAC_F32};
+    const aac_metadata metadata = {"key", "\"aaclip.checksum\":\"00000000\""};
+    char *path = aac_format("%s/own.safetensors", (char *)*state);
+    assert_int_equal(aac_safetensors_write(path, &source, 1, &metadata, 1), AACLIP_OK);
+    aac_mapping mapping;
+    assert_int_equal(aac_read_file(&mapping, path), AACLIP_OK);
+    char *bytes = malloc(mapping.size), *key;
+    memcpy(bytes, mapping.data, mapping.size);
+    assert_int_equal(verify(*state, bytes, mapping.size), AACLIP_OK);
+    for (size_t i = mapping.size; i-- > 0;) {
+        bytes[i] ^= 1;
+        key = strstr(bytes + 8, "\"aaclip.checksum\":\"");
+        if (key && strspn(key + 19, "0123456789abcdef") == 8) /* else there is none */
+            assert_int_not_equal(verify(*state, bytes, mapping.size), AACLIP_OK);
+        bytes[i] ^= 1;
+    }
+    memcpy(strstr(bytes + 8, "aaclip.checksum\":"), "another.program", 15);
+    bytes[mapping.size - 1] ^= 1;
+    assert_int_equal(verify(*state, bytes, mapping.size), AACLIP_OK);
+    free(bytes);
+    aac_unmap_file(&mapping);
+    aac_free(path);
+}
+
 #define IN_SCRATCH(test)                                                                           \
     cmocka_unit_test_setup_teardown(test, scratch_folder_make, scratch_folder_remove)
 
@@ -325,6 +365,7 @@ int main(void)
         IN_SCRATCH(no_file_of_tensors_is_told),  IN_SCRATCH(lies_about_the_length_are_refused),
         IN_SCRATCH(lies_of_a_header_are_named),  IN_SCRATCH(deep_nesting_is_refused),
         IN_SCRATCH(every_truncation_is_refused), IN_SCRATCH(pipes_are_neither_read_nor_replaced),
+        IN_SCRATCH(every_changed_byte_is_found),
     };
     return cmocka_run_group_tests_name("safetensors", tests, NULL, NULL);
 }
