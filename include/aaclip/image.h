@@ -79,7 +79,9 @@ AACLIP_API void aaclip_image_close(aaclip_image **image);
  * Pillow's `Image.resize((width, height), Image.BICUBIC)`: antialiased, a = -0.5, fixed point,
  * columns first. (Pillow 12.3 and later resize the rows of some tall images first; their results
  * then differ by the rounding and clipping between the passes.)
- * Errors: INVALID_ARGUMENT, OUT_OF_MEMORY. Any thread; large images use the threads of OpenMP.
+ * Errors: INVALID_ARGUMENT, OUT_OF_MEMORY, UNSUPPORTED for an image so narrow that it has more
+ * pixels than aaclip_limits.image_pixels once its shorter side is enlarged and its longer one is
+ * not yet reduced. Any thread; large images use the threads of OpenMP.
  */
 AACLIP_API aaclip_status aaclip_image_resize(const aaclip_image_view *image, uint32_t width,
                                              uint32_t height, uint8_t *rgb);

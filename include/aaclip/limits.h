@@ -20,8 +20,9 @@ AACLIP_BEGIN_DECLS
  */
 typedef struct aaclip_limits {
     size_t size; /**< set by _init */
-    /** Width x height of a decoded image; above: UNSUPPORTED. Default 178,956,970, as in Pillow.
-     * Limits above 2^40 count as 2^40. */
+    /** Width x height of a decoded image, also of a narrow one between the two passes of a resize
+     * (aaclip_image_resize); above: UNSUPPORTED. Default 178,956,970, as in Pillow. Limits above
+     * 2^40 count as 2^40. */
     uint64_t image_pixels;
     /** Bytes of a tensor file: checkpoint, bundle, adapters, text vectors, training state; above:
      * UNSUPPORTED. Default: none, since such files are mapped, not copied. A larger file of packed

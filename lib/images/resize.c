@@ -12,6 +12,7 @@
 
 #include "core/cancel.h"
 #include "core/error.h"
+#include "core/limits.h"
 #include "core/memory.h"
 #include "core/threads.h"
 #include "images/view.h"
@@ -27,6 +28,8 @@
 #define PARALLEL_PIXELS 65536
 /* Pixels between cancellation checks. */
 #define PIXELS_TOGETHER (1u << 21)
+/* Of all threads' rows that are being filtered: fewer threads work on very long rows. */
+#define MOST_SCRATCH ((size_t)64 << 20)
 
 /* The filter along one axis: output i is a weighted sum of `taps` inputs from first[i] on. */
 struct axis {
@@ -155,14 +158,22 @@ static bool is_large(uint32_t width, uint32_t height)
     return (uint64_t)width * height >= PARALLEL_PIXELS;
 }
 
+static int count_threads(const aaclip_image_view *image, size_t row_bytes)
+{
+    if (!is_large(image->width, image->height))
+        return 1;
+    const size_t most = MOST_SCRATCH / row_bytes + 1;
+    const int threads = omp_get_max_threads();
+    return most < (size_t)threads ? (int)most : threads;
+}
+
 /* Resizes every row of the image to the new width. */
 static aaclip_status filter_columns(const aaclip_image_view *image, uint32_t width, uint8_t *rgb)
 {
     struct axis axis = {0};
     aaclip_status status = axis_init(&axis, image->width, width, TAP_GROUP);
     const size_t length = image->width + axis.taps; /* the last taps may reach beyond the row */
-    const bool parallel = is_large(image->width, image->height);
-    const int threads = parallel ? omp_get_max_threads() : 1;
+    const int threads = count_threads(image, length * 3 * sizeof(int16_t));
     int16_t *scratch = status ? NULL : aac_calloc((size_t)threads * 3, length * sizeof *scratch);
     if (!scratch) {
         axis_free(&axis);
@@ -257,6 +268,26 @@ static aaclip_status resize(const aaclip_image_view *image, uint32_t width, uint
     return status;
 }
 
+/*
+ * A long, narrow image needs far more memory than its pixels: the rows between the passes already
+ * have the new width, and the filter has weights for every input. Where one side grows while the
+ * other shrinks, the image with only the first of them resized must be within the limit, too.
+ */
+static aaclip_status check_shape(const aaclip_image_view *image, uint32_t width, uint32_t height)
+{
+    const bool wider = width > image->width && height < image->height;
+    const bool higher = height > image->height && width < image->width;
+    const uint32_t across = wider ? width : image->width, down = higher ? height : image->height;
+    const uint64_t most = aac_limit(AAC_LIMIT_IMAGE_PIXELS);
+    if ((!wider && !higher) || (uint64_t)across * down <= most)
+        return AACLIP_OK;
+    return aac_error(AACLIP_ERROR_UNSUPPORTED,
+                     "resizing %ux%u to %ux%u: expected at most %llu pixels with the shorter side "
+                     "resized, found %ux%u" AAC_LIMIT_HINT,
+                     image->width, image->height, width, height, (unsigned long long)most, across,
+                     down);
+}
+
 aaclip_status aaclip_image_resize(const aaclip_image_view *image, uint32_t width, uint32_t height,
                                   uint8_t *rgb)
 {
@@ -267,6 +298,9 @@ aaclip_status aaclip_image_resize(const aaclip_image_view *image, uint32_t width
         return status;
     if (!rgb)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_image_resize: no output");
+    status = check_shape(image, width, height);
+    if (status)
+        return status;
     const bool alone = !is_large(image->width, image->height) && !is_large(width, height);
     /* threads started here later compute the towers */
     aac_team team = alone ? aac_threads_set(1) : aac_threads_keep();

@@ -195,6 +195,27 @@ static void wrong_arguments_are_refused(void **state)
     assert_int_equal(aaclip_map_resize(map, 2, 2, map, 0, 2), AACLIP_ERROR_INVALID_ARGUMENT);
 }
 
+/* Their passes would need gigabytes for a few megabytes of pixels. */
+static void long_narrow_images_are_refused(void **state)
+{
+    (void)state;
+    enum { LONG = 1000000, SIDE = 512 };
+    uint8_t *pixels = make(LONG), *rgb = make(SIDE * SIDE * 3), *row = make(64 * 3);
+    memset(pixels, 7, LONG);
+    const aaclip_image_view tall = {pixels, 1, LONG, 0, AACLIP_PIXEL_GRAY8};
+    const aaclip_image_view wide = {pixels, LONG, 1, 0, AACLIP_PIXEL_GRAY8};
+    assert_int_equal(aaclip_image_resize(&tall, SIDE, SIDE, rgb), AACLIP_ERROR_UNSUPPORTED);
+    assert_non_null(strstr(aaclip_last_error(), "found 512x1000000; aaclip_limits_set"));
+    assert_int_equal(aaclip_image_resize(&wide, SIDE, SIDE, rgb), AACLIP_ERROR_UNSUPPORTED);
+    assert_non_null(strstr(aaclip_last_error(), "found 1000000x512; aaclip_limits_set"));
+    assert_int_equal(aaclip_image_resize(&wide, 64, 1, row), AACLIP_OK);
+    assert_int_equal(row[0], 7);
+    assert_int_equal(row[64 * 3 - 1], 7);
+    free(pixels);
+    free(rgb);
+    free(row);
+}
+
 static void maps_equal_pytorch(void **state)
 {
     (void)state;
@@ -249,6 +270,7 @@ int main(void)
         cmocka_unit_test(formats_and_strides_mean_the_same),
         cmocka_unit_test(masks_count_what_is_not_black),
         cmocka_unit_test(wrong_arguments_are_refused),
+        cmocka_unit_test(long_narrow_images_are_refused),
         cmocka_unit_test(maps_equal_pytorch),
         cmocka_unit_test(allocations_may_fail),
     };
