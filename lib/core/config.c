@@ -306,13 +306,15 @@ static bool read_fields(const json_t *root, aaclip_config *config)
 
 aaclip_status aac_config_from_json(aaclip_config *config, const char *json, const char *name)
 {
-    json_error_t error;
-    json_t *root = json_loads(json, 0, &error);
-    const bool parsed = root != NULL, complete = parsed && read_fields(root, config);
+    json_t *root;
+    aaclip_status status = aac_json_embedded(&root, json, "metadata aaclip.config");
+    if (!status && !read_fields(root, config))
+        status = aac_error(AACLIP_ERROR_FORMAT,
+                           "metadata aaclip.config: expected every field of a "
+                           "configuration");
     json_decref(root);
-    if (!complete)
-        return aac_error(AACLIP_ERROR_FORMAT, "%s: metadata aaclip.config: %s", name,
-                         parsed ? "expected every field of a configuration" : error.text);
-    aaclip_status status = check(config);
+    if (status)
+        return aac_error_prefix(status, "%s", name);
+    status = check(config);
     return status ? aac_error_prefix(AACLIP_ERROR_FORMAT, "%s", name) : AACLIP_OK;
 }

@@ -3,7 +3,10 @@
 #include <string.h>
 
 #include "core/cancel.h"
+#include "core/error.h"
 #include "core/memory.h"
+
+#define LONGEST_NUMBER 64 /* bytes; the library writes at most 24 */
 
 char *aac_json_text(const json_t *value, size_t flags)
 {
@@ -56,4 +59,29 @@ aaclip_status aac_json_parse(json_t **value, const void *text, size_t size, size
         *value = NULL;
     }
     return feed.status;
+}
+
+aaclip_status aac_json_embedded(json_t **value, const char *text, const char *where)
+{
+    json_error_t error = {0};
+    const size_t size = strlen(text);
+    *value = NULL;
+    if (size > AAC_EMBEDDED_JSON)
+        return aac_error(AACLIP_ERROR_FORMAT, "%s: expected at most %zu bytes, found %zu", where,
+                         AAC_EMBEDDED_JSON, size);
+    aaclip_status status = aac_json_parse(value, text, size, JSON_REJECT_DUPLICATES, &error);
+    if (status || *value)
+        return status;
+    return aac_error(AACLIP_ERROR_FORMAT, "%s: %s", where, error.text);
+}
+
+bool aac_json_number_read(const char *text, double *value)
+{
+    const size_t size = strlen(text);
+    json_t *number = size <= LONGEST_NUMBER ? json_loadb(text, size, JSON_DECODE_ANY, NULL) : NULL;
+    const bool found = json_is_number(number);
+    if (found)
+        *value = json_number_value(number);
+    json_decref(number);
+    return found;
 }

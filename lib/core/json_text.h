@@ -24,4 +24,17 @@ json_t *aac_json_made(json_t *value, bool failed);
 aaclip_status aac_json_parse(json_t **value, const void *text, size_t size, size_t flags,
                              json_error_t *error);
 
+/* Bytes of JSON inside of another file, where a thousand are usual; parsed, text takes up to eighty
+ * times its size. */
+#define AAC_EMBEDDED_JSON ((size_t)64 << 10)
+
+/*
+ * A value that metadata of a file has as text. FORMAT, naming `where`, if it is too long or not
+ * JSON; release with json_decref.
+ */
+aaclip_status aac_json_embedded(json_t **value, const char *text, const char *where);
+
+/* Whether `text` is one number; *value is unchanged if not. */
+bool aac_json_number_read(const char *text, double *value);
+
 #endif

@@ -239,10 +239,10 @@ aaclip_status aaclip_adapters_get_calibration(const aaclip_adapters *adapters,
     const char *text = aac_adapters_calibration(adapters, &path);
     if (!text)
         return aac_error(AACLIP_ERROR_NOT_FOUND, "these adapters have no calibration");
-    json_error_t error;
-    json_t *root = json_loads(text, JSON_REJECT_DUPLICATES, &error);
-    aaclip_status status = root ? from_json(&own, root, name)
-                                : aac_error(AACLIP_ERROR_FORMAT, "%s: %s", name, error.text);
+    json_t *root;
+    aaclip_status status = aac_json_embedded(&root, text, name);
+    if (!status)
+        status = from_json(&own, root, name);
     json_decref(root);
     return status ? aac_error_prefix(status, "%s", path) : hand_out(calibration, &own);
 }

@@ -11,7 +11,7 @@
 #include "evaluate/dataset.h"
 #include "evaluate/dataset_types.h"
 
-/* Far more than three paths need; parsed, a line takes up to fifty times its size. */
+/* Far more than three paths need; parsed, a line takes up to eighty times its size. */
 #define LONGEST_LINE ((size_t)1 << 20)
 
 static bool is_blank(const char *line, size_t length)

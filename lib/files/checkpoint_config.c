@@ -176,8 +176,8 @@ static aaclip_status read_stored_heads(int64_t *heads, const aac_tensor_file *fi
 static aaclip_status read_stored_epsilon(double *epsilon, const aac_tensor_file *file)
 {
     const char *text = aac_tensor_file_string(file, "aaclip.layer_norm_eps");
-    *epsilon = text ? aac_json_number_value(text) : 0;
-    if (!text || is_epsilon(*epsilon))
+    *epsilon = 0;
+    if (!text || (aac_json_number_read(text, epsilon) && is_epsilon(*epsilon)))
         return AACLIP_OK;
     return aac_error(AACLIP_ERROR_FORMAT,
                      "%s: metadata aaclip.layer_norm_eps: expected a number above 0, at most 1, "

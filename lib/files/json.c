@@ -4,7 +4,7 @@
 #include "core/json_text.h"
 #include "core/platform.h"
 
-/* A configuration has a few kilobytes; parsed, a file takes up to fifty times its size. */
+/* A configuration has a few kilobytes; parsed, a file takes up to eighty times its size. */
 #define LARGEST_FILE (4u << 20)
 
 aaclip_status aac_json_read(json_t **root, const char *path)
@@ -19,7 +19,7 @@ aaclip_status aac_json_read(json_t **root, const char *path)
         status = aac_error(AACLIP_ERROR_FORMAT, "%s: expected at most %u bytes, found %zu", path,
                            LARGEST_FILE, file.size);
     else
-        *root = json_loadb((const char *)file.data, file.size, JSON_REJECT_DUPLICATES, &error);
+        status = aac_json_parse(root, file.data, file.size, JSON_REJECT_DUPLICATES, &error);
     aac_unmap_file(&file);
     if (status)
         return status;
@@ -39,12 +39,4 @@ char *aac_json_number(double value)
     char *text = aac_json_text(number, JSON_ENCODE_ANY | JSON_REAL_PRECISION(9));
     json_decref(number);
     return text;
-}
-
-double aac_json_number_value(const char *text)
-{
-    json_t *number = json_loads(text, JSON_DECODE_ANY, NULL);
-    double value = json_number_value(number);
-    json_decref(number);
-    return value;
 }

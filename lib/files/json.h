@@ -11,7 +11,5 @@ aaclip_status aac_json_read(json_t **root, const char *path);
 
 /* A number as JSON writes it; the caller frees it with aac_free. NULL when out of memory. */
 char *aac_json_number(double value);
-/* The number in `text`, 0 if it is not one. */
-double aac_json_number_value(const char *text);
 
 #endif

@@ -4,9 +4,9 @@
 
 #include "core/config.h"
 #include "core/error.h"
+#include "core/json_text.h"
 #include "core/memory.h"
 #include "core/utf8.h"
-#include "files/json.h"
 #include "files/tensor_file.h"
 #include "model/save.h"
 #include "train/adapter_files_parts.h"
@@ -17,12 +17,7 @@ static bool find_number(const aac_tensor_file *file, const char *name, double *v
     if (aac_tensor_file_number(file, name, value))
         return true;
     const char *text = aac_tensor_file_string(file, name);
-    json_t *number = text ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
-    bool found = json_is_number(number);
-    if (found)
-        *value = json_number_value(number);
-    json_decref(number);
-    return found;
+    return text && aac_json_number_read(text, value);
 }
 
 static aaclip_status read_number(const aac_tensor_file *file, const char *name, double *value)

@@ -83,16 +83,24 @@ static aaclip_status check_schedule(const aac_training_state *saved, const aac_t
     return AACLIP_OK;
 }
 
+static aaclip_status read_settings(json_t **settings, const char *text, const char *path)
+{
+    aaclip_status status = aac_json_embedded(settings, text, "settings");
+    return status ? aac_error_prefix(status, "%s", path) : AACLIP_OK;
+}
+
 /* Every member of the JSON object `now`, which this function frees, must be the same in `saved`. */
 static aaclip_status compare_members(char *now, const char *saved, const char *path)
 {
     if (!now)
         return aac_error_memory();
-    json_t *mine = json_loads(now, 0, NULL), *other = saved ? json_loads(saved, 0, NULL) : NULL;
+    json_t *mine = json_loads(now, 0, NULL), *other = NULL;
     aac_free(now);
     const char *key;
     json_t *value;
     aaclip_status status = mine ? AACLIP_OK : aac_error_memory();
+    if (!status && saved)
+        status = read_settings(&other, saved, path);
     if (!status && !json_is_object(other))
         status = aac_error(AACLIP_ERROR_FORMAT, "%s: settings: expected a JSON object", path);
     json_object_foreach(mine, key, value)

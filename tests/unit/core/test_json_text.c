@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -76,6 +77,53 @@ static void test_config(void **state)
     aac_free(text);
 }
 
+static char *spaces_before(const char *value, size_t spaces)
+{
+    char *text = malloc(spaces + strlen(value) + 1);
+    assert_non_null(text);
+    memset(text, ' ', spaces);
+    memcpy(text + spaces, value, strlen(value) + 1);
+    return text;
+}
+
+static void test_embedded(void **state)
+{
+    (void)state;
+    json_t *value;
+    aaclip_config config = {.size = sizeof config};
+    char *most = spaces_before("{}", AAC_EMBEDDED_JSON - 2);
+    char *more = spaces_before("{}", AAC_EMBEDDED_JSON - 1);
+    assert_int_equal(aac_json_embedded(&value, most, "here"), AACLIP_OK);
+    json_decref(value);
+    assert_int_equal(aac_json_embedded(&value, more, "here"), AACLIP_ERROR_FORMAT);
+    assert_null(value);
+    assert_string_equal(aaclip_last_error(), "here: expected at most 65536 bytes, found 65537");
+    assert_int_equal(aac_json_embedded(&value, "{\"a\": 1, \"a\": 2}", "here"),
+                     AACLIP_ERROR_FORMAT);
+    assert_int_equal(aac_config_from_json(&config, more, "file"), AACLIP_ERROR_FORMAT);
+    assert_string_equal(aaclip_last_error(),
+                        "file: metadata aaclip.config: expected at most 65536 "
+                        "bytes, found 65537");
+    free(most);
+    free(more);
+}
+
+static void test_numbers(void **state)
+{
+    (void)state;
+    double value = 7;
+    char *most = spaces_before("1e-5", 60), *more = spaces_before("1e-5", 61);
+    assert_true(aac_json_number_read(most, &value));
+    assert_true(value > 0.9e-5 && value < 1.1e-5);
+    value = 7;
+    assert_false(aac_json_number_read(more, &value));
+    assert_false(aac_json_number_read("\"1\"", &value));
+    assert_false(aac_json_number_read("", &value));
+    assert_true(value > 6);
+    free(most);
+    free(more);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -83,6 +131,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_what_has_no_text, give_jansson_ours,
                                         give_jansson_malloc),
         cmocka_unit_test_setup_teardown(test_config, give_jansson_ours, give_jansson_malloc),
+        cmocka_unit_test(test_embedded),
+        cmocka_unit_test(test_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
