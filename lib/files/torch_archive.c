@@ -1,4 +1,5 @@
 /* torch.save and torch.jit.save archives: the tree in data.pkl becomes a flat list of names. */
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -15,6 +16,7 @@
 #define MOST_VISITS     (UINT32_C(1) << 18) /* of values other than tensors */
 #define MOST_NAME_BYTES (UINT64_C(16) << 20)
 #define MOST_REPEATED   (INT64_C(1) << 24) /* elements of all tensors that repeat their storage */
+#define MOST_SHARING    4 /* tensors to a storage, on average: tied weights, a model held twice */
 
 #define PICKLE_SUFFIX "/data.pkl"
 
@@ -30,12 +32,14 @@ struct walk {
     uint32_t visits;
     uint64_t name_bytes;
     int64_t repeated;
+    int64_t elements, stored; /* of all tensors, and of the records that they refer to */
+    bool *used;               /* of each entry of the archive: whether `stored` counts it */
 };
 
 static aaclip_status visit(struct walk *walk, const aac_pickle_value *value);
 
 /* The record of a storage, large enough for the elements that the pickle claims. */
-static aaclip_status find_record(const unsigned char **data, const struct walk *walk,
+static aaclip_status find_record(const unsigned char **data, struct walk *walk,
                                  const aac_pickle_storage *storage)
 {
     char name[LONGEST_NAME];
@@ -53,6 +57,31 @@ static aaclip_status find_record(const unsigned char **data, const struct walk *
                          name, (long long)storage->elements, aac_dtype_name(storage->dtype),
                          (unsigned long long)entry->size);
     *data = entry->data;
+    bool *used = &walk->used[entry - walk->zip->entries];
+    if (!*used)
+        walk->stored += (int64_t)(entry->size / element_size);
+    *used = true;
+    return AACLIP_OK;
+}
+
+/* Strides of 0 and tensors that share a storage let a small archive describe a large model. */
+static aaclip_status count_elements(struct walk *walk, int64_t elements, int64_t storage)
+{
+    if (elements > storage)
+        walk->repeated += elements; /* at most 2^24 each: the pickle reader ensures it */
+    walk->elements += elements;
+    const int64_t shared = walk->elements - walk->stored * MOST_SHARING;
+    if (walk->repeated > MOST_REPEATED)
+        return aac_error(AACLIP_ERROR_UNSUPPORTED,
+                         "%s: expected at most %lld elements that stand for others (strides of 0), "
+                         "found %lld",
+                         walk->name, (long long)MOST_REPEATED, (long long)walk->repeated);
+    if (shared > MOST_REPEATED)
+        return aac_error(AACLIP_ERROR_UNSUPPORTED,
+                         "%s: expected tensors that share their storages at most %d times, found "
+                         "%lld elements in storages of %lld",
+                         walk->name, MOST_SHARING, (long long)walk->elements,
+                         (long long)walk->stored);
     return AACLIP_OK;
 }
 
@@ -66,14 +95,9 @@ static aaclip_status visit_tensor(struct walk *walk, const aac_pickle_tensor *te
     memcpy(view.shape, tensor->shape, sizeof view.shape);
     memcpy(view.stride, tensor->stride, sizeof view.stride);
     view.data = data + (uint64_t)tensor->offset * aac_dtype_size(view.dtype);
-    int64_t elements = aac_tensor_elements(&view);
-    if (elements > tensor->storage->elements)
-        walk->repeated += elements; /* at most 2^24 each: the pickle reader ensures it */
-    if (walk->repeated > MOST_REPEATED)
-        return aac_error(AACLIP_ERROR_UNSUPPORTED,
-                         "%s: expected at most %lld elements that stand for others (strides of 0), "
-                         "found %lld",
-                         walk->name, (long long)MOST_REPEATED, (long long)walk->repeated);
+    status = count_elements(walk, aac_tensor_elements(&view), tensor->storage->elements);
+    if (status)
+        return status;
     return aac_index_tensor(walk->index, walk->name, &view);
 }
 
@@ -232,9 +256,12 @@ static aaclip_status read_tree(aac_tensor_index *index, const aac_zip *zip, aac_
     if (status)
         return status;
     struct walk *walk = aac_arena_alloc(arena, sizeof *walk);
-    if (!walk)
+    bool *used = aac_arena_alloc(arena, zip->count * sizeof *used);
+    if (!walk || !used)
         return aac_error_memory();
     memset(walk, 0, sizeof *walk);
+    memset(used, 0, zip->count * sizeof *used);
+    walk->used = used;
     walk->index = index;
     walk->zip = zip;
     walk->root = pickle->name;

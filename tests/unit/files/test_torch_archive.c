@@ -14,7 +14,7 @@
 
 /* What a reader reported, each entry as a line of the expected files. */
 struct aac_tensor_index {
-    char *lines[256];
+    char *lines[4096];
     size_t count, tensors;
 };
 
@@ -27,11 +27,14 @@ static aaclip_status record(aac_tensor_index *index, char *line)
 
 aaclip_status aac_index_tensor(aac_tensor_index *index, const char *name, const aac_tensor *tensor)
 {
-    size_t elements = (size_t)aac_tensor_elements(tensor),
-           room = 400 + strlen(name) + 32 * elements;
+    size_t elements = (size_t)aac_tensor_elements(tensor);
+    if (elements > 4096) /* no golden's; shape alone */
+        elements = 0;
+    size_t room = 400 + strlen(name) + 32 * elements;
     float *values = malloc((elements + 1) * sizeof *values);
     char *line = malloc(room);
-    aac_tensor_to_f32(tensor, values);
+    if (elements)
+        aac_tensor_to_f32(tensor, values);
     int used =
         snprintf(line, room, "tensor %s %s %d", name, aac_dtype_name(tensor->dtype), tensor->rank);
     for (int i = 0; i < tensor->rank; i++)
@@ -217,12 +220,12 @@ static void damaged_archives_do_no_harm(void **state)
     }
 }
 
-static aaclip_status read_pickle(const void *pickle, size_t size)
+static aaclip_status read_pickle_of(const void *pickle, size_t size, const float *record,
+                                    size_t record_size)
 {
-    static const float record_data[4] = {1, 2, 3, 4};
     zip_builder *zip = calloc(1, sizeof *zip);
     zip_builder_add(zip, "r/data.pkl", pickle, size);
-    zip_builder_add(zip, "r/data/0", record_data, sizeof record_data);
+    zip_builder_add(zip, "r/data/0", record, record_size);
     zip_builder_finish(zip);
     aac_tensor_index index = {0};
     aac_tensor_file_kind kind;
@@ -231,6 +234,12 @@ static aaclip_status read_pickle(const void *pickle, size_t size)
     forget(&index);
     free(zip);
     return status;
+}
+
+static aaclip_status read_pickle(const void *pickle, size_t size)
+{
+    static const float record[4] = {1, 2, 3, 4};
+    return read_pickle_of(pickle, size, record, sizeof record);
 }
 
 static void refuse_pickle(const void *pickle, size_t size, aaclip_status expected, const char *text)
@@ -420,6 +429,31 @@ static void unfolding_is_bounded(void **state)
     refuse_pickle(repeated, sizeof repeated - 1, AACLIP_ERROR_UNSUPPORTED, "stand for others");
 }
 
+/* Lists, each of which holds the one before twice: 2^doublings tensors of one storage. */
+static aaclip_status read_shared(int doublings)
+{
+    static const float record[8192];
+    static const char tensor[] =
+        "ctorch._utils\n_rebuild_tensor_v2\n((U\7storagectorch\nFloatStorage\n"
+        "U\1"
+        "0U\3cpuM\0\x20tQK\0M\0\x20\205K\1\205tRq\1";
+    char pickle[400];
+    size_t size = sizeof tensor - 1;
+    memcpy(pickle, tensor, size);
+    for (int i = 1; i <= doublings; i++)
+        size += (size_t)sprintf(pickle + size, "](h%ch%ceq%c", i, i, i + 1);
+    pickle[size++] = '.';
+    return read_pickle_of(pickle, size, record, sizeof record);
+}
+
+static void sharing_is_bounded(void **state)
+{
+    (void)state;
+    assert_int_equal(read_shared(11), AACLIP_OK);
+    assert_int_equal(read_shared(12), AACLIP_ERROR_UNSUPPORTED);
+    assert_non_null(strstr(aaclip_last_error(), "share their storages at most 4 times"));
+}
+
 static void numbers_of_the_other_byte_order_are_refused(void **state)
 {
     (void)state;
@@ -514,6 +548,7 @@ int main(void)
         cmocka_unit_test(hostile_pickles_are_refused),
         cmocka_unit_test(views_beyond_their_storage_are_refused),
         cmocka_unit_test(unfolding_is_bounded),
+        cmocka_unit_test(sharing_is_bounded),
         cmocka_unit_test(numbers_of_the_other_byte_order_are_refused),
         cmocka_unit_test(archives_have_one_pickle),
         cmocka_unit_test(every_failed_allocation_is_reported),
