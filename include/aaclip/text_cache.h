@@ -89,8 +89,10 @@ AACLIP_API aaclip_status aaclip_text_cache_build(aaclip_text_cache *cache, const
                                                  const char *const *phrases, size_t count);
 
 /**
- * Adds or replaces one pair of vectors (embedding floats each; copied). Names are UTF-8.
- * Errors: INVALID_ARGUMENT (name), OUT_OF_MEMORY.
+ * Adds or replaces one pair of vectors (embedding floats each; copied). Names are UTF-8. The
+ * library's own vectors have a length of 1 or, of profile document, up to 1; it matters for scores.
+ * Errors: INVALID_ARGUMENT (name; numbers that are not finite; a length outside 0.001 to 100),
+ * OUT_OF_MEMORY.
  */
 AACLIP_API aaclip_status aaclip_text_cache_add(aaclip_text_cache *cache, const char *name,
                                                const float *normal, const float *abnormal);

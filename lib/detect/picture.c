@@ -146,12 +146,23 @@ static aaclip_status fetch(const aaclip_detector *detector, const aac_detector_e
     return status;
 }
 
-/* A NaN score would pass for that of a good part. */
+static bool is_zero(const float *feature, int64_t count)
+{
+    while (count && feature[count - 1] == 0)
+        count--;
+    return !count;
+}
+
+/* A NaN score would pass for that of a good part, and a feature of zeros for an uncertain one. */
 static aaclip_status check_result(const aaclip_detector *detector, const aac_kept_result *kept,
                                   float score)
 {
-    if (*kept->finite == 1 && isfinite(score))
+    if (*kept->finite == 1 && isfinite(score) && !is_zero(kept->detection, detector->embedding))
         return AACLIP_OK;
+    if (*kept->finite == 1 && isfinite(score))
+        return aac_error(AACLIP_ERROR_FORMAT,
+                         "aaclip_detector_detect: expected a feature of the image, found zeros: "
+                         "the checkpoint or the adapters project everything to 0");
     if (aac_model_type(detector->model) == AAC_F16)
         return aac_error(AACLIP_ERROR_UNSUPPORTED,
                          "aaclip_detector_detect: expected a map and a score of finite numbers, "

@@ -2,6 +2,7 @@
 #include "core/utf8.h"
 #include "text/text_cache_parts.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -11,6 +12,11 @@
 #include "core/memory.h"
 #include "core/options.h"
 #include "model/fingerprint.h"
+
+/* Lengths of vectors from elsewhere; those that the library made are at most 1. */
+#define SHORTEST  0.001
+#define LONGEST   100.0
+#define TOLERANCE 0.01
 
 aaclip_status aaclip_text_cache_options_init_sized(aaclip_text_cache_options *options,
                                                    size_t struct_size)
@@ -223,6 +229,29 @@ aaclip_status aac_text_cache_check_names(const char *const *names, size_t count)
     return AACLIP_OK;
 }
 
+static double length_of(const float *vector, int64_t count)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < count; i++)
+        sum += (double)vector[i] * (double)vector[i];
+    return sqrt(sum);
+}
+
+aaclip_status aac_text_cache_check_pair(const aaclip_text_cache *cache, const char *name,
+                                        const float *pair, bool made, aaclip_status status)
+{
+    const bool unit = made && cache->config.normalize_class_vector;
+    const double least = unit ? 1 - TOLERANCE : SHORTEST, most = made ? 1 + TOLERANCE : LONGEST;
+    for (int side = 0; side < 2; side++) {
+        const double length = length_of(pair + side * cache->embedding, cache->embedding);
+        if (!(length >= least && length <= most)) /* nor is NaN */
+            return aac_error(status,
+                             "class '%s': expected %s vector with a length of %g to %g, found %g",
+                             name, side ? "an abnormal" : "a normal", least, most, length);
+    }
+    return AACLIP_OK;
+}
+
 aaclip_status aaclip_text_cache_add(aaclip_text_cache *cache, const char *name, const float *normal,
                                     const float *abnormal)
 {
@@ -237,7 +266,9 @@ aaclip_status aaclip_text_cache_add(aaclip_text_cache *cache, const char *name, 
         return aac_error_memory();
     memcpy(pair, normal, size * sizeof *pair);
     memcpy(pair + size, abnormal, size * sizeof *pair);
-    status = aac_mutex_take(cache->mutex);
+    status = aac_text_cache_check_pair(cache, name, pair, false, AACLIP_ERROR_INVALID_ARGUMENT);
+    if (!status)
+        status = aac_mutex_take(cache->mutex);
     if (!status) {
         status = aac_text_cache_store(cache, &name, 1, pair, NULL);
         aac_mutex_unlock(cache->mutex);

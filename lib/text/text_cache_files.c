@@ -139,6 +139,9 @@ static aaclip_status load_pair(aaclip_text_cache *cache, const aac_tensor_file *
     aac_tensor_to_f32(tensor, pair);
     uint64_t fingerprint;
     aaclip_status status = load_class_fingerprint(file, name, &fingerprint);
+    if (!status && aac_text_cache_check_pair(cache, name, pair, fingerprint != 0,
+                                             AACLIP_ERROR_FORMAT) != AACLIP_OK)
+        status = aac_error_prefix(AACLIP_ERROR_FORMAT, "%s", aac_tensor_file_path(file));
     if (!status)
         status = aac_text_cache_store(cache, &name, 1, pair, &fingerprint);
     aac_free(pair);

@@ -50,6 +50,12 @@ aaclip_status aac_text_cache_store(aaclip_text_cache *cache, const char *const *
 const char *aac_text_cache_config_difference(const aaclip_text_cache *cache,
                                              const aaclip_config *config);
 aaclip_status aac_text_cache_was_built(const aaclip_text_cache *cache, bool *built);
+/*
+ * Whether both vectors of a pair have a plausible length, else `status`, naming the class. A cosine
+ * of a vector of zeros is one of nothing. `made`: by the library, as unit vectors or means of such.
+ */
+aaclip_status aac_text_cache_check_pair(const aaclip_text_cache *cache, const char *name,
+                                        const float *pair, bool made, aaclip_status status);
 /* INVALID_ARGUMENT for names that cannot be stored as JSON in files. */
 aaclip_status aac_text_cache_check_names(const char *const *names, size_t count);
 

@@ -287,6 +287,7 @@ static void thresholds_belong_to_the_words_of_a_class(void **state)
     must(aaclip_model_get_info(shared.model, &info));
     float *vectors = calloc(2 * info.embedding, sizeof *vectors);
     assert_non_null(vectors);
+    vectors[0] = vectors[info.embedding + 1] = 1;
     cache = cache_of_phrase("white cat");
     must(aaclip_text_cache_add(cache, "cat", vectors, vectors + info.embedding));
     free(vectors); /* of words that nobody knows */

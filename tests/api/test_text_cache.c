@@ -86,8 +86,8 @@ static void pairs_can_be_added(void **state)
     aaclip_text_cache *cache = new_cache(NULL);
     pair own, twice;
     for (int i = 0; i < EMBEDDING; i++) {
-        own.normal[i] = (float)i;
-        own.abnormal[i] = -(float)i;
+        own.normal[i] = (float)i / EMBEDDING;
+        own.abnormal[i] = -(float)i / EMBEDDING;
     }
     must(aaclip_text_cache_add(cache, "own", own.normal, own.abnormal));
     const pair found = get_pair(cache, "own");
@@ -97,6 +97,35 @@ static void pairs_can_be_added(void **state)
     must(aaclip_text_cache_get(cache, "own", NULL, twice.normal));
     assert_true(same_pair(&twice, &own));
     assert_int_equal(aaclip_text_cache_count(cache), 1);
+    aaclip_text_cache_close(&cache);
+}
+
+/* Whoever damages a vector must not get plausible scores. */
+static void lengths_of_vectors_are_checked(void **state)
+{
+    const scratch_file file = scratch_path(*state, "damaged.safetensors");
+    const float inputs[] = {0, 1e-4f, 200, NAN, INFINITY};
+    aaclip_text_cache *cache = new_cache(NULL), *opened = NULL;
+    pair own = {{1}, {0}};
+    for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++) {
+        own.abnormal[0] = inputs[i];
+        must_fail(aaclip_text_cache_add(cache, "own", own.normal, own.abnormal),
+                  AACLIP_ERROR_INVALID_ARGUMENT,
+                  "class 'own': expected an abnormal vector with a length of 0.001 to 100, found ");
+    }
+    own.abnormal[0] = 50;
+    must(aaclip_text_cache_add(cache, "own", own.normal, own.abnormal));
+    must(build_classes(cache));
+    must(aaclip_text_cache_save(cache, file.path));
+    must(aaclip_text_cache_open(&opened, file.path, shared.model, shared.adapters, NULL));
+    aaclip_text_cache_close(&opened);
+    scratch_write_value(file.path, "text_cache.own", 0);
+    must_fail(aaclip_text_cache_open(&opened, file.path, shared.model, shared.adapters, NULL),
+              AACLIP_ERROR_FORMAT, "class 'own': expected a normal vector");
+    scratch_write_value(file.path, "text_cache.own", 1);
+    scratch_write_value(file.path, "text_cache.nut", 10); /* no mean of unit vectors */
+    must_fail(aaclip_text_cache_open(&opened, file.path, shared.model, shared.adapters, NULL),
+              AACLIP_ERROR_FORMAT, "class 'nut': expected a normal vector");
     aaclip_text_cache_close(&cache);
 }
 
@@ -646,6 +675,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(classes_keep_their_order),
         cmocka_unit_test(pairs_can_be_added),
+        in_scratch(lengths_of_vectors_are_checked),
         in_scratch(building_follows_from_encoding),
         in_scratch(saved_caches_open_with_the_same_bits),
         in_scratch(saved_caches_belong_to_their_makers),

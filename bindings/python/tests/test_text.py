@@ -262,9 +262,11 @@ def test_cache_is_a_mapping(model: aaclip.Model, adapters: aaclip.Adapters) -> N
     assert not np.array_equal(pair.normal, pair.abnormal)
     texts["copy"] = pair
     assert np.array_equal(texts["copy"].abnormal, pair.abnormal)
-    texts["copy"] = [0.5] * 32, np.zeros(32)
+    texts["copy"] = [0.5] * 32, np.ones(32)
     assert texts["copy"].normal.tolist() == [0.5] * 32 and len(texts) == 4
     assert set(dict(texts)) == {"nut", "cat", "a_b", "copy"}
+    with pytest.raises(ValueError, match="'copy': expected an abnormal vector with"):
+        texts["copy"] = np.ones(32), np.zeros(32)
     with pytest.raises(ValueError, match=r"expected shape \(32,\), found \(3,\)"):
         texts["copy"] = np.zeros(3), np.zeros(3)
     with pytest.raises(TypeError, match="class name: expected a str"):
