@@ -153,6 +153,10 @@ static aaclip_status check_kind(const struct jpeg_decompress_struct *codec)
     if (codec->num_components != 1 && codec->num_components != 3)
         return aac_error(AACLIP_ERROR_UNSUPPORTED, "JPEG: expected 1 or 3 components, found %d",
                          codec->num_components);
+    /* hardly any program writes it, and a few bytes of it can stand for any number of pixels */
+    if (codec->arith_code)
+        return aac_error(AACLIP_ERROR_UNSUPPORTED,
+                         "JPEG: expected Huffman coding, found arithmetic coding");
     return AACLIP_OK;
 }
 
@@ -180,7 +184,7 @@ static aaclip_status check_size(struct decoder *decoder, size_t size)
     for (int i = 0; i < codec->num_components; i++)
         decoder->blocks +=
             (uint64_t)codec->comp_info[i].width_in_blocks * codec->comp_info[i].height_in_blocks;
-    if (status || codec->arith_code)
+    if (status)
         return status;
     return aac_pixels_check_file("JPEG", codec->image_width, codec->image_height,
                                  decoder->blocks / 8, size);

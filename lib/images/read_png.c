@@ -13,6 +13,8 @@
 
 /* Bytes that a byte of deflate can expand to: 258 for one bit of length and one of distance. */
 #define MOST_UNFOLDED 1032
+/* Bytes of a row, two of which libpng holds: two million pixels of the largest kind. */
+#define LONGEST_ROW ((size_t)16 << 20)
 
 struct source {
     const uint8_t *data;
@@ -144,11 +146,15 @@ static aaclip_status read_wide(aac_pixels *pixels, png_structp png, png_infop in
 static aaclip_status check_size(png_structp png, png_infop info, size_t size)
 {
     const uint32_t width = png_get_image_width(png, info), height = png_get_image_height(png, info);
+    const size_t row = png_get_rowbytes(png, info);
     aaclip_status status = aac_pixels_check(width, height);
-    if (status)
-        return status;
-    return aac_pixels_check_file(
-        "PNG", width, height, (uint64_t)png_get_rowbytes(png, info) * height / MOST_UNFOLDED, size);
+    if (!status)
+        status = aac_pixels_check_file("PNG", width, height, (uint64_t)row * height / MOST_UNFOLDED,
+                                       size);
+    if (!status && row > LONGEST_ROW)
+        status = aac_error(AACLIP_ERROR_UNSUPPORTED,
+                           "PNG: expected at most %zu bytes a row, found %zu", LONGEST_ROW, row);
+    return status;
 }
 
 static aaclip_status read_image(aac_pixels *pixels, png_structp png, png_infop info,

@@ -214,11 +214,11 @@ static void put_be32(uint8_t *bytes, uint32_t value)
 }
 
 /* A PNG fixture with other sides and a checksum that fits. */
-static void expect_png_size(uint32_t width, uint32_t height, aaclip_status expected,
-                            const char *text)
+static void expect_sides(const char *name, uint32_t width, uint32_t height, aaclip_status expected,
+                         const char *text)
 {
     size_t size;
-    uint8_t *bytes = golden_bytes("rgb8.png", &size);
+    uint8_t *bytes = golden_bytes(name, &size);
     put_be32(bytes + 16, width);
     put_be32(bytes + 20, height);
     put_be32(bytes + 29, golden_crc(bytes + 12, 17));
@@ -226,9 +226,17 @@ static void expect_png_size(uint32_t width, uint32_t height, aaclip_status expec
     free(bytes);
 }
 
+static void expect_png_size(uint32_t width, uint32_t height, aaclip_status expected,
+                            const char *text)
+{
+    expect_sides("rgb8.png", width, height, expected, text);
+}
+
 static void png_headers_that_lie(void **state)
 {
     (void)state;
+    expect_sides("chelsea.png", 5592406, 1, AACLIP_ERROR_UNSUPPORTED,
+                 "expected at most 16777216 bytes a row, found 16777218");
     expect_png_size(0, 13, AACLIP_ERROR_FORMAT, NULL);
     expect_png_size(19, 0, AACLIP_ERROR_FORMAT, NULL);
     expect_png_size(19, 14, AACLIP_ERROR_FORMAT, NULL);
@@ -400,6 +408,9 @@ static void jpeg_headers_that_lie(void **state)
     memcpy(sides, "\x34\x41\x34\x41", 4); /* libjpeg would paint half a gigabyte grey */
     expect(bytes, size, AACLIP_ERROR_FORMAT, "truncated: expected at least 525008 bytes");
     memcpy(sides, own, 4);
+    bytes[frame + 1] = 0xc9;
+    expect(bytes, size, AACLIP_ERROR_UNSUPPORTED, "found arithmetic coding");
+    bytes[frame + 1] = 0xc0;
     size_t tables = find(bytes, size, "\xff\xc4", 2);
     bytes[tables + 5] = 255; /* more codes of one bit than there are */
     expect(bytes, size, AACLIP_ERROR_FORMAT, NULL);
