@@ -12,14 +12,36 @@
 #include <time.h>
 #include <unistd.h>
 
+/* Bytes of the control character that starts here, of two bytes in UTF-8 from 80 on; 0: none. */
+static int control_bytes(const char *text)
+{
+    const unsigned char first = (unsigned char)text[0], second = (unsigned char)text[1];
+    if (first < 0x20 || first == 0x7f)
+        return 1;
+    return first == 0xc2 && second >= 0x80 && second <= 0x9f ? 2 : 0;
+}
+
+void write_visible(FILE *file, const char *text)
+{
+    while (*text) {
+        const int controls = control_bytes(text);
+        if (!controls)
+            fputc(*text++, file);
+        for (int i = 0; i < controls; i++)
+            fprintf(file, "\\x%02x", (unsigned char)*text++);
+    }
+}
+
 int complain(const char *program, const char *format, ...)
 {
+    char text[8192]; /* two paths */
     va_list arguments;
     va_start(arguments, format);
-    fprintf(stderr, "%s: ", program);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
+    vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
+    fprintf(stderr, "%s: ", program);
+    write_visible(stderr, text);
+    fputc('\n', stderr);
     return 1;
 }
 
@@ -46,8 +68,11 @@ static void print_message(aaclip_log_level level, const char *message, void *use
 {
     (void)user;
     static const char *const names[] = {"error", "warning", "info", "debug"};
-    if (level != AACLIP_LOG_WARNING || is_news(message))
-        fprintf(stderr, "%s: %s\n", names[level], message);
+    if (level == AACLIP_LOG_WARNING && !is_news(message))
+        return;
+    fprintf(stderr, "%s: ", names[level]);
+    write_visible(stderr, message);
+    fputc('\n', stderr);
 }
 
 void print_warning(const char *format, ...)

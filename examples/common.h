@@ -12,6 +12,9 @@
 
 #include <aaclip/aaclip.h>
 
+/* With control characters, which could command a terminal, as \xHH. */
+void write_visible(FILE *file, const char *text);
+
 /* "program: message" on stderr; returns 1, the exit code of a failed program. */
 int complain(const char *program, const char *format, ...) AACLIP_PRINTF(2, 3);
 

@@ -86,12 +86,14 @@ bool write_report(const command_line *arguments, const detection *session, const
     if (table)
         printf("%-10s %-10s %s%s\n", "score", "map max", calibrated ? "decision " : "", "image");
     for (size_t i = 0; table && i < arguments->images.count; i++)
-        if (rows[i].done)
-            printf("%-10.6f %-10.4f %s%s\n", (double)rows[i].score, (double)rows[i].map_maximum,
+        if (rows[i].done) {
+            printf("%-10.6f %-10.4f %s", (double)rows[i].score, (double)rows[i].map_maximum,
                    !calibrated               ? ""
                    : rows[i].found.defective ? "defect   "
-                                             : "good     ",
-                   arguments->images.items[i]);
+                                             : "good     ");
+            write_visible(stdout, arguments->images.items[i]);
+            putchar('\n');
+        }
     bool json = !arguments->json || write_json(arguments, session, rows);
     bool csv = !arguments->csv || write_csv(arguments, session, rows);
     return json && csv;

@@ -174,10 +174,12 @@ static void tell(const session *state, const char *name, const aaclip_calibratio
 {
     const command_line *arguments = state->arguments;
     const double images = (double)calibration->images;
-    if (table_is_shown(arguments))
-        printf("%s: image threshold %.6g, map threshold %.6g, decides by %s, from %.0f images\n",
-               name, (double)calibration->image_threshold, (double)calibration->map_threshold,
+    if (table_is_shown(arguments)) {
+        write_visible(stdout, name);
+        printf(": image threshold %.6g, map threshold %.6g, decides by %s, from %.0f images\n",
+               (double)calibration->image_threshold, (double)calibration->map_threshold,
                decide_by_names[calibration->decide_by], images);
+    }
     const double each = calibration->decide_by == AACLIP_DECIDE_BY_EITHER ? 2 : 1;
     if (!arguments->f1 && images * arguments->false_alarm_rate < each)
         complain(PROGRAM,

@@ -101,7 +101,8 @@ static void print_row(const char *first, int width, const char *const *names, si
                       char (*texts)[COLUMN_SIZE])
 {
     const int least = 5;
-    printf("%s%*s", first, width - shown_length(first), "");
+    write_visible(stdout, first);
+    printf("%*s", width - shown_length(first), "");
     for (size_t i = 0; i < count; i++) {
         const int length = (int)strlen(names[i]);
         printf("  %*s", length > least ? length : least, texts ? texts[i] : names[i]);
@@ -112,7 +113,8 @@ static void print_row(const char *first, int width, const char *const *names, si
 void print_table(const evaluation *result)
 {
     const int width = name_width(result);
-    printf("%s\n", result->name);
+    write_visible(stdout, result->name);
+    putchar('\n');
     print_row("class", width, column_names, COLUMN_COUNT, NULL);
     for (size_t i = 0; i <= result->classes.count; i++) {
         char texts[COLUMN_COUNT][COLUMN_SIZE];
@@ -127,7 +129,9 @@ void print_table(const evaluation *result)
 void print_decisions(const evaluation *result, const char *path)
 {
     const int width = name_width(result);
-    printf("decisions by %s, pixels at the size of the maps\n", path);
+    printf("decisions by ");
+    write_visible(stdout, path);
+    puts(", pixels at the size of the maps");
     print_row("class", width, decision_names, DECISION_COUNT, NULL);
     for (size_t i = 0; i <= result->classes.count; i++) {
         char texts[DECISION_COUNT][COLUMN_SIZE];

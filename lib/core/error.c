@@ -52,6 +52,32 @@ void aaclip_set_log(aaclip_log_function function, aaclip_log_level level, void *
     log_target.user = user;
 }
 
+/* Whether a control character starts here, and its bytes: 0 to 1f, 7f, and 80 to 9f in UTF-8. */
+static int control_bytes(const char *text)
+{
+    const unsigned char first = (unsigned char)text[0], second = (unsigned char)text[1];
+    if (first < 0x20 || first == 0x7f)
+        return 1;
+    return first == 0xc2 && second >= 0x80 && second <= 0x9f ? 2 : 0;
+}
+
+/* Copies what fits. Texts quote names out of files, whose control characters could command a
+ * terminal or forge a line of a log: they become \xHH. */
+static void copy_visible(char *out, size_t size, const char *text)
+{
+    char *const end = out + size - 1;
+    while (*text && out < end) {
+        const int controls = control_bytes(text);
+        if (!controls)
+            *out++ = *text++;
+        else if (end - out < 4 * controls)
+            break;
+        for (int i = 0; i < controls; i++)
+            out += snprintf(out, sizeof "\\xff", "\\x%02x", (unsigned char)*text++);
+    }
+    *out = '\0';
+}
+
 aaclip_status aac_error(aaclip_status status, const char *format, ...)
 {
     char text[ERROR_TEXT_SIZE]; /* an argument may point into error_text itself */
@@ -59,7 +85,7 @@ aaclip_status aac_error(aaclip_status status, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    memcpy(error_text, text, sizeof text);
+    copy_visible(error_text, sizeof error_text, text);
     return status;
 }
 
@@ -85,8 +111,7 @@ aaclip_status aac_error_prefix(aaclip_status status, const char *format, ...)
     vsnprintf(prefix, sizeof prefix, format, arguments);
     va_end(arguments);
     snprintf(text, sizeof text, "%s: %s", prefix, error_text);
-    memcpy(error_text, text, sizeof error_text - 1);
-    error_text[sizeof error_text - 1] = '\0';
+    copy_visible(error_text, sizeof error_text, text);
     return status;
 }
 
@@ -105,10 +130,11 @@ void aac_log(aaclip_log_level level, const char *format, ...)
 {
     if (!log_target.function || level > log_target.level)
         return;
-    char text[LOG_TEXT_SIZE];
+    char text[LOG_TEXT_SIZE], visible[LOG_TEXT_SIZE];
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    log_target.function(level, text, log_target.user);
+    copy_visible(visible, sizeof visible, text);
+    log_target.function(level, visible, log_target.user);
 }

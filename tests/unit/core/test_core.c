@@ -46,6 +46,21 @@ static void error_text_gains_a_prefix(void **state)
     assert_true(strlen(aaclip_last_error()) < sizeof longer);
 }
 
+static void control_characters_become_visible(void **state)
+{
+    (void)state;
+    char longest[2000];
+    aac_error(AACLIP_ERROR_FORMAT, "a\x1b[2J\n\x7f\xc2\x9b%s", "\xc3\xbc\xc2\xa0\xe4\xb8\x80");
+    assert_string_equal(aaclip_last_error(),
+                        "a\\x1b[2J\\x0a\\x7f\\xc2\\x9b\xc3\xbc\xc2\xa0\xe4\xb8\x80");
+    aac_error_prefix(AACLIP_ERROR_FORMAT, "b\r");
+    assert_memory_equal(aaclip_last_error(), "b\\x0d: a\\x1b[2J", 14);
+    memset(longest, 7, sizeof longest - 1);
+    longest[sizeof longest - 1] = '\0';
+    aac_error(AACLIP_ERROR_FORMAT, "%s", longest);
+    assert_int_equal(strlen(aaclip_last_error()) % 4, 0); /* cut between characters */
+}
+
 static void half_precision_round_trips(void **state)
 {
     (void)state;
@@ -437,6 +452,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(version_matches_headers),
         cmocka_unit_test(error_text_gains_a_prefix),
+        cmocka_unit_test(control_characters_become_visible),
         cmocka_unit_test(half_precision_round_trips),
         cmocka_unit_test(size_arithmetic_refuses_to_wrap),
         cmocka_unit_test(a_limit_is_told_once_and_of_the_last_failure),
