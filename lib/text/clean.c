@@ -8,7 +8,11 @@
 #include "core/memory.h"
 #include "text/entities.h"
 
-#define MOST_PASSES 64
+#define MOST_PASSES 16
+#define MOST_MARKS  64 /* twice what Unicode's stream-safe format allows */
+
+#define TEXT(number)    TEXT_OF(number)
+#define TEXT_OF(number) #number
 
 /* One pass over a text: appends the result to an empty `out`. */
 typedef void (*cleaning_stage)(aac_codepoints *out, const aac_codepoints *in);
@@ -132,6 +136,17 @@ static void remove_controls(aac_codepoints *out, const aac_codepoints *in)
             aac_codepoints_append(out, in->data[i]);
 }
 
+/* utf8proc takes the square of their number to order them. */
+static bool has_too_many_marks(const aac_codepoints *text)
+{
+    size_t marks = 0;
+    for (size_t i = 0; i < text->count && marks <= MOST_MARKS; i++) {
+        const bool mark = utf8proc_get_property(text->data[i])->combining_class != 0;
+        marks = mark ? marks + 1 : 0;
+    }
+    return marks > MOST_MARKS;
+}
+
 static bool is_composed_already(const aac_codepoints *text)
 {
     for (size_t i = 0; i < text->count; i++)
@@ -174,12 +189,13 @@ static void compose(aac_codepoints *out, const aac_codepoints *in)
 
 /*
  * ftfy's loop over one line, until nothing changes, as one repair can expose another. Ordinary text
- * takes two or three passes; "&amp;amp;amp;..." loses one level per pass: false if it needs more
- * than MOST_PASSES.
+ * takes two or three passes; "&amp;amp;amp;..." loses one level per pass. Returns what the line
+ * should have been, if it is given up, else NULL.
  */
-static bool fix_line(aac_codepoints *line, aac_codepoints *scratch, bool unescape)
+static const char *fix_line(aac_codepoints *line, aac_codepoints *scratch, bool unescape)
 {
     aac_codepoints before = {0};
+    const char *expected = NULL;
     int passes = 0;
     do {
         before.count = 0;
@@ -190,28 +206,33 @@ static bool fix_line(aac_codepoints *line, aac_codepoints *scratch, bool unescap
         apply(make_plain, line, scratch);
         apply(remove_terminal_escapes, line, scratch);
         apply(remove_controls, line, scratch);
-        if (!is_composed_already(line))
+        if (has_too_many_marks(line))
+            expected = "at most " TEXT(MOST_MARKS) " combining marks in a row";
+        else if (!is_composed_already(line))
             apply(compose, line, scratch);
         line->failed |= before.failed;
-    } while (!line->failed && !aac_codepoints_equal(line, &before) && ++passes < MOST_PASSES);
+        if (!expected && ++passes > MOST_PASSES)
+            expected = "HTML references nested less than " TEXT(MOST_PASSES) " deep";
+    } while (!line->failed && !expected && !aac_codepoints_equal(line, &before));
     aac_codepoints_free(&before);
-    return passes < MOST_PASSES;
+    return expected;
 }
 
 /* ftfy works line by line, and ignores references from the first line with a "<" on: that is real
- * HTML. false if a line is given up. */
-static bool fix_lines(aac_codepoints *out, const aac_codepoints *in)
+ * HTML. Returns what a line that is given up should have been, else NULL. */
+static const char *fix_lines(aac_codepoints *out, const aac_codepoints *in)
 {
     aac_codepoints line = {0}, scratch = {0};
-    bool unescape = true, settled = true;
-    for (size_t i = 0; i < in->count && !out->failed && settled;) {
+    const char *expected = NULL;
+    bool unescape = true;
+    for (size_t i = 0; i < in->count && !out->failed && !expected;) {
         bool ended = false;
         for (line.count = 0; i < in->count && !ended; i++) {
             aac_codepoints_append(&line, in->data[i]);
             ended = in->data[i] == '\n';
             unescape &= in->data[i] != '<';
         }
-        settled = fix_line(&line, &scratch, unescape);
+        expected = fix_line(&line, &scratch, unescape);
         for (size_t j = 0; j < line.count; j++)
             aac_codepoints_append(out, line.data[j]);
         out->failed |= line.failed;
@@ -219,7 +240,7 @@ static bool fix_lines(aac_codepoints *out, const aac_codepoints *in)
     aac_codepoints_free(&line);
     aac_codepoints_free(&scratch);
     out->failed |= in->failed;
-    return settled;
+    return expected;
 }
 
 /* Python's str.isspace. */
@@ -316,15 +337,13 @@ aaclip_status aac_clean_text(aac_codepoints *clean, const char *text)
     if (!aac_codepoints_append_utf8(clean, text))
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "text: expected UTF-8");
     aac_codepoints scratch = {0};
-    const bool settled = fix_lines(&scratch, clean);
+    const char *expected = fix_lines(&scratch, clean);
     swap(clean, &scratch);
-    for (size_t i = 0; settled && i < sizeof stages / sizeof *stages; i++)
+    for (size_t i = 0; !expected && i < sizeof stages / sizeof *stages; i++)
         apply(stages[i], clean, &scratch);
     aac_codepoints_free(&scratch);
     if (clean->failed)
         return aac_error_memory();
-    return settled
-               ? AACLIP_OK
-               : aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
-                           "text: expected HTML references nested less than %d deep", MOST_PASSES);
+    return expected ? aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "text: expected %s", expected)
+                    : AACLIP_OK;
 }

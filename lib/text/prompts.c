@@ -16,7 +16,8 @@
 #define PLACEHOLDER   "{}"
 #define MAX_FILE_SIZE ((size_t)1 << 20)
 #define LONGEST_TEXT  4096
-#define EXCERPT       40 /* bytes of a file's text in an error text */
+#define MOST_FILLED   ((size_t)16 << 20) /* bytes of one side's prompts, usually some kilobytes */
+#define EXCERPT       40                 /* bytes of a file's text in an error text */
 
 /* States and templates from WinCLIP's compositional ensemble: 6, 10 and 7, as in the document. */
 static const char *const document_normal[] = {
@@ -223,7 +224,7 @@ aaclip_status aac_prompts_fill(char ***prompts, size_t *count, char *const *stat
 {
     *prompts = NULL;
     *count = 0;
-    size_t total;
+    size_t total, bytes = 0;
     aaclip_status status = check_placeholders(states, state_count);
     if (!status)
         status = check_placeholders(templates, template_count);
@@ -237,8 +238,13 @@ aaclip_status aac_prompts_fill(char ***prompts, size_t *count, char *const *stat
     for (size_t i = 0; i < total; i++) {
         status =
             fill(&filled[i], templates[i % template_count], states[i / template_count], phrase);
+        bytes += status ? 0 : strlen(filled[i]);
+        if (!status && bytes > MOST_FILLED)
+            status = aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
+                               "prompts of a class: expected at most %zu bytes in all, found more",
+                               MOST_FILLED);
         if (status) {
-            aac_list_free(filled, i);
+            aac_list_free(filled, total);
             return status;
         }
     }

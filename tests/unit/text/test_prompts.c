@@ -173,6 +173,28 @@ static aaclip_status build_prompts(void *user)
     return status;
 }
 
+static void the_sum_of_prompts_is_bounded(void **state)
+{
+    (void)state;
+    enum { STATES = 64, TEMPLATES = 65, LENGTH = 4097 }; /* 16.6 MB */
+    static char long_state[LENGTH];
+    char hole[] = "{}", *states[STATES], *templates[TEMPLATES], **filled;
+    size_t count;
+    memset(long_state, 's', LENGTH - 1);
+    memcpy(long_state, "{}", 2);
+    for (size_t i = 0; i < STATES; i++)
+        states[i] = long_state;
+    for (size_t i = 0; i < TEMPLATES; i++)
+        templates[i] = hole;
+    assert_int_equal(aac_prompts_fill(&filled, &count, states, STATES, templates, TEMPLATES, "ab"),
+                     AACLIP_ERROR_INVALID_ARGUMENT);
+    assert_null(filled);
+    assert_int_equal(
+        aac_prompts_fill(&filled, &count, states, STATES, templates, TEMPLATES - 1, "ab"),
+        AACLIP_OK);
+    aac_list_free(filled, count);
+}
+
 static void every_failed_allocation_is_reported(void **state)
 {
     const int read = system_is_posix(); /* the file's content; on Windows it is mapped */
@@ -253,6 +275,7 @@ int main(void)
                                         scratch_folder_remove),
         cmocka_unit_test_setup_teardown(unusable_sets_are_refused, scratch_folder_make,
                                         scratch_folder_remove),
+        cmocka_unit_test(the_sum_of_prompts_is_bounded),
         cmocka_unit_test_setup_teardown(oversized_sets_are_refused, scratch_folder_make,
                                         scratch_folder_remove),
         cmocka_unit_test_setup_teardown(every_failed_allocation_is_reported, scratch_folder_make,

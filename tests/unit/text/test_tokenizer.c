@@ -122,7 +122,7 @@ static void references_inside_references_have_an_end(void **state)
 {
     (void)state;
     enum { MOST = 4095 };
-    const size_t levels[] = {1, 50, 70, MOST};
+    const size_t levels[] = {1, 15, 16, MOST};
     aac_tokenizer *tokenizer = open_small();
     int32_t ids[LONG_CONTEXT], same[LONG_CONTEXT];
     size_t count, same_count;
@@ -132,15 +132,34 @@ static void references_inside_references_have_an_end(void **state)
         for (size_t j = 0; j < levels[i]; j++)
             memcpy(nested + 1 + 4 * j, "amp;", 5);
         aaclip_status status = aac_tokenizer_encode(tokenizer, nested, false, ids, 77, &count);
-        if (levels[i] < 64) {
+        if (levels[i] < 16) {
             assert_int_equal(status, AACLIP_OK);
             assert_int_equal(count, same_count);
             assert_memory_equal(ids, same, count * sizeof *ids);
         } else {
             assert_int_equal(status, AACLIP_ERROR_INVALID_ARGUMENT);
-            assert_non_null(strstr(aaclip_last_error(), "nested less than 64 deep"));
+            assert_non_null(strstr(aaclip_last_error(), "nested less than 16 deep"));
         }
     }
+    aac_tokenizer_close(&tokenizer);
+}
+
+/* Ordering them takes the square of their number. */
+static void marks_in_a_row_have_an_end(void **state)
+{
+    (void)state;
+    aac_tokenizer *tokenizer = open_small();
+    int32_t ids[LONG_CONTEXT];
+    size_t count;
+    char text[1 + 2 * 65 + 1] = "a";
+    for (size_t i = 1; i + 1 < sizeof text; i += 2)
+        memcpy(text + i, i % 4 == 1 ? "\xcc\x81" : "\xcc\xa3", 2);
+    assert_int_equal(aac_tokenizer_encode(tokenizer, text, true, ids, 77, &count),
+                     AACLIP_ERROR_INVALID_ARGUMENT);
+    assert_non_null(strstr(aaclip_last_error(), "at most 64 combining marks in a row"));
+    text[sizeof text - 3] = 'b';
+    text[sizeof text - 2] = 'c';
+    assert_int_equal(aac_tokenizer_encode(tokenizer, text, true, ids, 77, &count), AACLIP_OK);
     aac_tokenizer_close(&tokenizer);
 }
 
@@ -202,6 +221,7 @@ int main(void)
         cmocka_unit_test(full_vocabulary_gives_the_ids_of_clip),
         cmocka_unit_test(long_text_is_refused_or_cut),
         cmocka_unit_test(references_inside_references_have_an_end),
+        cmocka_unit_test(marks_in_a_row_have_an_end),
         cmocka_unit_test(unusable_arguments_are_named),
         cmocka_unit_test(every_failed_allocation_is_reported),
     };
