@@ -402,6 +402,8 @@ void write_quoted(FILE *file, const char *text)
     json_t *string = text_json(text);
     const char *character = string ? json_string_value(string) : text;
     fputc('"', file);
+    if (*character && strchr("=+-@\t\r", *character))
+        fputc('\'', file);
     for (; *character; character++) {
         if (*character == '"')
             fputc('"', file);

@@ -99,7 +99,8 @@ bool can_write_text_file(const char *path, const char *program);
 json_t *text_json(const char *text);
 /* `value`, built from several others; if one of them failed, frees it and returns NULL. */
 json_t *made_json(json_t *value, bool failed);
-/* A quoted CSV field, with inner quotes doubled, and bytes as in JSON. */
+/* A quoted CSV field, with inner quotes doubled, and bytes as in JSON. One that a spreadsheet would
+ * take for a formula gets an apostrophe before it. */
 void write_quoted(FILE *file, const char *text);
 
 #endif

@@ -124,6 +124,23 @@ class Programs(unittest.TestCase):
         rows = list(csv.DictReader(table.read_text("utf-8").splitlines()))
         self.assertEqual(sorted(row["path"] for row in rows), expected)
 
+    def test_names_cannot_command_terminals_and_spreadsheets(self):
+        for name in ("=1+1.png", "-1.png", "a\x1b[2J\x9b.png"):
+            shutil.copy(PHOTO, self.folder / name)
+        paths = [Path(path).resolve() if os.sep in str(path) else path
+                 for path in [*MODEL, *adapters(), *CLASS, *SIZE]]  # fmt: skip
+        result = subprocess.run(
+            [Path(DETECT).resolve(), *map(str, paths), "--csv", "r.csv", "--", "=1+1.png", "-1.png",
+             "a\x1b[2J\x9b.png"],
+            cwd=self.folder, capture_output=True, timeout=120, check=False,
+        )  # fmt: skip
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn(rb"a\x1b[2J\xc2\x9b.png", result.stdout)
+        self.assertNotIn(b"\x1b", result.stdout)
+        rows = list(csv.DictReader((self.folder / "r.csv").read_text("utf-8").splitlines()))
+        self.assertEqual([row["path"][:6] for row in rows[:2]], ["'=1+1.", "'-1.pn"])
+        self.assertGreater(float(rows[0]["score"]), 0)
+
     def test_pictures_of_equal_names(self):
         images, out = self.folder / "images", self.folder / "new" / "out"
         images.mkdir()
