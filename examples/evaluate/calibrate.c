@@ -18,10 +18,9 @@ static bool is_file(const char *path)
     return length > size && strcmp(path + length - size, ending) == 0;
 }
 
-/* FOLDER/CLASS.json must be a file of that folder. */
-static bool names_a_file(const char *name)
+bool names_a_file(const char *class_name)
 {
-    return name[0] != '.' && !strchr(name, '/');
+    return class_name[0] != '.' && !strchr(class_name, '/');
 }
 
 static bool class_can_calibrate(const session *state, size_t index)

@@ -17,8 +17,15 @@ static bool is_folder(const char *path)
 
 static bool open_class(aaclip_calibration *calibration, const char *given, const char *name)
 {
-    char *path = is_folder(given) ? format_text("%s/%s.json", given, name) : strdup(given);
+    const bool folder = is_folder(given);
     aaclip_calibration_init(calibration);
+    if (folder && !names_a_file(name))
+        return !complain(
+            PROGRAM,
+            "class \"%s\": expected a valid file name; evaluate it alone, with --class "
+            "and --calibration FILE.json",
+            name);
+    char *path = folder ? format_text("%s/%s.json", given, name) : strdup(given);
     if (!path)
         return !complain(PROGRAM, "out of memory");
     bool opened = aaclip_calibration_open(calibration, path) == AACLIP_OK ||

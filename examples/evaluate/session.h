@@ -48,6 +48,8 @@ bool calibrate(const session *state, const evaluation *result, const aaclip_adap
 void tell_of_thresholds(const session *state, const evaluation *result, size_t class_index,
                         const aaclip_calibration *chosen);
 
+/* FOLDER/CLASS.json must be a file of that folder. */
+bool names_a_file(const char *class_name);
 /* Opens the calibration of every class; false with a message. */
 bool open_calibrations(session *state);
 /* Whether they were made with this detector. */

@@ -1021,6 +1021,12 @@ class Evaluate(unittest.TestCase):
         self.fails(*data, "--calibration", file, says=["one class, found 2", "--class"])
         self.fails(*data, "--calibration", folder, says=['"metal_nut"', "metal_nut.json"])
         self.fails(*data, "--class", "screw", "--calibration", folder / "no.json", says="no.json")
+        line = {"image_path": "screw/test/good/000.png", "class_name": "../screw", "label": 0}
+        manifest = self.data / "list.jsonl"
+        manifest.write_text(json.dumps(line) + "\n")
+        self.fails(*data, "--manifest", manifest, "--calibration", folder,
+                   says='class "../screw": expected a valid file name')  # fmt: skip
+        manifest.unlink()
         for option in ("--calibrate", "--save-adapters"):
             self.fails(*data, "--calibration", folder, option, folder / "x",
                        says=f"--calibration and {option} exclude each other")  # fmt: skip
