@@ -180,12 +180,10 @@ static bool create_temporary(aac_writer *writer)
     for (uint64_t try = 0; writer->file < 0 && try < MOST_TRIES; try++) {
         uint64_t mix = (now + try) * UINT64_C(0x9e3779b97f4a7c15);
         sprintf(writer->temporary, "%.*s.%06x", length, writer->target, (unsigned)(mix >> 40));
-        writer->file = aac_file_create(writer->temporary);
+        writer->file = aac_file_create(writer->temporary, writer->target);
         if (writer->file < 0 && errno != EEXIST && errno != EINTR)
             return false;
     }
-    if (writer->file >= 0)
-        aac_file_take_rights(writer->file, writer->target);
     return writer->file >= 0;
 }
 

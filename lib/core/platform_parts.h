@@ -23,10 +23,9 @@ size_t aac_path_drive(const char *path);
 /* The file that a path resolves to: links are followed unless they are broken. NULL when out of
  * memory. Free with aac_free. */
 char *aac_path_target(const char *path);
-/* A new file, open for binary writing; -1 on failure, with EEXIST if the name is taken. */
-int aac_file_create(const char *name);
-/* Copies the permissions of the file at `from`, if there is one and the system has them. */
-void aac_file_take_rights(int file, const char *from);
+/* A new file, open for binary writing; -1 on failure, with EEXIST if the name is taken. It has the
+ * permissions of the file at `from`, if there is one and the system has them, and never more. */
+int aac_file_create(const char *name, const char *from);
 /* Opens for binary appending, creating the file if needed; -1 on failure. */
 int aac_file_open_end(const char *path);
 /* The number of bytes written, from 1 to `size`, which is at most 2^30; -1 on failure. */

@@ -36,13 +36,18 @@ static int64_t changed_at(const struct stat *info)
 }
 
 /* Retries when interrupted by a signal. */
-static int open_file(const char *path, int flags)
+static int open_file_as(const char *path, int flags, mode_t mode)
 {
     int file;
     do
-        file = open(path, flags | O_CLOEXEC, 0666);
+        file = open(path, flags | O_CLOEXEC, mode);
     while (file < 0 && errno == EINTR);
     return file;
+}
+
+static int open_file(const char *path, int flags)
+{
+    return open_file_as(path, flags, 0666);
 }
 
 /* A regular file to read; *file is -1 on failure. */
@@ -250,17 +255,14 @@ char *aac_path_target(const char *path)
     return target;
 }
 
-/* Some file systems have fixed permissions for all files: no reason to fail. */
-void aac_file_take_rights(int file, const char *from)
+int aac_file_create(const char *name, const char *from)
 {
     struct stat info;
-    if (stat(from, &info) == 0)
+    const bool exists = stat(from, &info) == 0;
+    const int file = open_file_as(name, O_WRONLY | O_CREAT | O_EXCL, exists ? 0600 : 0666);
+    if (file >= 0 && exists) /* some file systems have fixed permissions: no reason to fail */
         (void)fchmod(file, info.st_mode & 0777);
-}
-
-int aac_file_create(const char *name)
-{
-    return open_file(name, O_WRONLY | O_CREAT | O_EXCL);
+    return file;
 }
 
 int aac_file_open_end(const char *path)

@@ -329,11 +329,6 @@ char *aac_path_target(const char *path)
 }
 
 /* Files inherit the folder's permissions. */
-void aac_file_take_rights(int file, const char *from)
-{
-    (void)file, (void)from;
-}
-
 /* Binary mode: line ends as on other systems. */
 static int open_to_write(const char *path, int flags)
 {
@@ -345,8 +340,9 @@ static int open_to_write(const char *path, int flags)
     return file;
 }
 
-int aac_file_create(const char *name)
+int aac_file_create(const char *name, const char *from)
 {
+    (void)from;
     return open_to_write(name, _O_CREAT | _O_EXCL);
 }
 
