@@ -8,8 +8,8 @@
 #include <stddef.h>
 
 typedef struct aac_workspace {
-    char *base; /* NULL while measuring */
-    size_t used;
+    char *base;  /* NULL while measuring */
+    size_t used; /* more than can be allocated if the sum of the sizes overflows */
 } aac_workspace;
 
 /* The next `count` elements, 64-byte aligned; NULL while measuring. */

@@ -34,8 +34,15 @@ static aaclip_status underflow(void)
     return aac_error(AACLIP_ERROR_FORMAT, "an opcode finds too few values on the stack");
 }
 
+static aaclip_status too_many(void)
+{
+    return aac_error(AACLIP_ERROR_UNSUPPORTED, "more than %u values", (unsigned)MOST_VALUES);
+}
+
 static aaclip_status push(struct machine *machine, aac_pickle_value *value)
 {
+    if (machine->depth == MOST_VALUES)
+        return too_many();
     aac_pickle_value **stack =
         aac_grow(machine->stack, &machine->stack_capacity, machine->depth + 1, sizeof *stack);
     if (!stack)
@@ -48,9 +55,7 @@ static aaclip_status push(struct machine *machine, aac_pickle_value *value)
 /* Counts one more value that takes memory. */
 static aaclip_status count_value(struct machine *machine)
 {
-    if (++machine->value_count <= MOST_VALUES)
-        return AACLIP_OK;
-    return aac_error(AACLIP_ERROR_UNSUPPORTED, "more than %u values", (unsigned)MOST_VALUES);
+    return ++machine->value_count <= MOST_VALUES ? AACLIP_OK : too_many();
 }
 
 static aaclip_status push_new(struct machine *machine, aac_pickle_kind kind,
@@ -89,6 +94,8 @@ static aaclip_status pop(struct machine *machine, aac_pickle_value **value)
 
 static aaclip_status push_mark(struct machine *machine)
 {
+    if (machine->mark_count == MOST_VALUES)
+        return too_many();
     size_t *marks =
         aac_grow(machine->marks, &machine->mark_capacity, machine->mark_count + 1, sizeof *marks);
     if (!marks)

@@ -55,7 +55,8 @@ static aaclip_status read_shape(aac_tensor *tensor, const char *name, const json
     for (size_t i = 0; i < rank; i++) {
         const json_t *item = json_array_get(shape, i);
         json_int_t size = json_integer_value(item);
-        if (!json_is_integer(item) || size < 0 || !aac_size_multiply(&total, total, (size_t)size))
+        if (!json_is_integer(item) || size < 0 || (json_int_t)(size_t)size != size ||
+            !aac_size_multiply(&total, total, (size_t)size))
             return aac_error(AACLIP_ERROR_FORMAT, "%s: shape: dimension %zu is not a usable size",
                              name, i);
         tensor->shape[i] = size;

@@ -1,5 +1,6 @@
 #include "images/view.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 #include "core/error.h"
@@ -40,14 +41,17 @@ aaclip_status aac_view_check(const aaclip_image_view *view)
     aaclip_status status = aac_size_check(view->width, view->height);
     if (status)
         return status;
-    size_t row, total;
-    if (!aac_size_multiply(&row, view->width, layouts[view->format].step) ||
-        !aac_size_multiply(&total, view->stride ? view->stride : row, view->height))
-        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "image: %ux%u pixels exceed the memory",
-                         view->width, view->height);
-    if (view->stride && view->stride < row)
+    size_t row = 0, apart; /* bytes of a row, and from the first row to the last */
+    const bool fits = aac_size_multiply(&row, view->width, layouts[view->format].step);
+    const size_t stride = view->stride ? view->stride : row;
+    if (fits && stride < row)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
-                         "image stride: expected at least %zu bytes, found %zu", row, view->stride);
+                         "image stride: expected at least %zu bytes, found %zu", row, stride);
+    if (!fits || row > PTRDIFF_MAX || !aac_size_multiply(&apart, stride, view->height - 1) ||
+        apart > PTRDIFF_MAX - row)
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
+                         "image: %ux%u pixels with a stride of %zu bytes exceed the memory",
+                         view->width, view->height, stride);
     return AACLIP_OK;
 }
 

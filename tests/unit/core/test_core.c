@@ -23,6 +23,7 @@
 #include "core/platform.h"
 #include "core/platform_parts.h"
 #include "core/tensor.h"
+#include "core/workspace.h"
 #include "system.h"
 
 static void version_matches_headers(void **state)
@@ -104,6 +105,19 @@ static void size_arithmetic_refuses_to_wrap(void **state)
     assert_null(aac_grow(items, &capacity, SIZE_MAX / sizeof *items, sizeof *items));
     assert_int_equal(capacity, 2 * before);
     aac_free(items);
+}
+
+static void a_workspace_never_seems_small(void **state)
+{
+    (void)state;
+    aac_workspace workspace = {0};
+    aac_take(&workspace, 3, 4);
+    assert_int_equal(workspace.used, 64);
+    const size_t counts[] = {SIZE_MAX / 2, (size_t)PTRDIFF_MAX / 4, 1};
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+        aac_take(&workspace, counts[i], 4);
+        assert_true(workspace.used >= PTRDIFF_MAX);
+    }
 }
 
 static void *refuse(size_t size, void *user)
@@ -455,6 +469,7 @@ int main(void)
         cmocka_unit_test(control_characters_become_visible),
         cmocka_unit_test(half_precision_round_trips),
         cmocka_unit_test(size_arithmetic_refuses_to_wrap),
+        cmocka_unit_test(a_workspace_never_seems_small),
         cmocka_unit_test(a_limit_is_told_once_and_of_the_last_failure),
         cmocka_unit_test(keys_are_sixteen_digits),
         cmocka_unit_test(writer_is_all_or_nothing),

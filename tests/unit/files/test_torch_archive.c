@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "core/platform.h"
+#include "files/pickle.h"
 #include "files/tensor_index.h"
 #include "zip_builder.h"
 
@@ -429,6 +430,22 @@ static void unfolding_is_bounded(void **state)
     refuse_pickle(repeated, sizeof repeated - 1, AACLIP_ERROR_UNSUPPORTED, "stand for others");
 }
 
+/* A mark is a byte of the pickle, and eight in memory. */
+static void marks_are_bounded(void **state)
+{
+    (void)state;
+    const size_t size = ((size_t)1 << 22) + 1;
+    aac_arena arena = {0};
+    aac_pickle_value *root;
+    unsigned char *marks = malloc(size);
+    assert_non_null(marks);
+    memset(marks, '(', size);
+    assert_int_equal(aac_pickle_read(&root, &arena, marks, size), AACLIP_ERROR_UNSUPPORTED);
+    assert_non_null(strstr(aaclip_last_error(), "more than 4194304 values"));
+    aac_arena_clear(&arena);
+    free(marks);
+}
+
 /* Lists, each of which holds the one before twice: 2^doublings tensors of one storage. */
 static aaclip_status read_shared(int doublings)
 {
@@ -548,6 +565,7 @@ int main(void)
         cmocka_unit_test(hostile_pickles_are_refused),
         cmocka_unit_test(views_beyond_their_storage_are_refused),
         cmocka_unit_test(unfolding_is_bounded),
+        cmocka_unit_test(marks_are_bounded),
         cmocka_unit_test(sharing_is_bounded),
         cmocka_unit_test(numbers_of_the_other_byte_order_are_refused),
         cmocka_unit_test(archives_have_one_pickle),

@@ -174,13 +174,14 @@ static void wrong_arguments_are_refused(void **state)
     (void)state;
     uint8_t pixels[12] = {0}, out[12];
     const aaclip_image_view good = {pixels, 2, 2, 0, AACLIP_PIXEL_RGB8};
-    aaclip_image_view bad[] = {good, good, good, good, good, good};
+    aaclip_image_view bad[] = {good, good, good, good, good, good, good};
     bad[0].pixels = NULL;
     bad[1].width = 0;
     bad[2].height = 0;
     bad[3].stride = 5;
     bad[4].format = (aaclip_pixel_format)8;
     bad[5].stride = SIZE_MAX;
+    bad[6].stride = PTRDIFF_MAX - 5;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_int_equal(aaclip_image_resize(&bad[i], 2, 2, out), AACLIP_ERROR_INVALID_ARGUMENT);
         assert_int_equal(aac_resize_mask(&bad[i], 2, 2, out), AACLIP_ERROR_INVALID_ARGUMENT);
