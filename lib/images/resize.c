@@ -158,6 +158,16 @@ static bool is_large(uint32_t width, uint32_t height)
     return (uint64_t)width * height >= PARALLEL_PIXELS;
 }
 
+/* Where rows of the new width come from. */
+struct row_source {
+    const aaclip_image_view *image;
+    uint32_t width;
+    struct axis axis; /* none if the image has that width */
+    size_t length;    /* of a row of `scratch`: the last taps may reach beyond the image */
+    int threads;
+    int16_t *scratch; /* three planes for each thread */
+};
+
 static int count_threads(const aaclip_image_view *image, size_t row_bytes)
 {
     if (!is_large(image->width, image->height))
@@ -167,31 +177,57 @@ static int count_threads(const aaclip_image_view *image, size_t row_bytes)
     return most < (size_t)threads ? (int)most : threads;
 }
 
-/* Resizes every row of the image to the new width. */
-static aaclip_status filter_columns(const aaclip_image_view *image, uint32_t width, uint8_t *rgb)
+static void source_free(struct row_source *source)
 {
-    struct axis axis = {0};
-    aaclip_status status = axis_init(&axis, image->width, width, TAP_GROUP);
-    const size_t length = image->width + axis.taps; /* the last taps may reach beyond the row */
-    const int threads = count_threads(image, length * 3 * sizeof(int16_t));
-    int16_t *scratch = status ? NULL : aac_calloc((size_t)threads * 3, length * sizeof *scratch);
-    if (!scratch) {
-        axis_free(&axis);
-        return status ? status : aac_error_memory();
+    aac_free(source->scratch);
+    axis_free(&source->axis);
+}
+
+/* Free it even after a failure. */
+static aaclip_status source_init(struct row_source *source, const aaclip_image_view *image,
+                                 uint32_t width)
+{
+    *source = (struct row_source){.image = image, .width = width};
+    if (width == image->width)
+        return AACLIP_OK;
+    aaclip_status status = axis_init(&source->axis, image->width, width, TAP_GROUP);
+    if (status)
+        return status;
+    source->length = image->width + source->axis.taps;
+    const size_t bytes = source->length * sizeof *source->scratch;
+    source->threads = count_threads(image, 3 * bytes);
+    source->scratch = aac_calloc((size_t)source->threads * 3, bytes);
+    return source->scratch ? AACLIP_OK : aac_error_memory();
+}
+
+static void resize_rows(const struct row_source *source, uint32_t begin, uint32_t end, uint8_t *rgb)
+{
+    const size_t samples = (size_t)source->width * 3;
+#pragma omp parallel for schedule(static) num_threads(source->threads)
+    for (uint32_t y = begin; y < end; y++) {
+        int16_t *planes = source->scratch + (size_t)omp_get_thread_num() * 3 * source->length;
+        split_row(source->image, y, planes, source->length);
+        filter_row(&source->axis, planes, source->length, source->width,
+                   rgb + (y - begin) * samples);
     }
-    const uint32_t together = rows_together(image->width);
-    for (uint32_t done = 0, end; !status && done < image->height; done = end) {
-        end = image->height - done > together ? done + together : image->height;
-#pragma omp parallel for schedule(static) num_threads(threads)
-        for (uint32_t y = done; y < end; y++) {
-            int16_t *planes = scratch + (size_t)omp_get_thread_num() * 3 * length;
-            split_row(image, y, planes, length);
-            filter_row(&axis, planes, length, width, rgb + (size_t)y * width * 3);
-        }
+}
+
+/* Rows `begin` to `end` - 1 of the image, of the new width. */
+static aaclip_status make_rows(const struct row_source *source, uint32_t begin, uint32_t end,
+                               uint8_t *rgb)
+{
+    const size_t samples = (size_t)source->width * 3;
+    const uint32_t together = rows_together(source->image->width);
+    aaclip_status status = AACLIP_OK;
+    for (uint32_t stop; !status && begin < end; begin = stop) {
+        stop = end - begin > together ? begin + together : end;
+        if (source->scratch)
+            resize_rows(source, begin, stop, rgb);
+        for (uint32_t y = begin; !source->scratch && y < stop; y++)
+            aac_view_row_rgb(source->image, y, rgb + (y - begin) * samples);
+        rgb += (stop - begin) * samples;
         status = aac_cancel_look();
     }
-    aac_free(scratch);
-    axis_free(&axis);
     return status;
 }
 
@@ -213,65 +249,87 @@ static void filter_samples(const struct axis *axis, uint32_t y, const uint8_t *r
         out[i] = to_pixel(high[i], low[i]);
 }
 
-/* From `in` rows of RGB8 to `out` rows. */
-static aaclip_status filter_rows(const uint8_t *rows, uint32_t width, uint32_t in, uint32_t out,
-                                 uint8_t *rgb)
+/* Output rows that are made together, and the rows of the new width that they are made of. */
+struct band {
+    uint32_t begin, end, first, stop;
+};
+
+static struct band next_band(const struct axis *axis, uint32_t begin, uint32_t together,
+                             uint32_t in, uint32_t out)
 {
-    struct axis axis = {0};
-    aaclip_status status = axis_init(&axis, in, out, 1);
-    const size_t samples = (size_t)width * 3;
-    const bool parallel = is_large(width, out);
-    /* an output row reads as many more rows as the image shrinks by */
-    const uint32_t scale = in / out + 1, together = rows_together(width) / scale + 1;
-    for (uint32_t done = 0, end; !status && done < out; done = end) {
-        end = out - done > together ? done + together : out;
-#pragma omp parallel for schedule(static) if (parallel)
-        for (uint32_t y = done; y < end; y++) {
-            size_t first = axis.first[y];
-            size_t taps = axis.taps < in - first ? axis.taps : in - first;
-            for (size_t x = 0; x < samples; x += COLUMN_GROUP)
-                filter_samples(&axis, y, rows + first * samples + x, taps, samples,
-                               samples - x < COLUMN_GROUP ? samples - x : COLUMN_GROUP,
-                               rgb + y * samples + x);
-        }
-        status = aac_cancel_look();
-    }
-    axis_free(&axis);
-    return status;
+    const uint32_t end = out - begin > together ? begin + together : out;
+    const uint32_t last = axis->first[end - 1];
+    return (struct band){begin, end, axis->first[begin],
+                         axis->taps < in - last ? last + (uint32_t)axis->taps : in};
 }
 
-static aaclip_status set_width(const aaclip_image_view *image, uint32_t width, uint8_t *rgb)
+static void filter_band(const struct axis *axis, const struct band *band, const uint8_t *rows,
+                        size_t samples, bool parallel, uint8_t *rgb)
 {
-    if (width != image->width)
-        return filter_columns(image, width, rgb);
-    aaclip_status status = AACLIP_OK;
-    for (uint32_t y = 0; !status && y < image->height; y++) {
-        aac_view_row_rgb(image, y, rgb + (size_t)y * width * 3);
-        status = aac_cancel_look();
+#pragma omp parallel for schedule(static) if (parallel)
+    for (uint32_t y = band->begin; y < band->end; y++) {
+        const size_t first = axis->first[y] - band->first, left = band->stop - axis->first[y];
+        const size_t taps = axis->taps < left ? axis->taps : left;
+        for (size_t x = 0; x < samples; x += COLUMN_GROUP)
+            filter_samples(axis, y, rows + first * samples + x, taps, samples,
+                           samples - x < COLUMN_GROUP ? samples - x : COLUMN_GROUP,
+                           rgb + y * samples + x);
     }
+}
+
+/* From the rows of the source to `out` rows, in bands: of a long image only some rows of the new
+ * width exist at a time. Those that the next band needs, too, are moved to its start. */
+static aaclip_status filter_rows(const struct row_source *source, const struct axis *axis,
+                                 uint32_t out, uint8_t *rgb)
+{
+    const uint32_t in = source->image->height;
+    const size_t samples = (size_t)source->width * 3;
+    const bool parallel = is_large(source->width, out);
+    /* an output row reads as many more rows as the image shrinks by */
+    const uint32_t scale = in / out + 1, together = rows_together(source->width) / scale + 1;
+    struct band band = {0};
+    uint32_t most = 0, held = 0;
+    for (uint32_t done = 0; done < out; done = band.end) {
+        band = next_band(axis, done, together, in, out);
+        most = band.stop - band.first > most ? band.stop - band.first : most;
+    }
+    uint8_t *rows = aac_alloc_array(most, samples);
+    aaclip_status status = rows ? AACLIP_OK : aac_error_memory();
+    for (uint32_t done = 0, before = 0; !status && done < out; done = band.end) {
+        band = next_band(axis, done, together, in, out);
+        memmove(rows, rows + (band.first - before) * samples, (held - band.first) * samples);
+        status = make_rows(source, held, band.stop, rows + (held - band.first) * samples);
+        if (!status)
+            filter_band(axis, &band, rows, samples, parallel, rgb);
+        before = band.first;
+        held = band.stop;
+    }
+    aac_free(rows);
     return status;
 }
 
 static aaclip_status resize(const aaclip_image_view *image, uint32_t width, uint32_t height,
                             uint8_t *rgb)
 {
-    if (height == image->height)
-        return set_width(image, width, rgb);
-    size_t row_bytes = (size_t)width * 3;
-    uint8_t *rows = aac_alloc_array(image->height, row_bytes);
-    if (!rows)
-        return aac_error_memory();
-    aaclip_status status = set_width(image, width, rows);
-    if (!status)
-        status = filter_rows(rows, width, image->height, height, rgb);
-    aac_free(rows);
+    struct row_source source;
+    struct axis axis = {0};
+    aaclip_status status = source_init(&source, image, width);
+    if (!status && height == image->height)
+        status = make_rows(&source, 0, height, rgb);
+    else if (!status) {
+        status = axis_init(&axis, image->height, height, 1);
+        if (!status)
+            status = filter_rows(&source, &axis, height, rgb);
+    }
+    axis_free(&axis);
+    source_free(&source);
     return status;
 }
 
 /*
- * A long, narrow image needs far more memory than its pixels: the rows between the passes already
- * have the new width, and the filter has weights for every input. Where one side grows while the
- * other shrinks, the image with only the first of them resized must be within the limit, too.
+ * A long, narrow image takes far more time than its pixels, as all its rows get the new width
+ * first, and weights for every pixel of its length. Where one side grows while the other shrinks,
+ * the image with only the first of them resized must be within the limit, too.
  */
 static aaclip_status check_shape(const aaclip_image_view *image, uint32_t width, uint32_t height)
 {

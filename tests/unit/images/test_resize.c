@@ -196,7 +196,29 @@ static void wrong_arguments_are_refused(void **state)
     assert_int_equal(aaclip_map_resize(map, 2, 2, map, 0, 2), AACLIP_ERROR_INVALID_ARGUMENT);
 }
 
-/* Their passes would need gigabytes for a few megabytes of pixels. */
+/* Rows of the new width are made in bands. A single column of them is one band. */
+static void bands_have_no_seams(void **state)
+{
+    (void)state;
+    enum { WIDTH = 300, LONG = 20000, SHORT = 40 };
+    uint8_t *pixels = make(2 * LONG * 3), *wide = make((size_t)WIDTH * LONG * 3);
+    uint8_t *found = make(WIDTH * SHORT * 3), column[SHORT * 3];
+    fill_noise(pixels, 2 * LONG * 3, 5);
+    const aaclip_image_view view = {pixels, 2, LONG, 0, AACLIP_PIXEL_RGB8};
+    assert_int_equal(aaclip_image_resize(&view, WIDTH, SHORT, found), AACLIP_OK);
+    assert_int_equal(aaclip_image_resize(&view, WIDTH, LONG, wide), AACLIP_OK);
+    for (size_t x = 0; x < WIDTH; x += 23) {
+        const aaclip_image_view one = {wide + 3 * x, 1, LONG, 3 * WIDTH, AACLIP_PIXEL_RGB8};
+        assert_int_equal(aaclip_image_resize(&one, 1, SHORT, column), AACLIP_OK);
+        for (size_t y = 0; y < SHORT; y++)
+            assert_memory_equal(found + 3 * (y * WIDTH + x), column + 3 * y, 3);
+    }
+    free(pixels);
+    free(wide);
+    free(found);
+}
+
+/* Their passes would take as long as those of a far larger image. */
 static void long_narrow_images_are_refused(void **state)
 {
     (void)state;
@@ -271,6 +293,7 @@ int main(void)
         cmocka_unit_test(formats_and_strides_mean_the_same),
         cmocka_unit_test(masks_count_what_is_not_black),
         cmocka_unit_test(wrong_arguments_are_refused),
+        cmocka_unit_test(bands_have_no_seams),
         cmocka_unit_test(long_narrow_images_are_refused),
         cmocka_unit_test(maps_equal_pytorch),
         cmocka_unit_test(allocations_may_fail),
