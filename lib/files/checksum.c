@@ -67,7 +67,7 @@ aaclip_status aac_checksum_check(const unsigned char *file, size_t size)
         return AACLIP_OK;
     return aac_error(
         AACLIP_ERROR_FORMAT,
-        "damaged: expected checksum %.8s, found %s (whoever changes a file drops " AAC_CHECKSUM_KEY
-        " from its metadata)",
+        "damaged: expected checksum %.8s, found %s (if the file was edited on purpose, "
+        "remove " AAC_CHECKSUM_KEY " from its metadata)",
         (const char *)file + 8 + found, digits);
 }
