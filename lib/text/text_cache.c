@@ -212,7 +212,7 @@ aaclip_status aac_text_cache_store(aaclip_text_cache *cache, const char *const *
         return status;
     }
     for (size_t i = 0; i < count; i++) {
-        aac_class_pair *pair = find_pair(cache, names[i]);
+        aac_class_pair *pair = &cache->pairs[aac_names_find(&cache->names, names[i])];
         memcpy(pair->vectors, pairs + i * size, size * sizeof *pairs);
         pair->fingerprint = fingerprints ? fingerprints[i] : 0;
     }
