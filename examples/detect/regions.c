@@ -55,8 +55,7 @@ bool region_setup_belongs(region_setup *setup, const char *class_name, const cha
 {
     char *own = setup->calibration.class_name;
     bool belongs = !*own || strcmp(own, class_name) == 0 ||
-                   !complain(program, "expected thresholds of class '%s', found those of '%s'",
-                             class_name, own);
+                   !complain(program, "thresholds are for class '%s', not '%s'", own, class_name);
     if (*own)
         snprintf(own, sizeof setup->calibration.class_name, "%s",
                  strlen(vectors) < sizeof setup->calibration.class_name ? vectors : "");

@@ -82,10 +82,11 @@ aaclip_status aac_device_error(const aac_dispatch *dispatch)
     uint64_t limit = aac_account_limit(dispatch->device);
     uint64_t used = aac_account_used(dispatch->device);
     if (!limit)
-        return aac_error(AACLIP_ERROR_OUT_OF_MEMORY, "backend '%s': out of memory, with %llu bytes",
-                         dispatch->chain[0]->name, (unsigned long long)used);
+        return aac_error(AACLIP_ERROR_OUT_OF_MEMORY,
+                         "backend '%s': out of memory, %llu bytes in use", dispatch->chain[0]->name,
+                         (unsigned long long)used);
     return aac_error(AACLIP_ERROR_OUT_OF_MEMORY,
-                     "backend '%s': out of memory, with %llu bytes of at most %llu",
+                     "backend '%s': out of memory, %llu of at most %llu bytes in use",
                      dispatch->chain[0]->name, (unsigned long long)used, (unsigned long long)limit);
 }
 

@@ -39,8 +39,8 @@ aaclip_status aac_backend_check_process(const aac_backend *backend, unsigned for
     if (!backend->devices || forks == aac_forks())
         return AACLIP_OK;
     return aac_error(AACLIP_ERROR_BACKEND,
-                     "backend '%s': this process was forked, and its device stayed with the other "
-                     "one; fork before the model is opened",
+                     "backend '%s': the device belongs to the process that this one was forked "
+                     "from; fork before opening the model",
                      backend->name);
 }
 
@@ -77,8 +77,8 @@ static aaclip_status find(const aac_dispatch *dispatch, const aac_op_desc *desc,
     if (!(*found)->memory || (*found)->supports(desc))
         return AACLIP_OK;
     return aac_error(AACLIP_ERROR_UNSUPPORTED,
-                     "backend '%s': has no %s of this size or type, and no other backend reaches "
-                     "its memory",
+                     "backend '%s': does not support %s of this size or type, and no other backend "
+                     "can access its memory",
                      (*found)->name, aac_op_name(desc->op));
 }
 

@@ -184,8 +184,8 @@ static aaclip_status no_device(const aac_backend *backend, const char *name)
                          "backend '%s': expected '%s', which has no devices to choose from", name,
                          backend->name);
     return aac_error(AACLIP_ERROR_NOT_FOUND,
-                     "backend '%s': expected '%s:' and a number below %d, that of the devices here",
-                     name, backend->name, backend->devices->count());
+                     "backend '%s': expected '%s:' and a device number below %d", name,
+                     backend->name, backend->devices->count());
 }
 
 aaclip_status aac_backend_find(const aac_backend **found, int *device, const char *name)
@@ -195,8 +195,8 @@ aaclip_status aac_backend_find(const aac_backend **found, int *device, const cha
         size_t i = 0;
         for (; !row_at(i).automatic() || !row_at(i).backend->available(); i++) /* `reference` is */
             if (row_at(i).automatic() && row_at(i).backend->missing)
-                aac_log(AACLIP_LOG_WARNING, "backend '%s' is passed over: %s",
-                        row_at(i).backend->name, row_at(i).backend->missing());
+                aac_log(AACLIP_LOG_WARNING, "backend '%s' is skipped: %s", row_at(i).backend->name,
+                        row_at(i).backend->missing());
         *found = row_at(i).backend;
         return AACLIP_OK;
     }
@@ -221,8 +221,7 @@ aaclip_status aaclip_backend_limit_memory(const char *name, uint64_t bytes)
         return status;
     if (!backend->memory)
         return aac_error(AACLIP_ERROR_UNSUPPORTED,
-                         "backend '%s': has no memory of its own that could be limited",
-                         backend->name);
+                         "backend '%s': has no memory of its own to limit", backend->name);
     aac_account_set_limit(device, bytes);
     return AACLIP_OK;
 }

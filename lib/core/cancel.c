@@ -78,8 +78,8 @@ aaclip_status aac_mutex_take(aac_mutex *mutex)
 {
     if (aac_mutex_is_orphan(mutex))
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
-                         "this process was forked while another thread used the handle; open it "
-                         "in this process");
+                         "this process was forked while another thread was using the handle; open "
+                         "it in this process");
     if (!aac_cancel_is_watched()) {
         aac_mutex_lock(mutex);
         return AACLIP_OK;

@@ -63,7 +63,7 @@ aaclip_status aaclip_config_init_sized(aaclip_config *config, size_t struct_size
                                        aaclip_profile profile)
 {
     if ((unsigned)profile > AACLIP_PROFILE_PUBLISHED)
-        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "profile: no profile number %d",
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "profile: unknown profile %d",
                          (int)profile);
     aaclip_config own;
     aac_config_fill(&own, profile);
@@ -136,7 +136,7 @@ aaclip_status aac_config_resolve(aaclip_config *config, int64_t image_layers, in
         if (config->levels[i] <= (i ? config->levels[i - 1] : 0) ||
             config->levels[i] > image_layers)
             return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
-                             "aaclip_config.levels[%u]: expected rising block numbers from 1 to "
+                             "aaclip_config.levels[%u]: expected ascending block numbers from 1 to "
                              "%lld, found %u",
                              i, (long long)image_layers, config->levels[i]);
     if (!config->image_adapter_layers)

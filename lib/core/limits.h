@@ -15,7 +15,7 @@ typedef enum aac_limit_kind {
 } aac_limit_kind;
 
 /* Ends the error text of an exceeded limit. */
-#define AAC_LIMIT_HINT "; aaclip_limits_set changes that"
+#define AAC_LIMIT_HINT "; raise the limit with aaclip_limits_set"
 
 uint64_t aac_limit(aac_limit_kind kind);
 

@@ -29,7 +29,7 @@ aaclip_status aaclip_bundle_save(const char *path, const aaclip_model *model,
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_bundle_save: NULL argument");
     if (!aaclip_text_cache_count(cache))
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
-                         "aaclip_bundle_save: the text cache has no class");
+                         "aaclip_bundle_save: the text cache has no classes");
     aaclip_status status = aac_adapters_check_model(adapters, model);
     if (!status)
         status = aac_text_cache_check(cache, model, adapters);

@@ -54,9 +54,10 @@ static aaclip_status check(const aaclip_calibration *calibration)
     if (!isfinite(calibration->tile_overlap))
         return invalid("tile_overlap", calibration->tile_overlap, "a finite number");
     if (!memchr(calibration->class_name, 0, sizeof calibration->class_name))
-        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
-                         "aaclip_calibration.class_name: expected text that ends within %zu bytes",
-                         sizeof calibration->class_name);
+        return aac_error(
+            AACLIP_ERROR_INVALID_ARGUMENT,
+            "aaclip_calibration.class_name: expected a string that ends within %zu bytes",
+            sizeof calibration->class_name);
     if (!aac_utf8_is_valid(calibration->class_name))
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
                          "aaclip_calibration.class_name: expected UTF-8");
@@ -120,7 +121,8 @@ aaclip_status aaclip_calibrate_quantile(const float *good_scores, size_t count,
     const float above = nextafterf(sorted[allowed_alarms(count, false_alarm_rate)], INFINITY);
     aac_free(sorted);
     if (!isfinite(above))
-        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "%s: no float is above the scores", name);
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "%s: no finite number is above the scores",
+                         name);
     *threshold = above;
     return AACLIP_OK;
 }

@@ -109,7 +109,7 @@ static aaclip_status read_origin(aaclip_calibration *calibration, const json_t *
     const json_t *class_name = json_object_get(root, "class_name");
     const char *text = class_name ? json_string_value(class_name) : "";
     if (!text || strlen(text) >= sizeof calibration->class_name)
-        return malformed(name, "class_name", "a text of at most 127 bytes");
+        return malformed(name, "class_name", "a string of at most 127 bytes");
     memcpy(calibration->class_name, text, strlen(text) + 1);
     if (json_object_get(root, "class_fingerprint") &&
         !read_fingerprint(root, "class_fingerprint", &calibration->class_fingerprint))

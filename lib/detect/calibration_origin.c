@@ -45,19 +45,18 @@ aaclip_status aaclip_detector_describe_calibration(const aaclip_detector *detect
 
 static aaclip_status differs(const char *what, double made, double found)
 {
-    return aac_error(
-        AACLIP_ERROR_MISMATCH,
-        "aaclip_calibration.%s: expected %g, as the detector has, found %g; thresholds "
-        "belong to what they were made with",
-        what, found, made);
+    return aac_error(AACLIP_ERROR_MISMATCH,
+                     "aaclip_calibration.%s: expected the detector's %g, found %g; thresholds are "
+                     "only valid for what they were made with",
+                     what, found, made);
 }
 
 static aaclip_status weights_differ(const char *what, uint64_t made, uint64_t found)
 {
     return aac_error(AACLIP_ERROR_MISMATCH,
-                     "aaclip_calibration.%s: expected %016" PRIx64
-                     ", as the detector has, found %016" PRIx64
-                     "; thresholds belong to the weights that they were made with",
+                     "aaclip_calibration.%s: expected the detector's %016" PRIx64
+                     ", found %016" PRIx64
+                     "; thresholds are only valid for the weights that they were made with",
                      what, found, made);
 }
 
@@ -77,7 +76,7 @@ aaclip_status aac_calibration_check(const aaclip_calibration *calibration,
         return differs("tile_overlap", (double)calibration->tile_overlap, (double)own.tile_overlap);
     if (own.domain != calibration->domain)
         return aac_error(AACLIP_ERROR_MISMATCH,
-                         "aaclip_calibration.domain: expected %s, as the detector has, found %s",
+                         "aaclip_calibration.domain: expected the detector's %s, found %s",
                          aaclip_domain_name(own.domain), aaclip_domain_name(calibration->domain));
     if (own.model_fingerprint != calibration->model_fingerprint)
         return weights_differ("model_fingerprint", calibration->model_fingerprint,
@@ -98,10 +97,10 @@ static aaclip_status check_vectors(const aaclip_calibration *calibration,
         fingerprint == calibration->class_fingerprint)
         return status;
     return aac_error(AACLIP_ERROR_MISMATCH,
-                     "aaclip_calibration.class_fingerprint: expected %016" PRIx64
-                     ", as the text cache has for class '%s', found %016" PRIx64
-                     "; thresholds belong to the phrase, prompts and text adapters that they were "
-                     "made with",
+                     "aaclip_calibration.class_fingerprint: expected the text cache's %016" PRIx64
+                     " for class '%s', found %016" PRIx64
+                     "; thresholds are only valid for the phrase, prompts and text adapters that "
+                     "they were made with",
                      fingerprint, class_name, calibration->class_fingerprint);
 }
 
@@ -112,11 +111,9 @@ aaclip_status aac_calibration_check_class(const aaclip_calibration *calibration,
         return AACLIP_OK;
     if (strcmp(calibration->class_name, class_name) == 0)
         return check_vectors(calibration, cache, class_name);
-    return aac_error(
-        AACLIP_ERROR_MISMATCH,
-        "aaclip_calibration.class_name: expected thresholds of class '%s', found those "
-        "of '%s'",
-        class_name, calibration->class_name);
+    return aac_error(AACLIP_ERROR_MISMATCH,
+                     "aaclip_calibration.class_name: thresholds are for class '%s', not '%s'",
+                     calibration->class_name, class_name);
 }
 
 aaclip_status aaclip_detector_check_calibration(const aaclip_detector *detector,

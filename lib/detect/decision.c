@@ -24,10 +24,10 @@ aaclip_status aac_decider_open(aac_decider *decider, const aaclip_detector_optio
     decider->find_regions = options->find_regions;
     decider->min_area = options->min_area;
     if (!status && decider->find_regions && !decider->calibrated)
-        status = aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
-                           "aaclip_detector_options.find_regions: needs a calibration, and these "
-                           "adapters carry none; give one that aaclip_calibration_open or "
-                           "aaclip_calibration_init made");
+        status = aac_error(
+            AACLIP_ERROR_INVALID_ARGUMENT,
+            "aaclip_detector_options.find_regions: needs a calibration, and these adapters have "
+            "none; pass one from aaclip_calibration_open or aaclip_calibration_init");
     return status;
 }
 
@@ -56,9 +56,7 @@ aaclip_status aac_decider_set_roi(aac_decider *decider, const uint8_t *roi, uint
             return aac_error_prefix(status, "aaclip_detector_set_roi");
         if (!has_pixel(roi, pixels))
             return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
-                             "aaclip_detector_set_roi: expected a pixel to look at, found none in "
-                             "%ux%u",
-                             width, height);
+                             "aaclip_detector_set_roi: no pixel selected in %ux%u", width, height);
         copy = aac_alloc(pixels);
         if (!copy)
             return aac_error_memory();

@@ -144,8 +144,8 @@ static aaclip_status check_map(const aaclip_detector *detector, const aaclip_ima
     if (width <= MOST_MAP_VALUES / height)
         return AACLIP_OK;
     return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
-                     "aaclip_detector_options.tile: %u pixels a tile give an image of %ux%u a map "
-                     "of %llux%llu; expected at most %llu values",
+                     "aaclip_detector_options.tile: tiles of %u pixels give a %ux%u image a map of "
+                     "%llux%llu; expected at most %llu values",
                      detector->options.tile, image->width, image->height, (unsigned long long)width,
                      (unsigned long long)height, MOST_MAP_VALUES);
 }

@@ -23,8 +23,8 @@ static aaclip_status check_tiles(const aaclip_detector_options *options)
                          (double)options->tile_overlap);
     if (options->tile && options->keep_features)
         return aac_error(AACLIP_ERROR_UNSUPPORTED,
-                         "aaclip_detector_options.keep_features: not with tiles, of which each has "
-                         "its own features");
+                         "aaclip_detector_options.keep_features: not available with tiles, as each "
+                         "tile has its own features");
     return AACLIP_OK;
 }
 
@@ -56,7 +56,7 @@ static aaclip_status configure(aaclip_detector *detector)
                                     checkpoint->text.layers);
     if (!status && (unsigned)detector->options.domain > AACLIP_DOMAIN_MEDICAL)
         status = aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
-                           "aaclip_detector_options.domain: no domain number %d",
+                           "aaclip_detector_options.domain: unknown domain %d",
                            (int)detector->options.domain);
     if (!status)
         status = check_tiles(&detector->options);
@@ -87,7 +87,7 @@ static aaclip_status plan_map(aaclip_detector *detector)
                                              .sigma = medical ? 1.5f : 1.0f}};
     if (kernel / 2 >= detector->grid)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
-                         "aaclip_detector_options.image_size: %lld gives %lld patches a side; "
+                         "aaclip_detector_options.image_size: %lld gives %lld patches per side; "
                          "smoothing for the %s domain needs at least %lld",
                          (long long)detector->size, (long long)detector->grid,
                          aaclip_domain_name(detector->options.domain), (long long)(kernel / 2 + 1));

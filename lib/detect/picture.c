@@ -165,12 +165,11 @@ static aaclip_status check_result(const aaclip_detector *detector, const aac_kep
                          "the checkpoint or the adapters project everything to 0");
     if (aac_model_type(detector->model) == AAC_F16)
         return aac_error(AACLIP_ERROR_UNSUPPORTED,
-                         "aaclip_detector_detect: expected a map and a score of finite numbers, "
-                         "found others: this model has values beyond 65504, where precision f16 "
-                         "ends, or some that are no numbers; bf16 and f32 have the range");
+                         "aaclip_detector_detect: map or score is not finite: values of this model "
+                         "exceed the range of f16 (65504) or are NaN; bf16 and f32 have the range");
     return aac_error(AACLIP_ERROR_FORMAT,
-                     "aaclip_detector_detect: expected a map and a score of finite numbers, found "
-                     "others: the checkpoint, the adapters or the text embeddings hold some");
+                     "aaclip_detector_detect: map or score is not finite: the checkpoint, the "
+                     "adapters or the text embeddings contain non-finite values");
 }
 
 aaclip_status aac_detector_run(const aaclip_detector *detector, aac_detector_engine *engine,

@@ -86,9 +86,8 @@ aaclip_status aaclip_map_peak(const float *map, const uint8_t *roi, uint32_t wid
             largest = map[i] > largest ? map[i] : largest;
         }
     if (!found)
-        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
-                         "%s: roi: expected a pixel to look at, found none in %ux%u", name, width,
-                         height);
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "%s: roi: no pixel selected in %ux%u", name,
+                         width, height);
     *peak = largest;
     return AACLIP_OK;
 }

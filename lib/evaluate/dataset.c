@@ -24,8 +24,8 @@ aaclip_status aac_path_join(char path[AAC_PATH_SIZE], const char *folder, const 
     int length =
         snprintf(path, AAC_PATH_SIZE, "%s%s%s", absolute ? "" : folder, absolute ? "" : "/", name);
     if (length < 0 || length >= AAC_PATH_SIZE)
-        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "%s: expected a path below %d bytes", name,
-                         AAC_PATH_SIZE);
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "%s: expected a path shorter than %d bytes",
+                         name, AAC_PATH_SIZE);
     return AACLIP_OK;
 }
 
@@ -158,8 +158,8 @@ static aaclip_status require_inside(const aac_dataset_reader *reader, const char
     if (reader->options.outside_paths || is_inside(reader->root, name))
         return AACLIP_OK;
     return aac_error(AACLIP_ERROR_FORMAT,
-                     "%s %s: expected a file below %s (aaclip_dataset_options.outside_paths lifts "
-                     "that)",
+                     "%s %s: expected a file under %s (set aaclip_dataset_options.outside_paths to "
+                     "allow others)",
                      what, name, reader->root);
 }
 
@@ -236,8 +236,8 @@ static aaclip_status set_root(aac_dataset_reader *reader, const char *root, aac_
     while (length > 1 && aac_is_separator(root[length - 1]))
         length--;
     if (length >= AAC_PATH_SIZE)
-        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "%s: expected a path below %d bytes", root,
-                         AAC_PATH_SIZE);
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "%s: expected a path shorter than %d bytes",
+                         root, AAC_PATH_SIZE);
     reader->root = length ? aac_arena_text(&reader->dataset->texts, root, length) : ".";
     reader->dataset->root = reader->root;
     return reader->root ? AACLIP_OK : aac_error_memory();
@@ -293,8 +293,8 @@ static aaclip_status read_dataset(aac_dataset_reader *reader, const char *root)
     if (kind == AAC_PATH_MISSING)
         return aac_error(AACLIP_ERROR_NOT_FOUND, "%s: no such file or folder", root);
     if (kind == AAC_PATH_FILE && reader->options.manifest)
-        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "%s: expected a folder beside a manifest",
-                         root);
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
+                         "%s: expected a folder, as a manifest is given", root);
     aaclip_status status = set_root(reader, root, kind);
     if (kind == AAC_PATH_FILE)
         reader->options.manifest = root;
@@ -397,8 +397,8 @@ aaclip_status aac_dataset_check_training(const aaclip_dataset *dataset)
         const aac_dataset_class *category = &dataset->classes[i];
         if (category->sizes[0] || !category->sizes[1] || !category->sizes[2])
             return aac_error(AACLIP_ERROR_MISMATCH,
-                             "%s: class \"%s\": training needs normal and abnormal images and no "
-                             "others, found %zu normal, %zu abnormal, %zu without a label",
+                             "%s: class \"%s\": training needs both normal and abnormal images, "
+                             "all labelled; found %zu normal, %zu abnormal, %zu without a label",
                              dataset->root, category->name, category->sizes[1], category->sizes[2],
                              category->sizes[0]);
     }

@@ -222,9 +222,7 @@ static aaclip_status read_visa(aac_dataset_reader *reader, const class_folder *c
 {
     if (reader->options.split != AACLIP_SPLIT_ALL)
         return aac_error(AACLIP_ERROR_NOT_FOUND,
-                         "%s/" SPLIT_TABLE
-                         ": no such file; it says which images of VisA are for "
-                         "training",
+                         "%s/" SPLIT_TABLE ": no such file; it lists VisA's training images",
                          reader->root);
     image_folder normal = {.class_name = category->name, .defect = "Normal", .label = 0};
     image_folder abnormal = {.class_name = category->name, .defect = "Anomaly", .label = 1};
@@ -283,7 +281,7 @@ static bool is_locked(const char *folder)
     if (length < 0 || length >= AAC_PATH_SIZE || aac_path_kind_of(path) != AAC_PATH_FILE ||
         errno != EACCES)
         return false;
-    aac_log(AACLIP_LOG_WARNING, "passed over: %s: %s", path, strerror(EACCES));
+    aac_log(AACLIP_LOG_WARNING, "skipped: %s: %s", path, strerror(EACCES));
     return true;
 }
 
@@ -371,10 +369,10 @@ static aaclip_status no_layout(const aac_dataset_reader *reader)
     const aaclip_dataset_layout layout = reader->options.layout;
     if (layout != AACLIP_LAYOUT_AUTO)
         return aac_error(AACLIP_ERROR_FORMAT, "%s: expected %s%s, found none", reader->root,
-                         layout == AACLIP_LAYOUT_FOLDER ? "" : "it or folders in it to hold ",
-                         expected[layout]);
+                         expected[layout],
+                         layout == AACLIP_LAYOUT_FOLDER ? "" : " in it or in its subfolders");
     return aac_error(AACLIP_ERROR_FORMAT,
-                     "%s: expected full-shot.jsonl, or it or folders in it to hold one of %s, %s, "
+                     "%s: expected full-shot.jsonl, or in it or in its subfolders one of %s, %s, "
                      "%s, %s, %s, or %s; found none",
                      reader->root, expected[AACLIP_LAYOUT_MVTEC], expected[AACLIP_LAYOUT_BTAD],
                      expected[AACLIP_LAYOUT_VISA], expected[AACLIP_LAYOUT_BMAD],

@@ -34,8 +34,8 @@ static aaclip_status read_text(const char **text, const json_t *line, const char
     }
     if (*text && **text)
         return AACLIP_OK;
-    return aac_error(AACLIP_ERROR_FORMAT, "\"%s\": expected a text%s", key,
-                     optional ? " or null" : " that is not empty");
+    return aac_error(AACLIP_ERROR_FORMAT, "\"%s\": expected a %sstring%s", key,
+                     optional ? "" : "non-empty ", optional ? " or null" : "");
 }
 
 /* Without the key the label is unknown. */

@@ -172,10 +172,10 @@ static aaclip_status check_arguments(const char *class_name, const float *map, c
                          "class %s: score: expected a finite number up to 1e38, found %g",
                          class_name, (double)score);
     if (map ? !width || !height : width || height || mask)
-        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
-                         "class %s: expected a map with its size, or no map, mask and size; found "
-                         "%ux%u",
-                         class_name, width, height);
+        return aac_error(
+            AACLIP_ERROR_INVALID_ARGUMENT,
+            "class %s: expected a map and its size, or no map, mask or size; found %ux%u",
+            class_name, width, height);
     if ((uint64_t)width * height >= UINT32_MAX)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
                          "class %s: map: expected fewer than 2^32 - 1 pixels, found %ux%u",
@@ -379,7 +379,7 @@ aaclip_status aaclip_metrics_merge(aaclip_metrics *metrics, aaclip_metrics **oth
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_metrics_merge: NULL argument");
     if (*other == metrics)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
-                         "aaclip_metrics_merge: expected two different metrics, found one twice");
+                         "aaclip_metrics_merge: cannot merge metrics with themselves");
     const aaclip_metrics_options *a = &metrics->options, *b = &(*other)->options;
     if (a->mode != b->mode || a->domain != b->domain || a->wanted != b->wanted ||
         a->bins != b->bins)

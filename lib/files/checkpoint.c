@@ -95,8 +95,8 @@ static aaclip_status refuse_other_towers(const aac_tensor_file *file)
     static const struct {
         const char *name, *kind;
     } towers[] = {{"visual.layer1.0.conv1.weight", "a ResNet CLIP"},
-                  {"visual.trunk.patch_embed.proj.weight", "a tower of timm"},
-                  {"visual.trunk.stem.0.weight", "a tower of timm"}};
+                  {"visual.trunk.patch_embed.proj.weight", "a timm tower"},
+                  {"visual.trunk.stem.0.weight", "a timm tower"}};
     for (size_t i = 0; i < sizeof towers / sizeof *towers; i++) {
         const char *prefix = find_prefix(file, towers[i].name);
         if (prefix)
@@ -145,10 +145,10 @@ static aaclip_status check_grid(aac_checkpoint *checkpoint)
     checkpoint->grid = grid;
     if (grid >= 1 && grid * grid + 1 == rows)
         return AACLIP_OK;
-    return aac_error(AACLIP_ERROR_UNSUPPORTED,
-                     "%s: positional embedding of the image: expected a square grid and a class "
-                     "token, found %lld rows",
-                     aac_tensor_file_path(checkpoint->file), (long long)rows);
+    return aac_error(
+        AACLIP_ERROR_UNSUPPORTED,
+        "%s: image positional embedding: expected a square grid and a class token, found %lld rows",
+        aac_tensor_file_path(checkpoint->file), (long long)rows);
 }
 
 /* CLIP's own rule is 64 values a head. */
@@ -172,11 +172,11 @@ static void warn_of_guesses(const aac_checkpoint *checkpoint)
     const char *path = aac_tensor_file_path(checkpoint->file);
     if (strcmp(checkpoint->layout, "Hugging Face") == 0)
         aac_log(AACLIP_LOG_WARNING,
-                "%s: no config.json beside it; taking QuickGELU and 64 values a head", path);
+                "%s: no config.json beside it; assuming QuickGELU and 64 values per head", path);
     else if (aac_tensor_file_get_kind(checkpoint->file) != AAC_FILE_TORCHSCRIPT)
         aac_log(AACLIP_LOG_WARNING,
-                "%s: no open_clip_config.json beside it; taking QuickGELU and 64 values a head, as "
-                "OpenAI's models have; if it is another's, put that file there, or set the "
+                "%s: no open_clip_config.json beside it; assuming QuickGELU and 64 values per "
+                "head, as in OpenAI's models; for other models, put that file there or set the "
                 "configuration's activation",
                 path);
 }

@@ -26,12 +26,12 @@ struct machine {
 
 static aaclip_status truncated(void)
 {
-    return aac_error(AACLIP_ERROR_FORMAT, "the pickle ends too early");
+    return aac_error(AACLIP_ERROR_FORMAT, "the pickle is truncated");
 }
 
 static aaclip_status underflow(void)
 {
-    return aac_error(AACLIP_ERROR_FORMAT, "an opcode finds too few values on the stack");
+    return aac_error(AACLIP_ERROR_FORMAT, "stack underflow");
 }
 
 static aaclip_status too_many(void)
@@ -109,7 +109,7 @@ static aaclip_status push_mark(struct machine *machine)
 static aaclip_status pop_mark(struct machine *machine, aac_pickle_value ***values, size_t *count)
 {
     if (!machine->mark_count)
-        return aac_error(AACLIP_ERROR_FORMAT, "an opcode finds no mark on the stack");
+        return aac_error(AACLIP_ERROR_FORMAT, "no mark on the stack");
     size_t base = machine->marks[--machine->mark_count];
     *count = machine->depth - base;
     *values = *count ? machine->stack + base : NULL;
@@ -198,7 +198,7 @@ static aaclip_status read_text(struct machine *machine, unsigned length_size)
     if (!status)
         status = take(machine, &bytes, length);
     if (!status && memchr(bytes, '\0', (size_t)length))
-        status = aac_error(AACLIP_ERROR_FORMAT, "a string holds a zero byte");
+        status = aac_error(AACLIP_ERROR_FORMAT, "a string contains a zero byte");
     if (!status)
         status = push_new(machine, AAC_PICKLE_TEXT, &value);
     if (status)
@@ -239,7 +239,7 @@ static aaclip_status stack_global(struct machine *machine)
     const aac_pickle_value *name = machine->stack[machine->depth + 1];
     aac_pickle_value *value;
     if (module->kind != AAC_PICKLE_TEXT || name->kind != AAC_PICKLE_TEXT)
-        return aac_error(AACLIP_ERROR_FORMAT, "a global whose name is no string");
+        return aac_error(AACLIP_ERROR_FORMAT, "a global whose name is not a string");
     aaclip_status status = push_new(machine, AAC_PICKLE_GLOBAL, &value);
     return status ? status : aac_pickle_find_global(value, module->text, name->text);
 }

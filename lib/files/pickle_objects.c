@@ -129,7 +129,7 @@ static aaclip_status rebuild_tensor(aac_pickle_value **result, aac_arena *arena,
                                     const aac_pickle_items *arguments)
 {
     if (arguments->count < 4)
-        return aac_error(AACLIP_ERROR_FORMAT, "a tensor of %zu arguments", arguments->count);
+        return aac_error(AACLIP_ERROR_FORMAT, "a tensor with %zu arguments", arguments->count);
     const aac_pickle_value *storage = arguments->at[0], *offset = arguments->at[1];
     if (storage->kind != AAC_PICKLE_STORAGE)
         return unexpected("storage of a tensor", "a storage", storage);
@@ -143,12 +143,12 @@ static aaclip_status rebuild_tensor(aac_pickle_value **result, aac_arena *arena,
     if (status)
         return status;
     if (stride_count != tensor.rank)
-        return aac_error(AACLIP_ERROR_FORMAT, "a tensor of %d sizes and %d strides", tensor.rank,
+        return aac_error(AACLIP_ERROR_FORMAT, "a tensor with %d sizes and %d strides", tensor.rank,
                          stride_count);
     if (!fits_storage(&tensor)) {
         char shape[AAC_SHAPE_TEXT];
         return aac_error(AACLIP_ERROR_FORMAT,
-                         "a tensor of %s reaches beyond its storage %.100s of %lld elements",
+                         "a tensor of %s exceeds its storage %.100s of %lld elements",
                          aac_shape_text(shape, tensor.shape, tensor.rank), tensor.storage->key,
                          (long long)tensor.storage->elements);
     }
@@ -200,7 +200,7 @@ aaclip_status aac_pickle_call(aac_pickle_value **result, aac_arena *arena,
     case AAC_GLOBAL_MODULE:
         break;
     }
-    return aac_error(AACLIP_ERROR_UNSUPPORTED, "a storage or module that is called as a function");
+    return aac_error(AACLIP_ERROR_UNSUPPORTED, "a storage or module called as a function");
 }
 
 aaclip_status aac_pickle_instantiate(aac_pickle_value **result, aac_arena *arena,
@@ -217,9 +217,9 @@ aaclip_status aac_pickle_set_state(aac_pickle_value *object, aac_pickle_value *s
     if (object->kind == AAC_PICKLE_DICT)
         return AACLIP_OK; /* a state dict's attributes (`_metadata`) are not needed */
     if (object->kind != AAC_PICKLE_OBJECT)
-        return unexpected("state", "an object to give it to", object);
+        return unexpected("state", "an object to set it on", object);
     if (object->state)
-        return aac_error(AACLIP_ERROR_FORMAT, "an object is given its state twice");
+        return aac_error(AACLIP_ERROR_FORMAT, "an object's state is set twice");
     object->state = state;
     return AACLIP_OK;
 }

@@ -57,7 +57,7 @@ static aaclip_status read_shape(aac_tensor *tensor, const char *name, const json
         json_int_t size = json_integer_value(item);
         if (!json_is_integer(item) || size < 0 || (json_int_t)(size_t)size != size ||
             !aac_size_multiply(&total, total, (size_t)size))
-            return aac_error(AACLIP_ERROR_FORMAT, "%s: shape: dimension %zu is not a usable size",
+            return aac_error(AACLIP_ERROR_FORMAT, "%s: shape: dimension %zu is not a valid size",
                              name, i);
         tensor->shape[i] = size;
     }
@@ -79,13 +79,13 @@ static aaclip_status read_range(claim *range, const char *name, const json_t *of
     const json_t *begin = json_array_get(offsets, 0), *end = json_array_get(offsets, 1);
     if (json_array_size(offsets) != 2 || !json_is_integer(begin) || !json_is_integer(end) ||
         json_integer_value(begin) < 0 || json_integer_value(end) < json_integer_value(begin))
-        return aac_error(AACLIP_ERROR_FORMAT, "%s: data_offsets: expected two rising numbers",
+        return aac_error(AACLIP_ERROR_FORMAT, "%s: data_offsets: expected two ascending numbers",
                          name);
     *range = (claim){(uint64_t)json_integer_value(begin), (uint64_t)json_integer_value(end), name};
     if (range->end > available)
         return aac_error(AACLIP_ERROR_FORMAT,
-                         "%s: data_offsets: end %llu lies behind the file's %llu bytes of data",
-                         name, (unsigned long long)range->end, (unsigned long long)available);
+                         "%s: data_offsets: end %llu is beyond the file's %llu bytes of data", name,
+                         (unsigned long long)range->end, (unsigned long long)available);
     if (range->end - range->begin != bytes)
         return aac_error(AACLIP_ERROR_FORMAT, "%s: expected %llu bytes for its shape, found %llu",
                          name, (unsigned long long)bytes,

@@ -145,7 +145,7 @@ static aaclip_status read_content(aac_tensor_file *file)
     /* 8 bytes of header length, then JSON */
     if (mapping->size < 9 || mapping->data[8] != '{')
         return aac_error(AACLIP_ERROR_FORMAT,
-                         "expected a safetensors file or a zip of torch.save, found neither");
+                         "expected a safetensors file or a torch.save zip archive, found neither");
     return aac_safetensors_read(&file->index, mapping);
 }
 

@@ -131,7 +131,7 @@ static aaclip_status visit_dict(struct walk *walk, const aac_pickle_items *items
             status = visit_member(walk, digits, items->at[i + 1]);
         else
             status = aac_error(AACLIP_ERROR_UNSUPPORTED,
-                               "%s: expected strings or integers as keys of a dict, found %s",
+                               "%s: expected strings or integers as dict keys, found %s",
                                walk->name, aac_pickle_kind_name(key->kind));
     }
     return status;
@@ -153,10 +153,10 @@ static aaclip_status visit_container(struct walk *walk, const aac_pickle_value *
 {
     for (int i = 0; i < walk->depth; i++)
         if (walk->ancestors[i] == value)
-            return aac_error(AACLIP_ERROR_FORMAT, "%s: %s that holds itself", walk->name,
+            return aac_error(AACLIP_ERROR_FORMAT, "%s: %s contains itself", walk->name,
                              aac_pickle_kind_name(value->kind));
     if (walk->depth == DEEPEST_NESTING)
-        return aac_error(AACLIP_ERROR_FORMAT, "%s: nested more than %d deep", walk->name,
+        return aac_error(AACLIP_ERROR_FORMAT, "%s: nested more than %d levels deep", walk->name,
                          DEEPEST_NESTING);
     walk->ancestors[walk->depth++] = value;
     aaclip_status status = AACLIP_OK;
@@ -218,13 +218,13 @@ static aaclip_status find_pickle(const aac_zip_entry **pickle, const aac_zip *zi
         if (!slash || strcmp(slash, PICKLE_SUFFIX) != 0)
             continue;
         if (*pickle)
-            return aac_error(AACLIP_ERROR_FORMAT, "%s and %s: expected one of them",
+            return aac_error(AACLIP_ERROR_FORMAT, "%s and %s: expected only one of them",
                              (*pickle)->name, zip->entries[i].name);
         *pickle = &zip->entries[i];
     }
     if (!*pickle)
         return aac_error(AACLIP_ERROR_FORMAT, "a zip archive without <folder>" PICKLE_SUFFIX
-                                              "; expected one that torch.save wrote");
+                                              "; expected one written by torch.save");
     aaclip_status status = aac_zip_check_stored(*pickle);
     if (!status && (*pickle)->size > LARGEST_PICKLE)
         status =

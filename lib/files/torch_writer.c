@@ -122,7 +122,7 @@ static bool place(aac_torch_writer *writer, bool may_be_key)
     if (!frame && writer->has_root)
         misplaced(writer, "expected one value, found a second");
     else if (dict && frame->count % 2 == 0 && !may_be_key)
-        misplaced(writer, "expected a text or an integer as key of a dict");
+        misplaced(writer, "expected a string or an integer as a dict key");
     else if (frame)
         frame->count++;
     writer->has_root = true;
@@ -149,7 +149,7 @@ void aac_torch_begin(aac_torch_writer *writer, aac_torch_container container)
     if (!place(writer, false))
         return;
     if (writer->depth == DEEPEST_NESTING) {
-        misplaced(writer, "expected at most 64 containers inside each other");
+        misplaced(writer, "expected at most 64 nested containers");
         return;
     }
     writer->frames[writer->depth++] = (struct frame){container, 0};
@@ -173,12 +173,12 @@ void aac_torch_end(aac_torch_writer *writer)
     if (writer->status)
         return;
     if (!writer->depth) {
-        misplaced(writer, "an end without a beginning");
+        misplaced(writer, "end without begin");
         return;
     }
     const struct frame *frame = &writer->frames[--writer->depth];
     if (frame->container <= AAC_TORCH_ORDERED_DICT && frame->count % 2)
-        misplaced(writer, "a key of a dict without a value");
+        misplaced(writer, "a dict key without a value");
     put_opcode(writer, closing[frame->container]);
 }
 
@@ -219,7 +219,7 @@ void aac_torch_text(aac_torch_writer *writer, const char *text)
     if (!text)
         fail(writer, aac_error_memory());
     else if (length > UINT32_MAX || !aac_utf8_is_valid(text))
-        misplaced(writer, "a text that is not UTF-8 or longer than 4 GB");
+        misplaced(writer, "a string that is not UTF-8 or is longer than 4 GB");
     else
         put_text(writer, text, length);
 }

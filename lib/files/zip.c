@@ -89,7 +89,7 @@ static aaclip_status find_directory(const struct file *file, struct directory *d
     if (directory->offset > end || directory->size > end - directory->offset)
         return damaged("the central directory lies outside the file");
     if (directory->count > directory->size / CENTRAL_SIZE)
-        return damaged("more entries than the central directory has room for");
+        return damaged("more entries than fit in the central directory");
     return AACLIP_OK;
 }
 
@@ -130,11 +130,11 @@ static aaclip_status read_central(aac_zip *zip, aac_zip_entry *entry, const unsi
                                   uint64_t left, uint64_t *size)
 {
     if (left < CENTRAL_SIZE || aac_read_u32(at) != CENTRAL_SIGNATURE)
-        return damaged("a record of the central directory is missing");
+        return damaged("a central directory record is missing");
     size_t name_length = aac_read_u16(at + 28), extra_size = aac_read_u16(at + 30);
     *size = (uint64_t)CENTRAL_SIZE + name_length + extra_size + aac_read_u16(at + 32);
     if (*size > left)
-        return damaged("a record reaches beyond the central directory");
+        return damaged("a record extends beyond the central directory");
     *entry = (aac_zip_entry){
         .flags = aac_read_u16(at + 8),
         .method = aac_read_u16(at + 10),
@@ -145,7 +145,7 @@ static aaclip_status read_central(aac_zip *zip, aac_zip_entry *entry, const unsi
     };
     const unsigned char *name = at + CENTRAL_SIZE;
     if (memchr(name, '\0', name_length))
-        return damaged("an entry's name holds a zero byte");
+        return damaged("an entry's name contains a zero byte");
     entry->name = aac_arena_text(&zip->arena, name, name_length);
     if (!entry->name)
         return aac_error_memory();
@@ -177,7 +177,7 @@ static aaclip_status locate(aac_zip_entry *entry, const struct file *file, uint6
     uint64_t left = limit - entry->offset;
     if (header_size > left || entry->stored_size > left - header_size)
         return aac_error(
-            AACLIP_ERROR_FORMAT, "%s: %llu bytes at byte %llu reach beyond the end of the data",
+            AACLIP_ERROR_FORMAT, "%s: %llu bytes at byte %llu extend beyond the end of the data",
             entry->name, (unsigned long long)entry->stored_size, (unsigned long long)entry->offset);
     if (name_length != strlen(entry->name) ||
         memcmp(at + LOCAL_SIZE, entry->name, name_length) != 0)
@@ -189,8 +189,7 @@ static aaclip_status locate(aac_zip_entry *entry, const struct file *file, uint6
         aac_read_u16(at + 8) != entry->method || !agrees(size, entry->size, streamed) ||
         !agrees(stored_size, entry->stored_size, streamed) ||
         !agrees(aac_read_u32(at + 14), entry->crc, streamed))
-        return aac_error(AACLIP_ERROR_FORMAT,
-                         "%s: local header and central directory contradict each other",
+        return aac_error(AACLIP_ERROR_FORMAT, "%s: local header and central directory disagree",
                          entry->name);
     entry->data = at + header_size;
     return AACLIP_OK;

@@ -98,8 +98,8 @@ void aac_image_warn(const aaclip_image *image, const char *path)
 {
     const aac_pixels *pixels = &image->pixels;
     aac_log(AACLIP_LOG_WARNING,
-            "%s: 16 bits of grey, of which %zu of %zu pixels are above 255 and count as 255, as in "
-            "Pillow: choose a window of values (docs/faq.md, \"Pictures with more than 8 bits\")",
+            "%s: 16-bit grey: %zu of %zu pixels are above 255 and are clipped to 255, as in "
+            "Pillow; choose a window of values (docs/faq.md, \"Pictures with more than 8 bits\")",
             path, pixels->clipped, (size_t)pixels->width * pixels->height);
 }
 

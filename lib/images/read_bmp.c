@@ -41,7 +41,7 @@ static aaclip_status truncated(void)
 
 static aaclip_status unsupported(const char *what, uint32_t found)
 {
-    return aac_error(AACLIP_ERROR_UNSUPPORTED, "BMP: no %s %u", what, found);
+    return aac_error(AACLIP_ERROR_UNSUPPORTED, "BMP: unsupported %s %u", what, found);
 }
 
 static bool header_size_is_known(uint32_t size)
@@ -74,14 +74,14 @@ static aaclip_status check_kind(const struct bmp *bmp)
 {
     static const uint8_t depths[] = {1, 4, 8, 16, 24, 32};
     if (bmp->bits > 32 || !memchr(depths, (int)bmp->bits, sizeof depths))
-        return unsupported("depth of", bmp->bits);
+        return unsupported("depth", bmp->bits);
     if (bmp->compression > BITFIELDS)
         return unsupported("compression", bmp->compression);
     if ((bmp->compression == RLE8 && bmp->bits != 8) ||
         (bmp->compression == RLE4 && bmp->bits != 4) ||
         (bmp->compression == BITFIELDS && bmp->bits < 16))
-        return aac_error(AACLIP_ERROR_FORMAT, "BMP: compression %u with %u bits", bmp->compression,
-                         bmp->bits);
+        return aac_error(AACLIP_ERROR_FORMAT, "BMP: unsupported compression %u with %u bits",
+                         bmp->compression, bmp->bits);
     return AACLIP_OK;
 }
 
@@ -112,8 +112,8 @@ static aaclip_status check_masks(struct bmp *bmp)
                 memcmp(mask, standard[2], sizeof bmp->mask) == 0;
     }
     return known ? AACLIP_OK
-                 : aac_error(AACLIP_ERROR_UNSUPPORTED, "BMP: no bit fields %08x %08x %08x", mask[0],
-                             mask[1], mask[2]);
+                 : aac_error(AACLIP_ERROR_UNSUPPORTED, "BMP: unsupported bit fields %08x %08x %08x",
+                             mask[0], mask[1], mask[2]);
 }
 
 /* Bit fields are in the long headers, and follow the short one; `end` receives their end. */
@@ -158,7 +158,7 @@ static aaclip_status read_header(struct bmp *bmp)
     const uint32_t header_size = read_u32(header);
     uint32_t colours = 0;
     if (!header_size_is_known(header_size))
-        return unsupported("header of size", header_size);
+        return unsupported("header size", header_size);
     size_t end = FILE_HEADER_SIZE + header_size;
     if (bmp->size < end)
         return truncated();

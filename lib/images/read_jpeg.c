@@ -146,7 +146,7 @@ static bool read_header(struct decoder *decoder, const uint8_t *data, size_t siz
 static aaclip_status check_kind(const struct jpeg_decompress_struct *codec)
 {
     if (codec->data_precision != 8)
-        return aac_error(AACLIP_ERROR_UNSUPPORTED, "JPEG: expected 8 bits a sample, found %d",
+        return aac_error(AACLIP_ERROR_UNSUPPORTED, "JPEG: expected 8 bits per sample, found %d",
                          codec->data_precision);
     if (codec->num_components == 4)
         return aac_error(AACLIP_ERROR_UNSUPPORTED, "JPEG: expected grey or colour, found CMYK");
@@ -227,7 +227,7 @@ aaclip_status aac_read_jpeg(aac_pixels *pixels, const uint8_t *data, size_t size
 {
     (void)window; /* 8 bits */
     (void)pixels, (void)data, (void)size;
-    return aac_error(AACLIP_ERROR_UNSUPPORTED, "JPEG: this build of the library does not read it");
+    return aac_error(AACLIP_ERROR_UNSUPPORTED, "JPEG: not supported by this build");
 }
 
 #endif

@@ -198,7 +198,7 @@ aaclip_status aac_read_png(aac_pixels *pixels, const uint8_t *data, size_t size,
                            const aac_window *window)
 {
     (void)pixels, (void)data, (void)size, (void)window;
-    return aac_error(AACLIP_ERROR_UNSUPPORTED, "PNG: this build of the library does not read it");
+    return aac_error(AACLIP_ERROR_UNSUPPORTED, "PNG: not supported by this build");
 }
 
 #endif

@@ -27,7 +27,8 @@ aaclip_status aac_size_check(uint32_t width, uint32_t height)
 {
     if (!width || !height || width > INT32_MAX || height > INT32_MAX)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
-                         "image size: expected 1 to 2147483647 a side, found %ux%u", width, height);
+                         "image size: expected 1 to 2147483647 per side, found %ux%u", width,
+                         height);
     return AACLIP_OK;
 }
 
@@ -36,7 +37,7 @@ aaclip_status aac_view_check(const aaclip_image_view *view)
     if (!view || !view->pixels)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "image: no pixels");
     if ((size_t)view->format >= sizeof layouts / sizeof *layouts)
-        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "image: no pixel format number %d",
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "image: unknown pixel format %d",
                          (int)view->format);
     aaclip_status status = aac_size_check(view->width, view->height);
     if (status)
@@ -50,7 +51,7 @@ aaclip_status aac_view_check(const aaclip_image_view *view)
     if (!fits || row > PTRDIFF_MAX || !aac_size_multiply(&apart, stride, view->height - 1) ||
         apart > PTRDIFF_MAX - row)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
-                         "image: %ux%u pixels with a stride of %zu bytes exceed the memory",
+                         "image: %ux%u pixels with a stride of %zu bytes exceed the address space",
                          view->width, view->height, stride);
     return AACLIP_OK;
 }

@@ -49,8 +49,8 @@ aaclip_status aaclip_write_npy(const char *path, const float *values, const size
     size_t bytes = sizeof *values;
     for (unsigned i = 0; i < rank; i++)
         if (!aac_size_multiply(&bytes, bytes, shape[i]))
-            return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "%s: the shape exceeds the memory",
-                             path);
+            return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
+                             "%s: the shape exceeds the address space", path);
     if (bytes && !values)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "%s: no values", path);
     char header[NPY_HEADER_SIZE];

@@ -99,8 +99,7 @@ static aaclip_status write_png(const char *path, struct png_job *job)
 static aaclip_status write_png(const char *path, struct png_job *job)
 {
     (void)job;
-    return aac_error(AACLIP_ERROR_UNSUPPORTED,
-                     "%s: PNG: this build of the library does not write it", path);
+    return aac_error(AACLIP_ERROR_UNSUPPORTED, "%s: PNG: not supported by this build", path);
 }
 
 #endif

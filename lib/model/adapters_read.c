@@ -176,7 +176,7 @@ static aaclip_status read_text(aaclip_adapters *adapters, const aac_tensor_file 
         file, root, root, NULL, NULL, checkpoint->text.width, checkpoint->embedding};
     if (adapters->text.present)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
-                         "%s: text_adapter: another file gave text adapters already",
+                         "%s: text_adapter: text adapters were already given by another file",
                          aac_tensor_file_path(file));
     if (!checkpoint->has_text)
         return AACLIP_OK; /* a bundle needs no text side */
@@ -283,7 +283,7 @@ static aaclip_status read_image(aaclip_adapters *adapters, const aac_tensor_file
     const adapter_source source = image_source(file, checkpoint);
     if (adapters->image.present)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
-                         "%s: image_adapter: another file gave image adapters already",
+                         "%s: image_adapter: image adapters were already given by another file",
                          aac_tensor_file_path(file));
     const bool known = *origin != CONFIG_OPEN;
     bool bottleneck, activation;
@@ -444,7 +444,7 @@ static void warn_of_other_text(const aaclip_adapters *adapters)
             aac_load_key(image, "aaclip.text_adapter_fingerprint", &key) && key &&
             key != adapters->text_fingerprint)
             aac_log(AACLIP_LOG_WARNING,
-                    "%s: trained with text adapters %016llx, but %s holds %016llx",
+                    "%s: trained with text adapters %016llx, but %s contains %016llx",
                     aac_tensor_file_path(image), (unsigned long long)key,
                     aac_tensor_file_path(text), (unsigned long long)adapters->text_fingerprint);
     }

@@ -42,7 +42,7 @@ aaclip_status aac_adapters_save_entries(const aaclip_adapters *adapters, aac_sav
 {
     if (with_text && !adapters->text.present && !adapters->image.present)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
-                         "adapters: expected some to save, found those of a bundle without any");
+                         "adapters: nothing to save: the bundle has no adapters");
     aaclip_status status = aac_save_config(list, &adapters->config);
     if (!status)
         status = aac_save_key(list, "aaclip.model_vision_fingerprint",

@@ -128,20 +128,22 @@ static aaclip_status choose_precision(aaclip_model *model, aaclip_precision prec
     bool native = has_product(model, AAC_BF16, false), slow = chosen == &aac_backend_reference;
     bool int8 = precision == AACLIP_PRECISION_INT8;
     if (precision == AACLIP_PRECISION_BF16 && !native)
-        return aac_error(AACLIP_ERROR_UNSUPPORTED,
-                         "precision bf16: backend '%s' has no bfloat16 products on this processor",
-                         chosen->name);
+        return aac_error(
+            AACLIP_ERROR_UNSUPPORTED,
+            "precision bf16: backend '%s' has no bfloat16 matrix products on this processor",
+            chosen->name);
     if (int8 && !has_product(model, AAC_F32, true))
         return aac_error(AACLIP_ERROR_UNSUPPORTED,
-                         "precision int8: backend '%s' has no products of 8-bit integers",
+                         "precision int8: backend '%s' has no 8-bit integer matrix products",
                          chosen->name);
     bool tf32 = precision == AACLIP_PRECISION_TF32, f16 = precision == AACLIP_PRECISION_F16;
     if (f16 && !has_product(model, AAC_F16, false))
         return aac_error(AACLIP_ERROR_UNSUPPORTED,
-                         "precision f16: backend '%s' has no float16 products", chosen->name);
+                         "precision f16: backend '%s' has no float16 matrix products",
+                         chosen->name);
     if (tf32 && !chosen->tensor_float)
         return aac_error(AACLIP_ERROR_UNSUPPORTED,
-                         "precision tf32: backend '%s' has no TF32 products", chosen->name);
+                         "precision tf32: backend '%s' has no TF32 matrix products", chosen->name);
     /* What int8 leaves in floating point follows `auto`. */
     bool narrow = precision == AACLIP_PRECISION_BF16 ||
                   ((int8 || precision == AACLIP_PRECISION_AUTO) && native && !slow);

@@ -256,7 +256,7 @@ static aaclip_status complete(aac_packer *packer)
         return status;
     status = write_file(packer);
     if (status && !is_grave(status)) {
-        aac_log(AACLIP_LOG_WARNING, "packed weights are not kept: %s", aaclip_last_error());
+        aac_log(AACLIP_LOG_WARNING, "packed weights were not saved: %s", aaclip_last_error());
         aac_error_restore(&before);
         return AACLIP_OK;
     }

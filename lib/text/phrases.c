@@ -75,7 +75,7 @@ const char *aaclip_known_dataset_class_name(const char *dataset, size_t index)
 aaclip_status aaclip_known_dataset_domain(const char *dataset, aaclip_domain *domain)
 {
     if (!dataset || !domain)
-        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "data set and domain: expected no NULL");
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "data set and domain: must not be NULL");
     const aac_phrase_table *table;
     aaclip_status status = require_table(&table, dataset);
     if (!status)
@@ -119,7 +119,7 @@ aaclip_status aaclip_class_phrase(const char *dataset, const char *class_name, c
                                   size_t capacity)
 {
     if (!class_name || !phrase)
-        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "class and phrase: expected no NULL");
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "class and phrase: must not be NULL");
     const char *text;
     aaclip_status status = find_text(&text, dataset, class_name);
     if (status)
@@ -127,7 +127,7 @@ aaclip_status aaclip_class_phrase(const char *dataset, const char *class_name, c
     size_t size = strlen(text) + 1;
     if (size > capacity)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
-                         "phrase of class \"%s\": expected room for %zu bytes, found %zu",
+                         "phrase of class \"%s\": expected a buffer of %zu bytes, found %zu",
                          class_name, size, capacity);
     memcpy(phrase, text, size);
     if (text == class_name)

@@ -73,7 +73,7 @@ aaclip_status aac_prompt_set_profile(aac_prompt_set *set, aac_prompt_profile pro
 {
     *set = (aac_prompt_set){0};
     if ((size_t)profile >= sizeof built_in / sizeof *built_in)
-        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "prompts: no profile number %d",
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "prompts: unknown profile %d",
                          (int)profile);
     const constant_list *lists = built_in[profile];
     if (copy_list(&set->normal, &set->normal_count, &lists[0]) &&

@@ -285,8 +285,8 @@ static aaclip_status unknown_class(const aaclip_text_cache *cache, const char *n
         /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): counted pairs exist */
         snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", cache->pairs[i].name);
     }
-    return aac_error(AACLIP_ERROR_NOT_FOUND, "class '%s': not in the text cache, which has: %s",
-                     name, cache->count ? known : "nothing");
+    return aac_error(AACLIP_ERROR_NOT_FOUND, "class '%s': not in the text cache, which %s%s", name,
+                     cache->count ? "has: " : "is empty", known);
 }
 
 aaclip_status aaclip_text_cache_get(const aaclip_text_cache *cache, const char *name, float *normal,
@@ -357,7 +357,7 @@ aaclip_status aac_text_cache_check_model(const aaclip_text_cache *cache, const a
     if (aac_model_text_fingerprint(cache->model) == aac_model_text_fingerprint(model))
         return AACLIP_OK;
     return aac_error(AACLIP_ERROR_MISMATCH,
-                     "text cache: made with another text tower than the model's");
+                     "text cache: made with a different text tower from the model's");
 }
 
 const aaclip_config *aac_text_cache_config(const aaclip_text_cache *cache)
@@ -395,8 +395,8 @@ aaclip_status aac_text_cache_check_config(const aaclip_text_cache *cache,
     if (status || !field || !built)
         return status;
     return aac_error(AACLIP_ERROR_MISMATCH,
-                     "text cache: %s of its configuration, profile %s, differs from that of the "
-                     "image side, profile %s; give the cache the same adapters or configuration",
+                     "text cache: %s of its configuration, profile %s, differs from the image "
+                     "side's, profile %s; give the cache the same adapters or configuration",
                      field, aaclip_profile_name(cache->config.profile),
                      aaclip_profile_name(config->profile));
 }
@@ -409,6 +409,6 @@ aaclip_status aac_text_cache_check(const aaclip_text_cache *cache, const aaclip_
         return status;
     if (aac_adapters_text_fingerprint(cache->adapters) != aac_adapters_text_fingerprint(adapters))
         return aac_error(AACLIP_ERROR_MISMATCH,
-                         "text cache: made with other text adapters than the detector's");
+                         "text cache: made with different text adapters from the detector's");
     return AACLIP_OK;
 }

@@ -232,10 +232,10 @@ static aaclip_status tokenize_class(aaclip_text_cache *cache, const char *phrase
     tokens->abnormal = counts.abnormal;
     size_t prompts = tokens->normal + tokens->abnormal;
     if (context && prompts > INT32_MAX / context)
-        return aac_error(AACLIP_ERROR_UNSUPPORTED,
-                         "prompts: expected at most %d tokens of a class, found %zu prompts of up "
-                         "to %zu",
-                         INT32_MAX, prompts, context);
+        return aac_error(
+            AACLIP_ERROR_UNSUPPORTED,
+            "prompts: expected at most %d tokens per class, found %zu prompts of up to %zu",
+            INT32_MAX, prompts, context);
     tokens->ids = aac_alloc_array(prompts * context, sizeof *tokens->ids);
     tokens->offsets = aac_calloc(prompts + 1, sizeof *tokens->offsets);
     if (!tokens->ids || !tokens->offsets)

@@ -84,8 +84,8 @@ static aaclip_status check_key(const aac_tensor_file *file, const char *key, uin
     if (found == expected)
         return AACLIP_OK;
     return aac_error(AACLIP_ERROR_MISMATCH,
-                     "%s: made with other %s: expected %s %016llx, found %016llx", path, what, key,
-                     (unsigned long long)expected, (unsigned long long)found);
+                     "%s: made with different %s: expected %s %016llx, found %016llx", path, what,
+                     key, (unsigned long long)expected, (unsigned long long)found);
 }
 
 /* `config`: under which the file's vectors were built; NULL if unknown. */
@@ -101,11 +101,10 @@ static aaclip_status check_file(const aaclip_text_cache *cache, const aac_tensor
     if (!status && aac_model_checkpoint(cache->model)->has_text)
         status = check_key(file, "aaclip.prompt_fingerprint", cache->prompt_fingerprint, "prompts");
     if (!status && field)
-        return aac_error(AACLIP_ERROR_MISMATCH,
-                         "%s: metadata aaclip.config: %s differs from the configuration that is "
-                         "given, profile %s",
-                         aac_tensor_file_path(file), field,
-                         aaclip_profile_name(cache->config.profile));
+        return aac_error(
+            AACLIP_ERROR_MISMATCH,
+            "%s: metadata aaclip.config: %s differs from the given configuration, profile %s",
+            aac_tensor_file_path(file), field, aaclip_profile_name(cache->config.profile));
     return status;
 }
 

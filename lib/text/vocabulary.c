@@ -48,8 +48,9 @@ static aaclip_status grow_text(vocabulary_reader *reader, size_t *capacity)
     if (reader->size < *capacity)
         return AACLIP_OK;
     if (*capacity >= MAX_FILE_SIZE)
-        return aac_error(AACLIP_ERROR_FORMAT, "%s: expected at most %zu bytes unpacked, found more",
-                         reader->path, MAX_FILE_SIZE);
+        return aac_error(AACLIP_ERROR_FORMAT,
+                         "%s: expected at most %zu bytes uncompressed, found more", reader->path,
+                         MAX_FILE_SIZE);
     size_t larger = *capacity ? 2 * *capacity : (size_t)1 << 20;
     char *moved = aac_realloc(reader->text, larger);
     if (!moved)
@@ -77,7 +78,7 @@ static aaclip_status inflate_text(vocabulary_reader *reader, z_stream *stream)
         if (result == Z_MEM_ERROR)
             return aac_error_memory();
         if (result == Z_BUF_ERROR)
-            return aac_error(AACLIP_ERROR_FORMAT, "%s: the gzip stream is cut short", reader->path);
+            return aac_error(AACLIP_ERROR_FORMAT, "%s: the gzip stream is truncated", reader->path);
         if (result != Z_OK && result != Z_STREAM_END)
             return aac_error(AACLIP_ERROR_FORMAT, "%s: damaged gzip stream: %s", reader->path,
                              stream->msg ? stream->msg : "unexpected preset dictionary");
@@ -217,18 +218,18 @@ static aaclip_status add_merge(vocabulary_reader *reader, aac_vocabulary *vocabu
 {
     const char *space = memchr(line, ' ', length);
     if (!space)
-        return line_error(reader, "two symbols and a space between them");
+        return line_error(reader, "two symbols separated by a space");
     size_t left_length = (size_t)(space - line), right_length = length - left_length - 1;
     int32_t left = aac_spelling_find(&reader->table, line, left_length);
     int32_t right = aac_spelling_find(&reader->table, space + 1, right_length);
     if (left == AAC_NO_SYMBOL || right == AAC_NO_SYMBOL)
-        return line_error(reader, "two symbols that are bytes or made by earlier lines");
+        return line_error(reader, "two symbols that are bytes or products of earlier lines");
     char *spelling = reader->spellings + reader->spelling_end;
     memcpy(spelling, line, left_length);
     memcpy(spelling + left_length, space + 1, right_length);
     reader->spelling_end += left_length + right_length;
     if (!aac_spelling_add(&reader->table, spelling, left_length + right_length, symbol))
-        return line_error(reader, "a merge that makes a new symbol");
+        return line_error(reader, "a merge that produces a new symbol");
     aac_pair_add(&vocabulary->merges, (aac_pair){left, right, symbol});
     return AACLIP_OK;
 }
@@ -249,7 +250,7 @@ static aaclip_status read_merges(vocabulary_reader *reader, aac_vocabulary *voca
         const char *line;
         size_t length;
         if (!next_line(reader, &line, &length))
-            return line_error(reader, "another merge behind it");
+            return line_error(reader, "another merge after it");
         status = aac_cancel_look_at(i);
         if (!status)
             status = add_merge(reader, vocabulary, line, length, (int32_t)(AAC_BYTE_SYMBOLS + i));
@@ -294,12 +295,11 @@ static aaclip_status take_ids(aac_vocabulary *vocabulary, const vocabulary_reade
         int32_t *id = id_of_token(vocabulary, reader, token);
         json_int_t number = json_is_integer(value) ? json_integer_value(value) : -1;
         if (!id)
-            return aac_error(AACLIP_ERROR_FORMAT, "%s: \"%.*s\" is made by no merge of %s", path,
-                             aac_utf8_excerpt(token, EXCERPT), token, reader->path);
+            return aac_error(AACLIP_ERROR_FORMAT, "%s: no merge in %s produces \"%.*s\"", path,
+                             reader->path, aac_utf8_excerpt(token, EXCERPT), token);
         if (number < 0 || number >= (json_int_t)count || taken[number])
-            return aac_error(AACLIP_ERROR_FORMAT,
-                             "%s: \"%.*s\": expected an id below %zu that no other token has", path,
-                             aac_utf8_excerpt(token, EXCERPT), token, count);
+            return aac_error(AACLIP_ERROR_FORMAT, "%s: \"%.*s\": expected a unique id below %zu",
+                             path, aac_utf8_excerpt(token, EXCERPT), token, count);
         taken[number] = 1;
         *id = (int32_t)number;
     }

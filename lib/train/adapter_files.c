@@ -62,8 +62,8 @@ aaclip_status aac_training_check_state(const aac_training_state *state, const ch
     for (uint32_t i = 0; i < state->milestone_count; i++)
         if (state->milestones[i] > AAC_TRAINING_LARGEST_COUNT ||
             (i && state->milestones[i] <= state->milestones[i - 1]))
-            return aac_error(mistake, "%s: milestone %u: expected rising numbers, found %llu", path,
-                             i, (unsigned long long)state->milestones[i]);
+            return aac_error(mistake, "%s: milestone %u: expected ascending numbers, found %llu",
+                             path, i, (unsigned long long)state->milestones[i]);
     return AACLIP_OK;
 }
 
@@ -73,7 +73,7 @@ aaclip_status aac_training_check_values(const float *values, size_t count, float
     for (size_t i = 0; i < count; i++)
         if (!(values[i] >= smallest && values[i] <= FLT_MAX))
             return aac_error(mistake, "%s: %s: expected %s, found %g", path, name,
-                             smallest < 0 ? "finite numbers" : "finite numbers, none negative",
+                             smallest < 0 ? "finite numbers" : "finite, non-negative numbers",
                              (double)values[i]);
     return AACLIP_OK;
 }

@@ -105,7 +105,7 @@ static aaclip_status read_weights(aac_parameter_set *set, const aac_tensor_file 
     for (size_t i = 0; !status && i < aac_tensor_file_count(file); i++) {
         const char *found = aac_tensor_file_at(file, i)->name;
         if (strncmp(found, name, length) == 0 && !is_listed(set, found + length))
-            status = aac_error(AACLIP_ERROR_MISMATCH, "%s: %s: expected no such tensor, found one",
+            status = aac_error(AACLIP_ERROR_MISMATCH, "%s: %s: unexpected tensor",
                                aac_tensor_file_path(file), found);
     }
     return status;
@@ -141,7 +141,7 @@ static aaclip_status check_parameter_list(const aac_tensor_file *file, const cha
     for (size_t i = 0; i < count; i++) {
         aac_training_name(name, "%s.param_groups.0.params.%zu", optimizer, i);
         if (!find_number(file, name, &value) || value != (double)i)
-            return aac_error(AACLIP_ERROR_MISMATCH, "%s: %s: expected %zu, found none or another",
+            return aac_error(AACLIP_ERROR_MISMATCH, "%s: %s: missing, or not %zu",
                              aac_tensor_file_path(file), name, i);
     }
     aac_training_name(name, "%s.param_groups.0.params.%zu", optimizer, count);
@@ -206,7 +206,8 @@ static aaclip_status read_moments_of(const aac_parameter *item, size_t index,
         status = read_step(file, aac_training_name(name, "%s.state.%zu.step", optimizer, index),
                            &own_step);
     if (!status && index && own_step != *step)
-        return aac_error(AACLIP_ERROR_MISMATCH, "%s: %s: expected %llu as before, found %llu",
+        return aac_error(AACLIP_ERROR_MISMATCH,
+                         "%s: %s: expected %llu as in the previous parameter, found %llu",
                          aac_tensor_file_path(file), name, (unsigned long long)*step,
                          (unsigned long long)own_step);
     *step = own_step;
@@ -264,10 +265,9 @@ static aaclip_status read_exact_step(uint64_t *step, const aac_tensor_file *file
     uint64_t exact = 0;
     aaclip_status status = read_count(file, "aaclip.step", &exact);
     if (!status && (float)exact != (float)*step)
-        return aac_error(AACLIP_ERROR_MISMATCH,
-                         "%s: aaclip.step: expected %llu as the optimizer has it, found %llu",
-                         aac_tensor_file_path(file), (unsigned long long)*step,
-                         (unsigned long long)exact);
+        return aac_error(
+            AACLIP_ERROR_MISMATCH, "%s: aaclip.step: expected the optimizer's %llu, found %llu",
+            aac_tensor_file_path(file), (unsigned long long)*step, (unsigned long long)exact);
     *step = exact;
     return status;
 }

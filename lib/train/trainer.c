@@ -145,12 +145,12 @@ static aaclip_status check_model(const aaclip_trainer *trainer)
         return aac_error(AACLIP_ERROR_UNSUPPORTED,
                          "aaclip_trainer_new: expected a model opened in f32, tf32, bf16 or auto, "
                          "found %s",
-                         type == AAC_I8 ? "int8, through which no gradient goes"
-                                        : "f16, in which small gradients become zero");
+                         type == AAC_I8 ? "int8, which has no gradients"
+                                        : "f16, in which small gradients underflow");
     if (trainer->options.stage == AACLIP_STAGE_TEXT && !checkpoint->has_text)
         return aac_error(AACLIP_ERROR_UNSUPPORTED,
                          "%s: a deployment bundle has no text tower, so no text adapters can be "
-                         "trained; open the checkpoint that it was made of",
+                         "trained; open the checkpoint that it was made from",
                          aac_tensor_file_path(checkpoint->file));
     return AACLIP_OK;
 }

@@ -41,11 +41,11 @@ aaclip_status aaclip_trainer_options_init_sized(aaclip_trainer_options *options,
 {
     aaclip_trainer_options own;
     if (stage != AACLIP_STAGE_TEXT && stage != AACLIP_STAGE_IMAGE)
-        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_trainer_options: no stage %d",
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_trainer_options: unknown stage %d",
                          (int)stage);
     if ((unsigned)profile > AACLIP_PROFILE_PUBLISHED)
-        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_trainer_options: no profile %d",
-                         (int)profile);
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
+                         "aaclip_trainer_options: unknown profile %d", (int)profile);
     fill(&own, stage, profile);
     return aac_options_write(options, struct_size, &own, sizeof own, "aaclip_trainer_options");
 }
@@ -80,7 +80,7 @@ static aaclip_status check_numbers(const aaclip_trainer_options *options)
             return invalid(numbers[i].field, numbers[i].value, numbers[i].expected);
     for (uint32_t i = 1; i < options->milestone_count; i++)
         if (options->milestones[i] <= options->milestones[i - 1])
-            return invalid("milestones", (double)options->milestones[i], "rising steps");
+            return invalid("milestones", (double)options->milestones[i], "ascending steps");
     uint32_t last = options->milestone_count ? options->milestone_count - 1 : 0;
     if (options->milestone_count && options->milestones[last] > AAC_TRAINING_LARGEST_COUNT)
         return invalid("milestones", (double)options->milestones[last], "at most 2^53");

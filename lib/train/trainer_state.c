@@ -110,8 +110,8 @@ static aaclip_status compare_members(char *now, const char *saved, const char *p
             continue;
         if (strcmp(key, "samples") == 0) {
             status = aac_error(AACLIP_ERROR_MISMATCH,
-                               "%s: expected training on these images, found on another list of "
-                               "images or with another window; train them in a new folder",
+                               "%s: was trained on another list of images or with another window; "
+                               "use a new folder",
                                path);
             continue;
         }
@@ -141,10 +141,9 @@ static aaclip_status check_settings(const aaclip_trainer *trainer, const aac_tra
     uint64_t found = saved->text_adapter_fingerprint;
     uint64_t expected = trainer->state.text_adapter_fingerprint;
     if (!status && trainer->options.stage == AACLIP_STAGE_IMAGE && found != expected)
-        status =
-            aac_error(AACLIP_ERROR_MISMATCH,
-                      "%s: expected training with the text adapters %016llx, found with %016llx",
-                      path, (unsigned long long)expected, (unsigned long long)found);
+        status = aac_error(AACLIP_ERROR_MISMATCH,
+                           "%s: expected training state for text adapters %016llx, found %016llx",
+                           path, (unsigned long long)expected, (unsigned long long)found);
     return status;
 }
 
@@ -155,7 +154,7 @@ static aaclip_status check_saved(const aaclip_trainer *trainer, const aac_traini
     uint64_t model = saved->model_vision_fingerprint;
     if (model && model != now->model_vision_fingerprint)
         return aac_error(
-            AACLIP_ERROR_MISMATCH, "%s: expected training of the model %016llx, found of %016llx",
+            AACLIP_ERROR_MISMATCH, "%s: expected training state for model %016llx, found %016llx",
             path, (unsigned long long)now->model_vision_fingerprint, (unsigned long long)model);
     if (!found->progress)
         return AACLIP_OK;

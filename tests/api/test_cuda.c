@@ -116,7 +116,7 @@ static void its_memory_has_a_limit(void **state)
     uint64_t open = aaclip_backend_memory("cuda");
     assert_true(open > 0 && open < most);
     must(aaclip_backend_limit_memory("cuda", (open + most) / 2));
-    must_fail(new_detector(&detector, &all, true), AACLIP_ERROR_OUT_OF_MEMORY, "bytes of at most");
+    must_fail(new_detector(&detector, &all, true), AACLIP_ERROR_OUT_OF_MEMORY, "bytes in use");
     assert_int_equal(aaclip_backend_memory("cuda"), open);
     must(aaclip_backend_limit_memory("cuda", most));
     detector = make_detector(&all, true);
@@ -143,7 +143,7 @@ static void what_it_has_not_is_refused(void **state)
 {
     (void)state;
     refuse("cuda", AACLIP_PRECISION_INT8, AACLIP_ERROR_UNSUPPORTED, "int8");
-    refuse("cuda:64", AACLIP_PRECISION_F32, AACLIP_ERROR_NOT_FOUND, "a number below");
+    refuse("cuda:64", AACLIP_PRECISION_F32, AACLIP_ERROR_NOT_FOUND, "a device number below");
 }
 
 static void two_devices_give_the_same(void **state)

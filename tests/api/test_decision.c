@@ -199,7 +199,7 @@ static void thresholds_belong_to_a_detector(void **state)
     detector = make(&options);
     must(aaclip_detector_check_calibration(detector, "cat", &calibration));
     must_fail(aaclip_detector_check_calibration(detector, "nut", &calibration),
-              AACLIP_ERROR_MISMATCH, "those of 'cat'");
+              AACLIP_ERROR_MISMATCH, "not 'nut'");
     calibration.image_size++;
     must_fail(aaclip_detector_check_calibration(detector, "cat", &calibration),
               AACLIP_ERROR_MISMATCH, "image_size");
@@ -211,7 +211,7 @@ static void thresholds_belong_to_a_detector(void **state)
     aaclip_result result = detect(detector, &photo, "cat");
     assert_true(result.decided && result.defective);
     must_fail(aaclip_detector_detect(detector, &photo, "nut", &result), AACLIP_ERROR_MISMATCH,
-              "expected thresholds of class 'nut', found those of 'cat'");
+              "thresholds are for class 'cat', not 'nut'");
     aaclip_detector_close(&detector);
     calibration.class_name[0] = 0;
     detector = make(&options);
@@ -219,18 +219,18 @@ static void thresholds_belong_to_a_detector(void **state)
     aaclip_detector_close(&detector);
 
     options.image_size = 2 * IMAGE_SIZE;
-    refuses_calibration(&options, "image_size: expected 224, as the detector has, found 112");
+    refuses_calibration(&options, "image_size: expected the detector's 224, found 112");
     options.image_size = IMAGE_SIZE;
     options.tile = 100;
-    refuses_calibration(&options, "tile: expected 100");
+    refuses_calibration(&options, "tile: expected the detector's 100");
     calibration.tile = 100;
     options.tile_overlap = 0.5f;
-    refuses_calibration(&options, "tile_overlap: expected 0.5");
+    refuses_calibration(&options, "tile_overlap: expected the detector's 0.5");
     options = plain_options();
     options.calibration = &calibration;
     calibration = whole;
     options.domain = AACLIP_DOMAIN_MEDICAL;
-    refuses_calibration(&options, "domain: expected medical");
+    refuses_calibration(&options, "domain: expected the detector's medical");
     options.domain = AACLIP_DOMAIN_INDUSTRIAL;
     calibration.model_fingerprint ^= 1;
     refuses_calibration(&options, "model_fingerprint");
@@ -431,7 +431,7 @@ static void impossible_regions_of_interest_are_refused(void **state)
     aaclip_detector *detector = make(&options);
     uint8_t *stretched = stretch(left, 2, 1, &photo);
     must(aaclip_detector_set_roi(detector, left, 2, 1));
-    must_fail(aaclip_detector_set_roi(detector, empty, 2, 2), invalid, "found none in 2x2");
+    must_fail(aaclip_detector_set_roi(detector, empty, 2, 2), invalid, "no pixel selected in 2x2");
     must_fail(aaclip_detector_set_roi(detector, left, 0, 1), invalid, "aaclip_detector_set_roi");
     must_fail(aaclip_detector_set_roi(detector, left, 2, 0), invalid, "found 2x0");
     must_fail(aaclip_detector_set_roi(NULL, left, 2, 1), invalid, "NULL");
@@ -440,7 +440,7 @@ static void impossible_regions_of_interest_are_refused(void **state)
     fine[0] = 1; /* too small a part for the photograph's 225 columns */
     must(aaclip_detector_set_roi(detector, fine, 1000, 2));
     must_fail(aaclip_detector_detect(detector, &photo, "cat", &result), invalid,
-              "expected a pixel to look at");
+              "no pixel selected");
     free(stretched);
     aaclip_detector_close(&detector);
 }

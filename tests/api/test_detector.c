@@ -362,9 +362,9 @@ static void other_models_and_adapters_are_refused(void **state)
               AACLIP_ERROR_MISMATCH, "another model");
     assert_null(detector);
     must_fail(aaclip_detector_new(&detector, all.model, document, all.cache, NULL),
-              AACLIP_ERROR_MISMATCH, "other text adapters");
+              AACLIP_ERROR_MISMATCH, "different text adapters");
     must_fail(aaclip_detector_new(&detector, all.model, NULL, all.cache, NULL),
-              AACLIP_ERROR_MISMATCH, "other text adapters");
+              AACLIP_ERROR_MISMATCH, "different text adapters");
     aaclip_adapters_close(&document);
     fixture_close(&all);
     fixture_close(&other);
@@ -478,7 +478,7 @@ static void check_bundle_of_text(const char *path, const kept_result *expected)
         aaclip_text_cache_close(&own.cache);
     }
     must_fail(aaclip_adapters_save(own.adapters, path), AACLIP_ERROR_INVALID_ARGUMENT,
-              "expected some to save");
+              "nothing to save");
     cache_options.config = &document;
     must_fail(aaclip_text_cache_open(&own.cache, path, own.model, NULL, &cache_options),
               AACLIP_ERROR_MISMATCH, "metadata aaclip.config: activation differs");
@@ -550,7 +550,7 @@ static void what_is_no_number_is_an_error(void **state)
         must(aaclip_adapters_open(&own.adapters, all.model, (const char *[]){file.path}, 1, NULL));
         must(new_detector(&detector, &own, i % 2));
         must_fail(aaclip_detector_detect(detector, &view, "cat", &result), AACLIP_ERROR_FORMAT,
-                  "expected a map and a score of finite numbers");
+                  "map or score is not finite");
         aaclip_detector_close(&detector);
         aaclip_adapters_close(&own.adapters);
     }

@@ -87,7 +87,7 @@ static void other_devices_are_refused(void **state)
     static const char *const names[] = {"guarded:3",  "guarded:",   "guarded:x",
                                         "guarded:-1", "guarded:1x", "guarded:99999999999999999999"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        refuse(names[i], AACLIP_ERROR_NOT_FOUND, "a number below 3");
+        refuse(names[i], AACLIP_ERROR_NOT_FOUND, "a device number below 3");
     refuse("guarded:2", AACLIP_ERROR_UNSUPPORTED, "device 2 is too old");
     refuse("guardedly", AACLIP_ERROR_NOT_FOUND, "not in this build, which has: guarded");
     refuse(":1", AACLIP_ERROR_NOT_FOUND, "not in this build");
@@ -139,7 +139,7 @@ static void memory_has_a_limit(void **state)
     fixture_close(&all);
     assert_int_equal(aaclip_backend_memory("guarded"), 0);
     must_fail(aaclip_backend_limit_memory("guarded:3", 1), AACLIP_ERROR_NOT_FOUND,
-              "a number below 3");
+              "a device number below 3");
     must_fail(aaclip_backend_limit_memory("blas", 1), AACLIP_ERROR_NOT_FOUND, "not in this build");
 }
 

@@ -66,7 +66,7 @@ static void set_one(size_t offset, uint64_t value)
 /* `name` is what was to be read; the text has it, both numbers, and what to do. */
 static void must_name(const char *name, const char *expected, const char *found)
 {
-    const char *const parts[] = {name, expected, found, "; aaclip_limits_set changes that"};
+    const char *const parts[] = {name, expected, found, "; raise the limit with aaclip_limits_set"};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         if (!strstr(aaclip_last_error(), parts[i]))
             fail_msg("expected \"%s\" in \"%s\"", parts[i], aaclip_last_error());

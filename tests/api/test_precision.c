@@ -71,7 +71,7 @@ static void every_backend_of_a_processor_has_int8(void **state)
             continue;
         if (strcmp(backend, "cuda") == 0) {
             refuse(backend, AACLIP_PRECISION_INT8,
-                   "backend 'cuda' has no products of 8-bit integers");
+                   "backend 'cuda' has no 8-bit integer matrix products");
             continue;
         }
         kept_result exact = detect_as(backend, AACLIP_PRECISION_F32);
@@ -91,7 +91,7 @@ static void no_backend_of_a_processor_has_tf32(void **state)
     for (size_t i = 0; aaclip_backend_name(i); i++)
         if (aaclip_backend_available(aaclip_backend_name(i)) &&
             strcmp(aaclip_backend_name(i), "cuda") != 0)
-            refuse(aaclip_backend_name(i), AACLIP_PRECISION_TF32, "has no TF32 products");
+            refuse(aaclip_backend_name(i), AACLIP_PRECISION_TF32, "has no TF32 matrix products");
     assert_string_equal(aaclip_precision_name(AACLIP_PRECISION_TF32), "tf32");
 }
 
@@ -124,7 +124,7 @@ static void f16_is_for_cuda_and_reference(void **state)
         if (strcmp(backend, "cuda") == 0 || strcmp(backend, "reference") == 0)
             check_f16(backend);
         else
-            refuse(backend, AACLIP_PRECISION_F16, "has no float16 products");
+            refuse(backend, AACLIP_PRECISION_F16, "has no float16 matrix products");
     }
     assert_string_equal(aaclip_precision_name(AACLIP_PRECISION_F16), "f16");
 }
@@ -150,7 +150,7 @@ static void f16_says_when_its_range_ends(void **state)
         if (i == 0)
             must(status);
         else
-            must_fail(status, AACLIP_ERROR_UNSUPPORTED, "beyond 65504, where precision f16 ends");
+            must_fail(status, AACLIP_ERROR_UNSUPPORTED, "exceed the range of f16 (65504)");
         aaclip_detector_close(&detector);
         aaclip_adapters_close(&whole);
         fixture_close(&all);
@@ -212,7 +212,7 @@ static void refuse_training(const char *backend, aaclip_precision precision, con
 static void training_is_refused(void **state)
 {
     (void)state;
-    refuse_training(NULL, AACLIP_PRECISION_INT8, "found int8, through which no gradient goes");
+    refuse_training(NULL, AACLIP_PRECISION_INT8, "found int8, which has no gradients");
     refuse_training("reference", AACLIP_PRECISION_F16, "found f16, in which small gradients");
 }
 

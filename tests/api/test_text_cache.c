@@ -57,7 +57,8 @@ static void classes_keep_their_order(void **state)
     (void)state;
     aaclip_text_cache *cache = new_cache(NULL);
     assert_int_equal(aaclip_text_cache_count(cache), 0);
-    must_fail(aaclip_text_cache_get(cache, "nut", NULL, NULL), AACLIP_ERROR_NOT_FOUND, "nothing");
+    must_fail(aaclip_text_cache_get(cache, "nut", NULL, NULL), AACLIP_ERROR_NOT_FOUND,
+              "which is empty");
     must(build_classes(cache));
     assert_int_equal(aaclip_text_cache_count(cache), 2);
     assert_string_equal(aaclip_text_cache_name(cache, 0), "cat");

@@ -238,7 +238,7 @@ static void impossible_tiles_are_refused(void **state)
     views[1].stride = 0;
     views[1].width = views[1].height = 2049; /* 2^15 * 16 values a side; never read */
     must_fail(aaclip_detector_detect_batch(detector, views, names, 2, results), invalid,
-              "aaclip_detector_options.tile: 7 pixels a tile give an image of 2049x2049 a map of "
+              "aaclip_detector_options.tile: tiles of 7 pixels give a 2049x2049 image a map of "
               "32784x32784");
     views[1].format = AACLIP_PIXEL_GRAY8; /* of RGB no memory holds as many */
     views[1].width = views[1].height = INT32_MAX;

@@ -170,13 +170,13 @@ class BadInput(unittest.TestCase):
             "text": (b"not a model at all, only words", "found neither"),
             "no-pickle": (zip_of("notes.txt", b"words"), "data.pkl"),
             "words": (zip_of("clip/data.pkl", b"words"), "clip/data.pkl"),
-            "cyclic": (zip_of("clip/data.pkl", pickle.dumps(cyclic, 2)), "holds itself"),
+            "cyclic": (zip_of("clip/data.pkl", pickle.dumps(cyclic, 2)), "contains itself"),
             "command": (zip_of("clip/data.pkl", pickle.dumps(Command(marker), 2)), "posix.system is not allowed"),
             "long-header": (struct.pack("<Q", 1 << 60) + b"{}", "header of 1152921504606846976 bytes"),
             "nested": (safetensors(nested), "depth"),
             "beyond": (
                 safetensors({"a": {"dtype": "F32", "shape": [9], "data_offsets": [0, 36]}}, b"1234"),
-                "a: data_offsets: end 36 lies behind the file's 4 bytes of data",
+                "a: data_offsets: end 36 is beyond the file's 4 bytes of data",
             ),
             "adapters": (
                 (NANO / "adapters-document" / "text_adapter.pth").read_bytes(), "visual.conv1.weight",
@@ -294,8 +294,8 @@ class BadInput(unittest.TestCase):
                 self.fails(CONVERT, *MODEL, "--adapters", path, "--out", out, says=path)
         text, image = ADAPTERS[1], ADAPTERS[3]
         for first, second, words in (
-            (text, text, "another file gave text adapters already"),
-            (image, image, "another file gave image adapters already"),
+            (text, text, "text adapters were already given by another file"),
+            (image, image, "image adapters were already given by another file"),
             (text, NANO / "adapters-published" / "image_adapter_20.pth", "expected bottleneck"),
         ):
             self.fails(
@@ -367,10 +367,10 @@ class BadInput(unittest.TestCase):
         self.assertEqual(list(header), [name])
         halves = [vectors["shape"][0] * 2, vectors["shape"][1] // 2]
         for tensor, change, words in (
-            (vectors, {"aaclip.text_fingerprint": "f" * 16}, "made with other weights"),
+            (vectors, {"aaclip.text_fingerprint": "f" * 16}, "made with different weights"),
             (vectors, {"aaclip.text_fingerprint": "f"}, "a text cache with metadata"),
-            (vectors, {"aaclip.prompt_fingerprint": "f" * 16}, "made with other prompts"),
-            (vectors, {"aaclip.text_cache_adapter_fingerprint": "f" * 16}, "other text adapters"),
+            (vectors, {"aaclip.prompt_fingerprint": "f" * 16}, "made with different prompts"),
+            (vectors, {"aaclip.text_cache_adapter_fingerprint": "f" * 16}, "different text adapters"),
             (vectors | {"shape": halves}, {}, f"{name}: expected float32 2x32, found float32 4x16"),
             (vectors | {"dtype": "I32"}, {}, f"{name}: expected float32 2x32, found int32 2x32"),
         ):
@@ -398,7 +398,7 @@ class BadInput(unittest.TestCase):
             ({"aaclip.activation": "step"}, "found step"),
             ({"aaclip.layer_norm_eps": "nan"}, "aaclip.layer_norm_eps"),
             ({"aaclip.text_fingerprint": ""}, "metadata aaclip.text_fingerprint"),
-            ({"aaclip.text_cache_adapter_fingerprint": "0" * 16}, "made with other text adapters"),
+            ({"aaclip.text_cache_adapter_fingerprint": "0" * 16}, "made with different text adapters"),
             ({"aaclip.model_vision_fingerprint": "0" * 16}, "trained for a model"),
         ):
             with self.subTest(words):

@@ -480,7 +480,7 @@ class Evaluate(unittest.TestCase):
         )
         self.assertEqual(len(warnings), 3, result.stderr)
         cut = HEIGHT * (WIDTH - 8)
-        self.assertIn(f"{deep}: 16 bits of grey, of which {cut} of {HEIGHT * WIDTH}", warnings[2])
+        self.assertIn(f"{deep}: 16-bit grey: {cut} of {HEIGHT * WIDTH}", warnings[2])
         self.assertIn("choose a window of values", warnings[2])
 
     def test_window_of_12_bits(self):
@@ -809,7 +809,7 @@ class Evaluate(unittest.TestCase):
                    "--calibration", file, *self.paths, program=DETECT,
                    says="aaclip_calibration.image_size: expected")  # fmt: skip
         self.fails(*MODEL, *ADAPTERS, *SIZE, "--class", "screw", "--calibration", file,
-                   *self.paths, program=DETECT, says="thresholds of class 'screw'")  # fmt: skip
+                   *self.paths, program=DETECT, says="not 'screw'")  # fmt: skip
         self.fails(*MODEL, *ADAPTERS, *SIZE, "--domain", "medical", "--data-root", self.data,
                    "--calibration", file, says="aaclip_calibration.domain")  # fmt: skip
 

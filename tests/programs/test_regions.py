@@ -285,7 +285,7 @@ class Regions(unittest.TestCase):
         roi = ["--roi", self.folder / "black.png"]
         self.assertEqual(self.detect(*roi)["images"][0]["regions"], [])
         file = self.file("c.json", calibration(0.5, 0.5))
-        self.fails(*roi, "--calibration", file, says=["expected a pixel to look at"])
+        self.fails(*roi, "--calibration", file, says=["no pixel selected"])
 
 
 if __name__ == "__main__":

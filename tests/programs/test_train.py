@@ -307,7 +307,7 @@ class Train(unittest.TestCase):
         )  # fmt: skip
         self.fails(
             *arguments, "--save-path", out, "--resume", "--training-mode", "few_shot", "--shot",
-            "1", says=[out / "text_adapter.pth", "found on another list of images or with another window", "new folder"],
+            "1", says=[out / "text_adapter.pth", "was trained on another list of images or with another window", "new folder"],
         )  # fmt: skip
         self.fails(
             *arguments, "--save-path", out, "--resume", "--window", "0,4095",

@@ -387,7 +387,7 @@ def test_thresholds_know_what_they_belong_to(
     assert good.detect(PHOTO, "metal_nut").defective is False
     with pytest.raises(aaclip.MismatchError, match="image_size: expected"):
         aaclip.Detector(model, texts, adapters, image_size=2 * SIZE, calibration=made)
-    with pytest.raises(aaclip.MismatchError, match="domain: expected medical"):
+    with pytest.raises(aaclip.MismatchError, match="domain: expected the detector's medical"):
         aaclip.Detector(
             model, texts, adapters, image_size=SIZE, domain="medical", calibration=made
         )
@@ -397,7 +397,7 @@ def test_thresholds_know_what_they_belong_to(
     own.check_calibration(made, "metal_nut")
     with pytest.raises(aaclip.MismatchError, match="class_fingerprint: expected"):
         own.check_calibration(replace(made, class_fingerprint=1), "metal_nut")
-    with pytest.raises(aaclip.MismatchError, match="class_name: expected thresholds of class"):
+    with pytest.raises(aaclip.MismatchError, match="class_name: thresholds are for class 'other', not 'metal_nut'"):
         own.check_calibration(replace(made, class_name="other"), "metal_nut")
     own.set_roi(np.ones((150, 225), bool))
     assert own.calibrate([PHOTO] * 3, 0.4, "metal_nut").decide_by == aaclip.DecideBy.MAP

@@ -91,7 +91,7 @@ def test_manifests_stay_below_their_root(mvtec: Path, tmp_path: Path) -> None:
     line = {"image_path": sample.image_path, "label": 0, "class_name": "c"}
     (tmp_path / "lists").mkdir()
     (tmp_path / "lists" / "list.jsonl").write_text(json.dumps(line))
-    with pytest.raises(aaclip.FormatError, match="expected a file below"):
+    with pytest.raises(aaclip.FormatError, match="expected a file under"):
         aaclip.Dataset.open(tmp_path / "lists" / "list.jsonl")
     assert len(aaclip.Dataset.open(tmp_path / "lists" / "list.jsonl", outside_paths=True)) == 1
 

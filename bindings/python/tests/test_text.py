@@ -312,7 +312,7 @@ def test_cache_files(
     texts.save(tmp_path / "t.safetensors")
     again = aaclip.TextCache.open(tmp_path / "t.safetensors", model, adapters)
     assert np.array_equal(again["metal_nut"], texts["metal_nut"])
-    with pytest.raises(aaclip.MismatchError, match="other text adapters"):
+    with pytest.raises(aaclip.MismatchError, match="different text adapters"):
         aaclip.TextCache.open(tmp_path / "t.safetensors", model)
     with pytest.raises(aaclip.NotFoundError, match="nowhere"):
         aaclip.TextCache(model, adapters, vocabulary="/nowhere").build(["a"])

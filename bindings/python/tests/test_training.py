@@ -328,7 +328,7 @@ def test_both_stages_to_a_detector(
         ({"batch_size": 0}, aaclip.InvalidArgumentError, "batch_size"),
         ({"milestones": range(9)}, ValueError, "at most 8"),
         ({"milestones": [-1]}, ValueError, "milestones: expected 0 to"),
-        ({"milestones": [5, 4]}, aaclip.InvalidArgumentError, "rising steps"),
+        ({"milestones": [5, 4]}, aaclip.InvalidArgumentError, "ascending steps"),
         ({"profile": "mine"}, ValueError, "profile: expected one of document, published"),
         ({"phrases": "nothing"}, aaclip.NotFoundError, "nothing"),
         ({"log": "/nowhere/log"}, aaclip.InputOutputError, "/nowhere/log"),

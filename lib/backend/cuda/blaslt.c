@@ -91,8 +91,8 @@ static aaclip_status find_handle(cublasLtHandle_t *handle)
     int device = 0;
     aaclip_status status = aac_cuda_error("device", (int)cudaGetDevice(&device));
     if (!status && device >= DEVICES)
-        status = aac_error(AACLIP_ERROR_UNSUPPORTED, "cuBLASLt: device %d: expected one below %d",
-                           device, DEVICES);
+        status = aac_error(AACLIP_ERROR_UNSUPPORTED,
+                           "cuBLASLt: device %d: expected a number below %d", device, DEVICES);
     if (status)
         return status;
     pthread_mutex_lock(&handles_mutex);
@@ -194,7 +194,7 @@ aaclip_status aac_cuda_product_new(aac_cuda_product **out, const aac_cuda_produc
     aaclip_status status = find_handle(&product->handle);
     if (!status && !(describe(product, shape) && choose_epilogue(product, shape)))
         status = aac_error(AACLIP_ERROR_BACKEND,
-                           "cuBLASLt: no algorithm for a %s product %lldx%lldx%lld",
+                           "cuBLASLt: no algorithm for a %s matrix product %lldx%lldx%lld",
                            aac_dtype_name(shape->type), (long long)shape->rows,
                            (long long)shape->outputs, (long long)shape->inner);
     if (!status)
@@ -242,5 +242,6 @@ aaclip_status aac_cuda_product_run(const aac_cuda_product *product, const void *
                              workspace, product->workspace, aac_cuda_stream());
     return status == CUBLAS_STATUS_SUCCESS
                ? AACLIP_OK
-               : aac_error(AACLIP_ERROR_BACKEND, "cuBLASLt: product: status %d", (int)status);
+               : aac_error(AACLIP_ERROR_BACKEND, "cuBLASLt: matrix product: status %d",
+                           (int)status);
 }

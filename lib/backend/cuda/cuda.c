@@ -16,7 +16,7 @@ aaclip_status aac_cuda_error(const char *what, int error)
         return AACLIP_OK;
     cudaGetLastError(); /* clears a non-sticky error */
     if (error == cudaErrorMemoryAllocation)
-        return aac_error(AACLIP_ERROR_OUT_OF_MEMORY, "CUDA: %s: out of memory of the device", what);
+        return aac_error(AACLIP_ERROR_OUT_OF_MEMORY, "CUDA: %s: out of device memory", what);
     return aac_error(AACLIP_ERROR_BACKEND, "CUDA: %s: %s", what,
                      cudaGetErrorString((cudaError_t)error));
 }
@@ -370,13 +370,13 @@ static const struct {
     [AAC_OP_SIMILARITY] = {"similarity", aac_cuda_similarity},
     [AAC_OP_ANOMALY_MAP] = {"anomaly map", aac_cuda_anomaly_map},
     [AAC_OP_ACTIVATE] = {"activation", aac_cuda_activate},
-    [AAC_OP_ACTIVATE_BACKWARD] = {"activation, back", aac_cuda_activate_backward},
-    [AAC_OP_LAYER_NORM_BACKWARD] = {"layer norm, back", aac_cuda_layer_norm_backward},
-    [AAC_OP_ATTENTION_BACKWARD] = {"attention, back", aac_cuda_attention_backward},
-    [AAC_OP_BLEND_BACKWARD] = {"blend, back", aac_cuda_blend_backward},
-    [AAC_OP_NORMALIZE_BACKWARD] = {"normalize, back", aac_cuda_normalize_backward},
-    [AAC_OP_GATHER_BACKWARD] = {"gather, back", aac_cuda_gather_backward},
-    [AAC_OP_SIMILARITY_BACKWARD] = {"similarity, back", aac_cuda_similarity_backward},
+    [AAC_OP_ACTIVATE_BACKWARD] = {"activation backward", aac_cuda_activate_backward},
+    [AAC_OP_LAYER_NORM_BACKWARD] = {"layer norm backward", aac_cuda_layer_norm_backward},
+    [AAC_OP_ATTENTION_BACKWARD] = {"attention backward", aac_cuda_attention_backward},
+    [AAC_OP_BLEND_BACKWARD] = {"blend backward", aac_cuda_blend_backward},
+    [AAC_OP_NORMALIZE_BACKWARD] = {"normalize backward", aac_cuda_normalize_backward},
+    [AAC_OP_GATHER_BACKWARD] = {"gather backward", aac_cuda_gather_backward},
+    [AAC_OP_SIMILARITY_BACKWARD] = {"similarity backward", aac_cuda_similarity_backward},
     [AAC_OP_SEGMENTATION_LOSS] = {"segmentation loss", aac_cuda_segmentation_loss},
     [AAC_OP_CLASSIFICATION_LOSS] = {"classification loss", aac_cuda_classification_loss},
     [AAC_OP_FINITE] = {"finite", aac_cuda_finite},
@@ -412,7 +412,7 @@ static aaclip_status plan(aac_plan **out, const aac_op_desc *desc, int threads)
         return aac_cuda_plan_linear_gradient(out, desc, threads);
     *out = NULL;
     if (desc->op == AAC_OP_ATTENTION_BACKWARD && desc->attention.rows < 1)
-        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "CUDA: attention, back: no rows");
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "CUDA: attention backward: no rows");
     aac_plan *made = *out = aac_calloc(1, sizeof *made);
     if (!made)
         return aac_error_memory();

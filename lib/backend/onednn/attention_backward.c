@@ -57,7 +57,7 @@ typedef struct head_memory {
 
 static aaclip_status failure(const char *what)
 {
-    return aac_error(AACLIP_ERROR_BACKEND, "oneDNN: cannot %s the backward of attention", what);
+    return aac_error(AACLIP_ERROR_BACKEND, "oneDNN: cannot %s attention backward", what);
 }
 
 static void free_products(tile_products *tile)

@@ -114,7 +114,7 @@ static void quantile_refusals(void **state)
     refused(aaclip_calibrate_quantile(scores, 1, NAN, &threshold), "false alarm rate");
     refused(aaclip_calibrate_quantile(scores, 2, 0.1, &threshold), "score 1");
     refused(aaclip_calibrate_quantile(scores + 2, 1, 0.1, &threshold), "found inf");
-    refused(aaclip_calibrate_quantile(&largest, 1, 0.1, &threshold), "no float is above");
+    refused(aaclip_calibrate_quantile(&largest, 1, 0.1, &threshold), "no finite number is above");
     assert_true(threshold == 7);
 }
 
@@ -217,7 +217,7 @@ static void decisions(void **state)
     assert_false(defective); /* what lies outside does not count */
     must(aaclip_decide(&calibration, 0, map, edge, 4, 1, &defective));
     assert_true(defective);
-    refused(aaclip_decide(&calibration, 0, map, none, 2, 2, &defective), "found none");
+    refused(aaclip_decide(&calibration, 0, map, none, 2, 2, &defective), "no pixel selected");
     refused(aaclip_decide(&calibration, 0, NULL, roi, 2, 2, &defective), "map is NULL");
     refused(aaclip_decide(&calibration, NAN, map, NULL, 2, 2, &defective), "score");
     refused(aaclip_decide(NULL, 0, map, roi, 2, 2, &defective), "NULL");
@@ -368,7 +368,7 @@ static void wrong_calibrations_are_not_saved(void **state)
     refused(aaclip_calibration_save(&calibration, path), "tile_overlap");
     calibration = good;
     memset(calibration.class_name, 'x', sizeof calibration.class_name);
-    refused(aaclip_calibration_save(&calibration, path), "class_name: expected text that ends");
+    refused(aaclip_calibration_save(&calibration, path), "class_name: expected a string that ends");
     strcpy(calibration.class_name, "\xff");
     refused(aaclip_calibration_save(&calibration, path), "class_name: expected UTF-8");
     calibration = good;
@@ -412,7 +412,7 @@ static void broken_files(void **state)
          "images: expected an integer"},
         {"{" PLAIN ", \"decide_by\": \"luck\"}", "decide_by: expected score, map or either"},
         {"{" PLAIN ", \"decide_by\": 1}", "decide_by: expected score, map or either"},
-        {"{" PLAIN ", \"class_name\": 1}", "class_name: expected a text"},
+        {"{" PLAIN ", \"class_name\": 1}", "class_name: expected a string"},
         {"{" PLAIN ", \"class_fingerprint\": 1}", "class_fingerprint: expected 16"},
         {"{" PLAIN ", \"image_size\": 70}", "domain: expected industrial or medical"},
         {"{" PLAIN ", \"image_size\": -70, \"domain\": \"medical\"}",

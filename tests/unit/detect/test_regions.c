@@ -88,7 +88,7 @@ static void roi_cuts_and_splits(void **state)
     assert_true(peak == 5);
     must(aaclip_regions_find(&regions, &count, map, nowhere, 6, 1, 1, 0));
     assert_int_equal(count, 0);
-    refused(aaclip_map_peak(map, nowhere, 6, 1, &peak), "found none in 6x1");
+    refused(aaclip_map_peak(map, nowhere, 6, 1, &peak), "no pixel selected in 6x1");
     assert_true(peak == 5);
 }
 

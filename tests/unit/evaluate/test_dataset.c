@@ -151,16 +151,16 @@ static void hostile_lines_are_refused(void **state)
         {"{\"image_path\":\"\xff\xfe\"}", "full-shot.jsonl:2: column ", AACLIP_ERROR_FORMAT},
         {"{\"image_path\":\"a\\u0000b\"}", "full-shot.jsonl:2: column ", AACLIP_ERROR_FORMAT},
         {"[1]", "full-shot.jsonl:2: expected a JSON object", AACLIP_ERROR_FORMAT},
-        {"{}", "full-shot.jsonl:2: \"image_path\": expected a text", AACLIP_ERROR_FORMAT},
+        {"{}", "full-shot.jsonl:2: \"image_path\": expected a non-empty string",
+         AACLIP_ERROR_FORMAT},
         {"{\"image_path\":7,\"class_name\":\"c\"}",
-         "full-shot.jsonl:2: \"image_path\": expected a text", AACLIP_ERROR_FORMAT},
-        {"{\"image_path\":\"a\",\"label\":0}", "full-shot.jsonl:2: \"class_name\": expected a text",
-         AACLIP_ERROR_FORMAT},
+         "full-shot.jsonl:2: \"image_path\": expected a non-empty string", AACLIP_ERROR_FORMAT},
+        {"{\"image_path\":\"a\",\"label\":0}",
+         "full-shot.jsonl:2: \"class_name\": expected a non-empty string", AACLIP_ERROR_FORMAT},
         {"{\"image_path\":\"a\",\"class_name\":\"\"}",
-         "full-shot.jsonl:2: \"class_name\": expected a text that is not empty",
-         AACLIP_ERROR_FORMAT},
+         "full-shot.jsonl:2: \"class_name\": expected a non-empty string", AACLIP_ERROR_FORMAT},
         {"{\"image_path\":\"a\",\"class_name\":\"c\",\"mask_path\":[]}",
-         "full-shot.jsonl:2: \"mask_path\": expected a text or null", AACLIP_ERROR_FORMAT},
+         "full-shot.jsonl:2: \"mask_path\": expected a string or null", AACLIP_ERROR_FORMAT},
         {"{\"image_path\":\"a\",\"class_name\":\"c\",\"label\":2}",
          "full-shot.jsonl:2: \"label\": expected 0 or 1, found 2", AACLIP_ERROR_FORMAT},
         {"{\"image_path\":\"a\",\"class_name\":\"c\",\"label\":-1}",
@@ -238,7 +238,7 @@ static void lists_stay_below_their_root(void **state)
             assert_int_equal(open_one(root, good[i], as_mask, false), AACLIP_OK);
         for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
             assert_int_equal(open_one(root, bad[i], as_mask, false), AACLIP_ERROR_FORMAT);
-            assert_non_null(strstr(aaclip_last_error(), "expected a file below"));
+            assert_non_null(strstr(aaclip_last_error(), "expected a file under"));
             assert_non_null(strstr(aaclip_last_error(), bad[i]));
             assert_int_equal(open_one(root, bad[i], as_mask, true), AACLIP_OK);
         }

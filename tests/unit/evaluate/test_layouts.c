@@ -266,7 +266,8 @@ static void btad(void **state)
            "0 03 ok 03/train/ok/0000.bmp -\n");
     options.layout = AACLIP_LAYOUT_VISA;
     options.split = AACLIP_SPLIT_ALL;
-    expect_failure(*state, &options, AACLIP_ERROR_FORMAT, "(VisA), found none");
+    expect_failure(*state, &options, AACLIP_ERROR_FORMAT,
+                   "(VisA) in it or in its subfolders, found none");
 }
 
 static void make_visa(const char *root)
@@ -438,7 +439,7 @@ static void no_data_set(void **state)
     scratch_tree_text(root, "papers/notes.txt", "");
     expect_failure(root, NULL, AACLIP_ERROR_FORMAT, root);
     expect_failure(root, NULL, AACLIP_ERROR_FORMAT,
-                   "expected full-shot.jsonl, or it or folders in it to hold one of "
+                   "expected full-shot.jsonl, or in it or in its subfolders one of "
                    "{train/good,test/<defect>,ground_truth/<defect>} (MVTec, MPDD), "
                    "{train/ok,test/{ok,ko},ground_truth/ko} (BTAD), "
                    "Data/{Images/{Normal,Anomaly},Masks/Anomaly} (VisA), "

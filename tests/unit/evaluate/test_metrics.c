@@ -225,7 +225,7 @@ static void refuses_wrong_options(void **state)
     refuses(aaclip_metrics_merge(metrics, &other), AACLIP_ERROR_MISMATCH, "different options");
     assert_non_null(other);
     aaclip_metrics_close(&other);
-    refuses(aaclip_metrics_merge(metrics, &metrics), AACLIP_ERROR_INVALID_ARGUMENT, "two");
+    refuses(aaclip_metrics_merge(metrics, &metrics), AACLIP_ERROR_INVALID_ARGUMENT, "themselves");
     aaclip_metrics_close(&metrics);
 }
 

@@ -175,7 +175,7 @@ static void what_is_guessed_of_a_state_dict_is_told(void **state)
     journal heard = open_and_listen(path, "OpenAI state dict");
     assert_int_equal(heard.warnings, 1);
     assert_non_null(strstr(heard.last, path));
-    assert_non_null(strstr(heard.last, "no open_clip_config.json beside it; taking QuickGELU"));
+    assert_non_null(strstr(heard.last, "no open_clip_config.json beside it; assuming QuickGELU"));
     char *config = scratch_text(*state, "open_clip_config.json", "{\"model_cfg\":{}}");
     assert_int_equal(open_and_listen(path, "open_clip").warnings, 0);
     assert_int_equal(remove(config), 0);
@@ -358,7 +358,7 @@ static void other_image_towers_are_told(void **state)
     tensor_list_add(&timm, "visual.trunk.patch_embed.proj.weight", 8, 8);
     refuse_list(&timm, *state, AACLIP_ERROR_UNSUPPORTED,
                 "visual.trunk.patch_embed.proj.weight: expected CLIP's vision transformer, found a "
-                "tower of timm");
+                "timm tower");
     aac_free(config);
     aac_free(path);
 }

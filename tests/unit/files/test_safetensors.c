@@ -159,7 +159,7 @@ static void what_cannot_be_written_leaves_nothing(void **state)
 static void no_file_of_tensors_is_told(void **state)
 {
     static const char neither[] =
-        "expected a safetensors file or a zip of torch.save, found neither";
+        "expected a safetensors file or a torch.save zip archive, found neither";
     static const char *const contents[] = {"{", "12345678", "12345678[", "\x89PNG\r\n\x1a\n  "};
     for (size_t i = 0; i < sizeof contents / sizeof *contents; i++) {
         char *path = scratch_text(*state, "file", contents[i]);
@@ -237,27 +237,28 @@ static void lies_of_a_header_are_named(void **state)
         {A "4,\"data_offsets\":[0,4]}}", 4, "a: expected a shape of at most 8 numbers"},
         {A "[1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,4]}}", 4,
          "a: expected a shape of at most 8 numbers"},
-        {A "[2,-1],\"data_offsets\":[0,8]}}", 8, "a: shape: dimension 1 is not a usable size"},
-        {A "[1.5],\"data_offsets\":[0,8]}}", 8, "a: shape: dimension 0 is not a usable size"},
-        {A "[\"2\"],\"data_offsets\":[0,8]}}", 8, "a: shape: dimension 0 is not a usable size"},
+        {A "[2,-1],\"data_offsets\":[0,8]}}", 8, "a: shape: dimension 1 is not a valid size"},
+        {A "[1.5],\"data_offsets\":[0,8]}}", 8, "a: shape: dimension 0 is not a valid size"},
+        {A "[\"2\"],\"data_offsets\":[0,8]}}", 8, "a: shape: dimension 0 is not a valid size"},
         {A "[4611686018427387904,4],\"data_offsets\":[0,8]}}", 8,
-         "a: shape: dimension 0 is not a usable size"},
+         "a: shape: dimension 0 is not a valid size"},
         {A "[0,4611686018427387904,2],\"data_offsets\":[0,0]}}", 0, "a: shape: too large"},
         {A "[2305843009213693952,2,0],\"data_offsets\":[0,0]}}", 0,
-         "a: shape: dimension 1 is not a usable size"},
+         "a: shape: dimension 1 is not a valid size"},
         {A "[99999999999999999999],\"data_offsets\":[0,8]}}", 8,
          "safetensors: header: too big integer..."},
-        {A "[2]}}", 8, "a: data_offsets: expected two rising numbers"},
-        {A "[2],\"data_offsets\":8}}", 8, "a: data_offsets: expected two rising numbers"},
-        {A "[2],\"data_offsets\":[0]}}", 8, "a: data_offsets: expected two rising numbers"},
-        {A "[2],\"data_offsets\":[0,8,9]}}", 8, "a: data_offsets: expected two rising numbers"},
-        {A "[2],\"data_offsets\":[0,\"8\"]}}", 8, "a: data_offsets: expected two rising numbers"},
-        {A "[2],\"data_offsets\":[-8,0]}}", 8, "a: data_offsets: expected two rising numbers"},
-        {A "[2],\"data_offsets\":[8,0]}}", 8, "a: data_offsets: expected two rising numbers"},
+        {A "[2]}}", 8, "a: data_offsets: expected two ascending numbers"},
+        {A "[2],\"data_offsets\":8}}", 8, "a: data_offsets: expected two ascending numbers"},
+        {A "[2],\"data_offsets\":[0]}}", 8, "a: data_offsets: expected two ascending numbers"},
+        {A "[2],\"data_offsets\":[0,8,9]}}", 8, "a: data_offsets: expected two ascending numbers"},
+        {A "[2],\"data_offsets\":[0,\"8\"]}}", 8,
+         "a: data_offsets: expected two ascending numbers"},
+        {A "[2],\"data_offsets\":[-8,0]}}", 8, "a: data_offsets: expected two ascending numbers"},
+        {A "[2],\"data_offsets\":[8,0]}}", 8, "a: data_offsets: expected two ascending numbers"},
         {A "[2],\"data_offsets\":[0,8]}}", 7,
-         "a: data_offsets: end 8 lies behind the file's 7 bytes of data"},
+         "a: data_offsets: end 8 is beyond the file's 7 bytes of data"},
         {A "[1],\"data_offsets\":[9223372036854775803,9223372036854775807]}}", 4,
-         "a: data_offsets: end 9223372036854775807 lies behind the file's 4 bytes of data"},
+         "a: data_offsets: end 9223372036854775807 is beyond the file's 4 bytes of data"},
         {A "[3],\"data_offsets\":[0,8]}}", 8, "a: expected 12 bytes for its shape, found 8"},
         {A "[2],\"data_offsets\":[0,8]}}", 9,
          "safetensors: expected 8 bytes of data for the tensors, found 9"},

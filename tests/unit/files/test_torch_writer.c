@@ -210,10 +210,10 @@ static void misplaced_values_are_refused_and_leave_no_file(void **state)
         void (*spoil)(aac_torch_writer *writer);
         const char *text;
     } cases[] = {
-        {end_without_beginning, "an end without a beginning"},
+        {end_without_beginning, "end without begin"},
         {open_list, "expected one complete value"},
         {two_values, "found a second"},
-        {number_as_key, "as key of a dict"},
+        {number_as_key, "as a dict key"},
         {key_without_value, "without a value"},
         {nested_too_deep, "at most 64"},
         {latin_1, "not UTF-8"},

@@ -109,7 +109,7 @@ static void lies_of_the_end_record_are_refused(void **state)
     put_u32(end_of(zip) + END_DIRECTORY_OFFSET, 0xffffffff);
     refuse(zip, AACLIP_ERROR_FORMAT, "no zip64 end record");
     put_u32(end_of(zip) + END_DIRECTORY_OFFSET, 1);
-    refuse(zip, AACLIP_ERROR_FORMAT, "record of the central directory");
+    refuse(zip, AACLIP_ERROR_FORMAT, "central directory record");
     put_u16(end_of(zip) + END_DISK, 1);
     refuse(zip, AACLIP_ERROR_UNSUPPORTED, "several files");
     free(zip);
@@ -124,7 +124,7 @@ static void lies_about_an_entry_are_refused(void **state)
         const char *text;
     } lies[] = {
         {CENTRAL_STORED_SIZE, 7, "two different sizes"},
-        {CENTRAL_CRC, 1, "contradict"},
+        {CENTRAL_CRC, 1, "disagree"},
         {CENTRAL_OFFSET, 1, "no local header"},
         {CENTRAL_OFFSET, 0x7fffffff, "no local header"},
         {CENTRAL_OFFSET, 0xffffffff, "zip64 sizes are missing"},
@@ -132,7 +132,7 @@ static void lies_about_an_entry_are_refused(void **state)
         {CENTRAL_NAME_LENGTH, 0xffff, "beyond the central directory"},
         {CENTRAL_NAME, 0x00000000, "zero byte"},
         {CENTRAL_NAME, 0x78787878, "another name"},
-        {CENTRAL_METHOD, 8, "contradict"},
+        {CENTRAL_METHOD, 8, "disagree"},
     };
     for (size_t i = 0; i < sizeof lies / sizeof *lies; i++) {
         zip_builder *zip = new_archive();
@@ -143,7 +143,7 @@ static void lies_about_an_entry_are_refused(void **state)
     zip_builder *zip = new_archive();
     put_u32(central_of(zip) + CENTRAL_SIZE, 4000);
     put_u32(central_of(zip) + CENTRAL_STORED_SIZE, 4000);
-    refuse(zip, AACLIP_ERROR_FORMAT, "reach beyond");
+    refuse(zip, AACLIP_ERROR_FORMAT, "extend beyond");
     free(zip);
 }
 

@@ -390,9 +390,9 @@ static void files_must_complement_each_other(void **state)
     const char *kinds[] = {text, linear}, *three[] = {text, image, image};
     const char *nothing[] = {text, other}, *absent[] = {text, missing};
     refuse(own, two_texts, 2, AACLIP_ERROR_INVALID_ARGUMENT,
-           "text_adapter: another file gave text adapters already");
+           "text_adapter: text adapters were already given by another file");
     refuse(own, two_images, 2, AACLIP_ERROR_INVALID_ARGUMENT,
-           "image_adapter: another file gave image adapters already");
+           "image_adapter: image adapters were already given by another file");
     refuse(own, kinds, 2, AACLIP_ERROR_MISMATCH,
            "image_adapter: expected bottleneck adapters as configured, found linear ones");
     refuse(own, nothing, 2, AACLIP_ERROR_FORMAT,
@@ -491,7 +491,7 @@ static void absurd_configurations_are_refused(void **state)
         {"levels", "[1,2,3,\"4\"]", every, AACLIP_ERROR_FORMAT},
         {"levels", "[1,2,3,-4]", every, AACLIP_ERROR_FORMAT},
         {"levels", "[1,2,3,4294967300]",
-         "metadata aaclip.config: aaclip_config.levels[3]: expected rising block numbers from 1 "
+         "metadata aaclip.config: aaclip_config.levels[3]: expected ascending block numbers from 1 "
          "to 4, found 4294967295",
          AACLIP_ERROR_MISMATCH},
         {"levels", "[1,3,2,4]", "metadata aaclip.config: aaclip_config.levels[2]",

@@ -87,13 +87,13 @@ static void malformed_lines_are_numbered(void **state)
         {"", "line 1: expected a line with \"#version\""},
         {"a b\nb c\n", "line 1"},
         {"#version: 1\na b\nab\n", "line 3: expected two symbols"},
-        {"#version: 1\na b\na b\n", "line 3: expected a merge that makes a new symbol"},
+        {"#version: 1\na b\na b\n", "line 3: expected a merge that produces a new symbol"},
         {"#version: 1\na b\nabc d\n", "line 3: expected two symbols that"},
         {"#version: 1\na b\na b c\n", "line 3: expected two symbols that"},
         {"#version: 1\na b\n a\n", "line 3: expected two symbols that"},
         {"#version: 1\na b\na \n", "line 3: expected two symbols that"},
         {"#version: 1\na b\n\xff\xfe a\n", "line 3: expected two symbols that"},
-        {"#version: 1\na b\n\nc d\n", "line 3: expected two symbols and"},
+        {"#version: 1\na b\n\nc d\n", "line 3: expected two symbols separated"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         check_refused(scratch_text(*state, "list.txt", cases[i].list), BYTE_TOKENS + 2,
@@ -140,7 +140,7 @@ static void unpacking_is_bounded(void **state)
     for (int i = 0; i < 80; i++)
         assert_int_equal(gzwrite(file, zeros, sizeof zeros), sizeof zeros);
     gzclose(file);
-    check_refused(path, 1014, AACLIP_ERROR_FORMAT, "67108864 bytes unpacked");
+    check_refused(path, 1014, AACLIP_ERROR_FORMAT, "67108864 bytes uncompressed");
 }
 
 /* The golden vocab.json with `replacement` in place of `original`. */
@@ -171,15 +171,14 @@ static void check_json(void **state, const char *original, const char *replaceme
 
 static void wrong_ids_are_refused(void **state)
 {
-    const char *id = "\"\\\"\": 1012", *expected = "expected an id below 1014";
+    const char *id = "\"\\\"\": 1012", *expected = "expected a unique id below 1014";
     check_json(state, id, "\"\\\"\": 1013", AACLIP_ERROR_FORMAT, expected);
     check_json(state, id, "\"\\\"\": 1014", AACLIP_ERROR_FORMAT, expected);
     check_json(state, id, "\"\\\"\": -1", AACLIP_ERROR_FORMAT, expected);
     check_json(state, id, "\"\\\"\": \"1012\"", AACLIP_ERROR_FORMAT, expected);
     check_json(state, id, "\"\\\"\": 1012.0", AACLIP_ERROR_FORMAT, expected);
     check_json(state, id, "\"\\\"\": 99999999999999999999", AACLIP_ERROR_FORMAT, "line");
-    check_json(state, id, "\"unmade\": 1012", AACLIP_ERROR_FORMAT,
-               "\"unmade\" is made by no merge");
+    check_json(state, id, "\"unmade\": 1012", AACLIP_ERROR_FORMAT, "produces \"unmade\"");
     check_json(state, id, "\"!\": 1012", AACLIP_ERROR_FORMAT, "line");
     check_json(state, "\"\\\"\": 1012,", "", AACLIP_ERROR_MISMATCH, "1014 tokens, found 1013");
     check_json(state, "\n}", "", AACLIP_ERROR_FORMAT, "line");

@@ -296,11 +296,11 @@ static void what_cannot_be_resumed_is_not_written(void **state)
         {spoil_rate, "kept: learning rate: expected 0 to "},
         {spoil_beta, "kept: second beta: expected 0 to 1, found 1"},
         {spoil_step, "kept: step: "},
-        {spoil_milestones, "kept: milestone 1: expected rising numbers, found 4"},
+        {spoil_milestones, "kept: milestone 1: expected ascending numbers, found 4"},
         {spoil_milestone_count, "kept: number of milestones: expected 0 to 8, found 9"},
         {spoil_weight, "kept: 0.fc2.weight: expected finite numbers, found inf"},
         {spoil_mean, "kept: 0.fc2.weight: expected finite numbers, found "},
-        {spoil_squares, "kept: 0.fc2.weight: expected finite numbers, none negative, found -1e-30"},
+        {spoil_squares, "kept: 0.fc2.weight: expected finite, non-negative numbers, found -1e-30"},
     };
     char *path = scratch_text(*state, "kept", "the checkpoint before");
     for (size_t i = 0; i < 2 * sizeof mistakes / sizeof *mistakes; i++) {
@@ -461,7 +461,7 @@ static void wrong_texts_are_refused(void **state)
         {"aaclip.position", NULL, "aaclip.position: expected a number, found none"},
         {"aaclip.position", "-4", "aaclip.position: expected a count, found -4"},
         {"aaclip.scheduler.gamma", NULL, "aaclip.scheduler.gamma: expected a number, found none"},
-        {"aaclip.scheduler.milestones.1", "3", "milestone 1: expected rising numbers, found 3"},
+        {"aaclip.scheduler.milestones.1", "3", "milestone 1: expected ascending numbers, found 3"},
     };
     char *path;
     aac_tensor_file *file = open_sample(state, &path);
@@ -474,7 +474,7 @@ static void wrong_texts_are_refused(void **state)
     spoiled list;
     list_entries(&list, file);
     set_text(&list, "aaclip.step", "8");
-    refuse(&list, path, AACLIP_ERROR_MISMATCH, "aaclip.step: expected 7 as the optimizer has it");
+    refuse(&list, path, AACLIP_ERROR_MISMATCH, "aaclip.step: expected the optimizer's 7");
     list_entries(&list, file);
     set_text(&list, "text_optimizer.param_groups.0.weight_decay", "0.125");
     refuse(&list, path, AACLIP_ERROR_UNSUPPORTED, "weight_decay: expected 0, found 0.125");
@@ -507,8 +507,7 @@ static void wrong_tensors_are_refused(void **state)
            "text_adapter.1.fc2.weight: expected 8x4, found 7x4");
     list_entries(&list, file);
     add_tensor(&list, "text_adapter.3.fc1.weight");
-    refuse(&list, path, AACLIP_ERROR_MISMATCH,
-           "text_adapter.3.fc1.weight: expected no such tensor, found one");
+    refuse(&list, path, AACLIP_ERROR_MISMATCH, "text_adapter.3.fc1.weight: unexpected tensor");
     list_entries(&list, file);
     tensor_of(&list, "text_adapter.0.fc1.weight")->dtype = AAC_I32;
     ((aac_tensor_source *)tensor_of(&list, "text_adapter.0.fc1.weight"))->stored_as = AAC_I32;
@@ -525,7 +524,7 @@ static void wrong_tensors_are_refused(void **state)
     list_entries(&list, file);
     tensor_of(&list, "text_optimizer.state.2.step")->data = &other_step;
     refuse(&list, path, AACLIP_ERROR_MISMATCH,
-           "text_optimizer.state.2.step: expected 7 as before, found 8");
+           "text_optimizer.state.2.step: expected 7 as in the previous parameter, found 8");
     list_entries(&list, file);
     tensor_of(&list, "text_optimizer.state.0.step")->data = &half_step;
     refuse(&list, path, AACLIP_ERROR_FORMAT, "state.0.step: expected a count, found 6.5");
@@ -541,7 +540,7 @@ static void wrong_tensors_are_refused(void **state)
     list_entries(&list, file);
     tensor_of(&list, "text_optimizer.state.1.exp_avg_sq")->data = spoilt;
     refuse(&list, path, AACLIP_ERROR_FORMAT,
-           "state.1.exp_avg_sq: expected finite numbers, none negative, found -1");
+           "state.1.exp_avg_sq: expected finite, non-negative numbers, found -1");
     spoilt[31] = NAN;
     list_entries(&list, file);
     tensor_of(&list, "text_adapter.1.fc1.weight")->data = spoilt;

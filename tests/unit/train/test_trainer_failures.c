@@ -351,7 +351,7 @@ static void wrong_options_are_refused(void **state)
         {huge_rate, AACLIP_ERROR_INVALID_ARGUMENT,
          "learning_rate: expected a positive number, at most 1e6, found 1e+30"},
         {large_beta, AACLIP_ERROR_INVALID_ARGUMENT, "beta2: expected 0 or more and less than 1"},
-        {falling_milestones, AACLIP_ERROR_INVALID_ARGUMENT, "milestones: expected rising steps"},
+        {falling_milestones, AACLIP_ERROR_INVALID_ARGUMENT, "milestones: expected ascending steps"},
         {endless_milestone, AACLIP_ERROR_INVALID_ARGUMENT, "milestones: expected at most 2^53"},
         {rising_gamma, AACLIP_ERROR_INVALID_ARGUMENT, "gamma: expected 0 to 1, found 1.5"},
         {broken_size, AACLIP_ERROR_INVALID_ARGUMENT, "57"},

@@ -274,8 +274,7 @@ static void other_settings_are_refused(void **state)
         {AACLIP_STAGE_IMAGE, change_order, "shuffle: expected false, found true"},
         {AACLIP_STAGE_IMAGE, change_augmentation, "augmentation: expected false, found true"},
         {AACLIP_STAGE_IMAGE, change_focal, "balanced_focal: expected true, found false"},
-        {AACLIP_STAGE_IMAGE, change_samples,
-         "expected training on these images, found on another list of images"},
+        {AACLIP_STAGE_IMAGE, change_samples, "was trained on another list of images"},
         {AACLIP_STAGE_IMAGE, change_blend, "image_adapter_weight: expected 0.2"},
         {AACLIP_STAGE_IMAGE, change_levels, "image_adapter.seg_proj.3.fc.weight"},
         {AACLIP_STAGE_IMAGE, change_profile, "image_adapter.layer_adapters.0.fc1.weight"},
@@ -343,7 +342,7 @@ static void other_models_are_refused(void **state)
     char *path = save_flipped_model(state, setup.model);
     aaclip_model_close(&setup.model);
     must(aaclip_model_open(&setup.model, path, &options));
-    refuse_state(&setup, saved, "of the model");
+    refuse_state(&setup, saved, "training state for model");
     training_close(&setup);
 
     /* nor does a cache of another model's vectors serve */
@@ -351,7 +350,7 @@ static void other_models_are_refused(void **state)
     aaclip_model_close(&setup.model);
     must(aaclip_model_open(&setup.model, path, &options));
     must_fail(aaclip_trainer_new(&trainer, setup.model, setup.dataset, setup.cache, &setup.options),
-              AACLIP_ERROR_MISMATCH, "another text tower", NULL);
+              AACLIP_ERROR_MISMATCH, "different text tower", NULL);
     assert_null(trainer);
     training_close(&setup);
     aac_free(path);
