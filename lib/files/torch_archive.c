@@ -73,7 +73,7 @@ static aaclip_status count_elements(struct walk *walk, int64_t elements, int64_t
     const int64_t shared = walk->elements - walk->stored * MOST_SHARING;
     if (walk->repeated > MOST_REPEATED)
         return aac_error(AACLIP_ERROR_UNSUPPORTED,
-                         "%s: expected at most %lld elements that stand for others (strides of 0), "
+                         "%s: expected at most %lld repeated elements (strides of 0), "
                          "found %lld",
                          walk->name, (long long)MOST_REPEATED, (long long)walk->repeated);
     if (shared > MOST_REPEATED)

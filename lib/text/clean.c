@@ -212,7 +212,7 @@ static const char *fix_line(aac_codepoints *line, aac_codepoints *scratch, bool 
             apply(compose, line, scratch);
         line->failed |= before.failed;
         if (!expected && ++passes > MOST_PASSES)
-            expected = "HTML references nested less than " TEXT(MOST_PASSES) " deep";
+            expected = "HTML references nested fewer than " TEXT(MOST_PASSES) " levels deep";
     } while (!line->failed && !expected && !aac_codepoints_equal(line, &before));
     aac_codepoints_free(&before);
     return expected;

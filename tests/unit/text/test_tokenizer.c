@@ -138,7 +138,7 @@ static void references_inside_references_have_an_end(void **state)
             assert_memory_equal(ids, same, count * sizeof *ids);
         } else {
             assert_int_equal(status, AACLIP_ERROR_INVALID_ARGUMENT);
-            assert_non_null(strstr(aaclip_last_error(), "nested less than 16 deep"));
+            assert_non_null(strstr(aaclip_last_error(), "nested fewer than 16 levels deep"));
         }
     }
     aac_tokenizer_close(&tokenizer);
