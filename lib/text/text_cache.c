@@ -169,8 +169,6 @@ static aaclip_status reserve(aaclip_text_cache *cache, size_t more)
 {
     if (!aac_names_reserve(&cache->names, more))
         return aac_error_memory();
-    if (!more)
-        return AACLIP_OK;
     aac_class_pair *pairs =
         aac_grow(cache->pairs, &cache->capacity, cache->count + more, sizeof *pairs);
     if (!pairs)
@@ -203,9 +201,9 @@ aaclip_status aac_text_cache_store(aaclip_text_cache *cache, const char *const *
                                    const float *pairs, const uint64_t *fingerprints)
 {
     size_t before = cache->count, size = 2 * (size_t)cache->embedding;
-    aaclip_status status = reserve(cache, count);
+    aaclip_status status = count ? reserve(cache, count) : AACLIP_OK;
     for (size_t i = 0; !status && i < count; i++)
-        if (!find_pair(cache, names[i]))
+        if (aac_names_find(&cache->names, names[i]) == AAC_NO_NAME)
             status = add_pair(cache, names[i]);
     if (status) {
         drop_pairs(cache, before);
