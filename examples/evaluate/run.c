@@ -143,7 +143,7 @@ static void check_mask(const aaclip_sample *sample, const mask_image *mask)
         print_warning("%s: expected a defect, found none in %ux%u pixels", sample->mask_path,
                       mask->width, mask->height);
     if (sample->label == 1 && !memchr(mask->marks, 0, pixels))
-        print_warning("%s: expected a defect, found all %ux%u pixels marked; alpha does not count",
+        print_warning("%s: expected a defect, found all %ux%u pixels marked; alpha is ignored",
                       sample->mask_path, mask->width, mask->height);
 }
 

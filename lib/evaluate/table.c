@@ -27,8 +27,8 @@ static aaclip_status split_row(table_row *row, const char *line, size_t length)
     if (length && line[length - 1] == '\r')
         length--;
     if (length >= sizeof row->text || memchr(line, '"', length) || memchr(line, '\0', length))
-        return aac_error(AACLIP_ERROR_FORMAT, "expected cells without quotes in under %d bytes",
-                         MAX_LINE);
+        return aac_error(AACLIP_ERROR_FORMAT,
+                         "expected a line without quotes, shorter than %d bytes", MAX_LINE);
     memcpy(row->text, line, length);
     row->text[length] = '\0';
     row->count = 0;

@@ -112,11 +112,11 @@ static aaclip_status read_huggingface(aac_checkpoint_config *config, const confi
     config->layer_norm_eps = vision.epsilon;
     if (strcmp(vision.activation, text.activation) != 0)
         return aac_error(AACLIP_ERROR_UNSUPPORTED,
-                         "%s: hidden_act: expected one for both towers, found %s and %s",
+                         "%s: hidden_act: expected the same for both towers, found %s and %s",
                          root->path, vision.activation, text.activation);
     if (vision.epsilon < text.epsilon || vision.epsilon > text.epsilon)
         return aac_error(AACLIP_ERROR_UNSUPPORTED,
-                         "%s: layer_norm_eps: expected one for both towers, found %g and %g",
+                         "%s: layer_norm_eps: expected the same for both towers, found %g and %g",
                          root->path, vision.epsilon, text.epsilon);
     return set_activation(config, vision.activation, root->path);
 }

@@ -134,7 +134,7 @@ static aaclip_status rebuild_tensor(aac_pickle_value **result, aac_arena *arena,
     if (storage->kind != AAC_PICKLE_STORAGE)
         return unexpected("storage of a tensor", "a storage", storage);
     if (offset->kind != AAC_PICKLE_INTEGER || offset->integer < 0)
-        return unexpected("offset of a tensor", "an integer, not negative", offset);
+        return unexpected("offset of a tensor", "a non-negative integer", offset);
     aac_pickle_tensor tensor = {.storage = &storage->storage, .offset = offset->integer};
     int stride_count;
     aaclip_status status = read_extents(tensor.shape, &tensor.rank, arguments->at[2]);
@@ -237,7 +237,7 @@ aaclip_status aac_pickle_open_storage(aac_pickle_value **result, aac_arena *aren
     if (items[2]->kind != AAC_PICKLE_TEXT)
         return unexpected("key of a storage", "a string", items[2]);
     if (items[4]->kind != AAC_PICKLE_INTEGER || items[4]->integer < 0)
-        return unexpected("elements of a storage", "an integer, not negative", items[4]);
+        return unexpected("elements of a storage", "a non-negative integer", items[4]);
     *result = aac_pickle_new(arena, AAC_PICKLE_STORAGE);
     if (!*result)
         return aac_error_memory();

@@ -181,7 +181,8 @@ static aaclip_status locate(aac_zip_entry *entry, const struct file *file, uint6
             entry->name, (unsigned long long)entry->stored_size, (unsigned long long)entry->offset);
     if (name_length != strlen(entry->name) ||
         memcmp(at + LOCAL_SIZE, entry->name, name_length) != 0)
-        return aac_error(AACLIP_ERROR_FORMAT, "%s: its local header has another name", entry->name);
+        return aac_error(AACLIP_ERROR_FORMAT, "%s: its local header has a different name",
+                         entry->name);
     bool streamed = aac_read_u16(at + 6) & FLAG_STREAMED;
     uint64_t stored_size = aac_read_u32(at + 18), size = aac_read_u32(at + 22);
     uint64_t *const values[] = {&size, &stored_size};

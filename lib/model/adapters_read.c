@@ -253,7 +253,7 @@ static aaclip_status read_projections(aaclip_adapters *adapters, const adapter_s
         if (!status && other != *activation)
             return aac_error(AACLIP_ERROR_MISMATCH,
                              "%s: %s: expected an activation after every projection or after none, "
-                             "found another name than %s",
+                             "but %s differs",
                              aac_tensor_file_path(source->file), image->projections[i].tensor.name,
                              image->detection.tensor.name);
     }

@@ -141,7 +141,8 @@ static aaclip_status check_parameter_list(const aac_tensor_file *file, const cha
     for (size_t i = 0; i < count; i++) {
         aac_training_name(name, "%s.param_groups.0.params.%zu", optimizer, i);
         if (!find_number(file, name, &value) || value != (double)i)
-            return aac_error(AACLIP_ERROR_MISMATCH, "%s: %s: expected %zu, found none or another",
+            return aac_error(AACLIP_ERROR_MISMATCH,
+                             "%s: %s: expected %zu, but it is missing or different",
                              aac_tensor_file_path(file), name, i);
     }
     aac_training_name(name, "%s.param_groups.0.params.%zu", optimizer, count);

@@ -63,7 +63,7 @@ static void check_mask(const aaclip_sample *sample, const aaclip_image_view *mas
                 sample->mask_path, mask->width, mask->height);
     else if (!any_clear)
         aac_log(AACLIP_LOG_WARNING,
-                "%s: expected a defect, found all %ux%u pixels marked; alpha does not count",
+                "%s: expected a defect, found all %ux%u pixels marked; alpha is ignored",
                 sample->mask_path, mask->width, mask->height);
 }
 

@@ -116,7 +116,7 @@ static void its_memory_has_a_limit(void **state)
     uint64_t open = aaclip_backend_memory("cuda");
     assert_true(open > 0 && open < most);
     must(aaclip_backend_limit_memory("cuda", (open + most) / 2));
-    must_fail(new_detector(&detector, &all, true), AACLIP_ERROR_OUT_OF_MEMORY, "bytes in use");
+    must_fail(new_detector(&detector, &all, true), AACLIP_ERROR_OUT_OF_MEMORY, "of at most");
     assert_int_equal(aaclip_backend_memory("cuda"), open);
     must(aaclip_backend_limit_memory("cuda", most));
     detector = make_detector(&all, true);

@@ -475,7 +475,7 @@ class Evaluate(unittest.TestCase):
             [
                 f"warning: {black}: expected a defect, found none in {size}",
                 f"warning: {white}: expected a defect, found all {size} marked; "
-                "alpha does not count",
+                "alpha is ignored",
             ],
         )
         self.assertEqual(len(warnings), 3, result.stderr)

@@ -16,7 +16,7 @@ aaclip_status aac_cuda_error(const char *what, int error)
         return AACLIP_OK;
     cudaGetLastError(); /* clears a non-sticky error */
     if (error == cudaErrorMemoryAllocation)
-        return aac_error(AACLIP_ERROR_OUT_OF_MEMORY, "CUDA: %s: out of device memory", what);
+        return aac_error(AACLIP_ERROR_OUT_OF_MEMORY, "CUDA: %s: out of memory on the device", what);
     return aac_error(AACLIP_ERROR_BACKEND, "CUDA: %s: %s", what,
                      cudaGetErrorString((cudaError_t)error));
 }
@@ -330,7 +330,7 @@ static const char *missing(void)
     if (error == cudaErrorInsufficientDriver)
         return "no NVIDIA driver was found, or one older than CUDA 13";
     return error && error != cudaErrorNoDevice ? cudaGetErrorString(error)
-                                               : "the NVIDIA driver finds no device";
+                                               : "the NVIDIA driver found no device";
 }
 
 static bool has_type(aac_dtype type)

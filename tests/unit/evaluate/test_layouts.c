@@ -339,7 +339,7 @@ static void visa_table_errors(void **state)
         {"object,split,label,image,mask\ncandle,test,bad,a.JPG,\n",
          ":2: label: expected normal or anomaly, found \"bad\"", AACLIP_ERROR_FORMAT},
         {"object,split,label,image,mask\ncandle,test,normal,\"a.JPG\",\n",
-         ":2: expected cells without quotes", AACLIP_ERROR_FORMAT},
+         ":2: expected a line without quotes", AACLIP_ERROR_FORMAT},
         {"object,split,label,image,mask\n,,,,,,,,,,,,,,,,,,\n", ":2: expected at most 16 cells",
          AACLIP_ERROR_FORMAT},
         {"object,split,label,image,mask\ncandle,test,normal,,\n",

@@ -131,7 +131,7 @@ static void lies_about_an_entry_are_refused(void **state)
         {CENTRAL_NAME_LENGTH, 5, ""},
         {CENTRAL_NAME_LENGTH, 0xffff, "beyond the central directory"},
         {CENTRAL_NAME, 0x00000000, "zero byte"},
-        {CENTRAL_NAME, 0x78787878, "another name"},
+        {CENTRAL_NAME, 0x78787878, "a different name"},
         {CENTRAL_METHOD, 8, "disagree"},
     };
     for (size_t i = 0; i < sizeof lies / sizeof *lies; i++) {

@@ -477,7 +477,7 @@ static void refuse_metadata(const fixture *own, const tensor_list *list, const c
 
 static void absurd_configurations_are_refused(void **state)
 {
-    static const char every[] = "metadata aaclip.config: expected every field of a configuration";
+    static const char every[] = "metadata aaclip.config: expected a valid value for every field";
     static const struct {
         const char *key, *value, *text;
         aaclip_status status;
