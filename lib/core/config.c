@@ -310,8 +310,7 @@ aaclip_status aac_config_from_json(aaclip_config *config, const char *json, cons
     aaclip_status status = aac_json_embedded(&root, json, "metadata aaclip.config");
     if (!status && !read_fields(root, config))
         status = aac_error(AACLIP_ERROR_FORMAT,
-                           "metadata aaclip.config: expected every field of a "
-                           "configuration");
+                           "metadata aaclip.config: expected a valid value for every field");
     json_decref(root);
     if (status)
         return aac_error_prefix(status, "%s", name);
