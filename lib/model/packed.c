@@ -151,6 +151,7 @@ aaclip_status aac_packer_pack(aac_packer *packer, aac_weight **weight, const aac
     *weight = NULL;
     if (packer->file)
         status = take(packer, packer->file, &entry, weight);
+    packer->reads_file |= *weight != NULL;
     if (!status && !*weight) {
         status = aac_dispatch_pack(packer->dispatch, weight, parts, bias_parts, part_count, type);
         if (!status && !aac_weight_get_image(*weight, &image))
@@ -254,6 +255,8 @@ static aaclip_status complete(aac_packer *packer)
     aaclip_status status = move_to_current(packer, &moved);
     if (status || moved)
         return status;
+    if (!packer->reads_file) /* on Windows a mapped file cannot be replaced */
+        aac_tensor_file_close(&packer->file);
     status = write_file(packer);
     if (status && !is_grave(status)) {
         aac_log(AACLIP_LOG_WARNING, "packed weights were not saved: %s", aaclip_last_error());

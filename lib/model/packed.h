@@ -34,6 +34,7 @@ typedef struct aac_packer {
     aac_packed_entry *entries;
     size_t count, capacity, number;
     bool incomplete; /* something was packed that the file does not have */
+    bool reads_file; /* a weight is used as it is mapped */
 } aac_packer;
 
 /* Fails only when out of memory. */
