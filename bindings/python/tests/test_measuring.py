@@ -194,16 +194,20 @@ def test_evaluate_is_the_program(
     assert str(detector.domain) == options.get("domain", "industrial")
     metrics = aaclip.evaluate(detector, dataset, mode=mode)
     theirs = {row["class"]: row for row in told["classes"]}
+
+    def near(value: float) -> Any:  # the program may be of a build that rounds otherwise
+        return pytest.approx(value, abs=1e-5)
+
     for name in dataset.classes:
         ours, row = metrics.compute(name), theirs[name]
         for field in ("pixel_auroc", "pixel_ap", "pixel_f1_max", "aupro_30", "aupro_05"):
-            assert getattr(ours, field) == row[field], field
+            assert getattr(ours, field) == near(row[field]), field
         for field in ("auroc", "ap", "f1_max", "f1_threshold"):
-            assert getattr(ours, f"dataset_{field}") == row[f"image_{field}"]
-            assert getattr(ours, f"image_{field}") == row[f"raw_image_{field}"]
+            assert getattr(ours, f"dataset_{field}") == near(row[f"image_{field}"])
+            assert getattr(ours, f"image_{field}") == near(row[f"raw_image_{field}"])
     mean = metrics.compute()
-    assert mean.pixel_auroc == told["mean"]["pixel_auroc"]
-    assert mean.dataset_auroc == told["mean"]["image_auroc"]
+    assert mean.pixel_auroc == near(told["mean"]["pixel_auroc"])
+    assert mean.dataset_auroc == near(told["mean"]["image_auroc"])
 
 
 def test_evaluate_reports_what_it_cannot_read(
