@@ -4,7 +4,7 @@
 #include <stdbool.h>
 
 #include "core/memory.h"
-#include "core/platform.h"
+#include "core/static_lock.h"
 
 typedef struct allocation {
     struct allocation *next;
@@ -13,32 +13,11 @@ typedef struct allocation {
     int device;
 } allocation;
 
-static atomic_uint holder; /* 0: none; else the forks of its process and 1, as of aac_mutex */
+static aac_static_lock guard; /* each store under it leaves the accounts whole */
 static allocation *allocations;
 static struct {
     uint64_t limit, used;
 } accounts[AAC_ACCOUNTS];
-
-/*
- * Held for a few loads and stores, of which each leaves the accounts whole: so it is taken over
- * from a thread that a fork left behind, and closing handles waits for nobody in the child.
- */
-static void lock(void)
-{
-    const double nap = 1e-6;
-    const unsigned own = aac_forks() + 1;
-    unsigned found = 0;
-    while (!atomic_compare_exchange_weak(&holder, &found, own))
-        if (found == own) {
-            aac_sleep(nap);
-            found = 0;
-        }
-}
-
-static void unlock(void)
-{
-    atomic_store(&holder, 0);
-}
 
 static int index_of(int device)
 {
@@ -48,20 +27,20 @@ static int index_of(int device)
 /* Counts the bytes if the limit allows them. */
 static bool take(int device, size_t bytes)
 {
-    lock();
+    aac_static_lock_take(&guard);
     uint64_t limit = accounts[index_of(device)].limit, used = accounts[index_of(device)].used;
     bool may = !limit || (used <= limit && bytes <= limit - used);
     if (may)
         accounts[index_of(device)].used += bytes;
-    unlock();
+    aac_static_lock_release(&guard);
     return may;
 }
 
 static void give_back(int device, size_t bytes)
 {
-    lock();
+    aac_static_lock_take(&guard);
     accounts[index_of(device)].used -= bytes;
-    unlock();
+    aac_static_lock_release(&guard);
 }
 
 void *aac_account_allocate(int device, size_t bytes, void *(*allocate)(size_t bytes))
@@ -76,24 +55,24 @@ void *aac_account_allocate(int device, size_t bytes, void *(*allocate)(size_t by
         return NULL;
     }
     *made = (allocation){.memory = memory, .bytes = bytes, .device = device};
-    lock();
+    aac_static_lock_take(&guard);
     made->next = allocations;
     atomic_signal_fence(memory_order_release); /* the list is whole at any time */
     allocations = made;
-    unlock();
+    aac_static_lock_release(&guard);
     return memory;
 }
 
 static allocation *take_out(const void *memory)
 {
-    lock();
+    aac_static_lock_take(&guard);
     allocation **link = &allocations;
     while (*link && (*link)->memory != memory)
         link = &(*link)->next;
     allocation *found = *link;
     if (found)
         *link = found->next;
-    unlock();
+    aac_static_lock_release(&guard);
     return found;
 }
 
@@ -111,16 +90,16 @@ void aac_account_release(void *memory, void (*release)(void *memory))
 
 void aac_account_set_limit(int device, uint64_t bytes)
 {
-    lock();
+    aac_static_lock_take(&guard);
     accounts[index_of(device)].limit = bytes;
-    unlock();
+    aac_static_lock_release(&guard);
 }
 
 static uint64_t read_value(const uint64_t *value)
 {
-    lock();
+    aac_static_lock_take(&guard);
     uint64_t read = *value;
-    unlock();
+    aac_static_lock_release(&guard);
     return read;
 }
 

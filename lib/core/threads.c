@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 
 #include "core/error.h"
+#include "core/static_lock.h"
 
 /*
  * OpenMP's runtimes end the process when a thread cannot be created, so the first regions of a
@@ -33,24 +34,7 @@ static AAC_THREAD_LOCAL int depth;
 static AAC_THREAD_LOCAL aac_signals of_program;
 
 /* One trial at a time, until its team is there: two could count on the same threads. */
-static atomic_uint trying; /* 0: none; else the process's number of forks + 1 */
-
-static void begin_trial(void)
-{
-    const unsigned own = aac_forks() + 1;
-    unsigned found = 0;
-    while (!atomic_compare_exchange_weak(&trying, &found, own)) {
-        if (found == own) { /* else a thread that a fork left behind */
-            aac_sleep(1e-4);
-            found = 0;
-        }
-    }
-}
-
-static void end_trial(void)
-{
-    atomic_store(&trying, 0);
-}
+static aac_static_lock trying; /* guards nothing that could be half done */
 
 /* The largest team up to `threads` that the calling thread can have now. */
 static int largest_team(int threads)
@@ -69,10 +53,10 @@ static void start_team(int threads)
 
 static void grow_team(int threads)
 {
-    begin_trial();
+    aac_static_lock_take(&trying);
     proved = kept = largest_team(threads);
     start_team(proved);
-    end_trial();
+    aac_static_lock_release(&trying);
     refused = proved < threads ? aac_seconds_now() : 0;
 }
 
@@ -146,9 +130,9 @@ int aac_threads_possible(int threads)
 {
     aac_signals previous;
     aac_signals_block(&previous);
-    begin_trial();
+    aac_static_lock_take(&trying);
     const int possible = largest_team(threads);
-    end_trial();
+    aac_static_lock_release(&trying);
     aac_signals_restore(&previous);
     tell(possible, threads);
     return possible;
