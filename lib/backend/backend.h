@@ -69,7 +69,7 @@ typedef enum aac_attention_kind {
  * Everything known before the data; supports() and plan() decide on it. A backward operation is
  * described like its forward one: `dy` is the gradient of what the forward operation wrote, `x`
  * what it read. The gradient of a linear layer's input is a linear operation itself, with the
- * layer's own weight `turned`.
+ * layer's own weight `transposed`.
  */
 typedef struct aac_op_desc {
     aac_op op;
@@ -78,8 +78,8 @@ typedef struct aac_op_desc {
     union {
         /* y (rows, outputs) = activation(x (rows, inputs) W^T + bias), added to y if accumulate.
          * accumulate goes with y float32 and no activation. x, y: float32 or bfloat16.
-         * turned: y = x W [+ y], where W (inputs, outputs) was packed as the weight of the layer
-         *   in the opposite direction; a bias packed with it is ignored. No activation.
+         * transposed: y = x W [+ y], where W (inputs, outputs) was packed as the weight of the
+         * layer in the opposite direction; a bias packed with it is ignored. No activation.
          * quantized: a weight packed as AAC_I8. Integers are multiplied and summed exactly,
          *   x W^T = step[row] * channel_step[output] * sum((q - zero[row]) * channel_q)
          * with q = clamp(rint(x / step) + zero, 0, 255) per row, step = (max - min) / 255 and zero
@@ -92,7 +92,7 @@ typedef struct aac_op_desc {
             aac_dtype x, y;
             aac_activation activation;
             float slope;
-            bool bias, accumulate, quantized, turned;
+            bool bias, accumulate, quantized, transposed;
         } linear;
         /* y = (x - mean) / sqrt(var + epsilon) * gain + bias over each row; x float32. Backward:
          * the gradient of x is added to y; x, dy, y float32; `y`: type of args.rounded. */
@@ -347,7 +347,7 @@ struct aac_backend {
      * and the type of x alone, not on rows, bias, activation or accumulate, nor on whether y has
      * that type or is float32: a matrix is packed once and multiplied under any of them. A
      * quantized one is packed with float32 x and y in the description; where bfloat16 is supported
-     * too, it also runs with that. A `turned` product has the same answer as the layer in the
+     * too, it also runs with that. A `transposed` product has the same answer as the layer in the
      * opposite direction.
      */
     bool (*supports)(const aac_op_desc *desc);

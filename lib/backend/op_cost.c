@@ -195,7 +195,8 @@ void aac_op_shape_text(char text[AAC_OP_SHAPE_TEXT], const aac_op_desc *desc,
         PRINT("%lld x %lld -> %lld%s%s%s%s%s", (long long)desc->linear.rows,
               (long long)desc->linear.inputs, (long long)desc->linear.outputs,
               desc->linear.bias ? ", bias" : "", activation_name(desc->linear.activation),
-              desc->linear.accumulate ? ", added" : "", desc->linear.turned ? ", turned" : "",
+              desc->linear.accumulate ? ", added" : "",
+              desc->linear.transposed ? ", transposed" : "",
               desc->linear.quantized ? " int8" : type_name(desc->linear.x));
         break;
     case AAC_OP_LINEAR_GRADIENT:

@@ -49,12 +49,12 @@ bool aac_tensor_is_contiguous(const aac_tensor *tensor)
 
 aac_tensor aac_tensor_transposed(const aac_tensor *matrix)
 {
-    aac_tensor turned = *matrix;
-    turned.shape[0] = matrix->shape[1];
-    turned.shape[1] = matrix->shape[0];
-    turned.stride[0] = matrix->stride[1];
-    turned.stride[1] = matrix->stride[0];
-    return turned;
+    aac_tensor transposed = *matrix;
+    transposed.shape[0] = matrix->shape[1];
+    transposed.shape[1] = matrix->shape[0];
+    transposed.stride[0] = matrix->stride[1];
+    transposed.stride[1] = matrix->stride[0];
+    return transposed;
 }
 
 const char *aac_shape_text(char *text, const int64_t *shape, int rank)

@@ -12,7 +12,7 @@ static aaclip_status plan_matrix(aac_plan **input, aac_plan **gradient,
                                          .x = shape->type,
                                          .y = accumulate ? AAC_F32 : shape->type,
                                          .accumulate = accumulate,
-                                         .turned = true}};
+                                         .transposed = true}};
     const aac_op_desc sum = {.op = AAC_OP_LINEAR_GRADIENT,
                              .linear_gradient = {shape->rows, inputs, outputs, shape->type}};
     aaclip_status status = aac_dispatch_plan(dispatch, input, &back);

@@ -11,7 +11,7 @@ static aaclip_status plan_linear(aac_plan **plan, const aac_dispatch *dispatch,
                                          .outputs = outputs,
                                          .x = shape->type,
                                          .y = y,
-                                         .turned = true}};
+                                         .transposed = true}};
     return aac_dispatch_plan(dispatch, plan, &desc);
 }
 

@@ -12,7 +12,7 @@ static aaclip_status plan_matrix(aac_head_backward_plan *plan, const aac_head_sh
                                       .outputs = shape->width,
                                       .x = shape->type,
                                       .y = AAC_F32,
-                                      .turned = true}};
+                                      .transposed = true}};
     aaclip_status status = aac_dispatch_plan(dispatch, &plan->gradient, &gradient);
     if (!status)
         status = aac_dispatch_plan(dispatch, &plan->project, &project);

@@ -107,7 +107,7 @@ typedef struct stage_run {
 } stage_run;
 
 /* Missing images have no gradient. */
-static aaclip_status go_back(const image_stage *stage)
+static aaclip_status run_backward(const image_stage *stage)
 {
     int64_t values = feature_values(stage), missing = stage->images - stage->filled;
     aaclip_status status = AACLIP_OK;
@@ -134,7 +134,7 @@ static aaclip_status run_network(void *user)
         status = map_losses(stage, run->step, i);
     if (!status)
         status = classify(stage, run->step);
-    return status || !run->step->train ? status : go_back(stage);
+    return status || !run->step->train ? status : run_backward(stage);
 }
 
 static void forget(image_stage *stage)

@@ -36,7 +36,7 @@ static void visit_linear(void (*visit)(const aac_op_desc *, void *), void *user)
                 desc.linear.quantized = true;
                 visit(&desc, user);
                 desc.linear.quantized = false;
-                desc.linear.turned = true;
+                desc.linear.transposed = true;
                 if (!desc.linear.bias && !desc.linear.activation)
                     visit(&desc, user);
             }

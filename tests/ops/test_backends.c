@@ -412,7 +412,7 @@ static void make_operands(operands *op, const aac_op_desc *desc)
     } else if (desc->op == AAC_OP_LINEAR) {
         op->matrix = random_floats(desc->linear.outputs * desc->linear.inputs);
         op->matrix_bias =
-            random_floats(desc->linear.turned ? desc->linear.inputs : desc->linear.outputs);
+            random_floats(desc->linear.transposed ? desc->linear.inputs : desc->linear.outputs);
         if (desc->linear.quantized)
             put_on_grid(op);
     } else if (desc->op == AAC_OP_CLASSIFICATION_LOSS) {
@@ -433,16 +433,16 @@ static void clear_operands(operands *op)
 static aaclip_status pack(aac_weight **weight, const operands *op, const aac_backend *backend,
                           int threads)
 {
-    bool turned = op->desc.linear.turned;
-    int64_t outputs = turned ? op->desc.linear.inputs : op->desc.linear.outputs;
-    int64_t inputs = turned ? op->desc.linear.outputs : op->desc.linear.inputs;
+    bool transposed = op->desc.linear.transposed;
+    int64_t outputs = transposed ? op->desc.linear.inputs : op->desc.linear.outputs;
+    int64_t inputs = transposed ? op->desc.linear.outputs : op->desc.linear.inputs;
     int64_t upper = outputs / 2; /* two parts where there are two rows, as split q, k, v come */
     const aac_tensor parts[] = {
         {"w", AAC_F32, 2, {upper ? upper : outputs, inputs}, {inputs, 1}, op->matrix},
         {"w", AAC_F32, 2, {outputs - upper, inputs}, {inputs, 1}, op->matrix + upper * inputs}};
     const aac_tensor bias[] = {{"b", AAC_F32, 1, {upper ? upper : outputs}, {1}, op->matrix_bias},
                                {"b", AAC_F32, 1, {outputs - upper}, {1}, op->matrix_bias + upper}};
-    bool biased = op->desc.linear.bias || turned; /* whose bias has no place in the product */
+    bool biased = op->desc.linear.bias || transposed; /* whose bias has no place in the product */
     return backend->pack(weight, parts, biased ? bias : NULL, upper ? 2 : 1,
                          op->desc.linear.quantized ? AAC_I8 : op->desc.linear.x, threads);
 }
@@ -875,7 +875,7 @@ static bool answers_alike(const aac_backend *backend, const aac_op_desc *packed)
                              (desc.linear.y == AAC_F32 && kind == AAC_ACTIVATION_NONE);
                 if (valid && backend->supports(&desc) != answer)
                     return false;
-                desc.linear.turned = true;
+                desc.linear.transposed = true;
                 desc.linear.inputs = packed->linear.outputs;
                 desc.linear.outputs = packed->linear.inputs;
                 bool plain = !kind && !desc.linear.bias && !desc.linear.quantized;
@@ -919,7 +919,7 @@ static int slow_training(const aac_backend *backend, aac_dtype type)
 {
     const int64_t rows = 1370, width = 1024, mlp = 4096;
     const aac_op_desc step[] = {
-        {.op = AAC_OP_LINEAR, .linear = {rows, mlp, width, type, AAC_F32, .turned = true}},
+        {.op = AAC_OP_LINEAR, .linear = {rows, mlp, width, type, AAC_F32, .transposed = true}},
         {.op = AAC_OP_LINEAR_GRADIENT, .linear_gradient = {rows, width, width / 2, type}},
         {.op = AAC_OP_ATTENTION,
          .attention = {rows, true, 16, 64, AAC_ATTENTION_FULL, type, rows, 0}},

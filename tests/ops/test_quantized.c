@@ -216,11 +216,11 @@ static void any_layout(void **state)
     (void)state;
     const aac_op_desc desc = layer(3, 17, 600);
     float *x = made(3 * 17, random_value), *w = made(600 * 17, random_value);
-    float *turned = made(600 * 17, one);
+    float *values = made(600 * 17, one);
     for (int64_t i = 0; i < 600 * 17; i++)
-        turned[i % 17 * 600 + i / 17] = w[i];
+        values[i % 17 * 600 + i / 17] = w[i];
     const aac_tensor plain = matrix_of(w, 600, 17);
-    const aac_tensor transposed = {"w", AAC_F32, 2, {600, 17}, {1, 600}, turned};
+    const aac_tensor transposed = {"w", AAC_F32, 2, {600, 17}, {1, 600}, values};
     for (size_t i = 0; i < aac_backend_count(); i++) {
         if (!multiplies(aac_backend_at(i), &desc))
             continue;
@@ -232,7 +232,7 @@ static void any_layout(void **state)
     }
     aac_free(x);
     aac_free(w);
-    aac_free(turned);
+    aac_free(values);
 }
 
 int main(void)

@@ -125,11 +125,11 @@ aaclip_status aac_blas_linear(const aac_plan *base, const aac_op_args *args, voi
     const aac_op_desc *desc = &base->desc;
     const blas_weight *weight = (const blas_weight *)args->weight;
     int64_t rows = desc->linear.rows, inputs = desc->linear.inputs, outputs = desc->linear.outputs;
-    bool turned = desc->linear.turned;
-    aac_blas_sgemm(CblasRowMajor, CblasNoTrans, turned ? CblasNoTrans : CblasTrans, (int)rows,
+    bool transposed = desc->linear.transposed;
+    aac_blas_sgemm(CblasRowMajor, CblasNoTrans, transposed ? CblasNoTrans : CblasTrans, (int)rows,
                    (int)outputs, (int)inputs, 1.0f, args->x, (int)inputs, weight->matrix,
-                   (int)(turned ? outputs : inputs), desc->linear.accumulate ? 1.0f : 0.0f, args->y,
-                   (int)outputs);
+                   (int)(transposed ? outputs : inputs), desc->linear.accumulate ? 1.0f : 0.0f,
+                   args->y, (int)outputs);
     finish(base, weight->bias, args->y);
     return AACLIP_OK;
 }

@@ -117,8 +117,8 @@ static cudaDataType_t type_of(aac_dtype type)
 /* cuBLAS is column-major: a row-major matrix is its transpose there. */
 static bool describe(aac_cuda_product *product, const aac_cuda_product_shape *shape)
 {
-    const cublasOperation_t first = shape->turned_b ? CUBLAS_OP_N : CUBLAS_OP_T;
-    const cublasOperation_t second = shape->turned_a ? CUBLAS_OP_T : CUBLAS_OP_N;
+    const cublasOperation_t first = shape->transposed_b ? CUBLAS_OP_N : CUBLAS_OP_T;
+    const cublasOperation_t second = shape->transposed_a ? CUBLAS_OP_T : CUBLAS_OP_N;
     const cudaDataType_t type = type_of(shape->type), d = type_of(shape->d);
     uint64_t r = (uint64_t)shape->rows, o = (uint64_t)shape->outputs, k = (uint64_t)shape->inner;
     const cublasComputeType_t compute =
@@ -128,10 +128,12 @@ static bool describe(aac_cuda_product *product, const aac_cuda_product_shape *sh
                              sizeof first) &&
            !lt.operation_set(product->operation, CUBLASLT_MATMUL_DESC_TRANSB, &second,
                              sizeof second) &&
-           !lt.layout_new(&product->a, type, shape->turned_a ? r : k, shape->turned_a ? k : r,
-                          shape->turned_a ? shape->rows : shape->inner) &&
-           !lt.layout_new(&product->b, type, shape->turned_b ? o : k, shape->turned_b ? k : o,
-                          shape->turned_b ? shape->outputs : shape->inner) &&
+           !lt.layout_new(&product->a, type, shape->transposed_a ? r : k,
+                          shape->transposed_a ? k : r,
+                          shape->transposed_a ? shape->rows : shape->inner) &&
+           !lt.layout_new(&product->b, type, shape->transposed_b ? o : k,
+                          shape->transposed_b ? k : o,
+                          shape->transposed_b ? shape->outputs : shape->inner) &&
            !lt.layout_new(&product->d, d, o, r, shape->outputs);
 }
 

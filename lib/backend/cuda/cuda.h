@@ -62,14 +62,14 @@ bool aac_cuda_blaslt_available(void);
 
 /*
  * Row-major d (rows, outputs) float32 or `type` = a b^T with a (rows, inner), b (outputs, inner).
- * tensor_float: a and b, float32, are rounded to TF32. Operands marked turned are stored
+ * tensor_float: a and b, float32, are rounded to TF32. Operands marked transposed are stored
  * transposed: a (inner, rows), b (inner, outputs). accumulate: added to c, which may be d. bias: a
  * vector (outputs) of d's type is added, if cuBLASLt can.
  */
 typedef struct aac_cuda_product_shape {
     int64_t rows, outputs, inner;
     aac_dtype type, d;
-    bool turned_a, turned_b, accumulate, bias, tensor_float;
+    bool transposed_a, transposed_b, accumulate, bias, tensor_float;
 } aac_cuda_product_shape;
 
 aaclip_status aac_cuda_product_new(aac_cuda_product **product, const aac_cuda_product_shape *shape);

@@ -25,11 +25,11 @@ static __global__ void __launch_bounds__(SIDE *SIDE)
     x += blockIdx.y * HEAD;
     for (int i = 0; i < OWN; i++)
         largest[i] = -INFINITY, total[i] = 0;
-    fetch_turned(queries, x, shape.stride, begin, end);
+    fetch_transposed(queries, x, shape.stride, begin, end);
     for (int tile = first; tile < keys_end; tile += TILE) {
         float scores[OWN][OWN] = {};
         __syncthreads(); /* the tiles are free */
-        fetch_turned(keys, x + shape.k, shape.stride, tile, end);
+        fetch_transposed(keys, x + shape.k, shape.stride, tile, end);
         fetch_rows(values, x + shape.v, shape.stride, tile, end);
         __syncthreads();
         add_products(scores, queries + query, keys + key);

@@ -11,8 +11,8 @@
 
 /* Stores each thread's a (OWN, OWN), rows from `row` and columns from `column` on, to a tile,
  * transposed. */
-static __device__ __forceinline__ void write_turned(float *tile, const float a[OWN][OWN], int row,
-                                                    int column)
+static __device__ __forceinline__ void write_transposed(float *tile, const float a[OWN][OWN],
+                                                        int row, int column)
 {
 #pragma unroll
     for (int j = 0; j < OWN; j++)
@@ -78,12 +78,12 @@ static __global__ void __launch_bounds__(SIDE *SIDE)
         along[i] = side_sum(sum);
         largest[i] = -INFINITY, total[i] = 0;
     }
-    fetch_turned(queries, x, shape.stride, begin, end);
-    fetch_turned(gradients, dy, width, begin, end);
+    fetch_transposed(queries, x, shape.stride, begin, end);
+    fetch_transposed(gradients, dy, width, begin, end);
     for (int tile = first; tile < keys_end; tile += TILE) {
         float scores[OWN][OWN] = {};
         __syncthreads(); /* the tile is free */
-        fetch_turned(keys, x + shape.k, shape.stride, tile, end);
+        fetch_transposed(keys, x + shape.k, shape.stride, tile, end);
         __syncthreads();
         add_products(scores, queries + query, keys + key);
         scale_and_hide(scores, scale, tile + key, end, row, shape.causal);
@@ -95,8 +95,8 @@ static __global__ void __launch_bounds__(SIDE *SIDE)
     for (int tile = first; tile < keys_end; tile += TILE) {
         float scores[OWN][OWN] = {}, slopes[OWN][OWN] = {};
         __syncthreads(); /* the tiles are free */
-        fetch_turned(keys, x + shape.k, shape.stride, tile, end);
-        fetch_turned(values, x + shape.v, shape.stride, tile, end);
+        fetch_transposed(keys, x + shape.k, shape.stride, tile, end);
+        fetch_transposed(values, x + shape.v, shape.stride, tile, end);
         fetch_rows(key_rows, x + shape.k, shape.stride, tile, end);
         __syncthreads();
         add_products(scores, queries + query, keys + key);
@@ -108,7 +108,7 @@ static __global__ void __launch_bounds__(SIDE *SIDE)
             for (int j = 0; j < OWN; j++)
                 slopes[i][j] = exp2f(scores[i][j] - log_sum[i]) * (slopes[i][j] - along[i]);
         __syncthreads(); /* all have read the keys */
-        write_turned(keys, slopes, query, key);
+        write_transposed(keys, slopes, query, key);
         __syncthreads();
         add_products(sums, keys + query, key_rows + key);
     }
@@ -138,13 +138,13 @@ static __global__ void __launch_bounds__(SIDE *SIDE)
     float scale = shape.scale * LOG2_E, dk[OWN][OWN] = {}, dv[OWN][OWN] = {};
     const row_state *own = states + blockIdx.y * shape.rows;
     x += blockIdx.y * HEAD, dy += blockIdx.y * HEAD;
-    fetch_turned(keys, x + shape.k, shape.stride, begin, end);
-    fetch_turned(values, x + shape.v, shape.stride, begin, end);
+    fetch_transposed(keys, x + shape.k, shape.stride, begin, end);
+    fetch_transposed(values, x + shape.v, shape.stride, begin, end);
     for (int tile = shape.causal ? begin : first; tile < end; tile += TILE) {
         float weights[OWN][OWN] = {}, slopes[OWN][OWN] = {};
         __syncthreads(); /* the tiles are free */
-        fetch_turned(queries, x, shape.stride, tile, end);
-        fetch_turned(gradients, dy, width, tile, end);
+        fetch_transposed(queries, x, shape.stride, tile, end);
+        fetch_transposed(gradients, dy, width, tile, end);
         fetch_rows(query_rows, x, shape.stride, tile, end);
         fetch_rows(gradient_rows, dy, width, tile, end);
         __syncthreads();
@@ -162,8 +162,8 @@ static __global__ void __launch_bounds__(SIDE *SIDE)
             }
         }
         __syncthreads(); /* all have read the queries and gradients */
-        write_turned(queries, weights, key, query);
-        write_turned(gradients, slopes, key, query);
+        write_transposed(queries, weights, key, query);
+        write_transposed(gradients, slopes, key, query);
         __syncthreads();
         add_products(dv, queries + key, gradient_rows + query);
         add_products(dk, gradients + key, query_rows + query);

@@ -46,7 +46,7 @@ static __device__ __forceinline__ void weigh_group(unsigned weights[STEPS][4],
                 sums[column][i] *= kept[i / 2];
 #pragma unroll
     for (int step = 0; step < STEPS; step++)
-        turn_to_left<T>(weights[step], scores[2 * step], scores[2 * step + 1]);
+        as_left_operand<T>(weights[step], scores[2 * step], scores[2 * step + 1]);
 }
 
 template <typename T>

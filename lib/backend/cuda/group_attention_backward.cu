@@ -64,7 +64,7 @@ static __global__ void __launch_bounds__(GROUP_THREADS, 4)
                                     (slopes[column][i] - along[i / 2]);
 #pragma unroll
         for (int step = 0; step < STEPS; step++)
-            turn_to_left<bf16>(weights[step], slopes[2 * step], slopes[2 * step + 1]);
+            as_left_operand<bf16>(weights[step], slopes[2 * step], slopes[2 * step + 1]);
         hold(weights);
         hold(sums);
         begin_products();
@@ -160,8 +160,8 @@ static __global__ void __launch_bounds__(GROUP_THREADS, 3)
         }
 #pragma unroll
         for (int step = 0; step < STEPS; step++) {
-            turn_to_left<bf16>(weights[step], scores[2 * step], scores[2 * step + 1]);
-            turn_to_left<bf16>(sloped[step], slopes[2 * step], slopes[2 * step + 1]);
+            as_left_operand<bf16>(weights[step], scores[2 * step], scores[2 * step + 1]);
+            as_left_operand<bf16>(sloped[step], slopes[2 * step], slopes[2 * step + 1]);
         }
         hold(weights);
         hold(sloped);

@@ -210,7 +210,7 @@ static aaclip_status make_product(linear_plan *plan, bool inside)
                                                   .inner = desc->linear.inputs,
                                                   .type = desc->linear.x,
                                                   .d = inside ? desc->linear.y : AAC_F32,
-                                                  .turned_b = desc->linear.turned,
+                                                  .transposed_b = desc->linear.transposed,
                                                   .accumulate = inside && desc->linear.accumulate,
                                                   .bias = inside && desc->linear.bias,
                                                   .tensor_float = desc->tensor_float});
@@ -248,8 +248,8 @@ aaclip_status aac_cuda_plan_linear_gradient(aac_plan **out, const aac_op_desc *d
                                                             .inner = desc->linear_gradient.rows,
                                                             .type = desc->linear_gradient.type,
                                                             .d = AAC_F32,
-                                                            .turned_a = true,
-                                                            .turned_b = true,
+                                                            .transposed_a = true,
+                                                            .transposed_b = true,
                                                             .accumulate = true,
                                                             .tensor_float = desc->tensor_float});
     return finish(out, plan, status);

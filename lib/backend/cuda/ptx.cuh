@@ -45,7 +45,7 @@ static __device__ __forceinline__ void load_matrices(unsigned fragment[4], unsig
 }
 
 /* The same, each matrix transposed. */
-static __device__ __forceinline__ void load_turned(unsigned fragment[4], unsigned from)
+static __device__ __forceinline__ void load_transposed(unsigned fragment[4], unsigned from)
 {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(fragment[0]), "=r"(fragment[1]), "=r"(fragment[2]), "=r"(fragment[3])

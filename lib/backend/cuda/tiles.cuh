@@ -98,8 +98,8 @@ static __device__ __forceinline__ void load_left(unsigned left[STEPS][4], unsign
 
 /* Sums (16, 16), two neighbouring columns of 8, as the left operand of a product along them. */
 template <typename T>
-static __device__ __forceinline__ void turn_to_left(unsigned fragment[4], const float first[4],
-                                                    const float second[4])
+static __device__ __forceinline__ void as_left_operand(unsigned fragment[4], const float first[4],
+                                                       const float second[4])
 {
     fragment[0] = pack<T>(first[0], first[1]);
     fragment[1] = pack<T>(first[2], first[3]);
@@ -145,11 +145,11 @@ static __device__ __forceinline__ void add_values(float sums[PARTS][COLUMNS][4],
         unsigned left[PARTS][4];
 #pragma unroll
         for (int part = 0; part < PARTS; part++)
-            turn_to_left<T>(left[part], weights[part][2 * pair], weights[part][2 * pair + 1]);
+            as_left_operand<T>(left[part], weights[part][2 * pair], weights[part][2 * pair + 1]);
 #pragma unroll
         for (int piece = 0; piece < STEPS; piece++) {
             unsigned right[4];
-            load_turned(right, tile + offsets.plain[piece] + 16 * pair * ROW_BYTES);
+            load_transposed(right, tile + offsets.plain[piece] + 16 * pair * ROW_BYTES);
 #pragma unroll
             for (int part = 0; part < PARTS; part++) {
                 multiply<T>(sums[part][2 * piece], left[part], right[0], right[1]);

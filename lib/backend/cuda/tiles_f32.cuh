@@ -14,7 +14,8 @@
 #define OWN  (TILE / SIDE)
 
 /* (HEAD, TILE): rows of x from `first` on, transposed; those from `end` on become zeros. */
-static __device__ void fetch_turned(float *tile, const float *x, int64_t stride, int first, int end)
+static __device__ void fetch_transposed(float *tile, const float *x, int64_t stride, int first,
+                                        int end)
 {
     for (int i = threadIdx.x; i < TILE * HEAD / 4; i += SIDE * SIDE) {
         int row = i % TILE, part = i / TILE * 4;

@@ -89,17 +89,17 @@ static bool make_products(tile_products *tile, const aac_op_desc *desc, int64_t 
     bool narrow = type == AAC_BF16;
     const aac_dnnl_matrix q = {rows, size, 3 * width, 1, type},
                           k = {keys, size, 3 * width, 1, type},
-                          kv_turned = {size, keys, 1, 3 * width, type},
+                          kv_transposed = {size, keys, 1, 3 * width, type},
                           dy = {rows, size, width, 1, type},
                           scores = {rows, keys, keys, 1, AAC_F32}, ds = {rows, keys, keys, 1, type},
-                          turned = {keys, rows, 1, keys, AAC_F32},
+                          transposed = {keys, rows, 1, keys, AAC_F32},
                           wide = {rows, size, size, 1, AAC_F32},
                           sums = {keys, size, size, 1, AAC_F32};
-    return make_product(&tile->of[SCORES], q, kv_turned, scores, false) &&
-           make_product(&tile->of[DP], dy, kv_turned, scores, false) &&
+    return make_product(&tile->of[SCORES], q, kv_transposed, scores, false) &&
+           make_product(&tile->of[DP], dy, kv_transposed, scores, false) &&
            make_product(&tile->of[DQ], ds, k, narrow ? wide : q, false) &&
-           make_product(&tile->of[DK], turned, narrow ? wide : q, sums, true) &&
-           make_product(&tile->of[DV], turned, narrow ? wide : dy, sums, true);
+           make_product(&tile->of[DK], transposed, narrow ? wide : q, sums, true) &&
+           make_product(&tile->of[DV], transposed, narrow ? wide : dy, sums, true);
 }
 
 static bool run_product(const product *made, const void *left, const void *right, void *result,
@@ -167,8 +167,8 @@ static float row_product(const attention_plan *plan, const char *a, const char *
 }
 
 /* Scores become probabilities, dp the gradients of the scores. */
-static void turn_rows(const attention_plan *plan, const head_memory *memory, const char *y,
-                      const char *dy, int64_t rows, int64_t keys)
+static void softmax_rows(const attention_plan *plan, const head_memory *memory, const char *y,
+                         const char *dy, int64_t rows, int64_t keys)
 {
     const aac_op_desc *desc = &plan->base.desc;
     int64_t width = desc->attention.heads * desc->attention.head_size;
@@ -235,7 +235,7 @@ static bool run_tile(const attention_plan *plan, const head_place *place, int64_
     if (!run_product(&tile->of[SCORES], q, place->k, memory->scores, memory->scratch) ||
         !run_product(&tile->of[DP], dy, place->v, memory->dp, memory->scratch))
         return false;
-    turn_rows(plan, memory, place->y + first * stride, dy, rows, place->keys);
+    softmax_rows(plan, memory, place->y + first * stride, dy, rows, place->keys);
     return run_gradients(plan, tile, place, q, dy, place->dq + first * 3 * stride, rows, stride,
                          memory);
 }

@@ -16,14 +16,14 @@ typedef struct onednn_weight {
     float *bias;
 } onednn_weight;
 
-/* A transposed weight in a blocked layout is first reordered into `turned` bytes of scratch; in a
- * plain layout it is multiplied in place. */
+/* A transposed weight in a blocked layout is first reordered into `transposed_bytes` bytes of
+ * scratch; in a plain layout it is multiplied in place. */
 typedef struct linear_plan {
     aac_plan base;
     aac_dnnl_layout source, weights, bias, destination;
     aac_dnnl_layout packed; /* of a weight that must be reordered */
     dnnl_primitive_t primitive, reorder;
-    size_t turned;
+    size_t transposed_bytes;
 } linear_plan;
 
 static aaclip_status failure(const char *what, int64_t inputs, int64_t outputs)
@@ -147,12 +147,12 @@ aaclip_status aac_onednn_adopt(aac_weight **out, const aac_op_desc *desc,
 
 /* The layout of a weight packed for the layer in the opposite direction, and a reorder if the
  * product cannot read it in place. */
-static bool describe_turned(linear_plan *plan, const aac_op_desc *desc)
+static bool describe_transposed(linear_plan *plan, const aac_op_desc *desc)
 {
     int64_t inputs = desc->linear.inputs, outputs = desc->linear.outputs;
     aac_dnnl_layout packed = {0};
     bool done = aac_dnnl_layout_weights(&packed, outputs, inputs, desc->linear.x) &&
-                aac_dnnl_layout_turned(&plan->packed, &packed);
+                aac_dnnl_layout_transposed(&plan->packed, &packed);
     aac_dnnl_layout_free(&packed);
     if (!done)
         return false;
@@ -164,7 +164,7 @@ static bool describe_turned(linear_plan *plan, const aac_op_desc *desc)
     done = aac_dnnl_layout_weights(&plan->weights, inputs, outputs, desc->linear.x) &&
            aac_dnnl_reorder_new(&plan->reorder, &plan->packed, &plan->weights);
     size_t bytes = done ? aac_dnnl_layout_size(&plan->weights) : 0;
-    plan->turned = aac_align(bytes);
+    plan->transposed_bytes = aac_align(bytes);
     return done;
 }
 
@@ -172,9 +172,10 @@ static bool describe_turned(linear_plan *plan, const aac_op_desc *desc)
 static bool describe_weights(linear_plan *plan, const aac_op_desc *desc)
 {
     aac_team previous = aac_threads_set(aac_op_packing_threads(desc, plan->base.threads));
-    bool done = desc->linear.turned ? describe_turned(plan, desc)
-                                    : aac_dnnl_layout_weights(&plan->weights, desc->linear.inputs,
-                                                              desc->linear.outputs, desc->linear.x);
+    bool done = desc->linear.transposed
+                    ? describe_transposed(plan, desc)
+                    : aac_dnnl_layout_weights(&plan->weights, desc->linear.inputs,
+                                              desc->linear.outputs, desc->linear.x);
     aac_threads_restore(previous);
     return done;
 }
@@ -192,7 +193,7 @@ static bool describe(linear_plan *plan, const aac_op_desc *desc)
         (!desc->linear.bias || aac_dnnl_layout_vector(&plan->bias, outputs)) &&
         aac_dnnl_matmul(&plan->primitive, &plan->base.scratch, &plan->source, &plan->weights,
                         desc->linear.bias ? &plan->bias : NULL, &plan->destination, &epilogue);
-    plan->base.scratch += plan->turned;
+    plan->base.scratch += plan->transposed_bytes;
     return done;
 }
 
@@ -209,8 +210,9 @@ static aaclip_status run_linear(const aac_plan *base, const aac_op_args *args, v
     };
     bool done = !plan->reorder || aac_dnnl_reorder_run(plan->reorder, &plan->packed, weight->packed,
                                                        &plan->weights, scratch);
-    done = done && aac_dnnl_execute(plan->primitive, arguments, 4, base->scratch - plan->turned,
-                                    (char *)scratch + plan->turned);
+    done = done &&
+           aac_dnnl_execute(plan->primitive, arguments, 4, base->scratch - plan->transposed_bytes,
+                            (char *)scratch + plan->transposed_bytes);
     return done ? AACLIP_OK : failure("run", base->desc.linear.inputs, base->desc.linear.outputs);
 }
 

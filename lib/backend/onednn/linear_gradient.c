@@ -63,11 +63,11 @@ aaclip_status aac_onednn_plan_linear_gradient(aac_plan **out, const aac_op_desc 
         .backend = &aac_backend_onednn, .desc = *desc, .threads = threads, .run = run_gradient};
     int64_t rows = desc->linear_gradient.rows, inputs = desc->linear_gradient.inputs;
     int64_t outputs = desc->linear_gradient.outputs;
-    const aac_dnnl_matrix dy_turned = {outputs, rows, 1, outputs, AAC_F32},
+    const aac_dnnl_matrix dy_transposed = {outputs, rows, 1, outputs, AAC_F32},
                           x = {rows, inputs, inputs, 1, AAC_F32},
                           result = {outputs, inputs, inputs, 1, AAC_F32};
     const aac_dnnl_epilogue epilogue = {.accumulate = true};
-    if (!aac_dnnl_layout_plain(&plan->left, &dy_turned) ||
+    if (!aac_dnnl_layout_plain(&plan->left, &dy_transposed) ||
         !aac_dnnl_layout_plain(&plan->right, &x) ||
         !aac_dnnl_layout_plain(&plan->result, &result) ||
         !aac_dnnl_matmul(&plan->primitive, &plan->base.scratch, &plan->left, &plan->right, NULL,

@@ -52,7 +52,7 @@ static dnnl_data_type_t native_type(aac_dtype type)
     }
 }
 
-static const int turned_axes[] = {1, 0};
+static const int transposed_axes[] = {1, 0};
 
 /* Members of a blocked layout; take_apart is false for any other layout, or none. */
 typedef struct layout_parts {
@@ -89,9 +89,9 @@ static bool clone(aac_dnnl_layout *layout, layout_view source)
     return dnnl_memory_desc_clone(&layout->native, source) == dnnl_success;
 }
 
-bool aac_dnnl_layout_turned(aac_dnnl_layout *layout, const aac_dnnl_layout *from)
+bool aac_dnnl_layout_transposed(aac_dnnl_layout *layout, const aac_dnnl_layout *from)
 {
-    return dnnl_memory_desc_permute_axes(&layout->native, from->native, turned_axes) ==
+    return dnnl_memory_desc_permute_axes(&layout->native, from->native, transposed_axes) ==
            dnnl_success;
 }
 
@@ -184,9 +184,9 @@ static bool clone(aac_dnnl_layout *layout, layout_view source)
     return true;
 }
 
-bool aac_dnnl_layout_turned(aac_dnnl_layout *layout, const aac_dnnl_layout *from)
+bool aac_dnnl_layout_transposed(aac_dnnl_layout *layout, const aac_dnnl_layout *from)
 {
-    return dnnl_memory_desc_permute_axes(&layout->native, &from->native, turned_axes) ==
+    return dnnl_memory_desc_permute_axes(&layout->native, &from->native, transposed_axes) ==
            dnnl_success;
 }
 

@@ -27,7 +27,7 @@ bool aac_dnnl_layout_vector(aac_dnnl_layout *layout, int64_t count);
 bool aac_dnnl_layout_weights(aac_dnnl_layout *layout, int64_t inputs, int64_t outputs,
                              aac_dtype type);
 /* The same memory seen as (columns, rows). */
-bool aac_dnnl_layout_turned(aac_dnnl_layout *layout, const aac_dnnl_layout *from);
+bool aac_dnnl_layout_transposed(aac_dnnl_layout *layout, const aac_dnnl_layout *from);
 /* Whether the layout is strided, without blocks. */
 bool aac_dnnl_layout_is_plain(const aac_dnnl_layout *layout);
 /* oneDNN's version, its instruction set here and the layout as text; false when these are not a

@@ -223,7 +223,8 @@ static void run_row(const aac_op_desc *desc, const aac_op_args *args, int64_t ro
 {
     const reference_weight *weight = (const reference_weight *)args->weight;
     int64_t inputs = desc->linear.inputs, outputs = desc->linear.outputs;
-    int64_t down = desc->linear.turned ? 1 : inputs, across = desc->linear.turned ? outputs : 1;
+    int64_t down = desc->linear.transposed ? 1 : inputs,
+            across = desc->linear.transposed ? outputs : 1;
     for (int64_t i = 0; i < inputs; i++)
         x[i] = aac_reference_get(args->x, desc->linear.x, row * inputs + i);
     for (int64_t column = 0; column < outputs; column++) {

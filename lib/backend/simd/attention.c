@@ -76,14 +76,14 @@ static int64_t score_tile(const attention_head *head, int64_t first, int64_t row
         aac_simd_part_of(aac_simd_wide_rows(&head->place, head->x, 0), first, rows);
     if (head->sizes.pairs) {
         aac_simd_load_pairs(head->place.plan, q, (uint32_t *)head->q);
-        aac_simd_multiply_pairs_turned(head->place.plan, (uint32_t *)head->q, whole,
-                                       (uint32_t *)head->keys, keys, head->scores,
-                                       head->sizes.scores);
+        aac_simd_multiply_pairs_transposed(head->place.plan, (uint32_t *)head->q, whole,
+                                           (uint32_t *)head->keys, keys, head->scores,
+                                           head->sizes.scores);
     } else {
         aac_simd_load_rows(head->place.plan, q.from, q.at, q.stride, rows, head->q);
         memset(head->q + rows * size, 0, (size_t)((whole - rows) * size) * sizeof *head->q);
-        aac_simd_multiply_turned(head->place.plan->blocks, head->q, whole, head->keys, size, keys,
-                                 head->scores, head->sizes.scores);
+        aac_simd_multiply_transposed(head->place.plan->blocks, head->q, whole, head->keys, size,
+                                     keys, head->scores, head->sizes.scores);
     }
     return keys;
 }
@@ -124,10 +124,10 @@ static void lay_out_head(const attention_head *head)
     const aac_simd_rows keys = aac_simd_wide_rows(&head->place, head->x, 1),
                         values = aac_simd_wide_rows(&head->place, head->x, 2);
     if (head->sizes.pairs) {
-        aac_simd_lay_out_pairs_turned(head->place.plan, keys, (uint32_t *)head->keys);
+        aac_simd_lay_out_pairs_transposed(head->place.plan, keys, (uint32_t *)head->keys);
         aac_simd_lay_out_pairs_straight(head->place.plan, values, (uint32_t *)head->values);
     } else {
-        aac_simd_lay_out_turned(head->place.plan, keys, head->keys, head->q);
+        aac_simd_lay_out_transposed(head->place.plan, keys, head->keys, head->q);
         aac_simd_lay_out_straight(head->place.plan, values, head->values, head->q);
     }
 }

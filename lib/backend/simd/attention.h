@@ -79,18 +79,18 @@ void aac_simd_store_rows(const aac_simd_plan *plan, const float *from, int64_t r
                          int64_t at, int64_t stride);
 
 /* Panels of whole blocks of columns, the last one padded with zeros; `row` is (head_size) of
- * scratch. Turned: (panels, head_size, columns), each row of the head is a column. Straight:
+ * scratch. Transposed: (panels, head_size, columns), each row of the head is a column. Straight:
  * (panels, count, columns). */
-void aac_simd_lay_out_turned(const aac_simd_plan *plan, aac_simd_rows rows, float *panels,
-                             float *row);
+void aac_simd_lay_out_transposed(const aac_simd_plan *plan, aac_simd_rows rows, float *panels,
+                                 float *row);
 void aac_simd_lay_out_straight(const aac_simd_plan *plan, aac_simd_rows rows, float *panels,
                                float *row);
 
 /* out (rows, count) = left (rows, size) panels^T; rows and count in whole blocks, rows of `out`
  * are `stride` apart. */
-void aac_simd_multiply_turned(const aac_block_kernels *blocks, const float *left, int64_t rows,
-                              const float *panels, int64_t size, int64_t count, float *out,
-                              int64_t stride);
+void aac_simd_multiply_transposed(const aac_block_kernels *blocks, const float *left, int64_t rows,
+                                  const float *panels, int64_t size, int64_t count, float *out,
+                                  int64_t stride);
 
 /* Straight panels of `rows` rows. */
 typedef struct aac_simd_panels {
@@ -115,14 +115,15 @@ static inline int64_t aac_simd_pairs(int64_t count)
 /* Dense rows of head_size / 2 units, padded with zeros to whole blocks. */
 void aac_simd_load_pairs(const aac_simd_plan *plan, aac_simd_rows rows, uint32_t *to);
 /* (panels, head_size / 2, columns) and (panels, pairs of rows, columns), both padded with zeros. */
-void aac_simd_lay_out_pairs_turned(const aac_simd_plan *plan, aac_simd_rows rows, uint32_t *panels);
+void aac_simd_lay_out_pairs_transposed(const aac_simd_plan *plan, aac_simd_rows rows,
+                                       uint32_t *panels);
 void aac_simd_lay_out_pairs_straight(const aac_simd_plan *plan, aac_simd_rows rows,
                                      uint32_t *panels);
 /* out (rows, count) and out (rows, width), as above; `units` pairs are the straight panels' rows.
  */
-void aac_simd_multiply_pairs_turned(const aac_simd_plan *plan, const uint32_t *left, int64_t rows,
-                                    const uint32_t *panels, int64_t count, float *out,
-                                    int64_t stride);
+void aac_simd_multiply_pairs_transposed(const aac_simd_plan *plan, const uint32_t *left,
+                                        int64_t rows, const uint32_t *panels, int64_t count,
+                                        float *out, int64_t stride);
 void aac_simd_multiply_pairs_straight(const aac_simd_plan *plan, const uint32_t *left,
                                       int64_t stride, int64_t rows, const uint32_t *panels,
                                       int64_t units, float *out, int64_t width);

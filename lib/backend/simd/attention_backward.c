@@ -13,7 +13,7 @@ typedef struct backward_head {
     aac_simd_head place;
     const aac_op_args *args;
     aac_simd_backward_sizes sizes;
-    float *keys_turned, *values;      // panels (keys, head_size), transposed
+    float *keys_transposed, *values;  // panels (keys, head_size), transposed
     float *keys;                      // panels (longest, width), straight
     float *dk, *dv;                   // (sums, width)
     float *scores, *dscores;          // (rows, scores)
@@ -31,9 +31,9 @@ static int64_t lay_out(backward_head *head, const aac_op_desc *desc, float *memo
     int64_t sums = sizes->sums * sizes->width, scores = sizes->rows * sizes->scores;
     int64_t rows = sizes->rows * size, wide = sizes->rows * sizes->width;
     float **const parts[PARTS] = {
-        &head->keys_turned, &head->values,    &head->keys, &head->dk, &head->dv,
-        &head->scores,      &head->dscores,   &head->q,    &head->dy, &head->row,
-        &head->q_panels,    &head->dy_panels, &head->dq};
+        &head->keys_transposed, &head->values,    &head->keys, &head->dk, &head->dv,
+        &head->scores,          &head->dscores,   &head->q,    &head->dy, &head->row,
+        &head->q_panels,        &head->dy_panels, &head->dq};
     const int64_t values[PARTS] = {panel,  panel, desc->attention.longest * sizes->width,
                                    sums,   sums,  scores,
                                    scores, rows,  rows,
@@ -66,7 +66,7 @@ static void load_tile(const backward_head *head, aac_simd_rows rows, int64_t who
 
 /* Scores become probabilities, dscores = p (dscores - y . dy) their gradients; zeros where a row
  * does not see. */
-static void turn_rows(const backward_head *head, aac_simd_rows y, int64_t first, int64_t keys)
+static void softmax_rows(const backward_head *head, aac_simd_rows y, int64_t first, int64_t keys)
 {
     const aac_kernels *kernels = head->place.plan->kernels;
     const aac_op_desc *desc = &head->place.plan->base.desc;
@@ -86,15 +86,15 @@ static void turn_rows(const backward_head *head, aac_simd_rows y, int64_t first,
 }
 
 /* out (keys, width) += left (rows, keys)^T panels (rows, width) */
-static void add_turned(const backward_head *head, const float *left, const float *panels,
-                       int64_t rows, int64_t keys, float *out)
+static void add_transposed(const backward_head *head, const float *left, const float *panels,
+                           int64_t rows, int64_t keys, float *out)
 {
     const aac_block_kernels *blocks = head->place.plan->blocks;
     int64_t width = head->sizes.width;
     for (int64_t j = 0; j < keys; j += blocks->rows)
         for (int64_t d = 0; d < width; d += blocks->columns)
-            blocks->turned_product(left + j, head->sizes.scores, panels + d * rows, rows, true,
-                                   out + j * width + d, width);
+            blocks->transposed_product(left + j, head->sizes.scores, panels + d * rows, rows, true,
+                                       out + j * width + d, width);
 }
 
 /* `from` has rows of `width` values. */
@@ -118,19 +118,19 @@ static void backward_tile(const backward_head *head, int64_t first, int64_t rows
               whole, head->q, head->q_panels);
     load_tile(head, aac_simd_part_of(aac_simd_narrow_rows(&head->place, args->dy), first, rows),
               whole, head->dy, head->dy_panels);
-    aac_simd_multiply_turned(plan->blocks, head->q, whole, head->keys_turned, size, keys,
-                             head->scores, sizes->scores);
-    aac_simd_multiply_turned(plan->blocks, head->dy, whole, head->values, size, keys, head->dscores,
-                             sizes->scores);
-    turn_rows(head, aac_simd_part_of(aac_simd_narrow_rows(&head->place, args->out), first, rows),
-              first, keys);
+    aac_simd_multiply_transposed(plan->blocks, head->q, whole, head->keys_transposed, size, keys,
+                                 head->scores, sizes->scores);
+    aac_simd_multiply_transposed(plan->blocks, head->dy, whole, head->values, size, keys,
+                                 head->dscores, sizes->scores);
+    softmax_rows(head, aac_simd_part_of(aac_simd_narrow_rows(&head->place, args->out), first, rows),
+                 first, keys);
     aac_simd_multiply_straight(plan->blocks, head->dscores, sizes->scores, whole,
                                (aac_simd_panels){head->keys, head->place.length}, keys, head->dq,
                                sizes->width);
     store(head, head->dq,
           aac_simd_part_of(aac_simd_wide_rows(&head->place, args->y, 0), first, rows));
-    add_turned(head, head->dscores, head->q_panels, rows, keys, head->dk);
-    add_turned(head, head->scores, head->dy_panels, rows, keys, head->dv);
+    add_transposed(head, head->dscores, head->q_panels, rows, keys, head->dk);
+    add_transposed(head, head->scores, head->dy_panels, rows, keys, head->dv);
 }
 
 static void run_head(const aac_simd_head *place, const aac_op_args *args, float *memory)
@@ -139,10 +139,10 @@ static void run_head(const aac_simd_head *place, const aac_op_args *args, float 
     const aac_op_desc *desc = &plan->base.desc;
     backward_head head = {.place = *place, .args = args, .sizes = aac_simd_size_backward(desc)};
     lay_out(&head, desc, memory);
-    aac_simd_lay_out_turned(plan, aac_simd_wide_rows(&head.place, args->x, 1), head.keys_turned,
-                            head.row);
-    aac_simd_lay_out_turned(plan, aac_simd_wide_rows(&head.place, args->x, 2), head.values,
-                            head.row);
+    aac_simd_lay_out_transposed(plan, aac_simd_wide_rows(&head.place, args->x, 1),
+                                head.keys_transposed, head.row);
+    aac_simd_lay_out_transposed(plan, aac_simd_wide_rows(&head.place, args->x, 2), head.values,
+                                head.row);
     aac_simd_lay_out_straight(plan, aac_simd_wide_rows(&head.place, args->x, 1), head.keys,
                               head.row);
     size_t sums = (size_t)(head.sizes.sums * head.sizes.width) * sizeof(float);

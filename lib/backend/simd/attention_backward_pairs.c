@@ -17,16 +17,16 @@ typedef struct pairs_head {
     aac_simd_head place;
     const aac_op_args *args;
     aac_simd_backward_sizes sizes;
-    float *dk, *dv;                 // (sums, width)
-    float *scores, *dscores;        // (rows, scores)
-    float *dq;                      // (rows, width)
-    float *y_row, *dy_row;          // (head_size)
-    uint32_t *keys_turned, *values; // panels (keys, head_size / 2), transposed
-    uint32_t *keys;                 // panels (pairs of keys, width), straight
-    uint32_t *q, *dy;               // (rows, head_size / 2)
-    uint32_t *ds;                   // (rows, scores / 2)
-    uint32_t *p_pairs, *ds_pairs;   // of a group (pairs of rows, scores)
-    uint32_t *q_panels, *dy_panels; // of a group, straight (pairs of rows, width)
+    float *dk, *dv;                     // (sums, width)
+    float *scores, *dscores;            // (rows, scores)
+    float *dq;                          // (rows, width)
+    float *y_row, *dy_row;              // (head_size)
+    uint32_t *keys_transposed, *values; // panels (keys, head_size / 2), transposed
+    uint32_t *keys;                     // panels (pairs of keys, width), straight
+    uint32_t *q, *dy;                   // (rows, head_size / 2)
+    uint32_t *ds;                       // (rows, scores / 2)
+    uint32_t *p_pairs, *ds_pairs;       // of a group (pairs of rows, scores)
+    uint32_t *q_panels, *dy_panels;     // of a group, straight (pairs of rows, width)
 } pairs_head;
 
 /* Lays out the parts one after another; without memory it only counts their units. */
@@ -46,7 +46,7 @@ static int64_t lay_out(pairs_head *head, const aac_op_desc *desc, uint32_t *memo
         {&head->dq, sizes->rows * sizes->width},
         {&head->y_row, size},
         {&head->dy_row, size},
-        {&head->keys_turned, sizes->keys * (size / 2)},
+        {&head->keys_transposed, sizes->keys * (size / 2)},
         {&head->values, sizes->keys * (size / 2)},
         {&head->keys, aac_simd_pairs(desc->attention.longest) * sizes->width},
         {&head->q, sizes->rows * (size / 2)},
@@ -84,7 +84,7 @@ static float expected_of(const pairs_head *head, int64_t row)
 
 /* Scores become probabilities, dscores their gradients: pair `pair` of the group, which is rows i
  * and i + 1 of the tile and `row` and row + 1 of the sequence. */
-static void turn_pair(const pairs_head *head, int64_t i, bool both, int64_t row, int64_t pair)
+static void softmax_pair(const pairs_head *head, int64_t i, bool both, int64_t row, int64_t pair)
 {
     const aac_simd_plan *plan = head->place.plan;
     int64_t stride = head->sizes.scores, keys = head->place.length;
@@ -123,15 +123,15 @@ static void backward_tile(const pairs_head *head, int64_t group, int64_t first, 
         plan, aac_simd_part_of(aac_simd_wide_rows(place, head->args->x, 0), first, rows), head->q);
     aac_simd_load_pairs(
         plan, aac_simd_part_of(aac_simd_narrow_rows(place, head->args->dy), first, rows), head->dy);
-    aac_simd_multiply_pairs_turned(plan, head->q, whole, head->keys_turned, keys, head->scores,
-                                   stride);
-    aac_simd_multiply_pairs_turned(plan, head->dy, whole, head->values, keys, head->dscores,
-                                   stride);
+    aac_simd_multiply_pairs_transposed(plan, head->q, whole, head->keys_transposed, keys,
+                                       head->scores, stride);
+    aac_simd_multiply_pairs_transposed(plan, head->dy, whole, head->values, keys, head->dscores,
+                                       stride);
     for (int64_t i = 0; i < rows; i += 2)
-        turn_pair(head, i, i + 1 < rows, first + i, (first - group + i) / 2);
-    int64_t turned = aac_simd_round_up(rows, 2);
-    memset((uint16_t *)head->ds + turned * stride, 0,
-           (size_t)((whole - turned) * stride) * sizeof(uint16_t));
+        softmax_pair(head, i, i + 1 < rows, first + i, (first - group + i) / 2);
+    int64_t written = aac_simd_round_up(rows, 2);
+    memset((uint16_t *)head->ds + written * stride, 0,
+           (size_t)((whole - written) * stride) * sizeof(uint16_t));
     aac_simd_multiply_pairs_straight(plan, head->ds, stride / 2, whole, head->keys,
                                      aac_simd_pairs(keys), head->dq, head->sizes.width);
     store(head, head->dq,
@@ -139,15 +139,15 @@ static void backward_tile(const pairs_head *head, int64_t group, int64_t first, 
 }
 
 /* out (keys, width) += left (pairs, keys)^T panels (pairs, width) */
-static void add_turned(const pairs_head *head, const uint32_t *left, const uint32_t *panels,
-                       int64_t pairs, float *out)
+static void add_transposed(const pairs_head *head, const uint32_t *left, const uint32_t *panels,
+                           int64_t pairs, float *out)
 {
     const aac_simd_plan *plan = head->place.plan;
     int64_t width = head->sizes.width;
     for (int64_t j = 0; j < head->place.length; j += plan->blocks->rows)
         for (int64_t d = 0; d < width; d += plan->blocks->columns)
-            plan->narrow->add_turned_bf16(left + j, head->sizes.scores, panels + d * pairs, pairs,
-                                          out + j * width + d, width);
+            plan->narrow->add_transposed_bf16(left + j, head->sizes.scores, panels + d * pairs,
+                                              pairs, out + j * width + d, width);
 }
 
 static void backward_group(const pairs_head *head, int64_t group, int64_t rows)
@@ -163,8 +163,8 @@ static void backward_group(const pairs_head *head, int64_t group, int64_t rows)
     aac_simd_lay_out_pairs_straight(
         plan, aac_simd_part_of(aac_simd_narrow_rows(place, head->args->dy), group, rows),
         head->dy_panels);
-    add_turned(head, head->ds_pairs, head->q_panels, aac_simd_pairs(rows), head->dk);
-    add_turned(head, head->p_pairs, head->dy_panels, aac_simd_pairs(rows), head->dv);
+    add_transposed(head, head->ds_pairs, head->q_panels, aac_simd_pairs(rows), head->dk);
+    add_transposed(head, head->p_pairs, head->dy_panels, aac_simd_pairs(rows), head->dv);
 }
 
 void aac_simd_attention_backward_pairs(const aac_simd_head *place, const aac_op_args *args,
@@ -176,8 +176,8 @@ void aac_simd_attention_backward_pairs(const aac_simd_head *place, const aac_op_
     lay_out(&head, &plan->base.desc, (uint32_t *)memory);
     const aac_simd_rows k = aac_simd_wide_rows(place, args->x, 1),
                         v = aac_simd_wide_rows(place, args->x, 2);
-    aac_simd_lay_out_pairs_turned(plan, k, head.keys_turned);
-    aac_simd_lay_out_pairs_turned(plan, v, head.values);
+    aac_simd_lay_out_pairs_transposed(plan, k, head.keys_transposed);
+    aac_simd_lay_out_pairs_transposed(plan, v, head.values);
     aac_simd_lay_out_pairs_straight(plan, k, head.keys);
     size_t sums = (size_t)(head.sizes.sums * head.sizes.width) * sizeof(float);
     memset(head.dk, 0, sums);

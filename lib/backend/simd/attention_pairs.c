@@ -21,7 +21,8 @@ void aac_simd_load_pairs(const aac_simd_plan *plan, aac_simd_rows rows, uint32_t
     memset(to, 0, (size_t)padding * size * sizeof *from);
 }
 
-void aac_simd_lay_out_pairs_turned(const aac_simd_plan *plan, aac_simd_rows rows, uint32_t *panels)
+void aac_simd_lay_out_pairs_transposed(const aac_simd_plan *plan, aac_simd_rows rows,
+                                       uint32_t *panels)
 {
     int64_t units = plan->base.desc.attention.head_size / 2, columns = plan->blocks->columns;
     for (int64_t first = 0; first < rows.count; first += columns, panels += columns * units) {
@@ -60,9 +61,9 @@ void aac_simd_lay_out_pairs_straight(const aac_simd_plan *plan, aac_simd_rows ro
     }
 }
 
-void aac_simd_multiply_pairs_turned(const aac_simd_plan *plan, const uint32_t *left, int64_t rows,
-                                    const uint32_t *panels, int64_t count, float *out,
-                                    int64_t stride)
+void aac_simd_multiply_pairs_transposed(const aac_simd_plan *plan, const uint32_t *left,
+                                        int64_t rows, const uint32_t *panels, int64_t count,
+                                        float *out, int64_t stride)
 {
     const aac_block_kernels *blocks = plan->blocks;
     int64_t units = plan->base.desc.attention.head_size / 2;

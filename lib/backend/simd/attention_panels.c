@@ -53,8 +53,8 @@ void aac_simd_store_rows(const aac_simd_plan *plan, const float *from, int64_t r
     }
 }
 
-void aac_simd_lay_out_turned(const aac_simd_plan *plan, aac_simd_rows rows, float *panels,
-                             float *row)
+void aac_simd_lay_out_transposed(const aac_simd_plan *plan, aac_simd_rows rows, float *panels,
+                                 float *row)
 {
     int64_t size = plan->base.desc.attention.head_size, columns = plan->blocks->columns;
     for (int64_t first = 0; first < rows.count; first += columns, panels += columns * size) {
@@ -84,9 +84,9 @@ void aac_simd_lay_out_straight(const aac_simd_plan *plan, aac_simd_rows rows, fl
     }
 }
 
-void aac_simd_multiply_turned(const aac_block_kernels *blocks, const float *left, int64_t rows,
-                              const float *panels, int64_t size, int64_t count, float *out,
-                              int64_t stride)
+void aac_simd_multiply_transposed(const aac_block_kernels *blocks, const float *left, int64_t rows,
+                                  const float *panels, int64_t size, int64_t count, float *out,
+                                  int64_t stride)
 {
     for (int64_t j = 0; j < count; j += blocks->columns)
         for (int64_t i = 0; i < rows; i += blocks->rows)

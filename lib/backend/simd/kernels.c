@@ -306,10 +306,10 @@ static void layer_norm_backward(const float *x, const float *dy, int64_t count, 
         product += g * centred;
     }
     float factor = 1.0f / sqrtf(squares / columns + epsilon);
-    float offset = sum / columns, turn = product / columns * factor * factor;
+    float offset = sum / columns, correction = product / columns * factor * factor;
 #pragma omp simd
     for (int64_t i = 0; i < count; i++)
-        y[i] += factor * (gain[i] * dy[i] - offset - (x[i] - mean) * turn);
+        y[i] += factor * (gain[i] * dy[i] - offset - (x[i] - mean) * correction);
 }
 
 static void blend_backward(const float *x, const float *a, const float *dy, int64_t count,

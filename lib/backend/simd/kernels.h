@@ -113,8 +113,8 @@ typedef struct aac_block_kernels {
                     float *c, int64_t c_stride);
     void (*streamed_product)(const aac_streamed_block *block);
     /* As product, with a transposed: a is (depth, rows). */
-    void (*turned_product)(const float *a, int64_t a_stride, const float *panel, int64_t depth,
-                           bool add, float *c, int64_t c_stride);
+    void (*transposed_product)(const float *a, int64_t a_stride, const float *panel, int64_t depth,
+                               bool add, float *c, int64_t c_stride);
 } aac_block_kernels;
 
 /* Two softmax rows, e not divided by the sum, and the gradients of the probabilities. */
@@ -141,8 +141,8 @@ typedef struct aac_narrow_kernels {
     void (*multiply_int8)(const uint32_t *a, int64_t a_stride, const uint32_t *panel, int64_t depth,
                           int32_t *c, int64_t c_stride, const void *next, int64_t step);
     /* c += a^T panel, a being (depth, rows). */
-    void (*add_turned_bf16)(const uint32_t *a, int64_t a_stride, const uint32_t *panel,
-                            int64_t depth, float *c, int64_t c_stride);
+    void (*add_transposed_bf16)(const uint32_t *a, int64_t a_stride, const uint32_t *panel,
+                                int64_t depth, float *c, int64_t c_stride);
     void (*softmax_backward_bf16)(const aac_softmax_pair *rows);
     /* As in the row kernels. */
     float (*softmax_bf16)(const float *row, int64_t count, float scale, uint16_t *out);

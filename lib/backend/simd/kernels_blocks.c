@@ -54,8 +54,8 @@ static void product(const float *a, int64_t a_stride, const float *panel, int64_
     multiply(a, a_stride, 1, panel, depth, add, c, c_stride);
 }
 
-static void turned_product(const float *a, int64_t a_stride, const float *panel, int64_t depth,
-                           bool add, float *c, int64_t c_stride)
+static void transposed_product(const float *a, int64_t a_stride, const float *panel, int64_t depth,
+                               bool add, float *c, int64_t c_stride)
 {
     multiply(a, 1, a_stride, panel, depth, add, c, c_stride);
 }
@@ -102,6 +102,6 @@ const aac_block_kernels AAC_BLOCK_KERNELS = {
     .rows = ROWS,
     .columns = 2 * LANES,
     .product = product,
-    .turned_product = turned_product,
+    .transposed_product = transposed_product,
     .streamed_product = streamed_product,
 };

@@ -75,8 +75,8 @@ static void multiply_bf16(const uint32_t *a, int64_t a_stride, const uint32_t *p
              false);
 }
 
-static void add_turned_bf16(const uint32_t *a, int64_t a_stride, const uint32_t *panel,
-                            int64_t depth, float *c, int64_t c_stride)
+static void add_transposed_bf16(const uint32_t *a, int64_t a_stride, const uint32_t *panel,
+                                int64_t depth, float *c, int64_t c_stride)
 {
     multiply((block_product){a, 1, a_stride, panel, depth, (uint32_t *)c, c_stride, NULL, 0}, false,
              true);
@@ -269,7 +269,7 @@ static void softmax_backward(const aac_softmax_pair *rows)
 const aac_narrow_kernels aac_narrow_kernels_avx512 = {
     .multiply_bf16 = multiply_bf16,
     .multiply_int8 = multiply_int8,
-    .add_turned_bf16 = add_turned_bf16,
+    .add_transposed_bf16 = add_transposed_bf16,
     .softmax_backward_bf16 = softmax_backward,
     .softmax_bf16 = softmax,
     .quantize_bf16 = quantize_bf16,

@@ -124,7 +124,7 @@ static void multiply_panel(const linear_task *task, int64_t column)
     aac_streamed_block block = {
         .panel = task->weight->panels + column * desc->linear.inputs + task->input * width,
         .depth = task->depth,
-        .start = desc->linear.bias && !desc->linear.turned && task->input == 0
+        .start = desc->linear.bias && !desc->linear.transposed && task->input == 0
                      ? task->weight->bias + column
                      : NULL,
     };

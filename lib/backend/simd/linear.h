@@ -19,7 +19,7 @@ typedef struct aac_simd_weight {
  */
 typedef struct aac_simd_split {
     int64_t blocks, row_tasks;   /* blocks of rows; tasks that share them */
-    int64_t pieces, piece_tasks; /* panels, or blocks of outputs where turned; tasks likewise */
+    int64_t pieces, piece_tasks; /* panels, or blocks of outputs where transposed; tasks likewise */
     int64_t depth;               /* inputs of a step */
     int64_t rows, outputs;       /* of the largest task, in whole blocks */
 } aac_simd_split;
@@ -59,14 +59,15 @@ aaclip_status aac_simd_adopt(aac_weight **weight, const aac_op_desc *desc,
                              const aac_weight_image *image);
 
 aaclip_status aac_simd_linear(const aac_plan *base, const aac_op_args *args, void *scratch);
-aaclip_status aac_simd_turned_linear(const aac_plan *base, const aac_op_args *args, void *scratch);
+aaclip_status aac_simd_transposed_linear(const aac_plan *base, const aac_op_args *args,
+                                         void *scratch);
 aaclip_status aac_simd_linear_gradient(const aac_plan *base, const aac_op_args *args,
                                        void *scratch);
 /* Floats of scratch per thread. */
 int64_t aac_simd_linear_floats(const aac_op_desc *desc, int threads);
-int64_t aac_simd_turned_linear_floats(const aac_op_desc *desc, int threads);
+int64_t aac_simd_transposed_linear_floats(const aac_op_desc *desc, int threads);
 /* For all threads together. */
-int64_t aac_simd_turned_matrix_floats(const aac_op_desc *desc);
+int64_t aac_simd_transposed_matrix_floats(const aac_op_desc *desc);
 int64_t aac_simd_linear_gradient_floats(const aac_op_desc *desc, int threads);
 
 /* The same for 8-bit integers; bfloat16 in or out only with narrow kernels. */

@@ -47,12 +47,12 @@ static void add_block(const gradient_task *task, int64_t output, int64_t column)
     const float *panel = task->panels + (column - task->first) * task->rows;
     float *y = (float *)task->args->y + output * inputs + column;
     if (rows == blocks->rows && columns == blocks->columns) {
-        blocks->turned_product(task->block, blocks->rows, panel, task->rows, true, y, inputs);
+        blocks->transposed_product(task->block, blocks->rows, panel, task->rows, true, y, inputs);
         return;
     }
     float sums[AAC_BLOCK_MOST];
-    blocks->turned_product(task->block, blocks->rows, panel, task->rows, false, sums,
-                           blocks->columns);
+    blocks->transposed_product(task->block, blocks->rows, panel, task->rows, false, sums,
+                               blocks->columns);
     for (int64_t i = 0; i < rows; i++)
         task->plan->kernels->add(sums + i * blocks->columns, columns, y + i * inputs);
 }

@@ -27,7 +27,7 @@ typedef struct int8_weight {
 bool aac_simd_multiplies_int8(const aac_op_desc *desc)
 {
     bool floats = desc->linear.x == AAC_F32 && desc->linear.y == AAC_F32;
-    return desc->linear.quantized && !desc->linear.turned &&
+    return desc->linear.quantized && !desc->linear.transposed &&
            desc->linear.inputs <= AAC_QUANTIZED_INPUTS && (floats || aac_narrow_kernels_get());
 }
 

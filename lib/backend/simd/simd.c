@@ -54,9 +54,9 @@ static void scratch_sizes(const aac_op_desc *desc, int threads, int64_t *per_thr
     *per_thread = *common = 0;
     switch (desc->op) {
     case AAC_OP_LINEAR:
-        *per_thread = desc->linear.turned ? aac_simd_turned_linear_floats(desc, threads)
-                                          : aac_simd_linear_floats(desc, threads);
-        *common = desc->linear.turned ? aac_simd_turned_matrix_floats(desc) : 0;
+        *per_thread = desc->linear.transposed ? aac_simd_transposed_linear_floats(desc, threads)
+                                              : aac_simd_linear_floats(desc, threads);
+        *common = desc->linear.transposed ? aac_simd_transposed_matrix_floats(desc) : 0;
         break;
     case AAC_OP_LINEAR_GRADIENT:
         *per_thread = aac_simd_linear_gradient_floats(desc, threads);
@@ -113,8 +113,8 @@ static aaclip_status plan_op(aac_plan **out, const aac_op_desc *desc, int thread
         .threads = threads,
         .run = runs[desc->op],
     };
-    if (desc->op == AAC_OP_LINEAR && desc->linear.turned)
-        plan->base.run = aac_simd_turned_linear;
+    if (desc->op == AAC_OP_LINEAR && desc->linear.transposed)
+        plan->base.run = aac_simd_transposed_linear;
     if (desc->op == AAC_OP_LINEAR && desc->linear.quantized) {
         plan->base.run = aac_simd_linear_int8;
         plan->base.scratch = aac_simd_int8_scratch(desc, threads);

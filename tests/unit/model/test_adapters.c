@@ -160,8 +160,8 @@ static void open_in_either_order(const fixture *own, bool document, const char *
     const bool activation = document || strcmp(projection, "fc.0.weight") == 0;
     char *text = tensor_list_write(&lists[0], own->folder, "text.safetensors", NULL, 0);
     char *image = tensor_list_write(&lists[1], own->folder, "image.safetensors", NULL, 0);
-    for (int turned = 0; turned < 2; turned++) {
-        const char *paths[] = {turned ? image : text, turned ? text : image};
+    for (int swapped = 0; swapped < 2; swapped++) {
+        const char *paths[] = {swapped ? image : text, swapped ? text : image};
         aaclip_config config = {.size = sizeof config};
         aaclip_adapters *adapters = open_well(own, paths, 2);
         assert_true(aaclip_adapters_has_text(adapters));

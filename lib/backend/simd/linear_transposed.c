@@ -17,7 +17,7 @@ static aac_simd_split split_of(const aac_op_desc *desc, int threads)
                                  blocks->rows);
 }
 
-int64_t aac_simd_turned_matrix_floats(const aac_op_desc *desc)
+int64_t aac_simd_transposed_matrix_floats(const aac_op_desc *desc)
 {
     int64_t columns = aac_block_kernels_get()->columns, outputs = desc->linear.outputs;
     return aac_simd_has_long_steps()
@@ -25,7 +25,7 @@ int64_t aac_simd_turned_matrix_floats(const aac_op_desc *desc)
                : 0;
 }
 
-int64_t aac_simd_turned_linear_floats(const aac_op_desc *desc, int threads)
+int64_t aac_simd_transposed_linear_floats(const aac_op_desc *desc, int threads)
 {
     if (aac_simd_has_long_steps())
         return aac_simd_linear_floats(desc, threads);
@@ -35,7 +35,7 @@ int64_t aac_simd_turned_linear_floats(const aac_op_desc *desc, int threads)
 }
 
 /* One task. */
-typedef struct turned_task {
+typedef struct transposed_task {
     const aac_simd_plan *plan;
     const aac_simd_weight *weight;
     const float *x;      // (count, inputs)
@@ -45,10 +45,10 @@ typedef struct turned_task {
     int64_t depth;       /* of this step, whole panels of W */
     float *panels, *block,
         *sums; // (rows / columns, depth, columns), (block, depth), (outputs, rows)
-} turned_task;
+} transposed_task;
 
 /* Inputs [input, input + depth) of the rows, transposed; padded with zeros in both dimensions. */
-static void lay_out_rows(const turned_task *task, int64_t input)
+static void lay_out_rows(const transposed_task *task, int64_t input)
 {
     int64_t inputs = task->plan->base.desc.linear.inputs, columns = task->plan->blocks->columns;
     int64_t depth = aac_simd_smaller(inputs - input, task->depth);
@@ -65,7 +65,7 @@ static void lay_out_rows(const turned_task *task, int64_t input)
 
 /* Copies rows of W^T from `output` on, dense, and prefetches those of the next block. Rows beyond
  * W^T are not written: their results are never read. */
-static void copy_block(const turned_task *task, int64_t input, int64_t output)
+static void copy_block(const transposed_task *task, int64_t input, int64_t output)
 {
     const aac_op_desc *desc = &task->plan->base.desc;
     int64_t columns = task->plan->blocks->columns, outputs = desc->linear.outputs;
@@ -81,7 +81,7 @@ static void copy_block(const turned_task *task, int64_t input, int64_t output)
     }
 }
 
-static void multiply_block(const turned_task *task, int64_t row, bool add, float *sums)
+static void multiply_block(const transposed_task *task, int64_t row, bool add, float *sums)
 {
     const aac_streamed_block block = {
         .a = task->block,
@@ -98,7 +98,7 @@ static void multiply_block(const turned_task *task, int64_t row, bool add, float
     task->plan->blocks->streamed_product(&block);
 }
 
-static void run_step(const turned_task *task, int64_t input)
+static void run_step(const transposed_task *task, int64_t input)
 {
     const aac_block_kernels *blocks = task->plan->blocks;
     lay_out_rows(task, input);
@@ -110,7 +110,7 @@ static void run_step(const turned_task *task, int64_t input)
     }
 }
 
-static void store_square(const turned_task *task, int64_t row, int64_t output)
+static void store_square(const transposed_task *task, int64_t row, int64_t output)
 {
     const aac_op_desc *desc = &task->plan->base.desc;
     int64_t rows = aac_simd_smaller(task->count - row, SQUARE),
@@ -126,7 +126,7 @@ static void store_square(const turned_task *task, int64_t row, int64_t output)
 }
 
 /* y = sums^T [+ y] */
-static void store(const turned_task *task)
+static void store(const transposed_task *task)
 {
     for (int64_t row = 0; row < task->count; row += SQUARE)
         for (int64_t output = task->first; output < task->end; output += SQUARE)
@@ -142,7 +142,7 @@ static void run_task(const aac_simd_plan *plan, const aac_op_args *args,
     int64_t first = split->blocks * row_task / split->row_tasks * width;
     int64_t past = split->blocks * (row_task + 1) / split->row_tasks * width;
     int64_t end = split->pieces * (piece_task + 1) / split->piece_tasks * height;
-    turned_task task = {
+    transposed_task task = {
         .plan = plan,
         .weight = (const aac_simd_weight *)args->weight,
         .x = (const float *)args->x + first * desc->linear.inputs,
@@ -166,7 +166,8 @@ static void run_task(const aac_simd_plan *plan, const aac_op_args *args,
 
 /* From W in panels (inputs / columns, outputs, columns): panel `output` of (outputs / columns,
  * inputs, columns), in squares that are contiguous on both sides. */
-static void turn_panel(const aac_simd_plan *plan, const float *matrix, int64_t output, float *panel)
+static void transpose_panel(const aac_simd_plan *plan, const float *matrix, int64_t output,
+                            float *panel)
 {
     const aac_op_desc *desc = &plan->base.desc;
     int64_t inputs = desc->linear.inputs, outputs = desc->linear.outputs;
@@ -184,8 +185,8 @@ static void turn_panel(const aac_simd_plan *plan, const float *matrix, int64_t o
     }
 }
 
-static aaclip_status run_upon_turned(const aac_simd_plan *plan, const aac_op_args *args,
-                                     void *scratch)
+static aaclip_status run_upon_transposed(const aac_simd_plan *plan, const aac_op_args *args,
+                                         void *scratch)
 {
     const aac_op_desc *desc = &plan->base.desc;
     float *panels = (float *)((char *)scratch + plan->thread_scratch * (size_t)plan->base.threads);
@@ -193,18 +194,19 @@ static aaclip_status run_upon_turned(const aac_simd_plan *plan, const aac_op_arg
     int64_t columns = plan->blocks->columns;
 #pragma omp parallel for schedule(static)
     for (int64_t output = 0; output < desc->linear.outputs; output += columns)
-        turn_panel(plan, matrix, output, panels + output * desc->linear.inputs);
-    const aac_simd_weight turned = {.panels = panels};
+        transpose_panel(plan, matrix, output, panels + output * desc->linear.inputs);
+    const aac_simd_weight transposed = {.panels = panels};
     aac_op_args straight = *args;
-    straight.weight = &turned.base;
+    straight.weight = &transposed.base;
     return aac_simd_linear(&plan->base, &straight, scratch);
 }
 
-aaclip_status aac_simd_turned_linear(const aac_plan *base, const aac_op_args *args, void *scratch)
+aaclip_status aac_simd_transposed_linear(const aac_plan *base, const aac_op_args *args,
+                                         void *scratch)
 {
     const aac_simd_plan *plan = (const aac_simd_plan *)base;
     if (aac_simd_has_long_steps())
-        return run_upon_turned(plan, args, scratch);
+        return run_upon_transposed(plan, args, scratch);
     const aac_simd_split split = split_of(&base->desc, base->threads);
 #pragma omp parallel for collapse(2) schedule(dynamic)
     for (int64_t row = 0; row < split.row_tasks; row++)
