@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "options.h"
-#include "verify.h"
 
 #define PROGRAM "aaclip-convert"
 
@@ -136,7 +135,7 @@ static aaclip_status write_bundle(const command_line *arguments, const aaclip_mo
         status = build_classes(cache, arguments->dataset, arguments->phrase, &arguments->classes);
     progress_end(&bar);
     if (!status)
-        status = aaclip_bundle_save(arguments->out, model, adapters, cache, arguments->float16);
+        status = aaclip_bundle_save(model, adapters, cache, arguments->out, arguments->float16);
     aaclip_text_cache_close(&cache);
     return status;
 }
@@ -168,6 +167,14 @@ static aaclip_status convert(const command_line *arguments)
 
 static volatile sig_atomic_t interrupted;
 
+static aaclip_status verify(const char *path)
+{
+    const aaclip_status status = aaclip_verify_file(path);
+    if (!status)
+        printf("%s: as it was written\n", path);
+    return status;
+}
+
 /* The second signal ends the program as usual. */
 static void stop(int number)
 {
@@ -180,14 +187,12 @@ int main(int argc, char **argv)
     command_line arguments = {0};
     parse_result parsed = parse(&arguments, argc, argv);
     int code = parsed == PARSE_WRONG;
-    if (parsed == PARSE_RUN && arguments.verify) {
-        code = verify_file(arguments.verify, PROGRAM);
-    } else if (parsed == PARSE_RUN) {
+    if (parsed == PARSE_RUN) {
         show_log(false);
         signal(SIGINT, stop); /* leaves no partial file */
         signal(SIGTERM, stop);
         aaclip_watch_cancel(&interrupted);
-        code = reported(convert(&arguments), PROGRAM);
+        code = reported(arguments.verify ? verify(arguments.verify) : convert(&arguments), PROGRAM);
     }
     list_clear(&arguments.adapters);
     list_clear(&arguments.classes);

@@ -565,7 +565,7 @@ static bool text_stage(training *session)
     bool done = latest != NULL;
     if (done && arguments->text.epochs) {
         done = run_stage(session, AACLIP_STAGE_TEXT, &arguments->text, latest) &&
-               !failed(aaclip_trainer_adapters(session->trainer, &session->text_adapters));
+               !failed(aaclip_trainer_adapters(&session->text_adapters, session->trainer));
         aaclip_trainer_close(&session->trainer);
     } else if (done && exists(latest)) {
         done =

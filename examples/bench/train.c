@@ -179,7 +179,7 @@ static bool open_trainer(bench_run *bench)
     options.truncate = true;
     bool opened = !failed(aaclip_trainer_new(&bench->trainer, bench->model, bench->dataset,
                                              text ? NULL : bench->cache, &options)) &&
-                  !failed(aaclip_trainer_adapters(bench->trainer, &adapters)) &&
+                  !failed(aaclip_trainer_adapters(&adapters, bench->trainer)) &&
                   !failed(aaclip_adapters_get_config(adapters, &bench->config));
     aaclip_adapters_close(&adapters);
     return opened;

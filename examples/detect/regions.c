@@ -8,7 +8,7 @@ static aaclip_status open_calibration(region_setup *setup, const region_options 
 {
     aaclip_status status = aaclip_calibration_init(&setup->calibration);
     if (options->calibration)
-        status = aaclip_calibration_open(&setup->calibration, options->calibration);
+        status = aaclip_calibration_load(&setup->calibration, options->calibration);
     else if (adapters)
         status = aaclip_adapters_get_calibration(adapters, &setup->calibration);
     setup->calibrated = !status && (options->calibration || adapters);

@@ -28,7 +28,7 @@ static bool open_class(aaclip_calibration *calibration, const char *given, const
     char *path = folder ? format_text("%s/%s.json", given, name) : strdup(given);
     if (!path)
         return !complain(PROGRAM, "out of memory");
-    bool opened = aaclip_calibration_open(calibration, path) == AACLIP_OK ||
+    bool opened = aaclip_calibration_load(calibration, path) == AACLIP_OK ||
                   !complain(PROGRAM, "class \"%s\": %s", name, aaclip_last_error());
     free(path);
     return opened;

@@ -454,6 +454,11 @@ class image : public owner<aaclip_image, aaclip_image_close> {
     image(view<const unsigned char> bytes, c_string name, AACLIP_STATUS) {
         ok(aaclip_image_decode(&handle_, bytes.data(), bytes.size(), name), status);
     }
+    /** As aaclip_image_decode_window. */
+    image(view<const unsigned char> bytes, c_string name, double low, double high, AACLIP_STATUS) {
+        ok(aaclip_image_decode_window(&handle_, bytes.data(), bytes.size(), name, low, high),
+           status);
+    }
     /** As aaclip_image_open_window. */
     image(c_string path, double low, double high, AACLIP_STATUS) {
         ok(aaclip_image_open_window(&handle_, path, low, high), status);
@@ -671,7 +676,7 @@ class trainer : public owner<aaclip_trainer, aaclip_trainer_close> {
     /** A copy of the adapters as they are now. */
     adapters copy(AACLIP_STATUS) const {
         adapters made;
-        ok(aaclip_trainer_adapters(handle_, made.out()), status);
+        ok(aaclip_trainer_adapters(made.out(), handle_), status);
         return made;
     }
     void save(c_string path, AACLIP_STATUS) const {

@@ -144,7 +144,7 @@ AACLIP_API aaclip_status aaclip_calibration_save(const aaclip_calibration *calib
  * Errors: NOT_FOUND, IO, FORMAT (naming the field), INVALID_ARGUMENT. *calibration is then
  * unchanged.
  */
-AACLIP_API aaclip_status aaclip_calibration_open(aaclip_calibration *calibration, const char *path);
+AACLIP_API aaclip_status aaclip_calibration_load(aaclip_calibration *calibration, const char *path);
 
 /**
  * aaclip_adapters_save with this calibration in the file, replacing any that they had.

@@ -180,9 +180,10 @@ AACLIP_API void aaclip_map_probability(const float *map, size_t count, uint32_t 
  * Errors: MISMATCH (adapters or cache of another model; cache vectors built under another
  * configuration), INVALID_ARGUMENT (a cache without a class), IO, OUT_OF_MEMORY.
  */
-AACLIP_API aaclip_status aaclip_bundle_save(const char *path, const aaclip_model *model,
+AACLIP_API aaclip_status aaclip_bundle_save(const aaclip_model *model,
                                             const aaclip_adapters *adapters,
-                                            const aaclip_text_cache *cache, bool float16);
+                                            const aaclip_text_cache *cache, const char *path,
+                                            bool float16);
 
 AACLIP_END_DECLS
 

@@ -68,6 +68,11 @@ AACLIP_API aaclip_status aaclip_image_open_window(aaclip_image **image, const ch
 AACLIP_API aaclip_status aaclip_image_decode(aaclip_image **image, const void *bytes, size_t size,
                                              const char *name);
 
+/** aaclip_image_decode with the window of aaclip_image_open_window. */
+AACLIP_API aaclip_status aaclip_image_decode_window(aaclip_image **image, const void *bytes,
+                                                    size_t size, const char *name, double low,
+                                                    double high);
+
 /** The pixels, RGB8; valid as long as the image. For NULL all members are 0. */
 AACLIP_API aaclip_image_view aaclip_image_get_view(const aaclip_image *image);
 

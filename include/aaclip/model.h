@@ -116,6 +116,16 @@ AACLIP_API const char *aaclip_model_operation_backend(const aaclip_model *model,
 AACLIP_API aaclip_status aaclip_model_save(const aaclip_model *model, const char *path,
                                            bool float16);
 
+/**
+ * Whether a safetensors file that the library wrote (model, bundle, adapters, text vectors,
+ * training state) is still as it was written: reads all of it and compares it with the checksum in
+ * its metadata (docs/formats.md). That finds damage, not forgery. For copies of files that opening
+ * does not read whole. Any thread; may be cancelled. Errors: NOT_FOUND, IO, FORMAT (damaged, or no
+ * safetensors file), UNSUPPORTED (no checksum: an older version or another program wrote it),
+ * OUT_OF_MEMORY.
+ */
+AACLIP_API aaclip_status aaclip_verify_file(const char *path);
+
 AACLIP_END_DECLS
 
 #endif

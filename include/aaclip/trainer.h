@@ -32,7 +32,7 @@ AACLIP_BEGIN_DECLS
  *            progress.step < 5 * progress.epoch_steps)
  *         status = aaclip_trainer_epoch(trainer, &losses);
  *     aaclip_trainer_save(trainer, "text_adapter.pth");
- *     aaclip_trainer_adapters(trainer, &text_adapters);
+ *     aaclip_trainer_adapters(&text_adapters, trainer);
  *     // a text cache of these adapters, one pair per class; then stage 2 in the same way
  *     aaclip_trainer_options_init(&options, AACLIP_STAGE_IMAGE, AACLIP_PROFILE_DOCUMENT);
  *     aaclip_trainer_new(&trainer, model, dataset, cache, &options);
@@ -195,8 +195,8 @@ AACLIP_API aaclip_status aaclip_trainer_get_progress(const aaclip_trainer *train
  * A copy of the adapters as they are now. Close it with aaclip_adapters_close.
  * Errors: INVALID_ARGUMENT, OUT_OF_MEMORY.
  */
-AACLIP_API aaclip_status aaclip_trainer_adapters(const aaclip_trainer *trainer,
-                                                 aaclip_adapters **adapters);
+AACLIP_API aaclip_status aaclip_trainer_adapters(aaclip_adapters **adapters,
+                                                 const aaclip_trainer *trainer);
 
 /**
  * Writes adapters, optimizer and position, whole or not at all: in PyTorch's format, which

@@ -33,6 +33,14 @@ aaclip_status aac_map_file(aac_mapping *mapping, const char *path);
 aaclip_status aac_read_file(aac_mapping *mapping, const char *path);
 void aac_unmap_file(aac_mapping *mapping);
 /*
+ * Passes the bytes of a whole file on in order, in pieces of at most AAC_FILE_PIECE, none of them
+ * kept; a disk error is an error, except on Windows, where the file is mapped. Errors: as above,
+ * and the first one of `take`, which ends it.
+ */
+#define AAC_FILE_PIECE ((size_t)1 << 20)
+typedef aaclip_status (*aac_file_take)(void *user, const unsigned char *bytes, size_t size);
+aaclip_status aac_read_pieces(const char *path, aac_file_take take, void *user);
+/*
  * Whether the mapped file has been written to since, so that the data has changed. Can only be told
  * while it is at `path`: a file renamed over it is another file.
  */

@@ -21,11 +21,10 @@ static aaclip_status collect(aac_save_list *list, const aaclip_model *model,
     return status ? status : aac_text_cache_save_entries(cache, list);
 }
 
-aaclip_status aaclip_bundle_save(const char *path, const aaclip_model *model,
-                                 const aaclip_adapters *adapters, const aaclip_text_cache *cache,
-                                 bool float16)
+aaclip_status aaclip_bundle_save(const aaclip_model *model, const aaclip_adapters *adapters,
+                                 const aaclip_text_cache *cache, const char *path, bool float16)
 {
-    if (!path || !model || !cache)
+    if (!model || !cache || !path)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_bundle_save: NULL argument");
     if (!aaclip_text_cache_count(cache))
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,

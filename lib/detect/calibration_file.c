@@ -191,12 +191,12 @@ aaclip_status aaclip_calibration_save(const aaclip_calibration *calibration, con
     return status;
 }
 
-aaclip_status aaclip_calibration_open(aaclip_calibration *calibration, const char *path)
+aaclip_status aaclip_calibration_load(aaclip_calibration *calibration, const char *path)
 {
     aaclip_calibration own;
     json_t *root;
     if (!calibration || !path)
-        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_calibration_open: NULL argument");
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_calibration_load: NULL argument");
     aaclip_status status = aac_json_read(&root, path);
     if (status)
         return status;

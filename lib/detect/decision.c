@@ -27,7 +27,7 @@ aaclip_status aac_decider_open(aac_decider *decider, const aaclip_detector_optio
         status = aac_error(
             AACLIP_ERROR_INVALID_ARGUMENT,
             "aaclip_detector_options.find_regions: needs a calibration, and these adapters have "
-            "none; pass one from aaclip_calibration_open or aaclip_calibration_init");
+            "none; pass one from aaclip_calibration_load or aaclip_calibration_init");
     return status;
 }
 

@@ -14,8 +14,7 @@
 #include "files/checksum.h"
 #include "files/tensor_index.h"
 
-#define LARGEST_HEADER 100000000u        /* as in the format's reference reader */
-#define MOST_AT_ONCE   ((size_t)1 << 24) /* bytes between cancellation checks */
+#define MOST_AT_ONCE ((size_t)1 << 24) /* bytes between cancellation checks */
 
 static const struct {
     const char *name;
@@ -195,10 +194,10 @@ aaclip_status aac_safetensors_read(aac_tensor_index *index, const aac_mapping *f
         return aac_error(AACLIP_ERROR_FORMAT,
                          "safetensors: header of %llu bytes in a file of %zu bytes",
                          (unsigned long long)length, file->size);
-    if (length > LARGEST_HEADER)
+    if (length > AAC_LARGEST_HEADER)
         return aac_error(AACLIP_ERROR_FORMAT,
                          "safetensors: header: expected at most %u bytes, found %llu",
-                         LARGEST_HEADER, (unsigned long long)length);
+                         AAC_LARGEST_HEADER, (unsigned long long)length);
     json_error_t error;
     json_t *root;
     aaclip_status status =

@@ -16,6 +16,8 @@ aaclip_status aac_index_number(aac_tensor_index *index, const char *name, double
 aaclip_status aac_index_string(aac_tensor_index *index, const char *name, const char *value,
                                size_t length);
 
+#define AAC_LARGEST_HEADER 100000000u /* of safetensors, as in the format's reference reader */
+
 /*
  * The readers. They check the whole mapped file and fill the index; error texts do not begin with
  * the path (aac_tensor_file_open adds it).

@@ -15,6 +15,8 @@ typedef struct aac_pixels {
     size_t clipped; /* 16-bit grey: pixels clipped to 255, if that lost any distinction */
 } aac_pixels;
 
+/* INVALID_ARGUMENT, naming the function, unless it is valid. */
+aaclip_status aac_window_check(const aac_window *window, const char *function);
 /* Maps big-endian 16-bit samples to bytes. */
 void aac_window_apply(const aac_window *window, const uint8_t *samples, size_t count,
                       uint8_t *bytes);

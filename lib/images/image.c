@@ -117,6 +117,20 @@ aaclip_status aaclip_image_decode(aaclip_image **image, const void *bytes, size_
     return status;
 }
 
+aaclip_status aaclip_image_decode_window(aaclip_image **image, const void *bytes, size_t size,
+                                         const char *name, double low, double high)
+{
+    const aac_window window = {low, high};
+    if (!image)
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_image_decode_window: no output");
+    *image = NULL;
+    if (!bytes || !name)
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
+                         "aaclip_image_decode_window: no bytes or no name");
+    aaclip_status status = aac_window_check(&window, "aaclip_image_decode_window");
+    return status ? status : decode(image, bytes, size, name, &window);
+}
+
 aaclip_status aac_image_open(aaclip_image **image, const char *path, const aac_window *window)
 {
     aac_mapping file;
@@ -151,12 +165,8 @@ aaclip_status aaclip_image_open_window(aaclip_image **image, const char *path, d
     *image = NULL;
     if (!path)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_image_open_window: no path");
-    if (!aac_window_is_valid(&window))
-        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
-                         "aaclip_image_open_window: expected two finite numbers, the smaller "
-                         "first, found %g and %g",
-                         low, high);
-    return aac_image_open(image, path, &window);
+    aaclip_status status = aac_window_check(&window, "aaclip_image_open_window");
+    return status ? status : aac_image_open(image, path, &window);
 }
 
 aaclip_image_view aaclip_image_get_view(const aaclip_image *image)

@@ -21,6 +21,15 @@ void aac_window_apply(const aac_window *window, const uint8_t *samples, size_t c
         bytes[i] = to_byte(samples[2 * i] << 8 | samples[2 * i + 1], window->low, window->high);
 }
 
+aaclip_status aac_window_check(const aac_window *window, const char *function)
+{
+    if (aac_window_is_valid(window))
+        return AACLIP_OK;
+    return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
+                     "%s: expected two finite numbers, the smaller first, found %g and %g",
+                     function, window->low, window->high);
+}
+
 static void write_row(const aaclip_image_view *image, uint32_t y, double low, double high,
                       uint8_t *rgb)
 {
@@ -46,12 +55,7 @@ aaclip_status aaclip_image_window(const aaclip_image_view *image, double low, do
         return status;
     if (!rgb)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_image_window: no output");
-    if (!aac_window_is_valid(&(aac_window){low, high}))
-        return aac_error(
-            AACLIP_ERROR_INVALID_ARGUMENT,
-            "aaclip_image_window: expected two finite numbers, the smaller first, found %g "
-            "and %g",
-            low, high);
+    status = aac_window_check(&(aac_window){low, high}, "aaclip_image_window");
     for (uint32_t y = 0; !status && y < image->height; y++) {
         write_row(image, y, low, high, rgb + (size_t)y * image->width * 3);
         status = aac_cancel_look();

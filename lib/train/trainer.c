@@ -550,11 +550,11 @@ aaclip_status aaclip_trainer_get_progress(const aaclip_trainer *trainer,
                              "aaclip_training_progress");
 }
 
-aaclip_status aaclip_trainer_adapters(const aaclip_trainer *trainer, aaclip_adapters **adapters)
+aaclip_status aaclip_trainer_adapters(aaclip_adapters **adapters, const aaclip_trainer *trainer)
 {
     if (adapters)
         *adapters = NULL;
-    if (!trainer || !adapters)
+    if (!adapters || !trainer)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_trainer_adapters: NULL argument");
     aaclip_status status = aac_optimizer_fetch(&trainer->optimizer);
     if (!status)

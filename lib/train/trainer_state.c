@@ -18,7 +18,7 @@ static aaclip_status current_fingerprint(const aaclip_trainer *trainer, uint64_t
     if (trainer->options.stage == AACLIP_STAGE_IMAGE)
         return AACLIP_OK;
     aaclip_adapters *snapshot = NULL;
-    aaclip_status status = aaclip_trainer_adapters(trainer, &snapshot);
+    aaclip_status status = aaclip_trainer_adapters(&snapshot, trainer);
     if (!status)
         *fingerprint = aac_adapters_text_fingerprint(snapshot);
     aaclip_adapters_close(&snapshot);

@@ -109,7 +109,7 @@ static void *evaluate(void *user)
 static void *take_adapters(void *user)
 {
     passed_on *own = user;
-    must(aaclip_trainer_adapters(own->trainer, &own->trained));
+    must(aaclip_trainer_adapters(&own->trained, own->trainer));
     return NULL;
 }
 

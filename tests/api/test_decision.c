@@ -355,7 +355,7 @@ static void nothing_is_decided_without_calibration(void **state)
     options.find_regions = true;
     detector = (aaclip_detector *)&options;
     must_fail(aaclip_detector_new(&detector, shared.model, shared.adapters, shared.cache, &options),
-              AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_calibration_open");
+              AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_calibration_load");
     assert_null(detector);
 }
 

@@ -420,9 +420,9 @@ static void a_bundle_has_vectors_of_its_configuration(void **state)
         must(aaclip_text_cache_new(&cache, model, NULL, &options));
         must(aaclip_text_cache_build(cache, name, name, 1));
         if (own)
-            must(aaclip_bundle_save(file.path, model, adapters, cache, false));
+            must(aaclip_bundle_save(model, adapters, cache, file.path, false));
         else
-            must_fail(aaclip_bundle_save(file.path, model, adapters, cache, false),
+            must_fail(aaclip_bundle_save(model, adapters, cache, file.path, false),
                       AACLIP_ERROR_MISMATCH, "activation of its configuration, profile document");
         assert_int_equal(scratch_count(*state), own);
         aaclip_text_cache_close(&cache);
@@ -500,7 +500,7 @@ static void a_bundle_of_text_alone_keeps_its_configuration(void **state)
     must(aaclip_text_cache_build(all.cache, name, name, 1));
     kept_result given = detect_nut(&all, &config), taken = detect_nut(&all, NULL);
     assert_true(same_bits(&given, &taken));
-    must(aaclip_bundle_save(file.path, all.model, NULL, all.cache, false));
+    must(aaclip_bundle_save(all.model, NULL, all.cache, file.path, false));
     check_bundle_of_text(file.path, &given);
     free_result(&given);
     free_result(&taken);

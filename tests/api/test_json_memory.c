@@ -48,7 +48,7 @@ static aaclip_status save_cache(const char *path)
 
 static aaclip_status save_bundle(const char *path)
 {
-    return aaclip_bundle_save(path, all.model, all.adapters, all.cache, false);
+    return aaclip_bundle_save(all.model, all.adapters, all.cache, path, false);
 }
 
 static aaclip_status save_training(const char *path)

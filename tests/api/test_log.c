@@ -160,7 +160,7 @@ static void succeed(const char *folder)
         aaclip_detector *detector = make_detector(&all, true);
         const aaclip_image_view view = aaclip_image_get_view(all.image);
         detect(detector, &view, "cat");
-        must(aaclip_bundle_save(bundle.path, all.model, all.adapters, all.cache, false));
+        must(aaclip_bundle_save(all.model, all.adapters, all.cache, bundle.path, false));
 #ifdef AAC_HAVE_PNG
         must(aaclip_write_png(png.path, &view));
 #else

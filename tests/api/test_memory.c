@@ -251,6 +251,11 @@ static aaclip_status call_model_save_float16(test_scene *scene)
     return aaclip_model_save(scene->all.model, scene->path, true);
 }
 
+static aaclip_status call_verify(test_scene *scene)
+{
+    return aaclip_verify_file(scene->path);
+}
+
 static aaclip_status call_adapters_save(test_scene *scene)
 {
     return aaclip_adapters_save(scene->all.adapters, scene->path);
@@ -263,7 +268,7 @@ static aaclip_status call_cache_save(test_scene *scene)
 
 static aaclip_status call_bundle_save(test_scene *scene)
 {
-    return aaclip_bundle_save(scene->path, scene->all.model, scene->all.adapters, scene->all.cache,
+    return aaclip_bundle_save(scene->all.model, scene->all.adapters, scene->all.cache, scene->path,
                               true);
 }
 
@@ -401,6 +406,7 @@ static void models(void **state)
         {"bundle", NOTHING, call_model_open, .file = files.bundle.path},
         {"save", MODEL, call_model_save, .writes = true},
         {"save float16", MODEL, call_model_save_float16, .writes = true},
+        {"verify", NOTHING, call_verify, .file = files.model.path},
     };
     run_all(steps);
 }

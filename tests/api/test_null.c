@@ -35,6 +35,7 @@ static void models(void **state)
     refused(aaclip_model_get_info(shared.model, NULL));
     refused(aaclip_model_save(NULL, "unused", false));
     refused(aaclip_model_save(shared.model, NULL, false));
+    refused(aaclip_verify_file(NULL));
     assert_null(aaclip_model_operation_backend(NULL, "linear"));
     assert_null(aaclip_model_operation_backend(shared.model, NULL));
     assert_null(aaclip_model_operation_backend(shared.model, "no such operation"));
@@ -140,9 +141,9 @@ static void detectors(void **state)
     assert_non_null(strstr(aaclip_last_error(), "aaclip_detector_detect_batch: NULL argument"));
     must(aaclip_detector_detect_batch(detector, NULL, NULL, 0, NULL));
     refused(aaclip_detector_detect_batch(NULL, NULL, NULL, 0, NULL));
-    refused(aaclip_bundle_save(NULL, shared.model, shared.adapters, shared.cache, false));
-    refused(aaclip_bundle_save("unused", NULL, shared.adapters, shared.cache, false));
-    refused(aaclip_bundle_save("unused", shared.model, shared.adapters, NULL, false));
+    refused(aaclip_bundle_save(shared.model, shared.adapters, shared.cache, NULL, false));
+    refused(aaclip_bundle_save(NULL, shared.adapters, shared.cache, "unused", false));
+    refused(aaclip_bundle_save(shared.model, shared.adapters, NULL, "unused", false));
     refused(aaclip_detector_set_roi(NULL, &byte, 1, 1));
     must(aaclip_detector_set_roi(detector, NULL, 0, 0));
     assert_int_equal(aaclip_detector_image_size(NULL), 0);
@@ -167,6 +168,10 @@ static void images(void **state)
     refused(aaclip_image_decode(NULL, &byte, 1, "byte"));
     refused_handle(own, aaclip_image_decode(&own, NULL, 1, "byte"));
     refused_handle(own, aaclip_image_decode(&own, &byte, 1, NULL));
+    refused(aaclip_image_decode_window(NULL, &byte, 1, "byte", 0, 9));
+    refused_handle(own, aaclip_image_decode_window(&own, NULL, 1, "byte", 0, 9));
+    refused_handle(own, aaclip_image_decode_window(&own, &byte, 1, NULL, 0, 9));
+    refused_handle(own, aaclip_image_decode_window(&own, &byte, 1, "byte", 9, 9));
     refused(aaclip_image_resize(NULL, 2, 2, rgb));
     refused(aaclip_image_resize(&nothing, 2, 2, rgb));
     refused(aaclip_image_resize(&view, 2, 2, NULL));
@@ -236,8 +241,8 @@ static void calibrations(void **state)
     must(aaclip_decide(&own, 1, NULL, NULL, 0, 0, &defective));
     refused(aaclip_calibration_save(NULL, "unused"));
     refused(aaclip_calibration_save(&own, NULL));
-    refused(aaclip_calibration_open(NULL, "unused"));
-    refused(aaclip_calibration_open(&own, NULL));
+    refused(aaclip_calibration_load(NULL, "unused"));
+    refused(aaclip_calibration_load(&own, NULL));
     refused(aaclip_adapters_save_calibrated(NULL, &own, "unused"));
     refused(aaclip_adapters_save_calibrated(shared.adapters, NULL, "unused"));
     refused(aaclip_adapters_save_calibrated(shared.adapters, &own, NULL));
@@ -324,8 +329,8 @@ static void trainers(void **state)
     refused(aaclip_trainer_evaluate(trainer, training_set, NULL));
     refused(aaclip_trainer_get_progress(NULL, &progress));
     refused(aaclip_trainer_get_progress(trainer, NULL));
-    refused_handle(trained, aaclip_trainer_adapters(NULL, &trained));
-    refused(aaclip_trainer_adapters(trainer, NULL));
+    refused_handle(trained, aaclip_trainer_adapters(&trained, NULL));
+    refused(aaclip_trainer_adapters(NULL, trainer));
     refused(aaclip_trainer_save(NULL, "unused"));
     refused(aaclip_trainer_save(trainer, NULL));
     refused(aaclip_trainer_load(NULL, "unused"));

@@ -405,7 +405,7 @@ static aaclip_status get_losses(void *out)
 
 static aaclip_status get_calibration(void *out)
 {
-    return aaclip_calibration_open(out, calibration_file.path);
+    return aaclip_calibration_load(out, calibration_file.path);
 }
 
 static aaclip_status get_values(void *out)

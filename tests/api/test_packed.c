@@ -369,7 +369,7 @@ static void bundles_are_kept_too(void **state)
     const char *const paths[] = {path.path};
     fixture all, bundle[2] = {{0}};
     fixture_open(&all, NULL, 1);
-    must(aaclip_bundle_save(path.path, all.model, all.adapters, all.cache, true));
+    must(aaclip_bundle_save(all.model, all.adapters, all.cache, path.path, true));
     fixture_close(&all);
     const setting plain = {.model = path.path};
     const setting kept = {.model = path.path, .folder = *state};

@@ -224,7 +224,7 @@ static void a_bundle_gives_the_same_bits(void **state)
     open_as(&all, NANO_MODEL, NULL, AACLIP_PRECISION_INT8);
     add_texts(&all);
     kept_result expected = detect_once(&all);
-    must(aaclip_bundle_save(bundle.path, all.model, all.adapters, all.cache, false));
+    must(aaclip_bundle_save(all.model, all.adapters, all.cache, bundle.path, false));
     open_as(&own, bundle.path, NULL, AACLIP_PRECISION_INT8);
     must(aaclip_adapters_open(&own.adapters, own.model, (const char *[]){bundle.path}, 1, NULL));
     must(aaclip_text_cache_open(&own.cache, bundle.path, own.model, own.adapters, NULL));

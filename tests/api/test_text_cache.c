@@ -462,7 +462,7 @@ static void a_bundle_has_no_text_tower(void **state)
     const char *const name[] = {"bolt"};
     aaclip_text_cache *built = new_cache(NULL), *cache = NULL;
     must(build_classes(built));
-    must(aaclip_bundle_save(file.path, shared.model, shared.adapters, built, false));
+    must(aaclip_bundle_save(shared.model, shared.adapters, built, file.path, false));
     aaclip_text_cache_close(&built);
     aaclip_model *model = NULL;
     aaclip_adapters *adapters = NULL;

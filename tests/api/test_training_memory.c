@@ -122,7 +122,7 @@ static aaclip_status call_adapters(training_scene *scene, aaclip_stage stage)
 {
     (void)stage;
     aaclip_adapters *adapters = (aaclip_adapters *)scene;
-    aaclip_status status = aaclip_trainer_adapters(scene->trainer, &adapters);
+    aaclip_status status = aaclip_trainer_adapters(&adapters, scene->trainer);
     assert_int_equal(status != AACLIP_OK, !adapters);
     aaclip_adapters_close(&adapters);
     return status;

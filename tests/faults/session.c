@@ -120,8 +120,13 @@ static aaclip_status save_cache(session *all)
 
 static aaclip_status save_bundle(session *all)
 {
-    return aaclip_bundle_save(all->out.path, all->all.model, all->all.adapters, all->all.cache,
+    return aaclip_bundle_save(all->all.model, all->all.adapters, all->all.cache, all->out.path,
                               true);
+}
+
+static aaclip_status verify(session *all)
+{
+    return aaclip_verify_file(all->bundle.path);
 }
 
 static aaclip_status open_image(const char *path)
@@ -170,7 +175,7 @@ static aaclip_status open_calibration(session *all)
 {
     aaclip_calibration calibration;
     must(aaclip_calibration_init(&calibration));
-    return aaclip_calibration_open(&calibration, all->calibration.path);
+    return aaclip_calibration_load(&calibration, all->calibration.path);
 }
 
 /* What the data set is goes into a manifest, so that another one would show. */
@@ -338,6 +343,7 @@ const session_call session_calls[] = {
     {"open a text cache", open_cache, false},
     {"save the text cache", save_cache, false},
     {"save a bundle", save_bundle, false},
+    {"verify a bundle", verify, false},
     {"read a BMP", read_bitmap, false},
 #ifdef AAC_HAVE_PNG
     {"read a PNG", read_png, false},
@@ -440,7 +446,7 @@ static void make_files(session *all)
     aaclip_calibration calibration;
     must(aaclip_calibration_init(&calibration));
     must(aaclip_calibration_save(&calibration, all->calibration.path));
-    must(aaclip_bundle_save(all->bundle.path, all->all.model, all->all.adapters, all->all.cache,
+    must(aaclip_bundle_save(all->all.model, all->all.adapters, all->all.cache, all->bundle.path,
                             false));
     must(aaclip_text_cache_save(all->all.cache, all->cache.path));
     must(aaclip_adapters_save(all->all.adapters, all->adapters.path));

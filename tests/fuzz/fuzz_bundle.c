@@ -63,7 +63,7 @@ static void open_again(const bundle *opened, bool float16)
     bundle again;
     char *path = aac_format("%s/saved.safetensors", fuzz_folder());
     aaclip_status status =
-        aaclip_bundle_save(path, opened->model, opened->adapters, opened->cache, float16);
+        aaclip_bundle_save(opened->model, opened->adapters, opened->cache, path, float16);
     if (status || !open_bundle(&again, path) ||
         aaclip_text_cache_count(again.cache) != aaclip_text_cache_count(opened->cache)) {
         fprintf(stderr, "%s\n", aaclip_last_error());

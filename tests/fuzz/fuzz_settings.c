@@ -36,9 +36,9 @@ static void read_calibration(const uint8_t *data, size_t size)
     aaclip_calibration_init(&read);
     aaclip_calibration_init(&again);
     char *path = fuzz_write("calibration.json", data, size);
-    aaclip_status status = aaclip_calibration_open(&read, path);
+    aaclip_status status = aaclip_calibration_load(&read, path);
     check_status(status);
-    if (!status && (aaclip_calibration_save(&read, path) || aaclip_calibration_open(&again, path) ||
+    if (!status && (aaclip_calibration_save(&read, path) || aaclip_calibration_load(&again, path) ||
                     !equal(&read, &again)))
         abort();
     aac_free(path);

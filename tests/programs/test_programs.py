@@ -223,7 +223,7 @@ class Programs(unittest.TestCase):
         self.assertEqual(call(CONVERT, *MODEL, *adapters(), "--out", trained).returncode, 0)
         result = call(CONVERT, "--verify", trained)
         self.assertEqual((result.returncode, result.stderr), (0, ""))
-        self.assertIn("as when it was written", result.stdout)
+        self.assertIn("as it was written", result.stdout)
         data = bytearray(trained.read_bytes())
         data[-1] ^= 1
         trained.write_bytes(data)

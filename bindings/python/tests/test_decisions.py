@@ -245,6 +245,10 @@ def test_image_files(detector: aaclip.Detector, tmp_path: Path) -> None:
     assert np.array_equal(aaclip.window(photo, 0, 255), photo)
     opened = aaclip.Image.open(tmp_path / "scan.png", window=(0, 4095))
     assert np.array_equal(opened.array, shown)
+    data = (tmp_path / "scan.png").read_bytes()
+    assert np.array_equal(aaclip.Image.decode(data, window=(0, 4095)).array, shown)
+    with pytest.raises(aaclip.InvalidArgumentError, match="the smaller first"):
+        aaclip.Image.decode(data, window=(5, 5))
     scans = aaclip.Dataset.open(tmp_path, window=(0, 4095), class_name="metal_nut")
     ((sample, found),) = detector.detect_dataset(scans)
     assert found.score == detector.detect(shown, "metal_nut").score

@@ -332,6 +332,12 @@ def test_bundle(
         assert np.array_equal(again.detect(PHOTO).map, detector.detect(PHOTO).map)
         with pytest.raises(aaclip.UnsupportedError, match="no text tower"):
             known.build(["screw"])
+    aaclip.verify_file(path)
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    (tmp_path / "copy.safetensors").write_bytes(data)
+    with pytest.raises(aaclip.FormatError, match="copy.safetensors: damaged"):
+        aaclip.verify_file(tmp_path / "copy.safetensors")
 
 
 def test_progress_counts_cancels_and_raises(

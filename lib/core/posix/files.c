@@ -78,6 +78,11 @@ static aaclip_status map(aac_mapping *mapping, int file, const char *path)
     return AACLIP_OK;
 }
 
+static aaclip_status wrong_size(const char *path, size_t expected, size_t found)
+{
+    return aac_error(AACLIP_ERROR_IO, "%s: expected %zu bytes, found %zu", path, expected, found);
+}
+
 static aaclip_status read_whole(aac_mapping *mapping, int file, const char *path)
 {
     unsigned char *copy = aac_alloc(mapping->size);
@@ -96,8 +101,7 @@ static aaclip_status read_whole(aac_mapping *mapping, int file, const char *path
     if (done == mapping->size)
         return AACLIP_OK;
     return more < 0 ? aac_error(AACLIP_ERROR_IO, "%s: cannot read: %s", path, strerror(errno))
-                    : aac_error(AACLIP_ERROR_IO, "%s: expected %zu bytes, found %zu", path,
-                                mapping->size, done);
+                    : wrong_size(path, mapping->size, done);
 }
 
 static aaclip_status take_file(aac_mapping *mapping, const char *path, off_t most_read)
@@ -132,6 +136,40 @@ aaclip_status aac_map_file(aac_mapping *mapping, const char *path)
 aaclip_status aac_read_file(aac_mapping *mapping, const char *path)
 {
     return take_file(mapping, path, MOST_READ);
+}
+
+/* Up to the `size` bytes that it had when it was opened. */
+static aaclip_status read_pieces(int file, size_t size, const char *path, unsigned char *piece,
+                                 aac_file_take take, void *user)
+{
+    for (size_t done = 0; done < size;) {
+        const size_t most = size - done < AAC_FILE_PIECE ? size - done : AAC_FILE_PIECE;
+        const ssize_t more = read(file, piece, most);
+        if (more < 0 && errno != EINTR)
+            return aac_error(AACLIP_ERROR_IO, "%s: cannot read: %s", path, strerror(errno));
+        if (!more)
+            return wrong_size(path, size, done);
+        const aaclip_status status = more > 0 ? take(user, piece, (size_t)more) : AACLIP_OK;
+        if (status)
+            return status;
+        done += more > 0 ? (size_t)more : 0;
+    }
+    return AACLIP_OK;
+}
+
+aaclip_status aac_read_pieces(const char *path, aac_file_take take, void *user)
+{
+    struct stat info;
+    int file;
+    aaclip_status status = open_regular(&file, &info, path);
+    if (status)
+        return status;
+    unsigned char *piece = aac_alloc(AAC_FILE_PIECE);
+    status = piece ? read_pieces(file, (size_t)info.st_size, path, piece, take, user)
+                   : aac_error_prefix(aac_error_memory(), "%s", path);
+    aac_free(piece);
+    close(file);
+    return status;
 }
 
 void aac_unmap_file(aac_mapping *mapping)

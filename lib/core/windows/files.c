@@ -162,6 +162,18 @@ aaclip_status aac_read_file(aac_mapping *mapping, const char *path)
     return aac_map_file(mapping, path);
 }
 
+aaclip_status aac_read_pieces(const char *path, aac_file_take take, void *user)
+{
+    aac_mapping mapping;
+    aaclip_status status = aac_map_file(&mapping, path);
+    for (size_t at = 0, some; !status && at < mapping.size; at += some) {
+        some = mapping.size - at < AAC_FILE_PIECE ? mapping.size - at : AAC_FILE_PIECE;
+        status = take(user, mapping.data + at, some);
+    }
+    aac_unmap_file(&mapping);
+    return status;
+}
+
 void aac_unmap_file(aac_mapping *mapping)
 {
     if (mapping->size)

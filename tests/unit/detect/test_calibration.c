@@ -299,7 +299,7 @@ static void files_keep_every_bit(void **state)
     char *path = path_in(state, "calibration.json");
     aaclip_calibration calibration = example(), found = {.size = sizeof found};
     must(aaclip_calibration_save(&calibration, path));
-    must(aaclip_calibration_open(&found, path));
+    must(aaclip_calibration_load(&found, path));
     assert_same(&found, &calibration);
     calibration.image_threshold = -FLT_MIN / 3;
     calibration.map_threshold = FLT_MAX;
@@ -309,12 +309,12 @@ static void files_keep_every_bit(void **state)
     calibration.decide_by = AACLIP_DECIDE_BY_EITHER;
     memset(calibration.class_name, 'x', sizeof calibration.class_name - 1);
     must(aaclip_calibration_save(&calibration, path));
-    must(aaclip_calibration_open(&found, path));
+    must(aaclip_calibration_load(&found, path));
     assert_same(&found, &calibration);
     set_origin(&calibration);
     calibration.decide_by = AACLIP_DECIDE_BY_MAP;
     must(aaclip_calibration_save(&calibration, path));
-    must(aaclip_calibration_open(&found, path));
+    must(aaclip_calibration_load(&found, path));
     assert_same(&found, &calibration);
     aac_free(path);
 }
@@ -327,13 +327,13 @@ static void structs_of_other_sizes(void **state)
     must(aaclip_calibration_save(&calibration, path));
     memset(&found, 0xff, sizeof found);
     found.size = offsetof(aaclip_calibration, images);
-    must(aaclip_calibration_open(&found, path));
+    must(aaclip_calibration_load(&found, path));
     assert_int_equal(found.size, offsetof(aaclip_calibration, images));
     assert_true(found.map_threshold == calibration.map_threshold);
     assert_true(found.false_alarm_rate == 0); /* the part that was not given */
     assert_true(found.images == UINT64_MAX);
     found.size = 0;
-    refused(aaclip_calibration_open(&found, path), "aaclip_calibration");
+    refused(aaclip_calibration_load(&found, path), "aaclip_calibration");
     refused(aaclip_calibration_init_sized(&found, 3), "aaclip_calibration");
     aac_free(path);
 }
@@ -376,9 +376,9 @@ static void wrong_calibrations_are_not_saved(void **state)
     refused(aaclip_calibration_save(&calibration, path), "size");
     refused(aaclip_calibration_save(NULL, path), "NULL");
     refused(aaclip_calibration_save(&good, NULL), "NULL");
-    refuses(aaclip_calibration_open(&calibration, path), AACLIP_ERROR_NOT_FOUND, "wrong.json");
-    refused(aaclip_calibration_open(NULL, path), "NULL");
-    refused(aaclip_calibration_open(&calibration, NULL), "NULL");
+    refuses(aaclip_calibration_load(&calibration, path), AACLIP_ERROR_NOT_FOUND, "wrong.json");
+    refused(aaclip_calibration_load(NULL, path), "NULL");
+    refused(aaclip_calibration_load(&calibration, NULL), "NULL");
     aac_free(path);
 }
 
@@ -432,20 +432,20 @@ static void broken_files(void **state)
     const aaclip_calibration before = found;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char *path = scratch_text(*state, "bad.json", cases[i].text);
-        refuses(aaclip_calibration_open(&found, path), AACLIP_ERROR_FORMAT, cases[i].words);
-        refuses(aaclip_calibration_open(&found, path), AACLIP_ERROR_FORMAT, "bad.json");
+        refuses(aaclip_calibration_load(&found, path), AACLIP_ERROR_FORMAT, cases[i].words);
+        refuses(aaclip_calibration_load(&found, path), AACLIP_ERROR_FORMAT, "bad.json");
         assert_same(&found, &before);
         aac_free(path);
     }
     char *path = scratch_text(*state, "later.json",
                               "{\"image_threshold\": 1, \"map_threshold\": 0, \"method\": "
                               "\"f1_max\", \"false_alarm_rate\": 0, \"images\": 1, \"later\": 2}");
-    must(aaclip_calibration_open(&found, path));
+    must(aaclip_calibration_load(&found, path));
     assert_int_equal(found.method, AACLIP_CALIBRATION_F1_MAX);
     aac_free(path);
     path = scratch_text(*state, "capitals.json",
                         "{" PLAIN ", \"class_fingerprint\": \"00000000000000AB\"}");
-    must(aaclip_calibration_open(&found, path));
+    must(aaclip_calibration_load(&found, path));
     assert_int_equal(found.class_fingerprint, 0xab);
     aac_free(path);
 }
@@ -540,7 +540,7 @@ static void bundles_keep_it(void **state)
     aaclip_adapters *reopened = open_adapters(all.model, path, NULL);
     must(aaclip_text_cache_new(&cache, all.model, reopened, NULL));
     must(aaclip_text_cache_build(cache, &name, &phrase, 1));
-    must(aaclip_bundle_save(bundle, all.model, reopened, cache, false));
+    must(aaclip_bundle_save(all.model, reopened, cache, bundle, false));
     must(aaclip_model_open(&deployed, bundle, NULL));
     expect_calibration(deployed, bundle, &calibration);
     aaclip_model_close(&deployed);

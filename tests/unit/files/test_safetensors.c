@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <aaclip/model.h>
 #include <cmocka.h>
 #include <jansson.h>
 
@@ -316,8 +317,10 @@ static void every_truncation_is_refused(void **state)
     aac_free(path);
 }
 
-/* The status of opening a file of these bytes and looking for damage. */
-static aaclip_status verify(const char *folder, const char *bytes, size_t size)
+/* The status of opening a file of these bytes and looking for damage; *whole: aaclip_verify_file's.
+ */
+static aaclip_status verify(const char *folder, const char *bytes, size_t size,
+                            aaclip_status *whole)
 {
     char *path = scratch_file(folder, "changed.safetensors", bytes, size);
     aac_tensor_file *file;
@@ -325,6 +328,7 @@ static aaclip_status verify(const char *folder, const char *bytes, size_t size)
     if (!status)
         status = aac_tensor_file_verify(file);
     aac_tensor_file_close(&file);
+    *whole = aaclip_verify_file(path);
     aac_free(path);
     return status;
 }
@@ -339,18 +343,28 @@ static void every_changed_byte_is_found(void **state)
     aac_mapping mapping;
     assert_int_equal(aac_read_file(&mapping, path), AACLIP_OK);
     char *bytes = malloc(mapping.size), *key;
+    aaclip_status whole;
     memcpy(bytes, mapping.data, mapping.size);
-    assert_int_equal(verify(*state, bytes, mapping.size), AACLIP_OK);
+    assert_int_equal(verify(*state, bytes, mapping.size, &whole), AACLIP_OK);
+    assert_int_equal(whole, AACLIP_OK);
     for (size_t i = mapping.size; i-- > 0;) {
         bytes[i] ^= 1;
         key = strstr(bytes + 8, "\"aaclip.checksum\":\"");
         if (key && strspn(key + 19, "0123456789abcdef") == 8) /* else there is none */
-            assert_int_not_equal(verify(*state, bytes, mapping.size), AACLIP_OK);
+            assert_int_not_equal(verify(*state, bytes, mapping.size, &whole), AACLIP_OK);
+        else
+            verify(*state, bytes, mapping.size, &whole);
+        assert_int_not_equal(whole, AACLIP_OK);
         bytes[i] ^= 1;
+    }
+    for (size_t size = 0; size < mapping.size; size++) { /* cut off */
+        verify(*state, bytes, size, &whole);
+        assert_int_equal(whole, AACLIP_ERROR_FORMAT);
     }
     memcpy(strstr(bytes + 8, "aaclip.checksum\":"), "another.program", 15);
     bytes[mapping.size - 1] ^= 1;
-    assert_int_equal(verify(*state, bytes, mapping.size), AACLIP_OK);
+    assert_int_equal(verify(*state, bytes, mapping.size, &whole), AACLIP_OK);
+    assert_int_equal(whole, AACLIP_ERROR_UNSUPPORTED);
     free(bytes);
     aac_unmap_file(&mapping);
     aac_free(path);

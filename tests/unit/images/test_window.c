@@ -90,6 +90,20 @@ static uint16_t *read_samples(const char *path, uint32_t *width, uint32_t *heigh
     return samples;
 }
 
+/* The same file from memory, in the same window. */
+static void check_decoded(const char *path, const uint8_t *expected, size_t bytes)
+{
+    static char data[1 << 20];
+    aaclip_image *image = NULL;
+    FILE *file = fopen(path, "rb");
+    const size_t size = fread(data, 1, sizeof data, file);
+    fclose(file);
+    assert_int_equal(aaclip_image_decode_window(&image, data, size, "scan", 1000, 50000),
+                     AACLIP_OK);
+    assert_memory_equal(aaclip_image_get_view(image).pixels, expected, bytes);
+    aaclip_image_close(&image);
+}
+
 static void files_of_16_bits(void **state)
 {
     (void)state;
@@ -114,6 +128,7 @@ static void files_of_16_bits(void **state)
         assert_int_equal(found.width, view.width);
         assert_int_equal(found.height, view.height);
         assert_memory_equal(found.pixels, expected, bytes);
+        check_decoded(path, expected, bytes);
         aaclip_image_close(&image);
         free(expected);
         free(samples);

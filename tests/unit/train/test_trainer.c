@@ -474,7 +474,7 @@ static void trained_adapters_detect(void **state)
     training_open_random(&setup, AACLIP_STAGE_IMAGE, NULL);
     aaclip_trainer *trainer = training_run(&setup, 3);
     aaclip_adapters *snapshot;
-    must(aaclip_trainer_adapters(trainer, &snapshot));
+    must(aaclip_trainer_adapters(&snapshot, trainer));
     float score = score_with(&setup, snapshot);
     for (size_t i = 0; i < 2; i++) {
         char *path = aac_format("%s/%s", (const char *)*state, names[i]);
@@ -503,7 +503,7 @@ static void stage_2_follows_stage_1(void **state)
     aaclip_text_cache_options options;
     training_open_random(&setup, AACLIP_STAGE_TEXT, NULL);
     aaclip_trainer *trainer = training_run(&setup, 2);
-    must(aaclip_trainer_adapters(trainer, &text));
+    must(aaclip_trainer_adapters(&text, trainer));
     aaclip_trainer_close(&trainer);
     assert_true(aaclip_adapters_has_text(text) && !aaclip_adapters_has_image(text));
     aaclip_text_cache_options_init(&options);

@@ -37,7 +37,7 @@ from ._enums import (
     Status,
 )
 from ._version import __version__
-from .bundle import save_bundle
+from .bundle import save_bundle, verify_file
 from .calibration import Calibration, f1_threshold, quantile_threshold
 from .cancel import CancelFlag
 from .config import (
@@ -151,6 +151,7 @@ __all__ = [
     "set_limits",
     "set_log",
     "threshold_map",
+    "verify_file",
     "version",
     "window",
     "write_png",

@@ -41,6 +41,7 @@ _STATUS: dict[str, list[Any]] = {
     "model_open": [_HANDLE, c_char_p, POINTER(s.ModelOptions)],
     "model_get_info": [c_void_p, POINTER(s.ModelInfo)],
     "model_save": [c_void_p, c_char_p, c_bool],
+    "verify_file": [c_char_p],
     "adapters_open": [_HANDLE, c_void_p, _TEXTS, c_size_t, POINTER(s.Config)],
     "adapters_get_config": [c_void_p, POINTER(s.Config)],
     "adapters_save": [c_void_p, c_char_p],
@@ -58,6 +59,7 @@ _STATUS: dict[str, list[Any]] = {
     "image_open": [_HANDLE, c_char_p],
     "image_open_window": [POINTER(c_void_p), c_char_p, c_double, c_double],
     "image_decode": [_HANDLE, c_char_p, c_size_t, c_char_p],
+    "image_decode_window": [_HANDLE, c_char_p, c_size_t, c_char_p, c_double, c_double],
     "image_resize": [POINTER(s.ImageView), c_uint32, c_uint32, _ARRAY],
     "image_window": [POINTER(s.ImageView), c_double, c_double, _ARRAY],
     "write_png": [c_char_p, POINTER(s.ImageView)],
@@ -89,7 +91,7 @@ _STATUS: dict[str, list[Any]] = {
         POINTER(c_bool),
     ],
     "calibration_save": [POINTER(s.Calibration), c_char_p],
-    "calibration_open": [POINTER(s.Calibration), c_char_p],
+    "calibration_load": [POINTER(s.Calibration), c_char_p],
     "detector_options_init_sized": [POINTER(s.DetectorOptions), c_size_t],
     "detector_new": [_HANDLE, c_void_p, c_void_p, c_void_p, POINTER(s.DetectorOptions)],
     "detector_set_roi": [c_void_p, _ARRAY, c_uint32, c_uint32],
@@ -102,7 +104,7 @@ _STATUS: dict[str, list[Any]] = {
         c_size_t,
         POINTER(s.Result),
     ],
-    "bundle_save": [c_char_p, c_void_p, c_void_p, c_void_p, c_bool],
+    "bundle_save": [c_void_p, c_void_p, c_void_p, c_char_p, c_bool],
     "dataset_options_init_sized": [POINTER(s.DatasetOptions), c_size_t],
     "dataset_open": [_HANDLE, c_char_p, POINTER(s.DatasetOptions)],
     "dataset_sample": [_HANDLE, c_void_p, c_size_t, c_uint64],
@@ -126,7 +128,7 @@ _STATUS: dict[str, list[Any]] = {
     "trainer_epoch": [c_void_p, POINTER(s.Losses)],
     "trainer_evaluate": [c_void_p, c_void_p, POINTER(s.Losses)],
     "trainer_get_progress": [c_void_p, POINTER(s.TrainingProgress)],
-    "trainer_adapters": [c_void_p, _HANDLE],
+    "trainer_adapters": [_HANDLE, c_void_p],
     "trainer_save": [c_void_p, c_char_p],
     "trainer_load": [c_void_p, c_char_p],
 }
@@ -180,8 +182,9 @@ _OTHER: dict[str, tuple[Any, list[Any]]] = {
 # Functions that may run so long that Ctrl-C must cancel them.
 _LONG = frozenset(
     """
-    model_open model_save adapters_open adapters_save adapters_save_calibrated text_cache_open
-    text_cache_build text_cache_encode text_cache_save image_open image_decode image_resize
+    model_open model_save verify_file adapters_open adapters_save adapters_save_calibrated text_cache_open
+    text_cache_build text_cache_encode text_cache_save image_open image_open_window image_decode
+    image_decode_window image_resize
     image_window write_png write_png16 overlay map_resize detector_new detector_detect_batch bundle_save
     dataset_open dataset_save_manifest metrics_compute metrics_curve trainer_new trainer_step
     trainer_epoch trainer_evaluate trainer_save trainer_load

@@ -56,7 +56,7 @@ class Calibration:
     def open(path: Path) -> Calibration:
         """Reads a small JSON file."""
         own = Calibration._default()
-        lib.calibration_open(byref(own), encode_path(path))
+        lib.calibration_load(byref(own), encode_path(path))
         return Calibration._read(own)
 
     @staticmethod

@@ -117,7 +117,7 @@ def _missing_path(text: str) -> Optional[str]:
 # Python's names of what the library's texts call by C's.
 _NAMES = (
     ("aaclip_limits_set", "aaclip.set_limits"),
-    ("aaclip_calibration_open", "aaclip.Calibration.open"),
+    ("aaclip_calibration_load", "aaclip.Calibration.open"),
     ("aaclip_calibration_init", "aaclip.Calibration.new"),
     (r"aaclip_(?:model|text_cache|detector|dataset|metrics|trainer)_options(?:\.|: )", ""),
     (r"aaclip_(?:calibration|config)\.", ""),

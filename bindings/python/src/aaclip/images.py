@@ -65,10 +65,20 @@ class Image(Handle):
         return cls(path, window=window)
 
     @classmethod
-    def decode(cls, data: Union[bytes, bytearray, memoryview], name: str = "image") -> Image:
+    def decode(
+        cls,
+        data: Union[bytes, bytearray, memoryview],
+        name: str = "image",
+        *,
+        window: Optional[Tuple[float, float]] = None,
+    ) -> Image:
         """The same from bytes; `name` stands for the path in error texts."""
         image, handle, own = cls.__new__(cls), c_void_p(), bytes(data)  # bytes are not copied
-        lib.image_decode(byref(handle), own, len(own), encode(name, "name"))
+        arguments = byref(handle), own, len(own), encode(name, "name")
+        if window is None:
+            lib.image_decode(*arguments)
+        else:
+            lib.image_decode_window(*arguments, *window)
         image._adopt(handle)
         return image
 

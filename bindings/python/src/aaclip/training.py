@@ -267,7 +267,7 @@ class Trainer(Handle):
         """A copy of the adapters as they are now."""
         handle = c_void_p()
         with self._use_alone() as pointer:
-            lib.trainer_adapters(pointer, byref(handle))
+            lib.trainer_adapters(byref(handle), pointer)
         return Adapters._of_pointer(handle, self._model)
 
     def save(self, path: Path) -> None:
