@@ -351,10 +351,19 @@ aac_isa aac_processor_isa(void)
     return AAC_ISA_BASELINE;
 }
 
+bool aac_processor_has_vnni(void)
+{
+#if defined(__x86_64__)
+    return __builtin_cpu_supports("avx512vnni");
+#else
+    return false;
+#endif
+}
+
 bool aac_processor_multiplies_narrow(void)
 {
 #if defined(__x86_64__)
-    return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni");
+    return aac_processor_has_vnni() && __builtin_cpu_supports("avx512bf16");
 #else
     return false;
 #endif

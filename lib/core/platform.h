@@ -160,7 +160,8 @@ unsigned aac_processor_count(void);
 /* Vector instructions that both the processor and the operating system allow. */
 typedef enum aac_isa { AAC_ISA_BASELINE, AAC_ISA_AVX2, AAC_ISA_AVX512 } aac_isa;
 aac_isa aac_processor_isa(void);
-/* Whether AVX-512 has products of bfloat16 and of 8-bit integers. */
+/* Whether AVX-512 has products of 8-bit integers (VNNI); of those and of bfloat16. */
+bool aac_processor_has_vnni(void);
 bool aac_processor_multiplies_narrow(void);
 
 #endif

@@ -75,9 +75,14 @@ typedef struct aac_quantized_kernels {
                              int32_t *sum);
     /* y (count) = what the sums stand for, added to y if `add`. */
     void (*restore_sums)(const aac_quantized_sums *sums, int64_t count, bool add, float *y);
-    /* multiply_int8 of the narrow kernels, with any processor's instructions. */
+    /*
+     * c (rows, columns) = a (rows, depth) panel (depth, columns), a block of the block kernels'
+     * size; depth and strides in units of four bytes that follow each other in depth. a: unsigned,
+     * panel: signed; the sums are exact. With each unit of depth another `step` bytes of `next` are
+     * prefetched into the second-level cache.
+     */
     void (*multiply)(const uint32_t *a, int64_t a_stride, const uint32_t *panel, int64_t depth,
-                     int32_t *c, int64_t c_stride);
+                     int32_t *c, int64_t c_stride, const void *next, int64_t step);
 } aac_quantized_kernels;
 
 /* c (rows, columns) = a (rows, depth) panel (depth, columns) + start + added; prefetches cache
@@ -129,17 +134,13 @@ typedef struct aac_softmax_pair {
 } aac_softmax_pair;
 
 /*
- * Blocks of the block kernels' size from narrow operands in 32-bit units: two values of bfloat16,
- * or four bytes, consecutive in depth. c (rows, columns) = a (rows, depth) panel (depth, columns),
+ * bfloat16. Products are blocks of the block kernels' size from operands in units of two values
+ * that follow each other in depth: c (rows, columns) = a (rows, depth) panel (depth, columns),
  * depth and strides in units.
  */
 typedef struct aac_narrow_kernels {
     void (*multiply_bf16)(const uint32_t *a, int64_t a_stride, const uint32_t *panel, int64_t depth,
                           float *c, int64_t c_stride);
-    /* a: unsigned, panel: signed; the sums are exact. With each unit of depth another `step` bytes
-     * of `next` are prefetched into the second-level cache. */
-    void (*multiply_int8)(const uint32_t *a, int64_t a_stride, const uint32_t *panel, int64_t depth,
-                          int32_t *c, int64_t c_stride, const void *next, int64_t step);
     /* c += a^T panel, a being (depth, rows). */
     void (*add_transposed_bf16)(const uint32_t *a, int64_t a_stride, const uint32_t *panel,
                                 int64_t depth, float *c, int64_t c_stride);

@@ -25,6 +25,9 @@ DECLARE(avx2)
 #ifdef AAC_HAVE_AVX512_KERNELS
 DECLARE(avx512)
 #endif
+#ifdef AAC_HAVE_VNNI_KERNELS
+extern const aac_quantized_kernels aac_quantized_kernels_avx512_vnni;
+#endif
 #ifdef AAC_HAVE_NARROW_KERNELS
 extern const aac_narrow_kernels aac_narrow_kernels_avx512;
 #endif
@@ -72,5 +75,9 @@ aac_isa aac_kernels_isa(void)
 
 const aac_quantized_kernels *aac_quantized_kernels_get(void)
 {
+#ifdef AAC_HAVE_VNNI_KERNELS
+    if (aac_processor_isa() == AAC_ISA_AVX512 && aac_processor_has_vnni())
+        return &aac_quantized_kernels_avx512_vnni;
+#endif
     return choose().quantized;
 }

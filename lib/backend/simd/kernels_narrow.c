@@ -1,6 +1,6 @@
 /*
- * Products of small blocks of bfloat16 and of 8-bit integers, for processors with AVX-512 and its
- * dot-product instructions on pairs and quadruples of them.
+ * Products of small blocks of bfloat16, for processors with AVX-512 and its dot-product instruction
+ * on pairs of them; what stands between them and products of 8-bit integers.
  */
 #include "backend/simd/kernels.h"
 
@@ -17,76 +17,52 @@ extern const aac_narrow_kernels aac_narrow_kernels_avx512;
 #define UNROLLED _Pragma("GCC unroll 16")
 #endif
 
-/* sums + left . right in each lane; `integers`: four products, else two of bfloat16. */
-static inline __attribute__((always_inline)) __m512i add_products(__m512i sums, __m512i left,
-                                                                  __m512i right, bool integers)
-{
-    if (integers)
-        return _mm512_dpbusd_epi32(sums, left, right);
-    return _mm512_castps_si512(
-        _mm512_dpbf16_ps(_mm512_castsi512_ps(sums), (__m512bh)left, (__m512bh)right));
-}
-
 typedef struct block_product {
     const uint32_t *a;
     int64_t row_stride, depth_stride;
     const uint32_t *panel;
     int64_t depth;
-    uint32_t *c;
+    float *c;
     int64_t c_stride;
-    const char *next; /* of integers: prefetched, `step` bytes with each unit */
-    int64_t step;
 } block_product;
 
-static inline __attribute__((always_inline)) void multiply(block_product block, bool integers,
-                                                           bool add)
+static inline __attribute__((always_inline)) void multiply(block_product block, bool add)
 {
-    __m512i sums[ROWS][2];
+    __m512 sums[ROWS][2];
     UNROLLED
     for (int i = 0; i < ROWS; i++) {
-        const uint32_t *c = block.c + i * block.c_stride;
-        sums[i][0] = add ? _mm512_loadu_si512(c) : _mm512_setzero_si512();
-        sums[i][1] = add ? _mm512_loadu_si512(c + LANES) : _mm512_setzero_si512();
+        const float *c = block.c + i * block.c_stride;
+        sums[i][0] = add ? _mm512_loadu_ps(c) : _mm512_setzero_ps();
+        sums[i][1] = add ? _mm512_loadu_ps(c + LANES) : _mm512_setzero_ps();
     }
     for (int64_t k = 0; k < block.depth; k++, block.panel += 2 * LANES) {
-        if (integers)
-            __builtin_prefetch(block.next + k * block.step, 0, 2);
-        __m512i left = _mm512_loadu_si512(block.panel),
-                right = _mm512_loadu_si512(block.panel + LANES);
+        const __m512bh left = (__m512bh)_mm512_loadu_si512(block.panel),
+                       right = (__m512bh)_mm512_loadu_si512(block.panel + LANES);
         UNROLLED
         for (int i = 0; i < ROWS; i++) {
             uint32_t value = block.a[i * block.row_stride + k * block.depth_stride];
-            __m512i unit = _mm512_set1_epi32((int32_t)value);
-            sums[i][0] = add_products(sums[i][0], unit, left, integers);
-            sums[i][1] = add_products(sums[i][1], unit, right, integers);
+            __m512bh unit = (__m512bh)_mm512_set1_epi32((int32_t)value);
+            sums[i][0] = _mm512_dpbf16_ps(sums[i][0], unit, left);
+            sums[i][1] = _mm512_dpbf16_ps(sums[i][1], unit, right);
         }
     }
     UNROLLED
     for (int i = 0; i < ROWS; i++) {
-        _mm512_storeu_si512(block.c + i * block.c_stride, sums[i][0]);
-        _mm512_storeu_si512(block.c + i * block.c_stride + LANES, sums[i][1]);
+        _mm512_storeu_ps(block.c + i * block.c_stride, sums[i][0]);
+        _mm512_storeu_ps(block.c + i * block.c_stride + LANES, sums[i][1]);
     }
 }
 
 static void multiply_bf16(const uint32_t *a, int64_t a_stride, const uint32_t *panel, int64_t depth,
                           float *c, int64_t c_stride)
 {
-    multiply((block_product){a, a_stride, 1, panel, depth, (uint32_t *)c, c_stride, NULL, 0}, false,
-             false);
+    multiply((block_product){a, a_stride, 1, panel, depth, c, c_stride}, false);
 }
 
 static void add_transposed_bf16(const uint32_t *a, int64_t a_stride, const uint32_t *panel,
                                 int64_t depth, float *c, int64_t c_stride)
 {
-    multiply((block_product){a, 1, a_stride, panel, depth, (uint32_t *)c, c_stride, NULL, 0}, false,
-             true);
-}
-
-static void multiply_int8(const uint32_t *a, int64_t a_stride, const uint32_t *panel, int64_t depth,
-                          int32_t *c, int64_t c_stride, const void *next, int64_t step)
-{
-    multiply((block_product){a, a_stride, 1, panel, depth, (uint32_t *)c, c_stride, next, step},
-             true, false);
+    multiply((block_product){a, 1, a_stride, panel, depth, c, c_stride}, true);
 }
 
 /* Lanes of a row's last values: 0 .. count - 1. */
@@ -268,7 +244,6 @@ static void softmax_backward(const aac_softmax_pair *rows)
 
 const aac_narrow_kernels aac_narrow_kernels_avx512 = {
     .multiply_bf16 = multiply_bf16,
-    .multiply_int8 = multiply_int8,
     .add_transposed_bf16 = add_transposed_bf16,
     .softmax_backward_bf16 = softmax_backward,
     .softmax_bf16 = softmax,

@@ -117,8 +117,6 @@ static void restore_sums(const aac_quantized_sums *sums, int64_t count, bool add
 
 typedef int32_t vector __attribute__((vector_size(BYTES)));
 typedef int32_t unaligned_vector __attribute__((vector_size(BYTES), aligned(1), may_alias));
-typedef int16_t halves __attribute__((vector_size(BYTES)));
-
 static inline vector load(const void *from)
 {
     return *(const unaligned_vector *)from;
@@ -127,6 +125,42 @@ static inline vector load(const void *from)
 static inline void store(vector value, int32_t *to)
 {
     *(unaligned_vector *)to = value;
+}
+
+#if defined(__AVX512VNNI__)
+/* Four bytes in each lane. */
+typedef vector quads;
+
+static inline quads unsigned_quads(vector bytes)
+{
+    return bytes;
+}
+
+static inline quads signed_quads(vector bytes)
+{
+    return bytes;
+}
+
+static inline vector add_products(vector sums, quads a, quads b)
+{
+    return (vector)_mm512_dpbusd_epi32((__m512i)sums, (__m512i)a, (__m512i)b);
+}
+#else
+typedef int16_t halves __attribute__((vector_size(BYTES)));
+
+/* Bytes 0 and 2 of a unit of four, then 1 and 3, as halves. */
+typedef struct quads {
+    halves even, odd;
+} quads;
+
+static inline quads unsigned_quads(vector bytes)
+{
+    return (quads){(halves)(bytes & 0x00FF00FF), (halves)((bytes >> 8) & 0x00FF00FF)};
+}
+
+static inline quads signed_quads(vector bytes)
+{
+    return (quads){((halves)bytes << 8) >> 8, (halves)bytes >> 8};
 }
 
 /* In each lane the sum of the products of its two halves. */
@@ -147,20 +181,24 @@ static inline vector multiply_halves(halves a, halves b)
 #endif
 }
 
-/* Bytes 0 and 2 of a unit of four, then 1 and 3, as halves: of `a` unsigned, of a panel signed. */
+static inline vector add_products(vector sums, quads a, quads b)
+{
+    return sums + multiply_halves(a.even, b.even) + multiply_halves(a.odd, b.odd);
+}
+#endif
+
 static void multiply_int8(const uint32_t *a, int64_t a_stride, const uint32_t *panel, int64_t depth,
-                          int32_t *c, int64_t c_stride)
+                          int32_t *c, int64_t c_stride, const void *next, int64_t step)
 {
     vector sums[ROWS][2] = {0};
     for (int64_t k = 0; k < depth; k++, panel += 2 * LANES) {
-        halves left = (halves)load(panel), right = (halves)load(panel + LANES);
-        halves even[2] = {(left << 8) >> 8, (right << 8) >> 8}, odd[2] = {left >> 8, right >> 8};
+        __builtin_prefetch((const char *)next + k * step, 0, 2);
+        const quads left = signed_quads(load(panel)), right = signed_quads(load(panel + LANES));
         UNROLLED
         for (int i = 0; i < ROWS; i++) {
-            vector unit = (vector){0} + (int32_t)a[i * a_stride + k];
-            halves low = (halves)(unit & 0x00FF00FF), high = (halves)((unit >> 8) & 0x00FF00FF);
-            for (int j = 0; j < 2; j++)
-                sums[i][j] += multiply_halves(low, even[j]) + multiply_halves(high, odd[j]);
+            const quads unit = unsigned_quads((vector){0} + (int32_t)a[i * a_stride + k]);
+            sums[i][0] = add_products(sums[i][0], unit, left);
+            sums[i][1] = add_products(sums[i][1], unit, right);
         }
     }
     UNROLLED

@@ -1,8 +1,7 @@
 /*
- * Linear layers of 8-bit integers, on the narrow kernels where the processor has them. The rows of
- * x are quantised first. A task
- * is some rows times a group of panels that stays in the second-level cache; the sums of a block of
- * rows become floats while they are in the first-level cache.
+ * Linear layers of 8-bit integers. The rows of x are quantised first. A task is some rows times a
+ * group of panels that stays in the second-level cache; the sums of a block of rows become floats
+ * while they are in the first-level cache.
  */
 #include <stdio.h>
 #include <string.h>
@@ -191,7 +190,7 @@ typedef struct int8_task {
 
 static void multiply_rows(const int8_task *task, int64_t row)
 {
-    const aac_narrow_kernels *narrow = aac_narrow_kernels_get();
+    const aac_quantized_kernels *kernels = aac_quantized_kernels_get();
     const aac_op_desc *desc = task->desc;
     int64_t units = units_of(desc->linear.inputs), columns = aac_block_kernels_get()->columns;
     const char *panel =
@@ -209,14 +208,8 @@ static void multiply_rows(const int8_task *task, int64_t row)
         for (int64_t i = 0; i < count; i++)
             for (int64_t at = 0; at < width; at += LINE)
                 __builtin_prefetch(y + i * stride + j * element + at, 1);
-        if (narrow)
-            narrow->multiply_int8((const uint32_t *)rows, task->rows->stride / UNIT,
-                                  (const uint32_t *)panel, units, task->sums + j, task->group, next,
-                                  step);
-        else
-            aac_quantized_kernels_get()->multiply((const uint32_t *)rows, task->rows->stride / UNIT,
-                                                  (const uint32_t *)panel, units, task->sums + j,
-                                                  task->group);
+        kernels->multiply((const uint32_t *)rows, task->rows->stride / UNIT,
+                          (const uint32_t *)panel, units, task->sums + j, task->group, next, step);
         next += units * step;
     }
     for (int64_t i = 0; i < count; i++) {
