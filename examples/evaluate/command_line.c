@@ -38,7 +38,7 @@ static const char usage[] =
     "  --out FOLDER          keep finished images here, so that the same call resumes after an\n"
     "                        interruption, and write report.html\n"
     "  --pictures            also FOLDER/pictures: photo, mask and heat map side by side\n"
-    "  --no-pixels           image metrics only; no maps are kept\n"
+    "  --no-pixels           image metrics only; masks are ignored\n"
     "  --histogram           count pixels in bins: less memory, almost the same results\n"
     "  --window LOW,HIGH     values of 16-bit photos that become 0 to 255, for scans of 10 to 16\n"
     "                        bits [colour: the upper 8 bits; grey: clipped at 255]\n"
