@@ -34,8 +34,8 @@ aaclip_status session_open_text(session *own)
     options.vocabulary = arguments->vocabulary;
     own->class_name = name[0];
     if (!own->info.has_text) {
-        aaclip_status status = aaclip_text_cache_open(&own->cache, arguments->model, own->model,
-                                                      own->adapters, &options);
+        aaclip_status status = aaclip_text_cache_open(&own->cache, own->model, own->adapters,
+                                                      arguments->model, &options);
         own->class_name = aaclip_text_cache_name(own->cache, 0);
         return status;
     }

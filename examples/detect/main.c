@@ -229,8 +229,8 @@ static bool open_cache(detection *session, const command_line *arguments)
     const char *stored = file_exists(arguments->text_cache) ? arguments->text_cache : NULL;
     if (!info.has_text)
         stored = arguments->model;
-    aaclip_status status = stored ? aaclip_text_cache_open(&session->cache, stored, session->model,
-                                                           session->adapters, &options)
+    aaclip_status status = stored ? aaclip_text_cache_open(&session->cache, session->model,
+                                                           session->adapters, stored, &options)
                                   : aaclip_text_cache_new(&session->cache, session->model,
                                                           session->adapters, &options);
     return !failed(status) && choose_class(session, arguments) &&

@@ -149,8 +149,8 @@ aaclip_status write_pictures(const command_line *arguments, const region_setup *
     float *probability = malloc(pixels * sizeof *probability);
     aaclip_status status = AACLIP_ERROR_OUT_OF_MEMORY;
     if (probability)
-        status = aaclip_map_resize(result->map, result->map_width, result->map_height, probability,
-                                   photo->width, photo->height);
+        status = aaclip_map_resize(result->map, result->map_width, result->map_height, photo->width,
+                                   photo->height, probability);
     if (!status) {
         aaclip_map_probability(probability, pixels, result->level_count, probability);
         status = write_all(arguments, regions, index, photo, probability, result);

@@ -114,8 +114,8 @@ static aaclip_status draw_heat(const sources *open, const aaclip_image_view *pho
     float *values = malloc(pixels * sizeof *values);
     aaclip_status status = AACLIP_ERROR_OUT_OF_MEMORY;
     if (values)
-        status = aaclip_map_resize(open->map.values, open->map.width, open->map.height, values,
-                                   photo->width, photo->height);
+        status = aaclip_map_resize(open->map.values, open->map.width, open->map.height,
+                                   photo->width, photo->height, values);
     if (!status) {
         for (size_t i = 0; i < pixels; i++)
             values[i] = width > 0 ? (values[i] - scale->least) / width : 0;

@@ -232,8 +232,8 @@ static aaclip_status find_peak(const job *item)
     float *probability = malloc(pixels * sizeof *probability);
     if (!probability)
         return AACLIP_ERROR_OUT_OF_MEMORY;
-    aaclip_status status = aaclip_map_resize(map->values, map->width, map->height, probability,
-                                             scores->width, scores->height);
+    aaclip_status status = aaclip_map_resize(map->values, map->width, map->height, scores->width,
+                                             scores->height, probability);
     if (!status) {
         aaclip_map_probability(probability, pixels, scores->levels, probability);
         status =

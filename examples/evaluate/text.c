@@ -62,7 +62,7 @@ bool open_cache(session *state, const aaclip_adapters *adapters)
     struct stat file;
     aaclip_status status = AACLIP_ERROR_NOT_FOUND;
     if (stored && stat(stored, &file) == 0)
-        status = aaclip_text_cache_open(&state->cache, stored, state->model, adapters, &options);
+        status = aaclip_text_cache_open(&state->cache, state->model, adapters, stored, &options);
     if (status && info.has_text) /* none, or of other weights: rebuild */
         status = aaclip_text_cache_new(&state->cache, state->model, adapters, &options);
     size_t built = 0;

@@ -392,7 +392,7 @@ class text_cache : public owner<aaclip_text_cache, aaclip_text_cache_close> {
         }
         embedding_ = info.embedding;
         if (!found && path)
-            found = aaclip_text_cache_open(&handle_, path, model.get(), adapters.get(), options);
+            found = aaclip_text_cache_open(&handle_, model.get(), adapters.get(), path, options);
         else if (!found)
             found = aaclip_text_cache_new(&handle_, model.get(), adapters.get(), options);
         ok(found, status);
@@ -531,7 +531,7 @@ inline std::vector<float> resize(grid<const float> map, std::uint32_t width, std
     std::vector<float> resized(detail::volume(width, height, 1));
     if (!detail::fits(!resized.empty(), status, "resize: expected a size that fits in memory") ||
         !detail::ok(
-            aaclip_map_resize(map.data(), map.width(), map.height(), resized.data(), width, height),
+            aaclip_map_resize(map.data(), map.width(), map.height(), width, height, resized.data()),
             status))
         resized.clear();
     return resized;

@@ -24,8 +24,8 @@ AACLIP_BEGIN_DECLS
  *     for (each good part) {
  *         aaclip_detector_detect(detector, &view, "nut", &result);
  *         scores[i] = result.score;
- *         aaclip_map_resize(result.map, result.map_width, result.map_height, map, view.width,
- *                           view.height);
+ *         aaclip_map_resize(result.map, result.map_width, result.map_height, view.width,
+ *                           view.height, map);
  *         aaclip_map_probability(map, pixels, result.level_count, map);
  *         aaclip_map_peak(map, roi, view.width, view.height, &peaks[i]);
  *     }

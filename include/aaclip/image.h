@@ -153,7 +153,7 @@ AACLIP_API aaclip_status aaclip_overlay(const aaclip_image_view *image, const fl
  * Errors: INVALID_ARGUMENT, OUT_OF_MEMORY.
  */
 AACLIP_API aaclip_status aaclip_map_resize(const float *map, uint32_t width, uint32_t height,
-                                           float *resized, uint32_t new_width, uint32_t new_height);
+                                           uint32_t new_width, uint32_t new_height, float *resized);
 
 AACLIP_END_DECLS
 

@@ -67,9 +67,9 @@ AACLIP_API aaclip_status aaclip_text_cache_new(aaclip_text_cache **cache, const 
  * options.config the configuration is the file's. Other errors: NOT_FOUND, IO, FORMAT,
  * INVALID_ARGUMENT, OUT_OF_MEMORY. Close with aaclip_text_cache_close.
  */
-AACLIP_API aaclip_status aaclip_text_cache_open(aaclip_text_cache **cache, const char *path,
+AACLIP_API aaclip_status aaclip_text_cache_open(aaclip_text_cache **cache,
                                                 const aaclip_model *model,
-                                                const aaclip_adapters *adapters,
+                                                const aaclip_adapters *adapters, const char *path,
                                                 const aaclip_text_cache_options *options);
 
 /** Releases the handle and sets *cache to NULL; accepts NULL and a pointer to NULL. */

@@ -87,7 +87,7 @@ static aaclip_status stretch(const aac_decider *decider, const aaclip_result *re
     if (!photo->probability || (decider->roi && !photo->roi))
         return aac_error_memory();
     aaclip_status status = aaclip_map_resize(result->map, result->map_width, result->map_height,
-                                             photo->probability, photo->width, photo->height);
+                                             photo->width, photo->height, photo->probability);
     if (!status && decider->roi)
         status = aac_resize_mask(&roi, photo->width, photo->height, photo->roi);
     if (!status)

@@ -34,8 +34,8 @@ static void interpolate_row(const float *above, const float *below, float fracti
     }
 }
 
-aaclip_status aaclip_map_resize(const float *map, uint32_t width, uint32_t height, float *resized,
-                                uint32_t new_width, uint32_t new_height)
+aaclip_status aaclip_map_resize(const float *map, uint32_t width, uint32_t height,
+                                uint32_t new_width, uint32_t new_height, float *resized)
 {
     if (!map || !resized)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_map_resize: no map or no output");

@@ -184,8 +184,8 @@ static aaclip_status load(aaclip_text_cache **out, const aac_tensor_file *file,
     return status;
 }
 
-aaclip_status aaclip_text_cache_open(aaclip_text_cache **out, const char *path,
-                                     const aaclip_model *model, const aaclip_adapters *adapters,
+aaclip_status aaclip_text_cache_open(aaclip_text_cache **out, const aaclip_model *model,
+                                     const aaclip_adapters *adapters, const char *path,
                                      const aaclip_text_cache_options *options)
 {
     if (out)

@@ -34,8 +34,8 @@ static float *photo_map(const aaclip_result *result, const aaclip_image_view *im
 {
     const size_t pixels = (size_t)image->width * image->height;
     float *map = malloc(pixels * sizeof *map);
-    must(aaclip_map_resize(result->map, result->map_width, result->map_height, map, image->width,
-                           image->height));
+    must(aaclip_map_resize(result->map, result->map_width, result->map_height, image->width,
+                           image->height, map));
     aaclip_map_probability(map, pixels, result->level_count, map);
     return map;
 }
@@ -273,7 +273,7 @@ static void thresholds_belong_to_the_words_of_a_class(void **state)
     must(aaclip_detector_check_calibration(detector, "cat", &calibration));
     aaclip_detector_close(&detector);
 
-    must(aaclip_text_cache_open(&opened, file.path, shared.model, shared.adapters, NULL));
+    must(aaclip_text_cache_open(&opened, shared.model, shared.adapters, file.path, NULL));
     detector = detector_with(opened);
     must(aaclip_detector_check_calibration(detector, "cat", &calibration));
     aaclip_detector_close(&detector);

@@ -463,7 +463,7 @@ static void check_bundle_of_text(const char *path, const kept_result *expected)
     for (int adapters = 0; adapters < 2; adapters++) {
         if (adapters)
             must(aaclip_adapters_open(&own.adapters, own.model, &path, 1, NULL));
-        must(aaclip_text_cache_open(&own.cache, path, own.model, own.adapters, NULL));
+        must(aaclip_text_cache_open(&own.cache, own.model, own.adapters, path, NULL));
         kept_result found = detect_nut(&own, NULL);
         assert_true(same_bits(expected, &found));
         free_result(&found);
@@ -480,7 +480,7 @@ static void check_bundle_of_text(const char *path, const kept_result *expected)
     must_fail(aaclip_adapters_save(own.adapters, path), AACLIP_ERROR_INVALID_ARGUMENT,
               "nothing to save");
     cache_options.config = &document;
-    must_fail(aaclip_text_cache_open(&own.cache, path, own.model, NULL, &cache_options),
+    must_fail(aaclip_text_cache_open(&own.cache, own.model, NULL, path, &cache_options),
               AACLIP_ERROR_MISMATCH, "metadata aaclip.config: activation differs");
     fixture_close(&own);
 }

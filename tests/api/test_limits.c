@@ -129,7 +129,7 @@ static aaclip_status open_cache_file(const char *path)
 {
     aaclip_text_cache *cache = NULL;
     aaclip_status status =
-        aaclip_text_cache_open(&cache, path, shared.model, shared.adapters, NULL);
+        aaclip_text_cache_open(&cache, shared.model, shared.adapters, path, NULL);
     aaclip_text_cache_close(&cache);
     return status;
 }

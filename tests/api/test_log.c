@@ -195,7 +195,7 @@ static void fail_everywhere(const char *folder)
                              AACLIP_OK);
         assert_int_not_equal(aaclip_image_open(&image, broken.path), AACLIP_OK);
         assert_int_not_equal(aaclip_text_cache_new(&cache, good, NULL, &options), AACLIP_OK);
-        assert_int_not_equal(aaclip_text_cache_open(&cache, broken.path, good, NULL, NULL),
+        assert_int_not_equal(aaclip_text_cache_open(&cache, good, NULL, broken.path, NULL),
                              AACLIP_OK);
     }
     aaclip_model_close(&good);

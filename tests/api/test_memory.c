@@ -54,7 +54,7 @@ static void prepare(test_scene *scene, test_level level)
     if (level == EMPTY_CACHE)
         must(aaclip_text_cache_new(&all->cache, all->model, all->adapters, &options));
     if (level >= CACHE)
-        must(aaclip_text_cache_open(&all->cache, files.cache.path, all->model, all->adapters,
+        must(aaclip_text_cache_open(&all->cache, all->model, all->adapters, files.cache.path,
                                     &options));
     if (level >= DETECTOR) {
         must(aaclip_image_open(&all->image, PHOTO));
@@ -103,8 +103,8 @@ static aaclip_status call_cache_open(test_scene *scene)
     aaclip_text_cache_options_init(&options);
     options.prompts = files.prompts.path;
     scene->all.cache = (aaclip_text_cache *)scene;
-    return aaclip_text_cache_open(&scene->all.cache, scene->path, scene->all.model,
-                                  scene->all.adapters, &options);
+    return aaclip_text_cache_open(&scene->all.cache, scene->all.model, scene->all.adapters,
+                                  scene->path, &options);
 }
 
 static aaclip_status call_cache_build(test_scene *scene)
@@ -165,7 +165,7 @@ static aaclip_status open_packed(test_scene *scene)
         status = aaclip_adapters_open(&all->adapters, all->model, paths, 1, NULL);
     if (!status)
         status =
-            aaclip_text_cache_open(&all->cache, files.bundle.path, all->model, all->adapters, NULL);
+            aaclip_text_cache_open(&all->cache, all->model, all->adapters, files.bundle.path, NULL);
     if (!status)
         status = new_detector(&scene->detector, all, false);
     if (status)
@@ -309,7 +309,7 @@ static aaclip_status call_map_resize(test_scene *scene)
 {
     (void)scene;
     float larger[9];
-    return aaclip_map_resize(some_values, 2, 2, larger, 3, 3);
+    return aaclip_map_resize(some_values, 2, 2, 3, 3, larger);
 }
 
 static bool is_old(const char *path)

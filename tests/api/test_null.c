@@ -78,9 +78,9 @@ static void text_caches(void **state)
     size_t count;
     refused(aaclip_text_cache_new(NULL, shared.model, shared.adapters, NULL));
     refused_handle(own, aaclip_text_cache_new(&own, NULL, shared.adapters, NULL));
-    refused(aaclip_text_cache_open(NULL, "unused", shared.model, shared.adapters, NULL));
-    refused_handle(own, aaclip_text_cache_open(&own, NULL, shared.model, shared.adapters, NULL));
-    refused_handle(own, aaclip_text_cache_open(&own, "unused", NULL, shared.adapters, NULL));
+    refused(aaclip_text_cache_open(NULL, shared.model, shared.adapters, "unused", NULL));
+    refused_handle(own, aaclip_text_cache_open(&own, shared.model, shared.adapters, NULL, NULL));
+    refused_handle(own, aaclip_text_cache_open(&own, NULL, shared.adapters, "unused", NULL));
     refused(aaclip_text_cache_build(NULL, names, names, 1));
     refused(aaclip_text_cache_build(shared.cache, NULL, names, 1));
     refused(aaclip_text_cache_build(shared.cache, names, NULL, 1));
@@ -188,8 +188,8 @@ static void images(void **state)
     refused(aaclip_overlay(NULL, values, 0.5f, rgb));
     refused(aaclip_overlay(&view, NULL, 0.5f, rgb));
     refused(aaclip_overlay(&view, values, 0.5f, NULL));
-    refused(aaclip_map_resize(NULL, 2, 2, values, 2, 2));
-    refused(aaclip_map_resize(values, 2, 2, NULL, 2, 2));
+    refused(aaclip_map_resize(NULL, 2, 2, 2, 2, values));
+    refused(aaclip_map_resize(values, 2, 2, 2, 2, NULL));
     aaclip_colour_map(NULL, 4, rgb);
     aaclip_colour_map(values, 4, NULL);
     assert_null(aaclip_image_get_view(NULL).pixels);

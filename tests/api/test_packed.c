@@ -379,7 +379,7 @@ static void bundles_are_kept_too(void **state)
         fixture_close(own);
         must(try_model(&own->model, i ? &kept : &plain));
         must(aaclip_adapters_open(&own->adapters, own->model, paths, 1, NULL));
-        must(aaclip_text_cache_open(&own->cache, path.path, own->model, own->adapters, NULL));
+        must(aaclip_text_cache_open(&own->cache, own->model, own->adapters, path.path, NULL));
         must(aaclip_image_open(&own->image, PHOTO));
         aaclip_detector *detector = make_detector(own, true);
         const aaclip_image_view view = aaclip_image_get_view(own->image);

@@ -227,7 +227,7 @@ static void a_bundle_gives_the_same_bits(void **state)
     must(aaclip_bundle_save(all.model, all.adapters, all.cache, bundle.path, false));
     open_as(&own, bundle.path, NULL, AACLIP_PRECISION_INT8);
     must(aaclip_adapters_open(&own.adapters, own.model, (const char *[]){bundle.path}, 1, NULL));
-    must(aaclip_text_cache_open(&own.cache, bundle.path, own.model, own.adapters, NULL));
+    must(aaclip_text_cache_open(&own.cache, own.model, own.adapters, bundle.path, NULL));
     kept_result found = detect_once(&own);
     assert_true(same_bits(&expected, &found));
     free_result(&expected);

@@ -118,14 +118,14 @@ static void lengths_of_vectors_are_checked(void **state)
     must(aaclip_text_cache_add(cache, "own", own.normal, own.abnormal));
     must(build_classes(cache));
     must(aaclip_text_cache_save(cache, file.path));
-    must(aaclip_text_cache_open(&opened, file.path, shared.model, shared.adapters, NULL));
+    must(aaclip_text_cache_open(&opened, shared.model, shared.adapters, file.path, NULL));
     aaclip_text_cache_close(&opened);
     scratch_write_value(file.path, "text_cache.own", 0);
-    must_fail(aaclip_text_cache_open(&opened, file.path, shared.model, shared.adapters, NULL),
+    must_fail(aaclip_text_cache_open(&opened, shared.model, shared.adapters, file.path, NULL),
               AACLIP_ERROR_FORMAT, "class 'own': expected a normal vector");
     scratch_write_value(file.path, "text_cache.own", 1);
     scratch_write_value(file.path, "text_cache.nut", 10); /* no mean of unit vectors */
-    must_fail(aaclip_text_cache_open(&opened, file.path, shared.model, shared.adapters, NULL),
+    must_fail(aaclip_text_cache_open(&opened, shared.model, shared.adapters, file.path, NULL),
               AACLIP_ERROR_FORMAT, "class 'nut': expected a normal vector");
     aaclip_text_cache_close(&cache);
 }
@@ -187,7 +187,7 @@ static void saved_caches_open_with_the_same_bits(void **state)
     }
     must(aaclip_text_cache_add(cache, longest, own.abnormal, own.normal));
     must(aaclip_text_cache_save(cache, path));
-    must(aaclip_text_cache_open(&opened, path, shared.model, shared.adapters, NULL));
+    must(aaclip_text_cache_open(&opened, shared.model, shared.adapters, path, NULL));
     assert_int_equal(aaclip_text_cache_count(opened), count + 3);
     for (size_t i = 0; i < count + 3; i++) {
         const char *name = aaclip_text_cache_name(cache, i);
@@ -205,7 +205,7 @@ static void open_mismatch(const char *path, const aaclip_model *model,
                           const aaclip_adapters *adapters, const aaclip_text_cache_options *options)
 {
     aaclip_text_cache *cache = (aaclip_text_cache *)&shared;
-    must_fail(aaclip_text_cache_open(&cache, path, model, adapters, options), AACLIP_ERROR_MISMATCH,
+    must_fail(aaclip_text_cache_open(&cache, model, adapters, path, options), AACLIP_ERROR_MISMATCH,
               path);
     assert_null(cache);
 }
@@ -260,7 +260,7 @@ static void saved_caches_say_their_configuration(void **state)
     options.config = &document;
     open_mismatch(path.path, shared.model, NULL, &options);
     options.config = NULL; /* the file's, under which the same vectors are built again */
-    must(aaclip_text_cache_open(&cache, path.path, shared.model, NULL, &options));
+    must(aaclip_text_cache_open(&cache, shared.model, NULL, path.path, &options));
     must(aaclip_text_cache_build(cache, name, name, 1));
     const pair after = get_pair(cache, "nut");
     assert_true(same_pair(&before, &after));
@@ -282,7 +282,7 @@ static void saved_caches_open_for_the_same_weights(void **state)
     must(aaclip_adapters_save(shared.adapters, adapter_path));
     must(aaclip_model_open(&other.model, model_path, NULL));
     must(aaclip_adapters_open(&other.adapters, other.model, &adapter_path, 1, NULL));
-    must(aaclip_text_cache_open(&other.cache, path, other.model, other.adapters, NULL));
+    must(aaclip_text_cache_open(&other.cache, other.model, other.adapters, path, NULL));
     const pair before = get_pair(shared.cache, "nut"), after = get_pair(other.cache, "nut");
     assert_true(same_pair(&before, &after));
     fixture_close(&other);
@@ -294,13 +294,13 @@ static void files_that_are_no_caches_are_refused(void **state)
     const char *path = path_file.path;
     aaclip_text_cache *cache = NULL;
     scratch_write(path, "not a cache");
-    must_fail(aaclip_text_cache_open(&cache, path, shared.model, shared.adapters, NULL),
+    must_fail(aaclip_text_cache_open(&cache, shared.model, shared.adapters, path, NULL),
               AACLIP_ERROR_FORMAT, path);
-    must_fail(aaclip_text_cache_open(&cache, NANO_MODEL, shared.model, shared.adapters, NULL),
+    must_fail(aaclip_text_cache_open(&cache, shared.model, shared.adapters, NANO_MODEL, NULL),
               AACLIP_ERROR_FORMAT, NANO_MODEL);
-    must_fail(aaclip_text_cache_open(&cache, "missing", shared.model, shared.adapters, NULL),
+    must_fail(aaclip_text_cache_open(&cache, shared.model, shared.adapters, "missing", NULL),
               AACLIP_ERROR_NOT_FOUND, "missing");
-    must_fail(aaclip_text_cache_open(&cache, *state, shared.model, shared.adapters, NULL),
+    must_fail(aaclip_text_cache_open(&cache, shared.model, shared.adapters, *state, NULL),
               AACLIP_ERROR_IO, *state);
     assert_null(cache);
     must_fail(aaclip_text_cache_save(shared.cache, *state), AACLIP_ERROR_IO, *state);
@@ -472,7 +472,7 @@ static void a_bundle_has_no_text_tower(void **state)
     must(aaclip_model_open(&model, file.path, NULL));
     const char *const paths[] = {file.path};
     must(aaclip_adapters_open(&adapters, model, paths, 1, NULL));
-    must(aaclip_text_cache_open(&cache, file.path, model, adapters, NULL));
+    must(aaclip_text_cache_open(&cache, model, adapters, file.path, NULL));
     must(aaclip_text_cache_build(cache, NULL, NULL, 0)); /* none: nothing is needed */
     must(aaclip_text_cache_encode(cache, NULL, 0, NULL));
     must_fail(aaclip_text_cache_build(cache, name, name, 1), AACLIP_ERROR_UNSUPPORTED, text);

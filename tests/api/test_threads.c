@@ -86,8 +86,8 @@ static const char *open_and_close(participant *own)
         options.threads = CALL_THREADS;
         equal = !aaclip_model_open(&other.model, NANO_MODEL, &options) &&
                 !try_adapters(&other.adapters, other.model, "published") &&
-                !aaclip_text_cache_open(&other.cache, own->shared->saved.path, other.model,
-                                        other.adapters, NULL) &&
+                !aaclip_text_cache_open(&other.cache, other.model, other.adapters,
+                                        own->shared->saved.path, NULL) &&
                 !new_detector(&detector, &other, true);
         if (round % 2)
             fixture_close(&other);

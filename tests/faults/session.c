@@ -108,7 +108,7 @@ static aaclip_status open_cache(session *all)
 {
     aaclip_text_cache *cache = NULL;
     aaclip_status status =
-        aaclip_text_cache_open(&cache, all->cache.path, all->all.model, all->all.adapters, NULL);
+        aaclip_text_cache_open(&cache, all->all.model, all->all.adapters, all->cache.path, NULL);
     aaclip_text_cache_close(&cache);
     return status;
 }
@@ -212,7 +212,7 @@ static aaclip_status detect_packed(session *all, const char *folder)
     if (!status)
         status = aaclip_adapters_open(&own.adapters, own.model, paths, 1, NULL);
     if (!status)
-        status = aaclip_text_cache_open(&own.cache, paths[0], own.model, own.adapters, NULL);
+        status = aaclip_text_cache_open(&own.cache, own.model, own.adapters, paths[0], NULL);
     if (!status)
         status = new_detector(&detector, &own, false);
     aaclip_result result = {.size = sizeof result};

@@ -46,7 +46,7 @@ static bool open_bundle(bundle *opened, const char *path)
         return false;
     status = aaclip_adapters_open(&opened->adapters, opened->model, paths, 1, NULL);
     check_status(status, opened->adapters);
-    status = aaclip_text_cache_open(&opened->cache, path, opened->model, opened->adapters, NULL);
+    status = aaclip_text_cache_open(&opened->cache, opened->model, opened->adapters, path, NULL);
     check_status(status, opened->cache);
     return opened->cache && aaclip_text_cache_count(opened->cache);
 }

@@ -10,7 +10,7 @@
 
 static aaclip_status open_cache(aaclip_text_cache **cache, const char *path)
 {
-    return aaclip_text_cache_open(cache, path, tiny_model(), NULL, NULL);
+    return aaclip_text_cache_open(cache, tiny_model(), NULL, path, NULL);
 }
 
 static void compare(const aaclip_text_cache *cache, const aaclip_text_cache *again)

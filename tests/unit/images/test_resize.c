@@ -191,9 +191,9 @@ static void wrong_arguments_are_refused(void **state)
     assert_int_equal(aaclip_image_resize(&good, 2, 0x80000000, out), AACLIP_ERROR_INVALID_ARGUMENT);
     assert_int_equal(aaclip_image_resize(&good, 2, 2, NULL), AACLIP_ERROR_INVALID_ARGUMENT);
     float map[4] = {0};
-    assert_int_equal(aaclip_map_resize(NULL, 2, 2, map, 2, 2), AACLIP_ERROR_INVALID_ARGUMENT);
-    assert_int_equal(aaclip_map_resize(map, 2, 0, map, 2, 2), AACLIP_ERROR_INVALID_ARGUMENT);
-    assert_int_equal(aaclip_map_resize(map, 2, 2, map, 0, 2), AACLIP_ERROR_INVALID_ARGUMENT);
+    assert_int_equal(aaclip_map_resize(NULL, 2, 2, 2, 2, map), AACLIP_ERROR_INVALID_ARGUMENT);
+    assert_int_equal(aaclip_map_resize(map, 2, 0, 2, 2, map), AACLIP_ERROR_INVALID_ARGUMENT);
+    assert_int_equal(aaclip_map_resize(map, 2, 2, 0, 2, map), AACLIP_ERROR_INVALID_ARGUMENT);
 }
 
 /* Rows of the new width are made in bands. A single column of them is one band. */
@@ -251,8 +251,8 @@ static void maps_equal_pytorch(void **state)
         float *found = make(out * sizeof *found);
         assert_int_equal(fread(map, sizeof *map, in, file), in);
         assert_int_equal(fread(expected, sizeof *expected, out, file), out);
-        assert_int_equal(aaclip_map_resize(map, (uint32_t)s[0], (uint32_t)s[1], found,
-                                           (uint32_t)s[2], (uint32_t)s[3]),
+        assert_int_equal(aaclip_map_resize(map, (uint32_t)s[0], (uint32_t)s[1], (uint32_t)s[2],
+                                           (uint32_t)s[3], found),
                          AACLIP_OK);
         for (size_t i = 0; i < out; i++)
             assert_true(fabsf(found[i] - expected[i]) <= 1e-6f);
@@ -277,7 +277,7 @@ static void allocations_may_fail(void **state)
             fail_allocations_after(calls[kind]);
             aaclip_status status = kind == 0   ? aaclip_image_resize(&view, 7, 5, out)
                                    : kind == 1 ? aac_resize_mask(&view, 7, 5, out)
-                                               : aaclip_map_resize(map, 3, 3, larger, 5, 5);
+                                               : aaclip_map_resize(map, 3, 3, 5, 5, larger);
             refused = stop_failing_allocations();
             assert_int_equal(status, refused ? AACLIP_ERROR_OUT_OF_MEMORY : AACLIP_OK);
         }

@@ -49,7 +49,7 @@ _STATUS: dict[str, list[Any]] = {
     "adapters_get_calibration": [c_void_p, POINTER(s.Calibration)],
     "text_cache_options_init_sized": [POINTER(s.TextCacheOptions), c_size_t],
     "text_cache_new": [_HANDLE, c_void_p, c_void_p, POINTER(s.TextCacheOptions)],
-    "text_cache_open": [_HANDLE, c_char_p, c_void_p, c_void_p, POINTER(s.TextCacheOptions)],
+    "text_cache_open": [_HANDLE, c_void_p, c_void_p, c_char_p, POINTER(s.TextCacheOptions)],
     "text_cache_build": [c_void_p, _TEXTS, _TEXTS, c_size_t],
     "text_cache_add": [c_void_p, c_char_p, _ARRAY, _ARRAY],
     "text_cache_get": [c_void_p, c_char_p, _ARRAY, _ARRAY],
@@ -65,7 +65,7 @@ _STATUS: dict[str, list[Any]] = {
     "write_png": [c_char_p, POINTER(s.ImageView)],
     "write_png16": [c_char_p, _ARRAY, c_uint32, c_uint32],
     "overlay": [POINTER(s.ImageView), _ARRAY, c_float, _ARRAY],
-    "map_resize": [_ARRAY, c_uint32, c_uint32, _ARRAY, c_uint32, c_uint32],
+    "map_resize": [_ARRAY, c_uint32, c_uint32, c_uint32, c_uint32, _ARRAY],
     "map_threshold": [_ARRAY, _ARRAY, c_uint32, c_uint32, c_float, _ARRAY],
     "map_peak": [_ARRAY, _ARRAY, c_uint32, c_uint32, POINTER(c_float)],
     "regions_find": [

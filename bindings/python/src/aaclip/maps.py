@@ -61,7 +61,7 @@ def resize_map(values: npt.ArrayLike, width: int, height: int) -> FloatMap:
     width, height = size_of(width, height)
     resized = np.empty((height, width), np.float32)
     lib.map_resize(
-        address(array), array.shape[1], array.shape[0], address(resized), width, height
+        address(array), array.shape[1], array.shape[0], width, height, address(resized)
     )
     return resized
 

@@ -128,7 +128,7 @@ class TextCache(Handle, Mapping[str, TextPair]):
                 lib.text_cache_new(byref(handle), clip, adapted, byref(options))
             else:
                 lib.text_cache_open(
-                    byref(handle), encode_path(file), clip, adapted, byref(options)
+                    byref(handle), clip, adapted, encode_path(file), byref(options)
                 )
         needs = (model,) if adapters is None else (model, adapters)
         self._adopt(handle, *needs, keep=(trampoline,))
