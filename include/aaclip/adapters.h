@@ -22,7 +22,8 @@ typedef struct aaclip_adapters aaclip_adapters;
 /**
  * Reads adapters for `model` from `count` files, usually one text and one image file: published
  * `.pth` (`text_adapter`, `image_adapter`), the document's, the library's safetensors, or a bundle
- * (one made without image adapters supplies only its configuration and calibration).
+ * (one made without image adapters supplies only its configuration and calibration). `paths` NULL
+ * and `count` 0: from the file of the model itself, which is then a bundle.
  * Tensor names and shapes select the kind of adapter and the profile; `config`, when not NULL,
  * overrides all fields that the files do not fix. Where files written by the library carry
  * different configurations, each tower uses that of its own file. Every shape is checked against

@@ -61,6 +61,19 @@ AACLIP_API aaclip_status aaclip_model_options_init_sized(aaclip_model_options *o
 AACLIP_API aaclip_status aaclip_model_open(aaclip_model **model, const char *path,
                                            const aaclip_model_options *options);
 
+/**
+ * aaclip_model_open from a file in memory, such as one that was decrypted or linked into the
+ * program; `name` stands for the path in texts. The bytes are not copied: they must stay where and
+ * as they are until this model, and everything that was made from it, is closed. Nothing is looked
+ * for beside them: no vocabulary (aaclip_text_cache_options.vocabulary) and no JSON with heads and
+ * activation, which safetensors that the library wrote contain. A bundle's adapters and text
+ * vectors are opened without a path (aaclip_adapters_open, aaclip_text_cache_open).
+ * Errors: as there, except NOT_FOUND and IO; INVALID_ARGUMENT also for a packed_folder.
+ */
+AACLIP_API aaclip_status aaclip_model_open_memory(aaclip_model **model, const void *bytes,
+                                                  size_t size, const char *name,
+                                                  const aaclip_model_options *options);
+
 /** Releases the handle and sets *model to NULL; accepts NULL and a pointer to NULL. */
 AACLIP_API void aaclip_model_close(aaclip_model **model);
 

@@ -62,10 +62,11 @@ AACLIP_API aaclip_status aaclip_text_cache_new(aaclip_text_cache **cache, const 
                                                const aaclip_text_cache_options *options);
 
 /**
- * Reads a saved cache or a bundle. MISMATCH when it was made with other weights, text adapters,
- * prompts or configuration than `model`, `adapters` and `options` give; without adapters and
- * options.config the configuration is the file's. Other errors: NOT_FOUND, IO, FORMAT,
- * INVALID_ARGUMENT, OUT_OF_MEMORY. Close with aaclip_text_cache_close.
+ * Reads a saved cache or a bundle; `path` NULL: the file of the model itself. MISMATCH when it was
+ * made with other weights, text adapters, prompts or configuration than `model`, `adapters` and
+ * `options` give; without adapters and options.config the configuration is the file's. Other
+ * errors: NOT_FOUND, IO, FORMAT, INVALID_ARGUMENT, OUT_OF_MEMORY. Close with
+ * aaclip_text_cache_close.
  */
 AACLIP_API aaclip_status aaclip_text_cache_open(aaclip_text_cache **cache,
                                                 const aaclip_model *model,

@@ -32,6 +32,7 @@ typedef struct aac_tensor {
     int64_t shape[AAC_MAX_RANK];
     int64_t stride[AAC_MAX_RANK]; /* in elements; may be 0 or in any order */
     const void *data;             /* element [0, 0, ...]; may be unaligned */
+    bool mapped;                  /* part of a mapped file, so that its pages may be released */
 } aac_tensor;
 
 int64_t aac_tensor_elements(const aac_tensor *tensor);

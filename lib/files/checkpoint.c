@@ -218,14 +218,11 @@ static aaclip_status open_file(aac_checkpoint *checkpoint, const char *path)
     return status;
 }
 
-aaclip_status aac_checkpoint_open(aac_checkpoint **out, const char *path)
+/* Takes what opening the file gave. */
+static aaclip_status read_checkpoint(aac_checkpoint **out, aac_checkpoint *checkpoint,
+                                     aaclip_status status)
 {
-    *out = NULL;
     aac_checkpoint_config config = {0};
-    aac_checkpoint *checkpoint = aac_calloc(1, sizeof *checkpoint);
-    if (!checkpoint)
-        return aac_error_memory();
-    aaclip_status status = open_file(checkpoint, path);
     if (!status)
         status = read_layout(checkpoint, &config);
     if (!status)
@@ -234,6 +231,23 @@ aaclip_status aac_checkpoint_open(aac_checkpoint **out, const char *path)
         aac_checkpoint_close(&checkpoint);
     *out = checkpoint;
     return status;
+}
+
+aaclip_status aac_checkpoint_open(aac_checkpoint **out, const char *path)
+{
+    aac_checkpoint *checkpoint = *out = aac_calloc(1, sizeof *checkpoint);
+    return checkpoint ? read_checkpoint(out, checkpoint, open_file(checkpoint, path))
+                      : aac_error_memory();
+}
+
+aaclip_status aac_checkpoint_open_memory(aac_checkpoint **out, const void *bytes, size_t size,
+                                         const char *name)
+{
+    aac_checkpoint *checkpoint = *out = aac_calloc(1, sizeof *checkpoint);
+    return checkpoint
+               ? read_checkpoint(out, checkpoint,
+                                 aac_tensor_file_open_memory(&checkpoint->file, bytes, size, name))
+               : aac_error_memory();
 }
 
 void aac_checkpoint_close(aac_checkpoint **out)

@@ -69,6 +69,9 @@ typedef struct aac_checkpoint {
  * error naming file, tensor, expected and found. ResNet CLIPs: UNSUPPORTED.
  */
 aaclip_status aac_checkpoint_open(aac_checkpoint **checkpoint, const char *path);
+/* The same from a file in memory (aac_tensor_file_open_memory), beside which there is nothing. */
+aaclip_status aac_checkpoint_open_memory(aac_checkpoint **checkpoint, const void *bytes,
+                                         size_t size, const char *name);
 void aac_checkpoint_close(aac_checkpoint **checkpoint);
 
 #endif

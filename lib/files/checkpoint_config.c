@@ -234,8 +234,9 @@ aaclip_status aac_read_checkpoint_config(aac_checkpoint_config *config, const aa
     if (status || config->found)
         return status;
     char *path = NULL;
-    status = find_beside(&path, aac_tensor_file_path(file),
-                         huggingface ? "config.json" : "open_clip_config.json");
+    if (!aac_tensor_file_in_memory(file))
+        status = find_beside(&path, aac_tensor_file_path(file),
+                             huggingface ? "config.json" : "open_clip_config.json");
     if (!status && path)
         status = read_file(config, path, huggingface);
     aac_free(path);

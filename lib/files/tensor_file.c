@@ -36,6 +36,7 @@ struct aac_tensor_index {
 struct aac_tensor_file {
     char *path;
     aac_mapping mapping;
+    bool in_memory; /* the caller's */
     aac_tensor_file_kind kind;
     aac_tensor_index index;
 };
@@ -149,25 +150,59 @@ static aaclip_status read_content(aac_tensor_file *file)
     return aac_safetensors_read(&file->index, mapping);
 }
 
-aaclip_status aac_tensor_file_open(aac_tensor_file **out, const char *path)
+static aaclip_status read_file(aac_tensor_file *file)
+{
+    aaclip_status status = check_size(&file->mapping);
+    if (!status)
+        status = read_content(file);
+    for (size_t i = 0; i < file->index.tensor_count; i++)
+        file->index.tensors[i].mapped = !file->in_memory;
+    return status ? aac_error_prefix(status, "%s", file->path) : AACLIP_OK;
+}
+
+/* `memory`: NULL for the file at the path. */
+static aaclip_status open_named(aac_tensor_file **out, const char *path, const aac_mapping *memory)
 {
     *out = NULL;
     aac_tensor_file *file = aac_calloc(1, sizeof *file);
     if (!file)
         return aac_error_prefix(aac_error_memory(), "%s", path);
+    aaclip_status status = AACLIP_OK;
     file->path = aac_strdup(path);
-    aaclip_status status = file->path ? aac_map_file(&file->mapping, path) : aac_error_memory();
-    if (!status) {
-        status = check_size(&file->mapping);
-        if (!status)
-            status = read_content(file);
-        if (status)
-            aac_error_prefix(status, "%s", path);
-    }
+    file->in_memory = memory != NULL;
+    if (!file->path)
+        status = aac_error_memory();
+    else if (memory)
+        file->mapping = *memory;
+    else
+        status = aac_map_file(&file->mapping, path);
+    if (!status)
+        status = read_file(file);
     if (status)
         aac_tensor_file_close(&file);
     *out = file;
     return status;
+}
+
+aaclip_status aac_tensor_file_open(aac_tensor_file **file, const char *path)
+{
+    return open_named(file, path, NULL);
+}
+
+aaclip_status aac_tensor_file_open_memory(aac_tensor_file **file, const void *bytes, size_t size,
+                                          const char *name)
+{
+    return open_named(file, name, &(aac_mapping){.data = bytes, .size = size});
+}
+
+aaclip_status aac_tensor_file_reopen(aac_tensor_file **file, const aac_tensor_file *from)
+{
+    return open_named(file, from->path, from->in_memory ? &from->mapping : NULL);
+}
+
+bool aac_tensor_file_in_memory(const aac_tensor_file *file)
+{
+    return file->in_memory;
 }
 
 void aac_tensor_file_close(aac_tensor_file **out)
@@ -179,7 +214,8 @@ void aac_tensor_file_close(aac_tensor_file **out)
     aac_free(file->index.tensors);
     aac_free(file->index.entries);
     aac_names_clear(&file->index.names);
-    aac_unmap_file(&file->mapping);
+    if (!file->in_memory)
+        aac_unmap_file(&file->mapping);
     aac_free(file->path);
     aac_free(file);
     *out = NULL;
@@ -187,7 +223,7 @@ void aac_tensor_file_close(aac_tensor_file **out)
 
 aaclip_status aac_tensor_file_check(const aac_tensor_file *file)
 {
-    if (!file || !aac_mapping_is_stale(&file->mapping, file->path))
+    if (!file || file->in_memory || !aac_mapping_is_stale(&file->mapping, file->path))
         return AACLIP_OK;
     return aac_error(AACLIP_ERROR_IO, "%s: changed since it was opened", file->path);
 }
@@ -202,7 +238,8 @@ aaclip_status aac_tensor_file_verify(const aac_tensor_file *file)
 
 void aac_tensor_file_release(const aac_tensor_file *file)
 {
-    aac_mapping_release(file->mapping.data, file->mapping.size);
+    if (!file->in_memory)
+        aac_mapping_release(file->mapping.data, file->mapping.size);
 }
 
 size_t aac_tensor_file_size(const aac_tensor_file *file)
@@ -217,6 +254,8 @@ int64_t aac_tensor_file_changed(const aac_tensor_file *file)
 
 void aac_tensor_file_prefetch(const aac_tensor_file *file)
 {
+    if (file->in_memory)
+        return;
     aac_prefer_large_pages((void *)file->mapping.data, file->mapping.size);
     aac_mapping_prefetch(&file->mapping);
 }

@@ -26,6 +26,16 @@ typedef struct aac_tensor_file aac_tensor_file;
 /* The type is detected from the content. Errors name path and entry: NOT_FOUND, IO, FORMAT,
  * UNSUPPORTED. */
 aaclip_status aac_tensor_file_open(aac_tensor_file **file, const char *path);
+/*
+ * The same for bytes in memory, which are not copied: they must live as long as the file and not
+ * change. `name` stands for the path in error texts.
+ */
+aaclip_status aac_tensor_file_open_memory(aac_tensor_file **file, const void *bytes, size_t size,
+                                          const char *name);
+/* Another handle of the same file or memory. */
+aaclip_status aac_tensor_file_reopen(aac_tensor_file **file, const aac_tensor_file *from);
+/* Whether it is in memory: there is no folder around it. */
+bool aac_tensor_file_in_memory(const aac_tensor_file *file);
 void aac_tensor_file_close(aac_tensor_file **file);
 
 /*

@@ -384,7 +384,9 @@ static const char *bare_tower(const aac_tensor_file *file)
     for (size_t i = 0; i < sizeof image / sizeof *image; i++)
         if (aac_tensor_file_has(file, image[i]))
             return "image_adapter";
-    return aac_tensor_file_has(file, "0.fc") || aac_tensor_file_has(file, "module.0.fc") ? "text_adapter" : NULL;
+    return aac_tensor_file_has(file, "0.fc") || aac_tensor_file_has(file, "module.0.fc")
+               ? "text_adapter"
+               : NULL;
 }
 
 static aaclip_status no_adapters(const aac_tensor_file *file)
@@ -399,10 +401,13 @@ static aaclip_status no_adapters(const aac_tensor_file *file)
                      "%s: expected text_adapter.* or image_adapter.* tensors, found none", path);
 }
 
+/* `path`: NULL for the model's own file. */
 static aaclip_status read_file(aaclip_adapters *adapters, const char *path, config_origin *origin)
 {
     aac_tensor_file **file = &adapters->files[adapters->file_count];
-    aaclip_status status = aac_tensor_file_open(file, path);
+    aaclip_status status =
+        path ? aac_tensor_file_open(file, path)
+             : aac_tensor_file_reopen(file, aac_model_checkpoint(adapters->model)->file);
     if (status)
         return status;
     adapters->file_count++;
@@ -480,9 +485,9 @@ aaclip_status aaclip_adapters_open(aaclip_adapters **out, const aaclip_model *mo
 {
     if (out)
         *out = NULL;
-    if (!out || !model || !paths || !count)
+    if (!out || !model || !paths != !count)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
-                         "aaclip_adapters_open: expected a model and at least one path");
+                         "aaclip_adapters_open: expected a model, and paths or none");
     if (count > AAC_ADAPTER_FILES)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
                          "aaclip_adapters_open: expected at most one text and one image file, "
@@ -497,7 +502,8 @@ aaclip_status aaclip_adapters_open(aaclip_adapters **out, const aaclip_model *mo
         return aac_error_memory();
     atomic_init(&adapters->references, 1);
     adapters->model = aac_model_retain(model);
-    aaclip_status status = open_files(adapters, paths, count, config);
+    const char *const own[] = {NULL};
+    aaclip_status status = open_files(adapters, count ? paths : own, count ? count : 1, config);
     if (status)
         aaclip_adapters_close(&adapters);
     *out = adapters;

@@ -6,7 +6,7 @@
 static void release(const aac_tensor *parts, int part_count)
 {
     for (int i = 0; i < part_count; i++)
-        if (aac_tensor_is_contiguous(&parts[i]))
+        if (parts[i].mapped && aac_tensor_is_contiguous(&parts[i]))
             aac_mapping_release(parts[i].data, (size_t)aac_tensor_elements(&parts[i]) *
                                                    aac_dtype_size(parts[i].dtype));
 }

@@ -176,7 +176,21 @@ static aaclip_status keep_folder(aaclip_model *model, const char *folder)
     return model->packed_folder ? AACLIP_OK : aac_error_memory();
 }
 
-static aaclip_status open_parts(aaclip_model *model, const char *path,
+/* Where the checkpoint is: at a path; with `bytes` in memory. */
+typedef struct model_source {
+    const char *path;
+    const void *bytes;
+    size_t size;
+} model_source;
+
+static aaclip_status open_checkpoint(aac_checkpoint **checkpoint, const model_source *source)
+{
+    return source->bytes
+               ? aac_checkpoint_open_memory(checkpoint, source->bytes, source->size, source->path)
+               : aac_checkpoint_open(checkpoint, source->path);
+}
+
+static aaclip_status open_parts(aaclip_model *model, const model_source *source,
                                 const aaclip_model_options *options)
 {
     int threads = (int)(options->threads ? options->threads : aac_processor_count());
@@ -190,19 +204,15 @@ static aaclip_status open_parts(aaclip_model *model, const char *path,
     if (!status)
         status = aac_dispatch_open(&model->dispatch, options->backend, threads);
     if (!status)
-        status = aac_checkpoint_open(&model->checkpoint, path);
+        status = open_checkpoint(&model->checkpoint, source);
     if (!status)
         status = choose_precision(model, options->precision);
     return status;
 }
 
-aaclip_status aaclip_model_open(aaclip_model **out, const char *path,
+static aaclip_status open_model(aaclip_model **out, const model_source *source,
                                 const aaclip_model_options *options)
 {
-    if (out)
-        *out = NULL;
-    if (!out || !path)
-        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_model_open: model or path is NULL");
     aaclip_model_options own = {.size = sizeof own};
     aaclip_status status = aac_options_read(&own, sizeof own, options, "aaclip_model_options");
     if (!status && own.threads > 4096)
@@ -213,13 +223,18 @@ aaclip_status aaclip_model_open(aaclip_model **out, const char *path,
         status = aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
                            "aaclip_model_options.precision: expected 0 to %d, found %d",
                            AACLIP_PRECISION_F16, (int)own.precision);
+    if (!status && source->bytes && own.packed_folder)
+        status = aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
+                           "aaclip_model_options.packed_folder: expected none for a model in "
+                           "memory, found '%s'",
+                           own.packed_folder);
     if (status)
         return status;
     aaclip_model *model = aac_calloc(1, sizeof *model);
     if (!model)
         return aac_error_memory();
     atomic_init(&model->references, 1);
-    status = open_parts(model, path, &own);
+    status = open_parts(model, source, &own);
     if (!status)
         status = fingerprint_model(model);
     if (status) {
@@ -229,6 +244,27 @@ aaclip_status aaclip_model_open(aaclip_model **out, const char *path,
     log_backends(model);
     *out = model;
     return AACLIP_OK;
+}
+
+aaclip_status aaclip_model_open(aaclip_model **model, const char *path,
+                                const aaclip_model_options *options)
+{
+    if (model)
+        *model = NULL;
+    if (!model || !path)
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_model_open: model or path is NULL");
+    return open_model(model, &(model_source){.path = path}, options);
+}
+
+aaclip_status aaclip_model_open_memory(aaclip_model **model, const void *bytes, size_t size,
+                                       const char *name, const aaclip_model_options *options)
+{
+    if (model)
+        *model = NULL;
+    if (!model || !bytes || !name)
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
+                         "aaclip_model_open_memory: model, bytes or name is NULL");
+    return open_model(model, &(model_source){name, bytes, size}, options);
 }
 
 aaclip_model *aac_model_retain(const aaclip_model *model)

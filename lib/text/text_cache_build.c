@@ -22,6 +22,11 @@ static aaclip_status open_tokenizer(aaclip_text_cache *cache)
     if (cache->vocabulary)
         return aac_tokenizer_open(&cache->tokenizer, cache->vocabulary, checkpoint->vocabulary);
     const char *path = aac_tensor_file_path(checkpoint->file), *name = aac_path_name(path);
+    if (aac_tensor_file_in_memory(checkpoint->file))
+        return aac_error(AACLIP_ERROR_NOT_FOUND,
+                         "%s: a model in memory has no vocabulary beside it; set "
+                         "aaclip_text_cache_options.vocabulary",
+                         path);
     char *folder = name > path ? aac_format("%.*s", (int)(name - path), path) : aac_strdup("./");
     if (!folder)
         return aac_error_memory();
@@ -50,12 +55,17 @@ static aaclip_status prepare_tokenizer(aaclip_text_cache *cache)
     return cache->tokenizer ? AACLIP_OK : open_tokenizer(cache);
 }
 
+/* Ids up to the first end token, whose row is the prompt's vector: a phrase may contain it. */
 static aaclip_status tokenize(const aaclip_text_cache *cache, const char *prompt, int32_t *ids,
                               size_t *count)
 {
     const aac_checkpoint *checkpoint = aac_model_checkpoint(cache->model);
-    return aac_tokenizer_encode(cache->tokenizer, prompt, cache->truncate, ids,
-                                (size_t)checkpoint->context, count);
+    aaclip_status status = aac_tokenizer_encode(cache->tokenizer, prompt, cache->truncate, ids,
+                                                (size_t)checkpoint->context, count);
+    for (size_t i = 0; !status && i < *count; i++)
+        if (ids[i] == ids[*count - 1])
+            *count = i + 1;
+    return status;
 }
 
 static aaclip_status report_progress(const aaclip_text_cache *cache, size_t done, size_t total)

@@ -190,10 +190,11 @@ aaclip_status aaclip_text_cache_open(aaclip_text_cache **out, const aaclip_model
 {
     if (out)
         *out = NULL;
-    if (!out || !path || !model)
+    if (!out || !model)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_text_cache_open: NULL argument");
     aac_tensor_file *file = NULL;
-    aaclip_status status = aac_tensor_file_open(&file, path);
+    aaclip_status status = path ? aac_tensor_file_open(&file, path)
+                                : aac_tensor_file_reopen(&file, aac_model_checkpoint(model)->file);
     if (!status)
         status = aac_tensor_file_verify(file);
     if (!status)

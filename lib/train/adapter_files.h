@@ -19,7 +19,7 @@ typedef struct aac_training_state {
     uint64_t step;     /* optimizer steps done */
     uint64_t seed;
 
-    double learning_rate, base_learning_rate; /* now, and before any milestone */
+    double learning_rate, base_learning_rate; /* of the next step; before any milestone */
     double beta1, beta2, epsilon;
     double gamma; /* factor of the learning rate at each milestone; milestones: step counts,
                      ascending */

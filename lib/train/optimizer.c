@@ -168,8 +168,8 @@ aaclip_status aac_optimizer_step(aac_optimizer *optimizer, aac_training_state *s
     }
     if (status)
         return status;
-    state->learning_rate = rate;
     state->step++;
+    state->learning_rate = aac_learning_rate(state);
     return AACLIP_OK;
 }
 

@@ -354,6 +354,8 @@ static void fill_progress(const aaclip_trainer *trainer, aaclip_training_progres
     uint64_t done = trainer->state.position / step_images(trainer);
     bool ended = trainer->state.position == 0 && trainer->state.epoch > 0;
     uint64_t steps = aac_trainer_epoch_steps(trainer);
+    aac_training_state last = trainer->state; /* before its step */
+    last.step -= last.step > 0;
     *progress = (aaclip_training_progress){
         .size = sizeof *progress,
         .stage = trainer->options.stage,
@@ -361,7 +363,7 @@ static void fill_progress(const aaclip_trainer *trainer, aaclip_training_progres
         .step = trainer->state.step,
         .epoch_step = ended ? steps : done,
         .epoch_steps = steps,
-        .learning_rate = trainer->state.learning_rate,
+        .learning_rate = aac_learning_rate(&last),
     };
 }
 

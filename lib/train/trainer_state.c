@@ -183,7 +183,7 @@ static void adopt(aaclip_trainer *trainer, const aac_parameter_set *set,
     trainer->state.epoch = saved->epoch;
     trainer->state.position = saved->position;
     trainer->state.step = saved->step;
-    trainer->state.learning_rate = saved->learning_rate;
+    trainer->state.learning_rate = aac_learning_rate(&trainer->state);
     aac_trainer_drop_loader(trainer);
     aac_optimizer_changed(&trainer->optimizer);
     trainer->stale = true;

@@ -31,6 +31,9 @@ static void models(void **state)
     aaclip_model_info info = {.size = sizeof info};
     refused(aaclip_model_open(NULL, NANO_MODEL, NULL));
     refused_handle(model, aaclip_model_open(&model, NULL, NULL));
+    refused(aaclip_model_open_memory(NULL, "bytes", 5, "name", NULL));
+    refused_handle(model, aaclip_model_open_memory(&model, NULL, 5, "name", NULL));
+    refused_handle(model, aaclip_model_open_memory(&model, "bytes", 5, NULL, NULL));
     refused(aaclip_model_get_info(NULL, &info));
     refused(aaclip_model_get_info(shared.model, NULL));
     refused(aaclip_model_save(NULL, "unused", false));
@@ -79,7 +82,6 @@ static void text_caches(void **state)
     refused(aaclip_text_cache_new(NULL, shared.model, shared.adapters, NULL));
     refused_handle(own, aaclip_text_cache_new(&own, NULL, shared.adapters, NULL));
     refused(aaclip_text_cache_open(NULL, shared.model, shared.adapters, "unused", NULL));
-    refused_handle(own, aaclip_text_cache_open(&own, shared.model, shared.adapters, NULL, NULL));
     refused_handle(own, aaclip_text_cache_open(&own, NULL, shared.adapters, "unused", NULL));
     refused(aaclip_text_cache_build(NULL, names, names, 1));
     refused(aaclip_text_cache_build(shared.cache, NULL, names, 1));

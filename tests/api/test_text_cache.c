@@ -655,6 +655,19 @@ static void a_trainer_that_waits_for_a_build_can_be_cancelled(void **state)
     aaclip_text_cache_close(&own.cache);
 }
 
+/* CLIP takes the row of the largest id, and of equal ones the first. */
+static void a_prompt_ends_at_its_first_end_token(void **state)
+{
+    (void)state;
+    static const char *const prompts[] = {"a photo of a", "a photo of a <|endoftext|> cat"};
+    aaclip_model_info info = {.size = sizeof info};
+    must(aaclip_model_get_info(shared.model, &info));
+    float *vectors = malloc(2 * info.embedding * sizeof *vectors);
+    must(aaclip_text_cache_encode(shared.cache, prompts, 2, vectors));
+    assert_memory_equal(vectors, vectors + info.embedding, info.embedding * sizeof *vectors);
+    free(vectors);
+}
+
 static int open_shared(void **state)
 {
     (void)state;
@@ -685,6 +698,7 @@ int main(void)
         in_scratch(files_that_are_no_caches_are_refused),
         cmocka_unit_test(cancelling_changes_nothing),
         cmocka_unit_test(classes_do_not_depend_on_each_other),
+        cmocka_unit_test(a_prompt_ends_at_its_first_end_token),
         cmocka_unit_test(long_prompts_fail_or_are_cut),
         in_scratch(a_bundle_has_no_text_tower),
         cmocka_unit_test(names_and_phrases_are_utf8),

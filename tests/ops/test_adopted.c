@@ -56,8 +56,9 @@ static void open_layer(layer *own)
     fill(own->x, values);
     for (int64_t i = 0; i < values; i++)
         own->narrow[i] = aac_f32_to_bf16(own->x[i]);
-    const aac_tensor matrix = {"w", AAC_F32, 2, {outputs, inputs}, {1, outputs}, own->matrix};
-    const aac_tensor bias = {"b", AAC_F32, 1, {outputs}, {1}, own->bias};
+    const aac_tensor matrix = {"w",          AAC_F32,     2,    {outputs, inputs},
+                               {1, outputs}, own->matrix, false};
+    const aac_tensor bias = {"b", AAC_F32, 1, {outputs}, {1}, own->bias, false};
     assert_int_equal(own->backend->pack(&own->weight, &matrix, own->desc.linear.bias ? &bias : NULL,
                                         1, packed_type(own), 2),
                      0);

@@ -96,7 +96,7 @@ static aac_op_desc layer(int64_t rows, int64_t inputs, int64_t outputs)
 
 static aac_tensor matrix_of(const float *values, int64_t outputs, int64_t inputs)
 {
-    return (aac_tensor){"w", AAC_F32, 2, {outputs, inputs}, {inputs, 1}, values};
+    return (aac_tensor){"w", AAC_F32, 2, {outputs, inputs}, {inputs, 1}, values, false};
 }
 
 /*
@@ -220,7 +220,7 @@ static void any_layout(void **state)
     for (int64_t i = 0; i < 600 * 17; i++)
         values[i % 17 * 600 + i / 17] = w[i];
     const aac_tensor plain = matrix_of(w, 600, 17);
-    const aac_tensor transposed = {"w", AAC_F32, 2, {600, 17}, {1, 600}, values};
+    const aac_tensor transposed = {"w", AAC_F32, 2, {600, 17}, {1, 600}, values, false};
     for (size_t i = 0; i < aac_backend_count(); i++) {
         if (!multiplies(aac_backend_at(i), &desc))
             continue;

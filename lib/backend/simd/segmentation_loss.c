@@ -33,21 +33,28 @@ typedef struct loss_slopes {
     double pixels;
 } loss_slopes;
 
-static float probability(const float *apart, const line_mix *down, const line_mix *across,
-                         int64_t grid)
+/* What a pixel is with which probability; the smaller one is not the larger one's difference from
+ * 1, which would have lost its digits. */
+typedef struct odds {
+    double abnormal, normal;
+} odds;
+
+static odds odds_at(const float *apart, const line_mix *down, const line_mix *across, int64_t grid)
 {
     const float *upper = apart + down->first * grid, *lower = apart + down->second * grid;
     float top =
         upper[across->first] + across->share * (upper[across->second] - upper[across->first]);
     float bottom =
         lower[across->first] + across->share * (lower[across->second] - lower[across->first]);
-    return 1.0f / (1.0f + expf(-(top + down->share * (bottom - top))));
+    float x = top + down->share * (bottom - top), e = expf(-fabsf(x));
+    double less = (double)(e / (1.0f + e));
+    return x < 0 ? (odds){less, 1 - less} : (odds){1 - less, less};
 }
 
-static double confidence(double p, bool abnormal)
+static double confidence(const odds *p, bool abnormal)
 {
     double target = abnormal ? 1 - 1e-5 : 1e-5;
-    return target * p + (1 - target) * (1 - p) + 1e-5;
+    return target * p->abnormal + (1 - target) * p->normal + 1e-5;
 }
 
 static row_sums sum_row(const float *apart, const uint8_t *mask, int64_t row, int64_t grid,
@@ -58,10 +65,11 @@ static row_sums sum_row(const float *apart, const uint8_t *mask, int64_t row, in
     for (int64_t column = 0; column < size; column++) {
         line_mix across = mix_of(column, grid, size);
         bool abnormal = mask[row * size + column];
-        double p = (double)probability(apart, &down, &across, grid), pt = confidence(p, abnormal);
+        const odds p = odds_at(apart, &down, &across, grid);
+        double pt = confidence(&p, abnormal);
         sums.focal -= alpha[abnormal] * (1 - pt) * (1 - pt) * log(pt);
-        sums.p += p;
-        sums.p_abnormal += abnormal ? p : 0;
+        sums.p += p.abnormal;
+        sums.p_abnormal += abnormal ? p.abnormal : 0;
         sums.abnormal += abnormal;
     }
     return sums;
@@ -76,12 +84,13 @@ static void gradient_row(const float *apart, const uint8_t *mask, int64_t row, i
     for (int64_t column = 0; column < size; column++) {
         line_mix across = mix_of(column, grid, size);
         bool abnormal = mask[row * size + column];
-        double p = (double)probability(apart, &down, &across, grid), pt = confidence(p, abnormal);
+        const odds p = odds_at(apart, &down, &across, grid);
+        double pt = confidence(&p, abnormal);
         double focal = 2 * (1 - pt) * log(pt) - (1 - pt) * (1 - pt) / pt;
         double sign = abnormal ? 1 - 2e-5 : 2e-5 - 1;
         double by_p =
             slopes->alpha[abnormal] * focal * sign / slopes->pixels + slopes->dice[abnormal];
-        float gradient = (float)(by_p * p * (1 - p));
+        float gradient = (float)(by_p * p.abnormal * p.normal);
         out[across.first] += (1.0f - across.share) * gradient;
         out[across.second] += across.share * gradient;
     }

@@ -108,14 +108,14 @@ static size_t make_views(aac_tensor *views)
     for (int i = 0; i < 6; i++)
         halves[i] = aac_f32_to_f16((float)i - 2.5f);
     const aac_tensor made[] = {
-        {"plain", AAC_F32, 2, {4, 6}, {6, 1}, base},
-        {"transposed", AAC_F32, 2, {6, 4}, {1, 6}, base},
-        {"block", AAC_F32, 3, {2, 2, 2}, {12, 4, 2}, base + 4},
-        {"repeated", AAC_F32, 2, {3, 5}, {1, 0}, base + 7},
-        {"scalar", AAC_F32, 0, {0}, {0}, base + 5},
-        {"empty", AAC_F32, 2, {0, 5}, {5, 1}, base},
-        {"half", AAC_F16, 2, {2, 3}, {3, 1}, halves},
-        {"unaligned", AAC_F32, 1, {5}, {1}, (const char *)base + 2},
+        {"plain", AAC_F32, 2, {4, 6}, {6, 1}, base, false},
+        {"transposed", AAC_F32, 2, {6, 4}, {1, 6}, base, false},
+        {"block", AAC_F32, 3, {2, 2, 2}, {12, 4, 2}, base + 4, false},
+        {"repeated", AAC_F32, 2, {3, 5}, {1, 0}, base + 7, false},
+        {"scalar", AAC_F32, 0, {0}, {0}, base + 5, false},
+        {"empty", AAC_F32, 2, {0, 5}, {5, 1}, base, false},
+        {"half", AAC_F16, 2, {2, 3}, {3, 1}, halves, false},
+        {"unaligned", AAC_F32, 1, {5}, {1}, (const char *)base + 2, false},
     };
     memcpy(views, made, sizeof made);
     return sizeof made / sizeof *made;

@@ -530,7 +530,7 @@ static void wrong_tensors_are_refused(void **state)
     refuse(&list, path, AACLIP_ERROR_FORMAT, "state.0.step: expected a count, found 6.5");
     list_entries(&list, file);
     *tensor_of(&list, "text_optimizer.state.0.step") =
-        (aac_tensor){"text_optimizer.state.0.step", AAC_F32, 1, {2}, {1}, two_steps};
+        (aac_tensor){"text_optimizer.state.0.step", AAC_F32, 1, {2}, {1}, two_steps, false};
     refuse(&list, path, AACLIP_ERROR_FORMAT, "state.0.step: expected one number, found 2");
     list_entries(&list, file);
     add_tensor(&list, "text_optimizer.state.5.exp_avg");

@@ -17,6 +17,7 @@
 
 #include "core/memory.h"
 #include "core/platform.h"
+#include "files/tensor_file.h"
 #include "scratch_tree.h"
 #include "trainer_fixture.h"
 
@@ -360,9 +361,22 @@ static void an_epoch_averages_its_steps(void **state)
 }
 
 /* As PyTorch's MultiStepLR, stepped after every optimizer step. */
+/* As torch.optim's state has it after the scheduler's step. */
+static double saved_rate(const aaclip_trainer *trainer, const char *folder)
+{
+    char *path = aac_format("%s/state.pth", folder);
+    must(aaclip_trainer_save(trainer, path));
+    aac_tensor_file *file;
+    double rate = 0;
+    must(aac_tensor_file_open(&file, path));
+    assert_true(aac_tensor_file_number(file, "image_optimizer.param_groups.0.lr", &rate));
+    aac_tensor_file_close(&file);
+    aac_free(path);
+    return rate;
+}
+
 static void learning_rates_fall_at_milestones(void **state)
 {
-    (void)state;
     static const double factors[] = {1, 1, 0.5, 0.5, 0.5, 0.25, 0.25};
     training setup;
     witness all = {.count = 0};
@@ -373,9 +387,13 @@ static void learning_rates_fall_at_milestones(void **state)
     setup.options.learning_rate = 0.25;
     setup.options.callback = watch;
     setup.options.callback_user = &all;
-    aaclip_trainer *trainer = training_run(&setup, 7);
-    for (unsigned i = 0; i < 7; i++)
+    aaclip_trainer *trainer = training_run(&setup, 0);
+    for (unsigned i = 0; i < 7; i++) {
+        assert_near(saved_rate(trainer, *state), 0.25 * factors[i], 0);
+        run_steps(trainer, 1);
         assert_near(all.seen[i].learning_rate, 0.25 * factors[i], 0);
+        assert_near(progress_of(trainer).learning_rate, 0.25 * factors[i], 0);
+    }
     aaclip_trainer_close(&trainer);
     training_close(&setup);
 }
@@ -589,7 +607,7 @@ int main(void)
         cmocka_unit_test(evaluation_computes_what_a_step_does),
         cmocka_unit_test(progress_is_told),
         cmocka_unit_test(an_epoch_averages_its_steps),
-        cmocka_unit_test(learning_rates_fall_at_milestones),
+        WITH_FOLDER(learning_rates_fall_at_milestones),
         cmocka_unit_test(a_callback_cancels),
         WITH_FOLDER(the_log_has_a_line_a_step),
         WITH_FOLDER(trained_adapters_detect),
