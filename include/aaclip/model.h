@@ -24,10 +24,10 @@ typedef struct aaclip_model_options {
     size_t size;                /**< set by _init */
     const char *backend;        /**< NULL or "auto": the best available; "cuda:1": its device 1 */
     aaclip_precision precision; /**< default AACLIP_PRECISION_F32 */
-    /** Per call; 0: the processors this process may use. At most OpenMP's own limit, and at most
-     * what the system can start when the model is opened (docs/reliability.md). Work too small
-     * to share is done by one thread. Matrix products of backend "blas" use OpenBLAS's own number,
-     * one for the whole process: OPENBLAS_NUM_THREADS. */
+    /** Per call; 0: the processors that the calling thread may use (its affinity mask). At most
+     * OpenMP's own limit, and at most what the system can start when the model is opened
+     * (docs/reliability.md). Work too small to share is done by one thread. Matrix products of
+     * backend "blas" use OpenBLAS's own number, one for the whole process: OPENBLAS_NUM_THREADS. */
     unsigned threads;
     /**
      * A folder that caches weights in the backend's packed layout; NULL: none. If they match
