@@ -32,7 +32,8 @@
  *
  *     aaclip::check(aaclip_write_png("map.png", &view));
  *
- * Callbacks may throw: the call is stopped and rethrows the exception.
+ * Callbacks may throw: the call of this header that they stop rethrows the exception. A C function
+ * called directly returns CANCELLED, and the exception is lost.
  */
 #ifndef AACLIP_HPP
 #define AACLIP_HPP
@@ -86,24 +87,11 @@ class error : public std::runtime_error {
 
 namespace detail {
 
-#if AACLIP_THROWS
-/* The exception of a callback in this thread, until the call that it stopped has returned. */
-inline std::exception_ptr &thrown() noexcept {
-    static thread_local std::exception_ptr exception;
-    return exception;
-}
-#endif
-
 /* Reports `found` as the caller asked: by *status or by throwing; true when the call succeeded. */
 inline bool ok(aaclip_status found, aaclip_status *status, const char *text = nullptr) {
     if (status)
         *status = found;
 #if AACLIP_THROWS
-    if (found == AACLIP_ERROR_CANCELLED && thrown()) {
-        std::exception_ptr exception;
-        std::swap(exception, thrown());
-        std::rethrow_exception(exception);
-    }
     if (found && !status)
         throw error(found, text ? text : aaclip_last_error());
 #endif
@@ -116,21 +104,59 @@ inline bool fits(bool condition, aaclip_status *status, const char *text) {
     return condition || ok(AACLIP_ERROR_INVALID_ARGUMENT, status, text);
 }
 
-/* Runs a callback; an exception must not cross the library's frames, so it is kept for ok(). */
-template <typename Function, typename... Arguments>
-bool call(const Function &function, const Arguments &...arguments) noexcept {
 #if AACLIP_THROWS
-    thrown() = nullptr;
-    try {
-        return function(arguments...);
-    } catch (...) {
-        thrown() = std::current_exception();
-        return false;
+/*
+ * A call that may run a callback. An exception must not cross the library's frames, so the callback
+ * leaves it here, in the innermost such call of its thread.
+ */
+class calling {
+  public:
+    calling() noexcept : outer_(innermost()) { innermost() = this; }
+    calling(const calling &) = delete;
+    calling &operator=(const calling &) = delete;
+    ~calling() { innermost() = outer_; }
+
+    bool ok(aaclip_status found, aaclip_status *status) const {
+        if (status)
+            *status = found;
+        if (thrown_)
+            std::rethrow_exception(thrown_);
+        return detail::ok(found, status);
     }
+
+    /* Runs a callback. What it calls through C functions is no part of the call that it serves. */
+    template <typename Function, typename... Arguments>
+    static bool back(const Function &function, const Arguments &...arguments) noexcept {
+        calling *const served = innermost();
+        bool go_on = false;
+        innermost() = nullptr;
+        try {
+            go_on = function(arguments...);
+        } catch (...) {
+            if (served)
+                served->thrown_ = std::current_exception();
+        }
+        innermost() = served;
+        return go_on;
+    }
+
+  private:
+    static calling *&innermost() noexcept {
+        static thread_local calling *call = nullptr;
+        return call;
+    }
+    calling *outer_;
+    std::exception_ptr thrown_;
+};
 #else
-    return function(arguments...);
+struct calling {
+    bool ok(aaclip_status found, aaclip_status *status) const { return detail::ok(found, status); }
+    template <typename Function, typename... Arguments>
+    static bool back(const Function &function, const Arguments &...arguments) noexcept {
+        return function(arguments...);
+    }
+};
 #endif
-}
 
 /* Elements of width x height pixels, 0 when they exceed the address space. */
 inline std::size_t volume(std::uint32_t width, std::uint32_t height, std::size_t channels) {
@@ -399,14 +425,16 @@ class text_cache : public owner<aaclip_text_cache, aaclip_text_cache_close> {
     }
     void build(c_string name, c_string phrase, AACLIP_STATUS) {
         const char *names[] = {name}, *phrases[] = {phrase};
-        ok(aaclip_text_cache_build(handle_, names, phrases, 1), status);
+        detail::calling call;
+        call.ok(aaclip_text_cache_build(handle_, names, phrases, 1), status);
     }
     /** Adds all of these classes or none. */
     void build_all(const c_strings &names, const c_strings &phrases, AACLIP_STATUS) {
+        detail::calling call;
         if (detail::fits(names.size() == phrases.size(), status,
                          "text_cache.build_all: expected as many phrases as names"))
-            ok(aaclip_text_cache_build(handle_, names.data(), phrases.data(), names.size()),
-               status);
+            call.ok(aaclip_text_cache_build(handle_, names.data(), phrases.data(), names.size()),
+                    status);
     }
     void add(c_string name, view<const float> normal, view<const float> abnormal, AACLIP_STATUS) {
         if (detail::fits(normal.size() == embedding_ && abnormal.size() == embedding_, status,
@@ -423,7 +451,9 @@ class text_cache : public owner<aaclip_text_cache, aaclip_text_cache_close> {
     /** One row of embedding floats per prompt. */
     std::vector<float> encode(const c_strings &prompts, AACLIP_STATUS) {
         std::vector<float> vectors(prompts.size() * embedding_);
-        if (!ok(aaclip_text_cache_encode(handle_, prompts.data(), prompts.size(), vectors.data()),
+        detail::calling call;
+        if (!call.ok(
+                aaclip_text_cache_encode(handle_, prompts.data(), prompts.size(), vectors.data()),
                 status))
             vectors.clear();
         return vectors;
@@ -439,7 +469,7 @@ class text_cache : public owner<aaclip_text_cache, aaclip_text_cache_close> {
 
   private:
     static bool report(std::size_t done, std::size_t total, void *user) {
-        return detail::call(*static_cast<const progress_callback *>(user), done, total);
+        return detail::calling::back(*static_cast<const progress_callback *>(user), done, total);
     }
     std::unique_ptr<progress_callback> progress_;
     std::size_t embedding_ = 0;
@@ -659,12 +689,8 @@ class trainer : public owner<aaclip_trainer, aaclip_trainer_close> {
         }
         ok(aaclip_trainer_new(&handle_, model.get(), dataset.get(), cache.get(), &own), status);
     }
-    aaclip_losses step(AACLIP_STATUS) {
-        return detail::filled<aaclip_losses>(status, aaclip_trainer_step, handle_);
-    }
-    aaclip_losses epoch(AACLIP_STATUS) {
-        return detail::filled<aaclip_losses>(status, aaclip_trainer_epoch, handle_);
-    }
+    aaclip_losses step(AACLIP_STATUS) { return train(aaclip_trainer_step, status); }
+    aaclip_losses epoch(AACLIP_STATUS) { return train(aaclip_trainer_epoch, status); }
     aaclip_losses evaluate(const dataset &dataset, AACLIP_STATUS) {
         return detail::filled<aaclip_losses>(status, aaclip_trainer_evaluate, handle_,
                                              dataset.get());
@@ -685,8 +711,15 @@ class trainer : public owner<aaclip_trainer, aaclip_trainer_close> {
     void load(c_string path, AACLIP_STATUS) { ok(aaclip_trainer_load(handle_, path), status); }
 
   private:
+    aaclip_losses train(aaclip_status (*function)(aaclip_trainer *, aaclip_losses *),
+                        aaclip_status *status) {
+        auto losses = detail::sized<aaclip_losses>();
+        detail::calling call;
+        call.ok(function(handle_, &losses), status);
+        return losses;
+    }
     static bool report(const aaclip_training_progress *progress, void *user) {
-        return detail::call(*static_cast<const training_callback *>(user), *progress);
+        return detail::calling::back(*static_cast<const training_callback *>(user), *progress);
     }
     std::unique_ptr<training_callback> callback_;
 };

@@ -122,6 +122,59 @@ static void an_exception_of_progress_comes_out()
     EXPECT(cache.size() == 1);
 }
 
+/* What a callback threw out of a call that bypasses this header is not thrown by a later one. */
+static void an_exception_belongs_to_its_call()
+{
+    const aaclip::model model(NANO_MODEL);
+    bool throws = true;
+    const auto progress = [&throws](std::size_t, std::size_t) -> bool {
+        if (throws)
+            throw stop(1);
+        return true;
+    };
+    const aaclip::text_cache inner(model, aaclip::adapters(), nullptr, progress);
+    const char *const name = "nut";
+    const auto bypass = [&] {
+        EXPECT(aaclip_text_cache_build(inner.get(), &name, &name, 1) == AACLIP_ERROR_CANCELLED);
+    };
+    bypass();
+    aaclip::cancel_flag flag;
+    flag.raise();
+    aaclip_status status = AACLIP_OK;
+    {
+        const aaclip::cancel_scope scope(flag);
+        model.save("not-written.safetensors", false, &status);
+        EXPECT(status == AACLIP_ERROR_CANCELLED);
+        EXPECT(thrown_by<aaclip::error>([&] { model.save("not-written.safetensors"); }).status() ==
+               AACLIP_ERROR_CANCELLED);
+    }
+
+    /* Nor by the call whose callback made it, or by one that is stopped without an exception. */
+    std::size_t calls = 0;
+    aaclip::text_cache outer(model, aaclip::adapters(), nullptr, [&](std::size_t, std::size_t) {
+        bypass();
+        return ++calls != 1;
+    });
+    outer.build("nut", "nut", &status);
+    EXPECT(status == AACLIP_ERROR_CANCELLED && calls == 1);
+    outer.build("nut", "nut", &status);
+    EXPECT(status == AACLIP_OK && outer.size() == 1);
+
+    /* Within a callback, calls of this header throw as anywhere, and the outer call what is left.
+     */
+    aaclip::text_cache thrower(model, aaclip::adapters(), nullptr, progress);
+    aaclip::text_cache nested(model, aaclip::adapters(), nullptr, [&](std::size_t, std::size_t) {
+        EXPECT(thrown_by<stop>([&] { thrower.build("nut", "nut"); }).code == 1);
+        if (throws)
+            throw stop(2);
+        return true;
+    });
+    EXPECT(thrown_by<stop>([&] { nested.build("nut", "nut"); }).code == 2);
+    EXPECT(thrown_by<stop>([&] { thrower.encode("a nut"); }).code == 1);
+    throws = false;
+    EXPECT(!thrower.encode("a nut").empty());
+}
+
 /* Options that the caller gave are kept, but for the callback. */
 static void progress_joins_the_options()
 {
@@ -209,6 +262,7 @@ int main()
     a_status_takes_the_place_of_the_exception();
     sizes_that_disagree_are_refused();
     an_exception_of_progress_comes_out();
+    an_exception_belongs_to_its_call();
     progress_joins_the_options();
     exceptions_stay_in_their_thread();
     an_exception_of_training_comes_out();
