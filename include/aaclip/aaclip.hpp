@@ -41,6 +41,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <initializer_list>
 #include <memory>
@@ -285,7 +286,10 @@ template <typename T> class view {
     std::size_t size_ = 0;
 };
 
-/** Non-owning view of a map or mask: width x height, row-major, no padding. */
+/**
+ * Non-owning view of a map or mask: width x height, row-major, rows follow each other without gaps.
+ * A part of a cv::Mat has gaps: isContinuous() is then false; clone() makes a copy without.
+ */
 template <typename T> class grid : public view<T> {
   public:
     constexpr grid() noexcept = default;
@@ -523,10 +527,31 @@ class detector : public owner<aaclip_detector, aaclip_detector_close> {
         ok(aaclip_detector_new(&handle_, model.get(), adapters.get(), cache.get(), options),
            status);
     }
-    /** Empty: everywhere. */
+    /** Nonzero where to look. Rows follow each other without gaps, or are given as a view. */
     void set_roi(grid<const std::uint8_t> roi, AACLIP_STATUS) {
-        ok(aaclip_detector_set_roi(handle_, roi.data(), roi.width(), roi.height()), status);
+        if (detail::fits(roi.size() > 0, status,
+                         "detector.set_roi: no pixels; clear_roi makes it look everywhere"))
+            ok(aaclip_detector_set_roi(handle_, roi.data(), roi.width(), roi.height()), status);
     }
+    /** GRAY8 pixels with any stride, as of a part of a cv::Mat. */
+    template <typename = void> // so that {values, width, height} is a grid
+    void set_roi(const aaclip_image_view &grey8, AACLIP_STATUS) {
+        const std::size_t size = detail::volume(grey8.width, grey8.height, 1);
+        const std::size_t stride = grey8.stride ? grey8.stride : grey8.width;
+        if (!detail::fits(grey8.format == AACLIP_PIXEL_GRAY8, status,
+                          "detector.set_roi: expected GRAY8 pixels") ||
+            !detail::fits(grey8.pixels && size && stride >= grey8.width, status,
+                          "detector.set_roi: expected pixels, and a stride of a row or more; "
+                          "clear_roi makes it look everywhere"))
+            return;
+        std::vector<std::uint8_t> rows(size);
+        for (std::size_t y = 0; y < grey8.height; y++)
+            std::memcpy(&rows[y * grey8.width],
+                        static_cast<const std::uint8_t *>(grey8.pixels) + y * stride, grey8.width);
+        set_roi(grid<const std::uint8_t>(rows.data(), grey8.width, grey8.height), status);
+    }
+    /** Looks everywhere again. */
+    void clear_roi(AACLIP_STATUS) { ok(aaclip_detector_set_roi(handle_, nullptr, 0, 0), status); }
     detection detect(const aaclip_image_view &image, c_string class_name, AACLIP_STATUS) {
         detection result;
         if (!ok(aaclip_detector_detect(handle_, &image, class_name, &result), status))
@@ -555,7 +580,7 @@ class detector : public owner<aaclip_detector, aaclip_detector_close> {
     }
 };
 
-/** Bilinear, as aaclip_map_resize. */
+/** Bilinear, as aaclip_map_resize; `map` has no gaps between rows. */
 inline std::vector<float> resize(grid<const float> map, std::uint32_t width, std::uint32_t height,
                                  AACLIP_STATUS) {
     std::vector<float> resized(detail::volume(width, height, 1));
@@ -583,7 +608,7 @@ inline std::vector<std::uint8_t> window(const aaclip_image_view &image, double l
     return rgb;
 }
 
-/** RGB8 of the image's size; `values`, in [0, 1], must have that size too. */
+/** RGB8 of the image's size; `values`, in [0, 1], have that size too and no gaps between rows. */
 inline std::vector<std::uint8_t> overlay(const aaclip_image_view &image, grid<const float> values,
                                          float opacity, AACLIP_STATUS) {
     std::vector<std::uint8_t> rgb(detail::volume(image.width, image.height, 3));
@@ -594,7 +619,7 @@ inline std::vector<std::uint8_t> overlay(const aaclip_image_view &image, grid<co
     return rgb;
 }
 
-/** See regions.h; `roi` has the map's size or is empty. */
+/** See regions.h; `roi` has the map's size or is empty: everywhere. No gaps between rows. */
 inline std::vector<aaclip_region> find_regions(grid<const float> map, float threshold,
                                                std::uint32_t min_area AACLIP_OR(0),
                                                grid<const std::uint8_t> roi AACLIP_OR({}),
@@ -641,7 +666,7 @@ class metrics : public owner<aaclip_metrics, aaclip_metrics_close> {
     explicit metrics(const aaclip_metrics_options *options, AACLIP_STATUS) {
         ok(aaclip_metrics_new(&handle_, options), status);
     }
-    /** Map and mask may be empty. */
+    /** Map and mask may be empty; they have no gaps between rows. */
     void add(c_string class_name, grid<const float> map, grid<const std::uint8_t> mask, float score,
              int label, AACLIP_STATUS) {
         if (detail::same_size(map, mask, status, "metrics.add: expected a mask of the map's size"))

@@ -125,6 +125,64 @@ static void every_layout_gives_the_same_map()
     EXPECT(picture.size() == width * rgb.height * 3);
 }
 
+/* A region of interest whose rows are padded, as in a part of a larger mask. */
+static void a_roi_may_have_a_stride()
+{
+    const aaclip::model model(NANO_MODEL);
+    aaclip::text_cache cache(model, aaclip::adapters());
+    cache.build("cat", "cat");
+    auto calibration = aaclip::defaults(aaclip_calibration_init_sized);
+    calibration.map_threshold = 0; /* a region is the region of interest */
+    auto options = aaclip::defaults(aaclip_detector_options_init_sized);
+    options.calibration = &calibration;
+    options.find_regions = true;
+    aaclip::detector detector(model, aaclip::adapters(), cache, &options);
+    const aaclip::image image(PHOTO);
+    const std::uint32_t width = image.pixels().width, height = image.pixels().height;
+    const auto looks_at = [&](std::uint32_t x, std::uint32_t y, std::uint32_t columns,
+                              std::uint32_t rows) {
+        const auto defects = detector.detect(image, "cat").defects();
+        return defects.size() == 1 && defects[0].x == x && defects[0].y == y &&
+               defects[0].width == columns && defects[0].height == rows;
+    };
+    EXPECT(looks_at(0, 0, width, height));
+    const std::uint8_t compact[] = {0, 1}, padded[] = {0, 0, 9, 9, 0, 1};
+    detector.set_roi({compact, 1, 2});
+    EXPECT(looks_at(0, height / 2, width, height - height / 2));
+    detector.set_roi({padded, 2, 2, 4, AACLIP_PIXEL_GRAY8});
+    EXPECT(looks_at(width - width / 2, height / 2, width / 2, height - height / 2));
+
+    /* What is refused leaves it as it was. */
+    aaclip_status status = AACLIP_OK;
+    const auto refused = [&status] {
+        const bool invalid = status == AACLIP_ERROR_INVALID_ARGUMENT;
+        status = AACLIP_OK;
+        return invalid;
+    };
+    const aaclip_image_view views[] = {
+        {padded, 2, 2, 4, AACLIP_PIXEL_RGB8},  {nullptr, 2, 2, 4, AACLIP_PIXEL_GRAY8},
+        {padded, 0, 2, 4, AACLIP_PIXEL_GRAY8}, {padded, 2, 0, 4, AACLIP_PIXEL_GRAY8},
+        {padded, 2, 2, 1, AACLIP_PIXEL_GRAY8}, {nullptr, 0, 0, 0, AACLIP_PIXEL_GRAY8},
+    };
+    for (const aaclip_image_view &view : views) {
+        detector.set_roi(view, &status);
+        EXPECT(refused());
+    }
+    detector.set_roi(aaclip::grid<const std::uint8_t>(), &status);
+    EXPECT(refused());
+    try {
+        detector.set_roi({compact, 0, 2});
+        EXPECT(false);
+    } catch (const aaclip::error &error) {
+        EXPECT(std::string(error.what()).find("clear_roi") != std::string::npos);
+    }
+    EXPECT(looks_at(width - width / 2, height / 2, width / 2, height - height / 2));
+    detector.clear_roi();
+    EXPECT(looks_at(0, 0, width, height));
+    aaclip::detector().clear_roi(&status);
+    EXPECT(refused());
+}
+
 static void images_decode_from_memory()
 {
     std::vector<unsigned char> bytes;
@@ -146,6 +204,7 @@ int main()
     spans_and_views_are_one();
 #endif
     every_layout_gives_the_same_map();
+    a_roi_may_have_a_stride();
     images_decode_from_memory();
     return failures != 0;
 }
