@@ -501,10 +501,16 @@ class image : public owner<aaclip_image, aaclip_image_close> {
     operator aaclip_image_view() const noexcept { return pixels(); }
 };
 
+/** A decision; undecided where there was no calibration, or where the call failed. */
+enum class verdict { undecided, good, defective };
+
 /** Result of one image, as in detector.h. Its pointers are valid until the detector detects
  * again. */
 struct detection : aaclip_result {
     detection() noexcept : aaclip_result(detail::sized<aaclip_result>()) {}
+    verdict decision() const noexcept {
+        return !decided ? verdict::undecided : defective ? verdict::defective : verdict::good;
+    }
     grid<const float> heat() const noexcept { return {map, map_width, map_height}; }
     view<const aaclip_region> defects() const noexcept { return {regions, region_count}; }
     /** With keep_features: (level_count, patches, embedding). */

@@ -125,6 +125,25 @@ static std::string scratch(const char *name)
     return "cpp-" + std::to_string(__cplusplus) + "-" + name;
 }
 
+static void what_is_not_decided_is_not_good()
+{
+    fixture all;
+    aaclip_status status = AACLIP_OK;
+    EXPECT(aaclip::detection().decision() == aaclip::verdict::undecided);
+    EXPECT(all.detector.detect(all.image, "cat").decision() == aaclip::verdict::undecided);
+    auto calibration = aaclip::defaults(aaclip_calibration_init_sized);
+    auto options = aaclip::defaults(aaclip_detector_options_init_sized);
+    options.calibration = &calibration;
+    for (const float threshold : {0.0F, 1.0F}) {
+        calibration.image_threshold = threshold;
+        aaclip::detector detector(all.model, all.adapters, all.cache, &options);
+        EXPECT(detector.detect(all.image, "cat").decision() ==
+               (threshold == 0 ? aaclip::verdict::defective : aaclip::verdict::good));
+        EXPECT(detector.detect(all.image, "dog", &status).decision() == aaclip::verdict::undecided);
+        EXPECT(status == AACLIP_ERROR_NOT_FOUND);
+    }
+}
+
 static void adapters_carry_a_calibration()
 {
     const fixture all;
@@ -206,6 +225,7 @@ int main()
     owners_close_in_every_order();
     c_functions_take_owners();
     options_are_the_librarys();
+    what_is_not_decided_is_not_good();
     adapters_carry_a_calibration();
     caches_and_data_sets_go_through_files();
     metrics_merge();
