@@ -15,11 +15,11 @@
  * empty; get() is then null, which the library rejects with INVALID_ARGUMENT, or takes as "none"
  * where the C function accepts NULL (no adapters). Threads: as for the C handle of the same name.
  *
- * Options are the C structs, initialised by the library:
+ * Options are the C structs, initialised by the library, and given by reference or by pointer:
  *
  *     auto options = aaclip::defaults(aaclip_detector_options_init_sized);
  *     options.tile = 512;
- *     aaclip::detector detector(model, adapters, cache, &options);
+ *     aaclip::detector detector(model, adapters, cache, options);
  *
  * Errors. Functions that can fail take `aaclip_status *status` last. If omitted, a failure is
  * thrown as aaclip::error. If given, *status receives the outcome, nothing is thrown for it and a
@@ -30,7 +30,7 @@
  * C functions take get(), or out() where they make a handle; check() throws the status that they
  * return. Functions without a handle are called directly:
  *
- *     aaclip::check(aaclip_write_png("map.png", &view));
+ *     aaclip::check(aaclip_limits_set(&limits));
  *
  * Callbacks may throw: the call of this header that they stop rethrows the exception. A C function
  * called directly returns CANCELLED, and the exception is lost.
@@ -44,6 +44,7 @@
 #include <cstring>
 #include <functional>
 #include <initializer_list>
+#include <limits>
 #include <memory>
 #include <string>
 #include <type_traits>
@@ -242,21 +243,51 @@ class c_string {
     const char *text_;
 };
 
-/** C strings: one, a braced list or a vector. They must live at least as long as the call. */
+/**
+ * C strings: one, a braced list, an array, or a container with data(), of pointers or std::string.
+ * They must live at least as long as the call.
+ */
 class c_strings {
   public:
     c_strings(const char *text) : texts_(1, text) {}
     c_strings(const std::string &text) : texts_(1, text.c_str()) {}
     c_strings(std::initializer_list<c_string> texts) : texts_(texts.begin(), texts.end()) {}
-    template <typename Text> c_strings(const std::vector<Text> &texts) {
-        for (const c_string text : texts)
-            texts_.push_back(text);
+    template <
+        typename Text, std::size_t count,
+        typename = typename std::enable_if<std::is_convertible<Text &, c_string>::value>::type>
+    c_strings(Text (&texts)[count]) {
+        keep(texts, count);
+    }
+    template <typename Container,
+              typename = typename std::enable_if<std::is_convertible<
+                  decltype(*std::declval<const Container &>().data()), c_string>::value>::type>
+    c_strings(const Container &texts) {
+        keep(texts.data(), texts.size());
     }
     const char *const *data() const noexcept { return texts_.data(); }
     std::size_t size() const noexcept { return texts_.size(); }
 
   private:
+    template <typename Text> void keep(const Text *texts, std::size_t count) {
+        texts_.reserve(count);
+        for (std::size_t i = 0; i < count; i++)
+            texts_.push_back(c_string(texts[i]));
+    }
     std::vector<const char *> texts_;
+};
+
+/**
+ * A struct of the caller, options for instance: by reference or by pointer, or null, which gives
+ * the library's defaults. It must live at least as long as the call.
+ */
+template <typename Struct> class struct_ref {
+  public:
+    struct_ref(const Struct *pointer = nullptr) noexcept : pointer_(pointer) {}
+    struct_ref(const Struct &reference) noexcept : pointer_(&reference) {}
+    operator const Struct *() const noexcept { return pointer_; }
+
+  private:
+    const Struct *pointer_;
 };
 
 /** Non-owning view of an array, a vector or a std::span; span() converts it to a std::span. */
@@ -318,6 +349,18 @@ bool same_size(const grid<T> &map, const grid<U> &mask, aaclip_status *status, c
     return fits(!mask.data() || (mask.width() == map.width() && mask.height() == map.height()),
                 status, text);
 }
+/* The same for an overlay. */
+inline bool same_size(const aaclip_image_view &image, const grid<const float> &map,
+                      aaclip_status *status) {
+    return fits(map.width() == image.width && map.height() == image.height, status,
+                "overlay: expected a map of the image's size");
+}
+/* A buffer for RGB8 of the image's size. */
+inline bool holds(const view<std::uint8_t> &rgb, const aaclip_image_view &image,
+                  aaclip_status *status, const char *text) {
+    const std::size_t size = volume(image.width, image.height, 3);
+    return fits(size && rgb.size() >= size, status, text);
+}
 } // namespace detail
 
 /** Owns a C handle. Base of the classes below. */
@@ -356,7 +399,7 @@ template <typename Handle, void (*close)(Handle **)> class owner {
 class model : public owner<aaclip_model, aaclip_model_close> {
   public:
     model() noexcept = default;
-    explicit model(c_string path, const aaclip_model_options *options AACLIP_OR(nullptr),
+    explicit model(c_string path, struct_ref<aaclip_model_options> options AACLIP_OR(nullptr),
                    AACLIP_STATUS) {
         ok(aaclip_model_open(&handle_, path, options), status);
     }
@@ -373,7 +416,7 @@ class adapters : public owner<aaclip_adapters, aaclip_adapters_close> {
   public:
     adapters() noexcept = default;
     adapters(const model &model, const c_strings &paths,
-             const aaclip_config *config AACLIP_OR(nullptr), AACLIP_STATUS) {
+             struct_ref<aaclip_config> config AACLIP_OR(nullptr), AACLIP_STATUS) {
         ok(aaclip_adapters_open(&handle_, model.get(), paths.data(), paths.size(), config), status);
     }
     aaclip_config config(AACLIP_STATUS) const {
@@ -383,7 +426,7 @@ class adapters : public owner<aaclip_adapters, aaclip_adapters_close> {
         return detail::filled<aaclip_calibration>(status, aaclip_adapters_get_calibration, handle_);
     }
     /** Stores `calibration` in the file unless it is null. */
-    void save(c_string path, const aaclip_calibration *calibration AACLIP_OR(nullptr),
+    void save(c_string path, struct_ref<aaclip_calibration> calibration AACLIP_OR(nullptr),
               AACLIP_STATUS) const {
         ok(calibration ? aaclip_adapters_save_calibrated(handle_, calibration, path)
                        : aaclip_adapters_save(handle_, path),
@@ -403,29 +446,19 @@ class text_cache : public owner<aaclip_text_cache, aaclip_text_cache_close> {
     /** `progress`, unless empty, replaces that of the options. */
     text_cache(const model &model, const adapters &adapters,
                const aaclip_text_cache_options *options AACLIP_OR(nullptr),
-               progress_callback progress AACLIP_OR(nullptr), AACLIP_STATUS)
-        : text_cache(nullptr, model, adapters, options, std::move(progress), status) {}
-    /** Opens a saved cache when `path` is not null. */
-    text_cache(c_string path, const model &model, const adapters &adapters,
-               const aaclip_text_cache_options *options AACLIP_OR(nullptr),
                progress_callback progress AACLIP_OR(nullptr), AACLIP_STATUS) {
-        auto own = detail::sized<aaclip_text_cache_options>();
-        auto info = detail::sized<aaclip_model_info>();
-        aaclip_status found = aaclip_model_get_info(model.get(), &info);
-        if (!found && progress) {
-            progress_.reset(new progress_callback(std::move(progress)));
-            found = options ? AACLIP_OK : aaclip_text_cache_options_init(&own);
-            own = options ? *options : own;
-            own.progress = report;
-            own.progress_user = progress_.get();
-            options = &own;
-        }
-        embedding_ = info.embedding;
-        if (!found && path)
-            found = aaclip_text_cache_open(&handle_, model.get(), adapters.get(), path, options);
-        else if (!found)
-            found = aaclip_text_cache_new(&handle_, model.get(), adapters.get(), options);
-        ok(found, status);
+        make(model, adapters, nullptr, options, std::move(progress), status);
+    }
+    text_cache(const model &model, const adapters &adapters,
+               const aaclip_text_cache_options &options,
+               progress_callback progress AACLIP_OR(nullptr), AACLIP_STATUS) {
+        make(model, adapters, nullptr, &options, std::move(progress), status);
+    }
+    /** Opens a saved cache or a bundle. */
+    text_cache(const model &model, const adapters &adapters, c_string path,
+               struct_ref<aaclip_text_cache_options> options AACLIP_OR(nullptr),
+               progress_callback progress AACLIP_OR(nullptr), AACLIP_STATUS) {
+        make(model, adapters, path ? path : "", options, std::move(progress), status);
     }
     void build(c_string name, c_string phrase, AACLIP_STATUS) {
         const char *names[] = {name}, *phrases[] = {phrase};
@@ -472,6 +505,28 @@ class text_cache : public owner<aaclip_text_cache, aaclip_text_cache_close> {
     }
 
   private:
+    /* Null: a new cache. */
+    void make(const model &model, const adapters &adapters, const char *path,
+              const aaclip_text_cache_options *options, progress_callback progress,
+              aaclip_status *status) {
+        auto own = detail::sized<aaclip_text_cache_options>();
+        auto info = detail::sized<aaclip_model_info>();
+        aaclip_status found = aaclip_model_get_info(model.get(), &info);
+        if (!found && progress) {
+            progress_.reset(new progress_callback(std::move(progress)));
+            found = options ? AACLIP_OK : aaclip_text_cache_options_init(&own);
+            own = options ? *options : own;
+            own.progress = report;
+            own.progress_user = progress_.get();
+            options = &own;
+        }
+        embedding_ = info.embedding;
+        if (!found && path)
+            found = aaclip_text_cache_open(&handle_, model.get(), adapters.get(), path, options);
+        else if (!found)
+            found = aaclip_text_cache_new(&handle_, model.get(), adapters.get(), options);
+        ok(found, status);
+    }
     static bool report(std::size_t done, std::size_t total, void *user) {
         return detail::calling::back(*static_cast<const progress_callback *>(user), done, total);
     }
@@ -529,7 +584,7 @@ class detector : public owner<aaclip_detector, aaclip_detector_close> {
   public:
     detector() noexcept = default;
     detector(const model &model, const adapters &adapters, const text_cache &cache,
-             const aaclip_detector_options *options AACLIP_OR(nullptr), AACLIP_STATUS) {
+             struct_ref<aaclip_detector_options> options AACLIP_OR(nullptr), AACLIP_STATUS) {
         ok(aaclip_detector_new(&handle_, model.get(), adapters.get(), cache.get(), options),
            status);
     }
@@ -565,11 +620,11 @@ class detector : public owner<aaclip_detector, aaclip_detector_close> {
         return result;
     }
     /** Runs images together where that is faster, on a GPU; all results stay valid together. */
-    std::vector<detection> detect_all(view<const aaclip_image_view> images, const c_strings &names,
-                                      AACLIP_STATUS) {
+    std::vector<detection> detect_batch(view<const aaclip_image_view> images,
+                                        const c_strings &names, AACLIP_STATUS) {
         std::vector<detection> results(images.size());
         if (!detail::fits(images.size() == names.size(), status,
-                          "detector.detect_all: expected as many class names as images") ||
+                          "detector.detect_batch: expected as many class names as images") ||
             !detail::ok(aaclip_detector_detect_batch(handle_, images.data(), names.data(),
                                                      images.size(), results.data()),
                         status))
@@ -597,12 +652,27 @@ inline std::vector<float> resize(grid<const float> map, std::uint32_t width, std
         resized.clear();
     return resized;
 }
+/** Writes to the caller's `resized`, of the new size. */
+inline void resize(grid<const float> map, grid<float> resized, AACLIP_STATUS) {
+    detail::ok(aaclip_map_resize(map.data(), map.width(), map.height(), resized.width(),
+                                 resized.height(), resized.data()),
+               status);
+}
 
 /** A map of `level_count` levels on a fixed scale in [0, 1], as aaclip_map_probability. */
 inline std::vector<float> probability(view<const float> map, std::uint32_t level_count) {
     std::vector<float> values(map.size());
     aaclip_map_probability(map.data(), map.size(), level_count, values.data());
     return values;
+}
+/** Writes to the caller's `values`, as many as the map has; they may be the map itself. */
+inline void probability(view<const float> map, std::uint32_t level_count, view<float> values,
+                        AACLIP_STATUS) {
+    if (detail::fits(values.size() == map.size(), status,
+                     "probability: expected as many values as the map has")) {
+        aaclip_map_probability(map.data(), map.size(), level_count, values.data());
+        detail::ok(AACLIP_OK, status);
+    }
 }
 
 /** Values from `low` to `high` as RGB8, as aaclip_image_window. */
@@ -613,16 +683,105 @@ inline std::vector<std::uint8_t> window(const aaclip_image_view &image, double l
         rgb.clear();
     return rgb;
 }
+/** Writes to the caller's `rgb`, of 3 bytes for each pixel, or longer. */
+inline void window(const aaclip_image_view &image, double low, double high, view<std::uint8_t> rgb,
+                   AACLIP_STATUS) {
+    if (detail::holds(rgb, image, status,
+                      "window: expected pixels and a buffer of 3 bytes for each"))
+        detail::ok(aaclip_image_window(&image, low, high, rgb.data()), status);
+}
 
 /** RGB8 of the image's size; `values`, in [0, 1], have that size too and no gaps between rows. */
 inline std::vector<std::uint8_t> overlay(const aaclip_image_view &image, grid<const float> values,
                                          float opacity, AACLIP_STATUS) {
     std::vector<std::uint8_t> rgb(detail::volume(image.width, image.height, 3));
-    if (!detail::fits(values.width() == image.width && values.height() == image.height, status,
-                      "overlay: expected a map of the image's size") ||
+    if (!detail::same_size(image, values, status) ||
         !detail::ok(aaclip_overlay(&image, values.data(), opacity, rgb.data()), status))
         rgb.clear();
     return rgb;
+}
+/** Writes to the caller's `rgb`, of 3 bytes for each pixel, or longer. */
+inline void overlay(const aaclip_image_view &image, grid<const float> values, float opacity,
+                    view<std::uint8_t> rgb, AACLIP_STATUS) {
+    if (detail::same_size(image, values, status) &&
+        detail::holds(rgb, image, status,
+                      "overlay: expected pixels and a buffer of 3 bytes for each"))
+        detail::ok(aaclip_overlay(&image, values.data(), opacity, rgb.data()), status);
+}
+
+/** Writes an 8-bit PNG, as aaclip_write_png. */
+inline void write_png(c_string path, const aaclip_image_view &image, AACLIP_STATUS) {
+    detail::ok(aaclip_write_png(path, &image), status);
+}
+
+/**
+ * The largest value where `roi`, of the map's size, is nonzero; empty: everywhere. No gaps between
+ * rows. NaN when the call failed.
+ */
+inline float peak(grid<const float> map, grid<const std::uint8_t> roi AACLIP_OR({}),
+                  AACLIP_STATUS) {
+    float found = std::numeric_limits<float>::quiet_NaN();
+    if (detail::same_size(map, roi, status, "peak: expected a roi of the map's size"))
+        detail::ok(aaclip_map_peak(map.data(), roi.data(), map.width(), map.height(), &found),
+                   status);
+    return found;
+}
+
+/** A threshold, as aaclip_calibrate_quantile; NaN when the call failed. */
+inline float calibrate_quantile(view<const float> good_scores, double false_alarm_rate,
+                                AACLIP_STATUS) {
+    float threshold = std::numeric_limits<float>::quiet_NaN();
+    detail::ok(aaclip_calibrate_quantile(good_scores.data(), good_scores.size(), false_alarm_rate,
+                                         &threshold),
+               status);
+    return threshold;
+}
+
+/** A threshold, as aaclip_calibrate_f1; NaN when the call failed. `f1` may be null. */
+inline float calibrate_f1(view<const float> scores, view<const int> labels,
+                          double *f1 AACLIP_OR(nullptr), AACLIP_STATUS) {
+    float threshold = std::numeric_limits<float>::quiet_NaN();
+    if (detail::fits(scores.size() == labels.size(), status,
+                     "calibrate_f1: expected as many labels as scores"))
+        detail::ok(aaclip_calibrate_f1(scores.data(), labels.data(), scores.size(), &threshold, f1),
+                   status);
+    return threshold;
+}
+
+/** Reads a calibration file. On failure all members, also size, are 0: the library refuses it. */
+inline aaclip_calibration load_calibration(c_string path, AACLIP_STATUS) {
+    auto loaded = detail::sized<aaclip_calibration>();
+    if (!detail::ok(aaclip_calibration_load(&loaded, path), status))
+        loaded = aaclip_calibration();
+    return loaded;
+}
+
+/** Writes a calibration file. */
+inline void save_calibration(const aaclip_calibration &calibration, c_string path, AACLIP_STATUS) {
+    detail::ok(aaclip_calibration_save(&calibration, path), status);
+}
+
+/** As aaclip_decide: `map` may be empty where the score alone decides. No gaps between rows. */
+inline verdict decide(const aaclip_calibration &calibration, float score, grid<const float> map,
+                      grid<const std::uint8_t> roi AACLIP_OR({}), AACLIP_STATUS) {
+    bool defective = true;
+    if (!detail::same_size(map, roi, status, "decide: expected a roi of the map's size") ||
+        !detail::ok(aaclip_decide(&calibration, score, map.data(), roi.data(), map.width(),
+                                  map.height(), &defective),
+                    status))
+        return verdict::undecided;
+    return defective ? verdict::defective : verdict::good;
+}
+
+/** Writes a deployment bundle, as aaclip_bundle_save; `adapters` may be empty. */
+inline void save_bundle(const model &model, const adapters &adapters, const text_cache &cache,
+                        c_string path, bool float16 AACLIP_OR(false), AACLIP_STATUS) {
+    detail::ok(aaclip_bundle_save(model.get(), adapters.get(), cache.get(), path, float16), status);
+}
+
+/** Fails unless the file is as the library wrote it, as aaclip_verify_file. */
+inline void verify_file(c_string path, AACLIP_STATUS) {
+    detail::ok(aaclip_verify_file(path), status);
 }
 
 /** See regions.h; `roi` has the map's size or is empty: everywhere. No gaps between rows. */
@@ -645,7 +804,7 @@ inline std::vector<aaclip_region> find_regions(grid<const float> map, float thre
 class dataset : public owner<aaclip_dataset, aaclip_dataset_close> {
   public:
     dataset() noexcept = default;
-    explicit dataset(c_string root, const aaclip_dataset_options *options AACLIP_OR(nullptr),
+    explicit dataset(c_string root, struct_ref<aaclip_dataset_options> options AACLIP_OR(nullptr),
                      AACLIP_STATUS) {
         ok(aaclip_dataset_open(&handle_, root, options), status);
     }
@@ -669,7 +828,7 @@ class dataset : public owner<aaclip_dataset, aaclip_dataset_close> {
 class metrics : public owner<aaclip_metrics, aaclip_metrics_close> {
   public:
     metrics() noexcept = default;
-    explicit metrics(const aaclip_metrics_options *options, AACLIP_STATUS) {
+    explicit metrics(struct_ref<aaclip_metrics_options> options, AACLIP_STATUS) {
         ok(aaclip_metrics_new(&handle_, options), status);
     }
     /** Map and mask may be empty; they have no gaps between rows. */
@@ -710,15 +869,18 @@ class trainer : public owner<aaclip_trainer, aaclip_trainer_close> {
     trainer() noexcept = default;
     /** Stage 1 takes an empty cache. `callback`, unless empty, replaces that of the options. */
     trainer(const model &model, const dataset &dataset, const text_cache &cache,
-            const aaclip_trainer_options &options, training_callback callback AACLIP_OR(nullptr),
-            AACLIP_STATUS) {
-        aaclip_trainer_options own = options;
-        if (callback) {
+            struct_ref<aaclip_trainer_options> options,
+            training_callback callback AACLIP_OR(nullptr), AACLIP_STATUS) {
+        const aaclip_trainer_options *given = options;
+        aaclip_trainer_options own;
+        if (given && callback) {
             callback_.reset(new training_callback(std::move(callback)));
+            own = *given;
             own.callback = report;
             own.callback_user = callback_.get();
+            given = &own;
         }
-        ok(aaclip_trainer_new(&handle_, model.get(), dataset.get(), cache.get(), &own), status);
+        ok(aaclip_trainer_new(&handle_, model.get(), dataset.get(), cache.get(), given), status);
     }
     aaclip_losses step(AACLIP_STATUS) { return train(aaclip_trainer_step, status); }
     aaclip_losses epoch(AACLIP_STATUS) { return train(aaclip_trainer_epoch, status); }

@@ -1,6 +1,7 @@
 /* Owners: moves, closing in every order, and what they offer beyond the C functions. */
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <type_traits>
 
 #include <aaclip/aaclip.hpp>
@@ -119,6 +120,35 @@ static void options_are_the_librarys()
            AACLIP_PROFILE_PUBLISHED);
 }
 
+static void options_are_given_either_way()
+{
+    auto for_model = aaclip::defaults(aaclip_model_options_init_sized);
+    for_model.backend = "reference";
+    const aaclip::model by_reference(NANO_MODEL, for_model), by_pointer(NANO_MODEL, &for_model);
+    for (const aaclip::model *model : {&by_reference, &by_pointer})
+        EXPECT(std::string(model->info().backend) == "reference");
+
+    const aaclip::adapters none;
+    auto for_cache = aaclip::defaults(aaclip_text_cache_options_init_sized);
+    aaclip_status status = AACLIP_OK;
+    for_cache.prompts = "no-such-file.json";
+    const aaclip::text_cache first(by_reference, none, for_cache, nullptr, &status);
+    EXPECT(status == AACLIP_ERROR_NOT_FOUND);
+    const aaclip::text_cache second(by_reference, none, &for_cache, nullptr, &status);
+    EXPECT(status == AACLIP_ERROR_NOT_FOUND);
+
+    const aaclip::dataset parts(TRAINING_SET);
+    auto for_trainer = aaclip::defaults(aaclip_trainer_options_init_sized, AACLIP_STAGE_TEXT,
+                                        AACLIP_PROFILE_DOCUMENT);
+    for_trainer.image_size = 56;
+    const aaclip::text_cache empty;
+    EXPECT(aaclip::trainer(by_reference, parts, empty, for_trainer).get() != nullptr);
+    EXPECT(aaclip::trainer(by_reference, parts, empty, &for_trainer).get() != nullptr);
+    const auto go_on = [](const aaclip_training_progress &) { return true; };
+    EXPECT(!aaclip::trainer(by_reference, parts, empty, nullptr, go_on, &status));
+    EXPECT(status == AACLIP_ERROR_INVALID_ARGUMENT);
+}
+
 /* Tests of other standards run beside this one. */
 static std::string scratch(const char *name)
 {
@@ -144,6 +174,72 @@ static void what_is_not_decided_is_not_good()
     }
 }
 
+/* From maps of good parts to thresholds in a file, and what they decide. */
+static void thresholds_go_through_a_file()
+{
+    const float map[] = {0.1F, 0.2F, 0.3F, 0.9F}, scores[] = {0.1F, 0.4F, 0.2F, 0.8F};
+    const std::uint8_t roi[] = {1, 1, 1, 0};
+    const int labels[] = {0, 0, 0, 1};
+    EXPECT(aaclip::peak({map, 2, 2}) == 0.9F && aaclip::peak({map, 2, 2}, {roi, 2, 2}) == 0.3F);
+    EXPECT(aaclip::calibrate_quantile(scores, 0.25) == std::nextafter(0.4F, 1.0F));
+    double f1 = 0;
+    const float between = aaclip::calibrate_f1(scores, labels, &f1);
+    EXPECT(f1 == 1.0 && between > 0.4F && between < 0.8F);
+    EXPECT(aaclip::calibrate_f1(scores, labels) == between);
+
+    const std::string path = scratch("calibration.json");
+    auto written = aaclip::defaults(aaclip_calibration_init_sized);
+    written.image_threshold = between;
+    written.map_threshold = 0.5F;
+    aaclip::save_calibration(written, path);
+    const aaclip_calibration loaded = aaclip::load_calibration(path);
+    EXPECT(loaded.image_threshold == between && loaded.map_threshold == 0.5F);
+    std::remove(path.c_str());
+
+    EXPECT(aaclip::decide(loaded, 0.8F, {}) == aaclip::verdict::defective);
+    EXPECT(aaclip::decide(loaded, 0.4F, {}) == aaclip::verdict::good);
+    EXPECT(aaclip::decide(loaded, 0.8F, {map, 2, 2}, {roi, 2, 2}) == aaclip::verdict::good);
+
+    aaclip_status status = AACLIP_OK;
+    const auto failed = [&status] {
+        const bool told = status != AACLIP_OK;
+        status = AACLIP_OK;
+        return told;
+    };
+    EXPECT(std::isnan(aaclip::peak({map, 2, 2}, {roi, 2, 1}, &status)) && failed());
+    EXPECT(std::isnan(aaclip::peak({}, {}, &status)) && failed());
+    EXPECT(std::isnan(aaclip::calibrate_quantile({}, 0.25, &status)) && failed());
+    EXPECT(std::isnan(aaclip::calibrate_f1(scores, {labels, 3}, nullptr, &status)) && failed());
+    const auto missing = aaclip::load_calibration("no-such-file.json", &status);
+    EXPECT(status == AACLIP_ERROR_NOT_FOUND && failed());
+    const auto undecided = aaclip::verdict::undecided;
+    EXPECT(aaclip::decide(missing, 0.1F, {}, {}, &status) == undecided && failed());
+    EXPECT(aaclip::decide(loaded, 0.1F, {map, 2, 2}, {roi, 2, 1}, &status) == undecided);
+    EXPECT(failed());
+}
+
+static void bundles_and_pictures_are_written()
+{
+    fixture all;
+    const std::string path = scratch("bundle.safetensors");
+    aaclip::save_bundle(all.model, all.adapters, all.cache, path);
+    aaclip::verify_file(path);
+    const aaclip::model model(path);
+    const aaclip::adapters adapters(model, path);
+    const aaclip::text_cache cache(model, adapters, path);
+    aaclip::detector detector(model, adapters, cache);
+    EXPECT(detector.detect(all.image, "cat").score == all.detector.detect(all.image, "cat").score);
+    std::remove(path.c_str());
+    aaclip_status status = AACLIP_OK;
+    aaclip::verify_file(path, &status);
+    EXPECT(status == AACLIP_ERROR_NOT_FOUND);
+
+    const std::string picture = scratch("picture.png");
+    aaclip::write_png(picture, all.image);
+    EXPECT(aaclip::image(picture).pixels().width == all.image.pixels().width);
+    std::remove(picture.c_str());
+}
+
 static void adapters_carry_a_calibration()
 {
     const fixture all;
@@ -164,8 +260,17 @@ static void caches_and_data_sets_go_through_files()
     const fixture all;
     const std::string path = scratch("cache.safetensors");
     all.cache.save(path);
-    const aaclip::text_cache opened(path, all.model, all.adapters);
+    const aaclip::text_cache opened(all.model, all.adapters, path);
     EXPECT(opened.size() == 2 && opened.pair("nut") == all.cache.pair("nut"));
+    std::size_t calls = 0;
+    const auto count = [&calls](std::size_t, std::size_t) { return ++calls > 0; };
+    aaclip::text_cache continued(all.model, all.adapters, path, nullptr, count);
+    continued.build("bottle", "bottle");
+    EXPECT(continued.size() == 3 && calls > 0);
+    aaclip_status status = AACLIP_OK;
+    const char *const nowhere = nullptr; /* is no new cache */
+    EXPECT(!aaclip::text_cache(all.model, all.adapters, nowhere, nullptr, nullptr, &status));
+    EXPECT(status != AACLIP_OK);
     std::remove(path.c_str());
 
     const aaclip::dataset dataset(TRAINING_SET);
@@ -225,7 +330,10 @@ int main()
     owners_close_in_every_order();
     c_functions_take_owners();
     options_are_the_librarys();
+    options_are_given_either_way();
     what_is_not_decided_is_not_good();
+    thresholds_go_through_a_file();
+    bundles_and_pictures_are_written();
     adapters_carry_a_calibration();
     caches_and_data_sets_go_through_files();
     metrics_merge();

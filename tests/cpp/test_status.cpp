@@ -42,6 +42,20 @@ static void a_photograph_is_detected()
     EXPECT(!status && found.heat().size() > 0 && found.score > 0 && found.score < 1);
     EXPECT(detector.detect(image, "dog", &status).heat().size() == 0);
     EXPECT(status == AACLIP_ERROR_NOT_FOUND);
+    EXPECT(found.decision() == aaclip::verdict::undecided);
+    const std::uint8_t roi[] = {1, 0};
+    detector.set_roi({roi, 1, 1, 2, AACLIP_PIXEL_GRAY8}, &status);
+    EXPECT(status == AACLIP_OK);
+    detector.set_roi({roi, 0, 0}, &status);
+    EXPECT(status == AACLIP_ERROR_INVALID_ARGUMENT);
+    detector.clear_roi(&status);
+    EXPECT(status == AACLIP_OK);
+    const aaclip_calibration none = aaclip::load_calibration("no-such-file.json", &status);
+    EXPECT(status == AACLIP_ERROR_NOT_FOUND);
+    EXPECT(aaclip::decide(none, 0, {}, {}, &status) == aaclip::verdict::undecided);
+    EXPECT(status == AACLIP_ERROR_INVALID_ARGUMENT);
+    const aaclip::text_cache opened(model, adapters, "no-such-file", nullptr, nullptr, &status);
+    EXPECT(status == AACLIP_ERROR_NOT_FOUND && !opened);
 }
 
 int main()

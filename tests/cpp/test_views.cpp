@@ -29,6 +29,38 @@ static void views_take_what_is_contiguous()
                   "doubles are no floats");
 }
 
+static std::string joined(const aaclip::c_strings &texts)
+{
+    std::string all;
+    for (std::size_t i = 0; i < texts.size(); i++)
+        all += std::string(texts.data()[i]) + ";";
+    return all;
+}
+
+static void strings_come_in_many_ways()
+{
+    const char *const pointers[] = {"a", "b"};
+    const char *assignable[] = {"a", "b"};
+    const std::string strings[] = {"a", "b"};
+    const std::array<std::string, 2> array = {{"a", "b"}};
+    const std::array<const char *, 2> of_pointers = {{"a", "b"}};
+    std::vector<std::string> vector = {"a", "b"};
+    char word[] = "word";
+    for (const std::string &found :
+         {joined(pointers), joined(assignable), joined(strings), joined(array), joined(of_pointers),
+          joined(vector), joined(std::vector<const char *>(2, "a")), joined({"a", array[1]})})
+        EXPECT(found == "a;b;" || found == "a;a;");
+    EXPECT(joined("word") == "word;" && joined(word) == "word;" &&
+           joined(std::string("word")) == "word;" && joined({}).empty());
+    const aaclip::c_strings copied = aaclip::c_strings(array);
+    EXPECT(joined(copied) == "a;b;" && copied.data()[0] == array[0].c_str());
+    static_assert(!std::is_constructible<aaclip::c_strings, std::vector<int> &>::value,
+                  "numbers are no text");
+#if __cplusplus >= 202002L
+    EXPECT(joined(std::span<const char *const>(pointers)) == "a;b;");
+#endif
+}
+
 static void grids_know_their_rows()
 {
     std::vector<float> values = {0, 1, 2, 3, 4, 5};
@@ -98,9 +130,9 @@ static void every_layout_gives_the_same_map()
         {bgr.data(), rgb.width, rgb.height, width * 3 + 5, AACLIP_PIXEL_BGR8},
         {bgra.data(), rgb.width, rgb.height, width * 4 + 12, AACLIP_PIXEL_BGRA8},
     };
-    const auto all = detector.detect_all(views, {"cat", "cat", "cat"});
+    const auto all = detector.detect_batch(views, {"cat", "cat", "cat"});
     EXPECT(all.size() == 3);
-    EXPECT(detector.detect_all({}, {}).empty());
+    EXPECT(detector.detect_batch({}, {}).empty());
     for (const aaclip::detection &one : all) {
         EXPECT(one.score == all[0].score && std::isfinite(one.score));
         EXPECT(one.heat().width() == detector.image_size() && one.heat().size() > 0);
@@ -123,6 +155,36 @@ static void every_layout_gives_the_same_map()
            std::vector<std::uint8_t>(bytes, bytes + width * rgb.height * 3));
     const auto picture = aaclip::overlay(rgb, {large.data(), rgb.width, rgb.height}, 0.5F);
     EXPECT(picture.size() == width * rgb.height * 3);
+
+    /* The same in buffers of the caller. */
+    std::vector<float> map(width * rgb.height);
+    aaclip::resize(one.heat(), {map.data(), rgb.width, rgb.height});
+    aaclip::probability(map, one.level_count, map);
+    EXPECT(map == large);
+    std::vector<std::uint8_t> buffer(picture.size() + 1, 7);
+    const auto first = [&buffer] {
+        return std::vector<std::uint8_t>(buffer.begin(), buffer.end() - 1);
+    };
+    aaclip::overlay(rgb, {map.data(), rgb.width, rgb.height}, 0.5F, buffer);
+    EXPECT(first() == picture && buffer.back() == 7);
+    aaclip::window(rgb, 0, 100, buffer);
+    EXPECT(first() == aaclip::window(rgb, 0, 100) && buffer.back() == 7);
+
+    aaclip_status status = AACLIP_OK;
+    const aaclip::view<std::uint8_t> small(buffer.data(), picture.size() - 1);
+    aaclip::window(rgb, 0, 100, small, &status);
+    EXPECT(status == AACLIP_ERROR_INVALID_ARGUMENT);
+    aaclip::window({buffer.data(), 0xffffffffU, 0xffffffffU, 1, AACLIP_PIXEL_GRAY8}, 0, 1, buffer,
+                   &(status = AACLIP_OK));
+    EXPECT(status == AACLIP_ERROR_INVALID_ARGUMENT);
+    aaclip::overlay(rgb, {map.data(), rgb.width, rgb.height}, 0.5F, small, &(status = AACLIP_OK));
+    EXPECT(status == AACLIP_ERROR_INVALID_ARGUMENT);
+    aaclip::overlay(rgb, one.heat(), 0.5F, buffer, &(status = AACLIP_OK));
+    EXPECT(status == AACLIP_ERROR_INVALID_ARGUMENT);
+    aaclip::resize(one.heat(), {}, &(status = AACLIP_OK));
+    EXPECT(status == AACLIP_ERROR_INVALID_ARGUMENT);
+    aaclip::probability(map, 1, {map.data(), 1}, &(status = AACLIP_OK));
+    EXPECT(status == AACLIP_ERROR_INVALID_ARGUMENT);
 }
 
 /* A region of interest whose rows are padded, as in a part of a larger mask. */
@@ -199,6 +261,7 @@ static void images_decode_from_memory()
 int main()
 {
     views_take_what_is_contiguous();
+    strings_come_in_many_ways();
     grids_know_their_rows();
 #if __cplusplus >= 202002L
     spans_and_views_are_one();
