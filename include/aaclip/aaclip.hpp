@@ -403,6 +403,11 @@ class model : public owner<aaclip_model, aaclip_model_close> {
                    AACLIP_STATUS) {
         ok(aaclip_model_open(&handle_, path, options), status);
     }
+    /** As aaclip_model_open_memory: the bytes are not copied. `name` stands for the path. */
+    model(view<const unsigned char> bytes, c_string name,
+          struct_ref<aaclip_model_options> options AACLIP_OR(nullptr), AACLIP_STATUS) {
+        ok(aaclip_model_open_memory(&handle_, bytes.data(), bytes.size(), name, options), status);
+    }
     aaclip_model_info info(AACLIP_STATUS) const {
         return detail::filled<aaclip_model_info>(status, aaclip_model_get_info, handle_);
     }
@@ -418,6 +423,12 @@ class adapters : public owner<aaclip_adapters, aaclip_adapters_close> {
     adapters(const model &model, const c_strings &paths,
              struct_ref<aaclip_config> config AACLIP_OR(nullptr), AACLIP_STATUS) {
         ok(aaclip_adapters_open(&handle_, model.get(), paths.data(), paths.size(), config), status);
+    }
+    /** From the file of a model that is a bundle. */
+    static adapters of_bundle(const model &model, AACLIP_STATUS) {
+        adapters opened;
+        ok(aaclip_adapters_open(&opened.handle_, model.get(), nullptr, 0, nullptr), status);
+        return opened;
     }
     aaclip_config config(AACLIP_STATUS) const {
         return detail::filled<aaclip_config>(status, aaclip_adapters_get_config, handle_);
@@ -459,6 +470,18 @@ class text_cache : public owner<aaclip_text_cache, aaclip_text_cache_close> {
                struct_ref<aaclip_text_cache_options> options AACLIP_OR(nullptr),
                progress_callback progress AACLIP_OR(nullptr), AACLIP_STATUS) {
         make(model, adapters, path ? path : "", options, std::move(progress), status);
+    }
+    /** From the file of a model that is a bundle. */
+    static text_cache of_bundle(const model &model, const adapters &adapters, AACLIP_STATUS) {
+        text_cache opened;
+        auto info = detail::sized<aaclip_model_info>();
+        aaclip_status found = aaclip_model_get_info(model.get(), &info);
+        opened.embedding_ = info.embedding;
+        if (!found)
+            found = aaclip_text_cache_open(&opened.handle_, model.get(), adapters.get(), nullptr,
+                                           nullptr);
+        ok(found, status);
+        return opened;
     }
     void build(c_string name, c_string phrase, AACLIP_STATUS) {
         const char *names[] = {name}, *phrases[] = {phrase};

@@ -218,6 +218,15 @@ static void thresholds_go_through_a_file()
     EXPECT(failed());
 }
 
+static std::vector<unsigned char> file_bytes(const std::string &path)
+{
+    std::vector<unsigned char> bytes(1 << 24);
+    std::FILE *file = std::fopen(path.c_str(), "rb");
+    bytes.resize(std::fread(bytes.data(), 1, bytes.size(), file));
+    std::fclose(file);
+    return bytes;
+}
+
 static void bundles_and_pictures_are_written()
 {
     fixture all;
@@ -228,7 +237,16 @@ static void bundles_and_pictures_are_written()
     const aaclip::adapters adapters(model, path);
     const aaclip::text_cache cache(model, adapters, path);
     aaclip::detector detector(model, adapters, cache);
-    EXPECT(detector.detect(all.image, "cat").score == all.detector.detect(all.image, "cat").score);
+    const float score = all.detector.detect(all.image, "cat").score;
+    EXPECT(detector.detect(all.image, "cat").score == score);
+
+    const std::vector<unsigned char> bytes = file_bytes(path);
+    const aaclip::model in_memory(bytes, "part");
+    const auto own = aaclip::adapters::of_bundle(in_memory);
+    const auto vectors = aaclip::text_cache::of_bundle(in_memory, own);
+    EXPECT(vectors.pair("cat") == all.cache.pair("cat"));
+    detector = aaclip::detector(in_memory, own, vectors);
+    EXPECT(detector.detect(all.image, "cat").score == score);
     std::remove(path.c_str());
     aaclip_status status = AACLIP_OK;
     aaclip::verify_file(path, &status);
