@@ -1,6 +1,7 @@
 """Manual pages and completions, as the shells and groff see them, against each program's --help."""
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -55,8 +56,9 @@ class Pages(unittest.TestCase):
 
 class Completions(unittest.TestCase):
     def test_bash(self):
+        file = shlex.quote(str(SOURCE / "completions" / "aaclip.bash"))
         script = (
-            f"source {SOURCE}/completions/aaclip.bash; complete -p $1 >/dev/null || exit 1\n"
+            f"source {file}; complete -p $1 >/dev/null || exit 1\n"
             "COMP_WORDS=($1 --); COMP_CWORD=1; _aaclip $1; printf '%s\\n' \"${COMPREPLY[@]}\"\n"
             "COMP_WORDS=($1 --mod); _aaclip $1; printf '= %s\\n' \"${COMPREPLY[@]}\"\n"
         )
@@ -70,7 +72,7 @@ class Completions(unittest.TestCase):
     @needs("fish")
     def test_fish(self):
         for name in PROGRAMS:
-            file = BUILD / "completions" / f"{name}.fish"
+            file = shlex.quote(str(BUILD / "completions" / f"{name}.fish"))
             lines = run("fish", "-c", f"source {file}; complete -C '{name} --'").stdout.splitlines()
             offered = {line.split("\t")[0].rstrip("=") for line in lines}
             self.assertGreaterEqual(offered, options(name), name)
@@ -78,15 +80,17 @@ class Completions(unittest.TestCase):
     @needs("zsh")
     def test_zsh(self):
         # A terminal of its own, as completion wants one: what Tab offers after "--".
+        folder = shlex.quote(str(SOURCE / "completions"))
+        setup = f"PS1=; fpath=({folder} $fpath); autoload -U compinit; compinit -u -D; print READY"
         script = (
             "zmodload zsh/zpty; zpty -b z zsh -f -i\n"
-            "zpty -w z 'PS1=; fpath=(%s $fpath); autoload -U compinit; compinit -u -D; print READY'\n"
+            f"zpty -w z {shlex.quote(setup)}\n"
             "zpty -r -m z line '*READY*READY*'\n"
-            "zpty -n -w z '%s --'$'\\t\\t'; sleep 2\n"
+            "zpty -n -w z 'PROGRAM --'$'\\t\\t'; sleep 2\n"
             "while zpty -r -t z line; do print -rn -- $line; done\n"
         )
         for name in ("aaclip-detect", "aaclip-train"):
-            shown = run("zsh", "-f", "-c", script % (SOURCE / "completions", name)).stdout
+            shown = run("zsh", "-f", "-c", script.replace("PROGRAM", name)).stdout
             for option in ("--model", "--vocab", "--threads", "--backend"):
                 self.assertIn(option, shown, name)
 
