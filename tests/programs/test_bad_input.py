@@ -19,6 +19,8 @@ import zipfile
 import zlib
 from pathlib import Path
 
+from copies import copy_file
+
 DETECT, CONVERT, GOLDEN = sys.argv[1:4]
 NANO = Path(GOLDEN) / "nano"
 PHOTO = Path(GOLDEN) / "images" / "chelsea.png"
@@ -217,7 +219,7 @@ class BadInput(unittest.TestCase):
         two = self.folder / "two"
         two.mkdir()
         for name in ("a.pt", "b.pt"):
-            shutil.copy(NANO / "clip.pt", two / name)
+            copy_file(NANO / "clip.pt", two / name)
         self.refuses_model(two, "found 2")
         os.mkfifo(self.folder / "pipe")
         self.refuses_model(self.folder / "pipe", "expected a regular file")

@@ -3,12 +3,13 @@
 import copy
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 import unittest
 from pathlib import Path
+
+from copies import copy_file
 
 BENCH, DETECT, MODELS, HAS_ONEDNN = sys.argv[1:5]
 MODEL = ["--model", Path(MODELS) / "aaclip-mini" / "clip.safetensors", "--image-size", "48"]
@@ -162,7 +163,7 @@ class Bench(unittest.TestCase):
 
     def test_a_path_that_is_not_utf_8(self):
         path = os.fsencode(self.path) + b"/\xff.safetensors"
-        shutil.copy(MODEL[1], path)
+        copy_file(MODEL[1], path)
         found = self.result("--model", os.fsdecode(path), "--image-size", 48, "--repeat", 1)
         self.assertTrue(found["settings"]["model"].endswith("/\\xff.safetensors"))
 

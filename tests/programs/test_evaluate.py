@@ -18,6 +18,8 @@ import unittest
 import zlib
 from pathlib import Path
 
+from copies import copy_file
+
 try:
     from PIL import Image
 except ImportError:
@@ -409,10 +411,10 @@ class Evaluate(unittest.TestCase):
         self.assertEqual(self.computed("--domain", "medical"), (6, 0))
         self.assertEqual(self.computed("--image-size", "56"), (6, 0))
         other = self.folder / "image_adapter_1.pth"
-        shutil.copy(Path(GOLDEN) / "train" / "document-image" / "image_adapter_5.pth", other)
+        copy_file(Path(GOLDEN) / "train" / "document-image" / "image_adapter_5.pth", other)
         weights = ["--adapters", TRAINED / "text_adapter.pth", "--adapters", other]
         self.assertEqual(self.computed(weights=weights), (6, 0))
-        shutil.copy(TRAINED / "image_adapter_20.pth", other)  # the same weights in another file
+        copy_file(TRAINED / "image_adapter_20.pth", other)  # the same weights in another file
         self.assertEqual(self.computed(weights=weights), (0, 6))
 
     def test_killed_run_goes_on(self):
@@ -550,14 +552,14 @@ class Evaluate(unittest.TestCase):
             ):
                 target = parts / "Images" / kind / f"{i:03}.png"
                 target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(images / source / f"{i:03}.png", target)
+                copy_file(images / source / f"{i:03}.png", target)
                 line = {"image_path": str(target.relative_to(visa)), "label": int(kind == "Anomaly"),
                         "class_name": "metal_nut"}  # fmt: skip
                 marks = ""
                 if kind == "Anomaly":
                     target = parts / "Masks" / "Anomaly" / f"{i:03}.png"
                     target.parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copy(masks / f"{i:03}_mask.png", target)
+                    copy_file(masks / f"{i:03}_mask.png", target)
                     marks = line["mask_path"] = str(target.relative_to(visa))
                 table.append(f"metal_nut,test,{label},{line['image_path']},{marks}")
                 lines.append(json.dumps(line) + "\n")
@@ -578,11 +580,11 @@ class Evaluate(unittest.TestCase):
         self.mvtec()
         folder = self.folder / "trained"
         folder.mkdir()
-        shutil.copy(TRAINED / "text_adapter.pth", folder)
-        shutil.copy(TRAINED / "image_adapter_20.pth", folder / "image_adapter_10.pth")
+        copy_file(TRAINED / "text_adapter.pth", folder)
+        copy_file(TRAINED / "image_adapter_20.pth", folder / "image_adapter_10.pth")
         fifth = Path(GOLDEN) / "train" / "document-image" / "image_adapter_5.pth"
-        shutil.copy(fifth, folder / "image_adapter_2.pth")
-        shutil.copy(fifth, folder / "image_adapter_latest.pth")
+        copy_file(fifth, folder / "image_adapter_2.pth")
+        copy_file(fifth, folder / "image_adapter_latest.pth")
         weights = ["--checkpoints", folder]
         _, found, rows = self.evaluate(
             "--dataset", "MVTec", "--out", self.out, "--pictures", weights=weights
@@ -1034,7 +1036,7 @@ class Evaluate(unittest.TestCase):
         epochs = self.folder / "epochs"
         epochs.mkdir()
         for number in (1, 2):
-            shutil.copy(TRAINED / "image_adapter_20.pth", epochs / f"image_adapter_{number}.pth")
+            copy_file(TRAINED / "image_adapter_20.pth", epochs / f"image_adapter_{number}.pth")
         self.fails(*MODEL, "--checkpoints", epochs, *SIZE, "--data-root", self.data,
                    "--calibration", folder, says="one checkpoint, found 2")  # fmt: skip
         self.assertEqual([*self.out.rglob("*.npy")], [])

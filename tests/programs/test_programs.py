@@ -11,6 +11,8 @@ import tempfile
 import unittest
 from pathlib import Path
 
+from copies import copy_file
+
 DETECT, CONVERT, BENCH, GOLDEN, HAS_JPEG = sys.argv[1:6]
 NANO = Path(GOLDEN) / "nano"
 PHOTO = Path(GOLDEN) / "images" / "chelsea.png"
@@ -92,9 +94,9 @@ class Programs(unittest.TestCase):
     def test_folder_takes_images_by_name_and_reads_them_by_content(self):
         images = self.folder / "images"
         images.mkdir()
-        shutil.copy(PHOTO, images / "b.JPG")
-        shutil.copy(PHOTO, images / "a.jpeg")
-        shutil.copy(PHOTO, images / "c.png")
+        copy_file(PHOTO, images / "b.JPG")
+        copy_file(PHOTO, images / "a.jpeg")
+        copy_file(PHOTO, images / "c.png")
         (images / "notes.txt").write_text("not an image")
         found = self.scores(*MODEL, *adapters(), *CLASS, *SIZE, images)
         self.assertEqual([Path(f["path"]).name for f in found], ["a.jpeg", "b.JPG", "c.png"])
@@ -110,7 +112,7 @@ class Programs(unittest.TestCase):
             b"\xed\xa0\x80.png": r"\xed\xa0\x80.png",
         }
         for name in written:
-            shutil.copy(PHOTO, images / os.fsdecode(name))
+            copy_file(PHOTO, images / os.fsdecode(name))
         report, table = self.folder / "r.json", self.folder / "r.csv"
         result = subprocess.run(
             [DETECT, *map(str, [*MODEL, *adapters(), *CLASS, *SIZE, images])]
@@ -126,7 +128,7 @@ class Programs(unittest.TestCase):
 
     def test_names_cannot_command_terminals_and_spreadsheets(self):
         for name in ("=1+1.png", "-1.png", "a\x1b[2J\x9b.png"):
-            shutil.copy(PHOTO, self.folder / name)
+            copy_file(PHOTO, self.folder / name)
         paths = [Path(path).resolve() if os.sep in str(path) else path
                  for path in [*MODEL, *adapters(), *CLASS, *SIZE]]  # fmt: skip
         result = subprocess.run(
@@ -145,7 +147,7 @@ class Programs(unittest.TestCase):
         images, out = self.folder / "images", self.folder / "new" / "out"
         images.mkdir()
         for name in ("a-2.png", "a.jpg", "a.png", "b.png"):
-            shutil.copy(PHOTO, images / name)
+            copy_file(PHOTO, images / name)
         found = self.scores(*MODEL, *adapters(), *CLASS, *SIZE, "--out", out, images)
         names = {Path(image["path"]).name: image["overlay"] for image in found}
         self.assertEqual(
@@ -284,7 +286,7 @@ class Programs(unittest.TestCase):
     def test_a_bad_image_does_not_stop_the_others(self):
         images = self.folder / "images"
         images.mkdir()
-        shutil.copy(PHOTO, images / "good.png")
+        copy_file(PHOTO, images / "good.png")
         (images / "bad.png").write_bytes(PHOTO.read_bytes()[:5000])
         path = self.folder / "r.json"
         result = call(DETECT, *MODEL, *adapters(), *CLASS, *SIZE, "--json", path, images)

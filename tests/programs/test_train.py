@@ -15,6 +15,8 @@ import zipfile
 import zlib
 from pathlib import Path
 
+from copies import copy_file, copy_tree
+
 TRAIN, CONVERT, GOLDEN = map(os.path.abspath, sys.argv[1:4])
 NANO = Path(GOLDEN) / "nano"
 SAMPLES = Path(GOLDEN) / "train"
@@ -117,8 +119,8 @@ class Train(unittest.TestCase):
     def make_data(self):
         """A copy of the samples as data/MVTec, where --dataset looks for them."""
         root = self.folder / "data" / "MVTec"
-        shutil.copytree(SAMPLES / "images", root / "images")
-        shutil.copy(SAMPLES / "manifest.jsonl", root / "full-shot.jsonl")
+        copy_tree(SAMPLES / "images", root / "images")
+        copy_file(SAMPLES / "manifest.jsonl", root / "full-shot.jsonl")
         return root
 
     def names(self, path):
@@ -415,8 +417,8 @@ class Train(unittest.TestCase):
 
     def test_masks_without_a_defect_are_told_once(self):
         root = self.folder / "data"
-        shutil.copytree(SAMPLES / "images", root / "images")
-        shutil.copy(SAMPLES / "manifest.jsonl", root / "full-shot.jsonl")
+        copy_tree(SAMPLES / "images", root / "images")
+        copy_file(SAMPLES / "manifest.jsonl", root / "full-shot.jsonl")
         name = "images/1-metal_nut-scratch_mask.png"
         width, height = struct.unpack(">II", (root / name).read_bytes()[16:24])
         (root / name).write_bytes(black(width, height))
@@ -436,7 +438,7 @@ class Train(unittest.TestCase):
         out, arguments = self.started()
         good = self.folder / "Brain_AD" / "train" / "good"
         good.mkdir(parents=True)
-        shutil.copy(SAMPLES / "images" / "3-metal_nut-good.png", good / "000.png")
+        copy_file(SAMPLES / "images" / "3-metal_nut-good.png", good / "000.png")
         self.fails(
             *arguments, "--dataset", "Brain", "--data-root", self.folder / "Brain_AD",
             says=['class "Brain"', "found 1 normal, 0 abnormal"], out=out,

@@ -61,12 +61,14 @@ def as_bmp(data):
 
 source, target = map(pathlib.Path, sys.argv[1:])
 shutil.rmtree(target, ignore_errors=True)
-shutil.copytree(source, target)
 count = 0
-for path in sorted(target.rglob("*.png")):
-    bmp = as_bmp(path.read_bytes())
-    if bmp:
-        path.write_bytes(bmp)
-        count += 1
+for path in source.rglob("*"):
+    if path.is_file():  # bytes alone, as the source may be read-only
+        data = path.read_bytes()
+        bmp = as_bmp(data) if path.suffix == ".png" else None
+        count += bmp is not None
+        place = target / path.relative_to(source)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(bmp or data)
 if not count:
     sys.exit(f"{source}: expected PNG files, found none that is plain")
