@@ -196,12 +196,49 @@ meson_subproject() {
     ln -s "$source" subprojects/aaclip
     unset PKG_CONFIG_PATH LD_LIBRARY_PATH
     meson setup build --force-fallback-for=aaclip -Doptimization="$(option optimization)" \
-        -Ddebug="$(option debug)"
+        -Ddebug="$(option debug)" -Daaclip:onednn=disabled
     ninja -C build ${JOBS:+-j "$JOBS"}
     if ldd build/detect | grep -F libaaclip; then
         return 1
     fi
     detect build/detect "$golden/images/chelsea.jpg" >out
+}
+
+# The build of meson-subproject, which does without oneDNN, as Debian has no static one.
+all_static() {
+    subproject=$scratch/consumers/meson-subproject
+    export PKG_CONFIG_PATH="$subproject/build/meson-uninstalled"
+    for flag in $(pkg-config --static --libs aaclip) -lgomp; do
+        archive=lib${flag#-l}.a
+        case $flag in
+        -laaclip) ;;
+        -l*) [ "$($CC -print-file-name="$archive")" != "$archive" ] || missing="${missing-} $archive" ;;
+        esac
+    done
+    if [ -n "${missing-}" ]; then
+        echo "left out, as there is no$missing"
+        return
+    fi
+    $CC -std=c11 $warnings -static detect.c $(pkg-config --static --cflags --libs aaclip) -o detect
+    if readelf --dynamic detect | grep NEEDED; then
+        return 1
+    fi
+    detect ./detect "$golden/images/chelsea.jpg" >out
+    cmp out "$subproject/out"
+    echo "the score of meson-subproject"
+}
+
+# The build folder itself, by aaclip-uninstalled.pc.
+uninstalled() {
+    unset PKG_CONFIG_PATH PKG_CONFIG_SYSROOT_DIR
+    copy=$build
+    LD_LIBRARY_PATH=$build/lib
+    devenv() { meson devenv -C "$build" "$@"; }
+    $CC -std=c11 $warnings detect.c $(devenv pkg-config --cflags --libs aaclip) -o detect
+    links_to_copy detect
+    detect ./detect "$golden/images/chelsea.jpg" >out
+    has=$(devenv pkg-config --variable=has_onednn aaclip)
+    grep -qx "has_onednn $has" out
 }
 
 opencv() {
@@ -365,6 +402,8 @@ consumer cmake-package "cmake $CC" "$staged" cmake-package exact cmake_shared
 consumer opencv "opencv4 $CXX" "$elsewhere" opencv exact opencv
 consumer meson-installed "meson $CC" "$elsewhere" meson-subproject exact meson_installed
 consumer meson-subproject "meson $CC" "$elsewhere" meson-subproject near meson_subproject
+consumer all-static "$CC readelf" "$elsewhere" c silent all_static # after meson-subproject
+consumer uninstalled "meson $CC" "$elsewhere" c exact uninstalled
 consumer headers "$CC $CXX" "$elsewhere" . silent headers
 consumer documentation "$CXX" "$elsewhere" none exact documentation
 consumer c-static "$CC" "$elsewhere" c exact c_static # takes the shared library away
