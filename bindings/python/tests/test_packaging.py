@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,19 @@ def test_a_plain_wheel_is_for_every_platform(clone: Path) -> None:
     (wheel,) = (clone / "dist").glob("*.whl")
     assert wheel.name == f"aaclip-{aaclip.__version__}-py3-none-any.whl"
     assert not [n for n in zipfile.ZipFile(wheel).namelist() if ".so" in n or "test" in n]
+
+
+def test_a_source_archive_has_the_tests(clone: Path) -> None:
+    build = "from setuptools.build_meta import build_sdist; build_sdist('.')"
+    shell(
+        "python3 -m venv venv && venv/bin/pip install -q setuptools\n"
+        f'cd bindings/python && ../../venv/bin/python -c "{build}"',
+        clone,
+    )
+    (archive,) = (clone / "bindings" / "python").glob("*.tar.gz")
+    with tarfile.open(archive) as opened:
+        names = {Path(name).name for name in opened.getnames()}
+    assert names >= {path.name for path in (PACKAGE / "tests").glob("*.py")}
 
 
 def test_modules_that_are_no_more_are_not_shipped(clone: Path) -> None:
