@@ -241,6 +241,31 @@ uninstalled() {
     grep -qx "has_onednn $has" out
 }
 
+refuses() { # what the message names, meson's options
+    words=$1
+    shift
+    rm -rf refused
+    if meson setup refused "$source" "$@" >refused.log 2>&1; then
+        echo "accepted: $*"
+        return 1
+    fi
+    grep "ERROR: .*$words" refused.log || {
+        cat refused.log
+        return 1
+    }
+}
+
+setup_refuses() {
+    mkdir -p empty/include
+    touch empty/include/dnnl.h
+    refuses "/nonexistent/include/dnnl.h" -Donednn_prefix=/nonexistent
+    refuses "$PWD/empty" -Donednn_prefix="$PWD/empty"
+    CC=gcc refuses clang -Dfuzzers=true
+    printf '%s\n' "[binaries]" "c = '$CC'" "[host_machine]" "system = 'linux'" "cpu_family = 'ppc64'" \
+        "cpu = 'ppc64'" "endian = 'big'" >big.cross
+    refuses big-endian --cross-file big.cross
+}
+
 opencv() {
     $CXX -std=c++17 $warnings $(pkg-config --cflags-only-I opencv4 | sed 's/-I/-isystem /g') \
         detect.cpp $(pkg-config --cflags --libs aaclip) \
@@ -404,6 +429,7 @@ consumer meson-installed "meson $CC" "$elsewhere" meson-subproject exact meson_i
 consumer meson-subproject "meson $CC" "$elsewhere" meson-subproject near meson_subproject
 consumer all-static "$CC readelf" "$elsewhere" c silent all_static # after meson-subproject
 consumer uninstalled "meson $CC" "$elsewhere" c exact uninstalled
+consumer setup "meson gcc" "$elsewhere" none silent setup_refuses
 consumer headers "$CC $CXX" "$elsewhere" . silent headers
 consumer documentation "$CXX" "$elsewhere" none exact documentation
 consumer c-static "$CC" "$elsewhere" c exact c_static # takes the shared library away
