@@ -26,8 +26,8 @@ setup "$build"
 setup "$build-least" -Dsimd=baseline -Dexamples=disabled
 ninja -C "$build"
 meson test -C "$build" --no-rebuild --print-errorlogs -t 8 --no-suite slow --no-suite soak
-[ -z "$every" ] || meson test -C "$build" --no-rebuild --print-errorlogs -t 8 test_memory_every \
-    test_training_memory_every test_operations_every
+[ -z "$every" ] || meson test -C "$build" --no-rebuild --print-errorlogs -t 8 --suite soak \
+    test_memory_every test_training_memory_every test_operations_every
 ninja -C "$build-least" tests/ops/test_backends tests/ops/test_quantized tests/ops/test_adopted \
     tests/ops/test_gradients tests/unit/model/test_golden tests/unit/train/test_training_towers \
     tests/api/test_packed tests/api/test_precision
