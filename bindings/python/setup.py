@@ -12,7 +12,7 @@ from setuptools.command.build_py import build_py
 
 try:
     from setuptools.command.bdist_wheel import bdist_wheel
-except ImportError:  # before 70.1
+except ImportError:  # before 70.1, without build isolation
     from wheel.bdist_wheel import bdist_wheel
 
 LIBRARY = os.environ.get("AACLIP_BUNDLE_LIBRARY")

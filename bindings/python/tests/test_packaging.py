@@ -122,7 +122,7 @@ def test_a_plain_wheel_is_for_every_platform(clone: Path) -> None:
 def test_a_source_archive_has_the_tests(clone: Path) -> None:
     build = "from setuptools.build_meta import build_sdist; build_sdist('.')"
     shell(
-        "python3 -m venv venv && venv/bin/pip install -q setuptools\n"
+        "python3 -m venv venv && venv/bin/pip install -q 'setuptools>=70.1'\n"
         f'cd bindings/python && ../../venv/bin/python -c "{build}"',
         clone,
     )
