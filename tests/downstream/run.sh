@@ -196,7 +196,7 @@ meson_subproject() {
     ln -s "$source" subprojects/aaclip
     unset PKG_CONFIG_PATH LD_LIBRARY_PATH
     meson setup build --force-fallback-for=aaclip -Doptimization="$(option optimization)" \
-        -Ddebug="$(option debug)" -Daaclip:onednn=disabled | tee setup.log
+        -Ddebug="$(option debug)" -Daaclip:onednn=disabled --unity=on | tee setup.log
     grep -q "has_onednn *: 0" setup.log
     ninja -C build ${JOBS:+-j "$JOBS"}
     if ldd build/detect | grep -F libaaclip; then
