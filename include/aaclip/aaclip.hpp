@@ -942,26 +942,55 @@ class trainer : public owner<aaclip_trainer, aaclip_trainer_close> {
 
 using log_callback = std::function<void(aaclip_log_level level, const char *message)>;
 
+namespace detail {
+
+struct log_setting {
+    log_callback callback;
+    aaclip_log_level level;
+};
+
+/* The one in use. Not freed at exit: threads may still log. */
+inline std::atomic<const std::shared_ptr<log_setting> *> &log_in_use() noexcept {
+    static std::atomic<const std::shared_ptr<log_setting> *> setting(nullptr);
+    return setting;
+}
+
+/* set_log frees a setting when the library has no other thread in here, or only such that are in
+ * set_log themselves: they have their own share of it. */
+inline void forward_log(aaclip_log_level level, const char *message, void *) {
+    const std::shared_ptr<log_setting> *const found = log_in_use().load();
+    const std::shared_ptr<log_setting> setting = found ? *found : nullptr;
+    if (!setting || level > setting->level)
+        return;
+#if AACLIP_THROWS
+    try {
+        setting->callback(level, message);
+    } catch (...) {
+    }
+#else
+    setting->callback(level, message);
+#endif
+}
+
+} // namespace detail
+
 /**
- * As aaclip_set_log: call it before other threads use the library; an empty callback turns logging
- * off. Any thread may log, so there is no call to stop: exceptions of `callback` are dropped.
+ * As aaclip_set_log, at any time: when it returns, the former callback is destroyed, unless this is
+ * a call by it; then it is when that call ends. An empty callback turns logging off. Any thread may
+ * log, also several at a time, so there is no call to stop: exceptions of `callback` are dropped.
  */
 inline void set_log(log_callback callback, aaclip_log_level level) {
-    static log_callback *kept; // never freed at exit: threads may still log
-    std::unique_ptr<log_callback> next(callback ? new log_callback(std::move(callback)) : nullptr);
-    const aaclip_log_function forward = [](aaclip_log_level of, const char *message, void *user) {
-#if AACLIP_THROWS
-        try {
-            (*static_cast<const log_callback *>(user))(of, message);
-        } catch (...) {
-        }
-#else
-        (*static_cast<const log_callback *>(user))(of, message);
-#endif
-    };
-    aaclip_set_log(next ? forward : nullptr, level, next.get());
-    delete kept;
-    kept = next.release();
+    using detail::log_setting;
+    std::unique_ptr<const std::shared_ptr<log_setting>> next, former;
+    if (callback)
+        next.reset(new std::shared_ptr<log_setting>(new log_setting{std::move(callback), level}));
+    bool on = next != nullptr;
+    former.reset(detail::log_in_use().exchange(next.release()));
+    aaclip_set_log(on ? detail::forward_log : nullptr, AACLIP_LOG_DEBUG, nullptr);
+    while (on != (detail::log_in_use().load() != nullptr)) { // another thread was faster
+        on = !on;
+        aaclip_set_log(on ? detail::forward_log : nullptr, AACLIP_LOG_DEBUG, nullptr);
+    }
 }
 
 #if !AACLIP_THROWS

@@ -43,12 +43,19 @@ typedef enum aaclip_log_level {
     AACLIP_LOG_DEBUG = 3    /**< what runs where, and messages of underlying libraries */
 } aaclip_log_level;
 
-/** Receives one message without a trailing newline. May be called from any thread. */
+/**
+ * Receives one message without a trailing newline. May be called from any thread, and from several
+ * at a time. It may call the library; a call with a handle that its own call is using gives
+ * INVALID_ARGUMENT.
+ */
 typedef void (*aaclip_log_function)(aaclip_log_level level, const char *message, void *user);
 
 /**
  * Sends messages up to `level` to `function`; NULL turns logging off (the default). The library
- * itself prints nothing. Set it before other threads use the library.
+ * itself prints nothing. May be called at any time: when it returns, no other thread is in a call
+ * of the former function or begins one, so what `user` points to may be freed. Until then it waits
+ * for such calls; do not hold a lock that the function takes. It may be called in a log function,
+ * whose own call then goes on afterwards; two that do so at a time do not wait for each other.
  */
 AACLIP_API void aaclip_set_log(aaclip_log_function function, aaclip_log_level level, void *user);
 

@@ -9,16 +9,9 @@
 #include "core/platform.h"
 
 #define ERROR_TEXT_SIZE sizeof(aac_error_text)
-#define LOG_TEXT_SIZE   1024
 
 static AAC_THREAD_LOCAL char error_text[ERROR_TEXT_SIZE];
 static const char memory_text[] = "out of memory";
-
-static struct {
-    aaclip_log_function function;
-    aaclip_log_level level;
-    void *user;
-} log_target;
 
 static const char *const status_names[] = {
     [AACLIP_OK] = "ok",
@@ -45,13 +38,6 @@ const char *aaclip_last_error(void)
     return error_text;
 }
 
-void aaclip_set_log(aaclip_log_function function, aaclip_log_level level, void *user)
-{
-    log_target.function = function;
-    log_target.level = level;
-    log_target.user = user;
-}
-
 /* Whether a control character starts here, and its bytes: 0 to 1f, 7f, and 80 to 9f in UTF-8. */
 static int control_bytes(const char *text)
 {
@@ -61,9 +47,7 @@ static int control_bytes(const char *text)
     return first == 0xc2 && second >= 0x80 && second <= 0x9f ? 2 : 0;
 }
 
-/* Copies what fits. Texts quote names out of files, whose control characters could command a
- * terminal or forge a line of a log: they become \xHH. */
-static void copy_visible(char *out, size_t size, const char *text)
+void aac_copy_visible(char *out, size_t size, const char *text)
 {
     char *const end = out + size - 1;
     while (*text && out < end) {
@@ -85,7 +69,7 @@ aaclip_status aac_error(aaclip_status status, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    copy_visible(error_text, sizeof error_text, text);
+    aac_copy_visible(error_text, sizeof error_text, text);
     return status;
 }
 
@@ -111,7 +95,7 @@ aaclip_status aac_error_prefix(aaclip_status status, const char *format, ...)
     vsnprintf(prefix, sizeof prefix, format, arguments);
     va_end(arguments);
     snprintf(text, sizeof text, "%s: %s", prefix, error_text);
-    copy_visible(error_text, sizeof error_text, text);
+    aac_copy_visible(error_text, sizeof error_text, text);
     return status;
 }
 
@@ -124,17 +108,4 @@ aaclip_status aac_error_memory(void)
                          (unsigned long long)refusal.limit, (unsigned long long)refusal.needed);
     memcpy(error_text, memory_text, sizeof memory_text);
     return AACLIP_ERROR_OUT_OF_MEMORY;
-}
-
-void aac_log(aaclip_log_level level, const char *format, ...)
-{
-    if (!log_target.function || level > log_target.level)
-        return;
-    char text[LOG_TEXT_SIZE], visible[LOG_TEXT_SIZE];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    copy_visible(visible, sizeof visible, text);
-    log_target.function(level, visible, log_target.user);
 }

@@ -2,6 +2,8 @@
 #ifndef AAC_CORE_ERROR_H
 #define AAC_CORE_ERROR_H
 
+#include <stddef.h>
+
 #include <aaclip/status.h>
 
 /* Records the text and returns `status`: `return aac_error(...)`. */
@@ -22,6 +24,10 @@ typedef struct aac_error_text {
 
 aac_error_text aac_error_keep(void);
 void aac_error_restore(const aac_error_text *kept);
+
+/* Copies what fits. Texts quote names out of files, whose control characters could command a
+ * terminal or forge a line of a log: they become \xHH. */
+void aac_copy_visible(char *out, size_t size, const char *text);
 
 void aac_log(aaclip_log_level level, const char *format, ...) AACLIP_PRINTF(2, 3);
 

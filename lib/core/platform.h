@@ -107,6 +107,8 @@ bool aac_mutex_try(aac_mutex *mutex); /* false: another thread has it */
 void aac_mutex_unlock(aac_mutex *mutex);
 /* Whether it is held by a thread that a fork left behind: it can never be locked. */
 bool aac_mutex_is_orphan(const aac_mutex *mutex);
+/* Whether the calling thread holds it, so that locking it would never return. */
+bool aac_mutex_is_own(const aac_mutex *mutex);
 
 /* Waiting releases the mutex and takes it back; wakeups may be spurious. */
 typedef struct aac_condition aac_condition;
@@ -130,9 +132,9 @@ void aac_thread_join(aac_thread *thread);
 int aac_threads_try(int count);
 
 /*
- * Lets forked processes work: before a fork, `prepare` runs in the forking thread. aac_forks: the
- * number of forks between this process and the one that called aac_forks_watch first; 0 where
- * processes do not fork.
+ * Lets forked processes work: before a fork, `prepare` (NULL: that of another call, if any) runs in
+ * the forking thread. aac_forks: the number of forks between this process and the one that called
+ * aac_forks_watch first; 0 where processes do not fork.
  */
 void aac_forks_watch(void (*prepare)(void));
 unsigned aac_forks(void);

@@ -1,13 +1,16 @@
 /* Messages go to the callback and nowhere else; standard output and error stay empty. */
 #include <stdarg.h>
 #include <setjmp.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 #include <cmocka.h>
+#include <pthread.h>
 
 #include "fixture.h"
 #include "scratch.h"
@@ -121,6 +124,122 @@ static void levels_and_null_silence_it(void **state)
     }
 }
 
+#define SPEAKERS 3
+
+/* Threads that log until they are stopped. */
+typedef struct speakers {
+    aaclip_dataset *dataset;
+    pthread_t threads[SPEAKERS];
+    atomic_bool stop;
+} speakers;
+
+/* There are fewer samples: a warning. */
+static void speak_once(const aaclip_dataset *dataset)
+{
+    aaclip_dataset *all;
+    must(aaclip_dataset_sample(&all, dataset, 1000, 1));
+    aaclip_dataset_close(&all);
+}
+
+static void *speak(void *user)
+{
+    speakers *own = user;
+    while (!atomic_load(&own->stop))
+        speak_once(own->dataset);
+    return NULL;
+}
+
+static void start_speakers(speakers *own)
+{
+    own->dataset = open_training_set();
+    atomic_init(&own->stop, false);
+    for (int i = 0; i < SPEAKERS; i++)
+        assert_int_equal(pthread_create(&own->threads[i], NULL, speak, own), 0);
+}
+
+static void stop_speakers(speakers *own)
+{
+    atomic_store(&own->stop, true);
+    for (int i = 0; i < SPEAKERS; i++)
+        pthread_join(own->threads[i], NULL);
+    aaclip_dataset_close(&own->dataset);
+}
+
+typedef struct listener {
+    atomic_int heard, *late; /* messages; those that ended after it was replaced */
+    atomic_bool replaced;
+} listener;
+
+static void nap(void)
+{
+    nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL);
+}
+
+static void listen(aaclip_log_level level, const char *message, void *user)
+{
+    listener *own = user;
+    (void)level;
+    (void)message;
+    nap();
+    atomic_fetch_add(own->late, atomic_load(&own->replaced));
+    atomic_fetch_add(&own->heard, 1);
+}
+
+static void a_replaced_function_is_not_called(void **state)
+{
+    enum { ROUNDS = 100 };
+    (void)state;
+    static listener listeners[ROUNDS];
+    atomic_int late = 0;
+    speakers own;
+    start_speakers(&own);
+    for (int i = 0; i < ROUNDS; i++) {
+        listeners[i].late = &late;
+        aaclip_set_log(listen, AACLIP_LOG_WARNING, &listeners[i]);
+        if (i)
+            atomic_store(&listeners[i - 1].replaced, true);
+        while (!atomic_load(&listeners[i].heard))
+            nap();
+    }
+    aaclip_set_log(NULL, AACLIP_LOG_WARNING, NULL);
+    atomic_store(&listeners[ROUNDS - 1].replaced, true);
+    stop_speakers(&own);
+    assert_int_equal(late, 0);
+}
+
+static atomic_int replacements;
+
+/* Replaces itself by itself, after a call that fails. */
+static void replace(aaclip_log_level level, const char *message, void *user)
+{
+    aaclip_image *image;
+    (void)message;
+    if (aaclip_image_open(&image, "missing") == AACLIP_ERROR_NOT_FOUND)
+        atomic_fetch_add(&replacements, 1);
+    aaclip_set_log(replace, level, user);
+}
+
+/* Several threads at a time, none of which waits for itself or another one. */
+static void a_function_may_call_the_library(void **state)
+{
+    enum { ENOUGH = 200 };
+    (void)state;
+    speakers own;
+    aaclip_image *image;
+    atomic_store(&replacements, 0);
+    start_speakers(&own);
+    aaclip_set_log(replace, AACLIP_LOG_WARNING, NULL);
+    while (atomic_load(&replacements) < ENOUGH)
+        nap();
+    stop_speakers(&own);
+    must_fail(aaclip_image_decode(&image, "", 0, "nothing"), AACLIP_ERROR_FORMAT, "nothing");
+    aaclip_dataset *dataset = open_training_set();
+    speak_once(dataset);
+    aaclip_dataset_close(&dataset);
+    assert_non_null(strstr(aaclip_last_error(), "nothing")); /* its failures are its own */
+    aaclip_set_log(NULL, AACLIP_LOG_WARNING, NULL);
+}
+
 /* Standard output and error lead to a file while `work` runs; returns how much was written. */
 static long count_output(const char *path, void (*work)(const char *folder), const char *folder)
 {
@@ -218,6 +337,8 @@ int main(void)
         cmocka_unit_test(messages_reach_the_callback),
         cmocka_unit_test(what_a_decoder_says_is_logged),
         cmocka_unit_test(levels_and_null_silence_it),
+        cmocka_unit_test(a_replaced_function_is_not_called),
+        cmocka_unit_test(a_function_may_call_the_library),
         cmocka_unit_test_setup_teardown(nothing_is_printed, scratch_make, scratch_remove),
     };
     return cmocka_run_group_tests_name("log", tests, NULL, NULL);

@@ -400,6 +400,120 @@ static void a_handle_in_use_is_refused_after_a_fork(void **state)
     sem_destroy(&own.go_on);
 }
 
+/* A log function that another thread is in. */
+typedef struct speaker {
+    aaclip_dataset *dataset;
+    sem_t speaking, go_on;
+} speaker;
+
+static void pause_speaking(aaclip_log_level level, const char *message, void *user)
+{
+    speaker *own = user;
+    (void)level;
+    (void)message;
+    sem_post(&own->speaking);
+    sem_wait(&own->go_on);
+}
+
+static void count_message(aaclip_log_level level, const char *message, void *user)
+{
+    (void)level;
+    (void)message;
+    ++*(int *)user;
+}
+
+/* There are fewer samples: a warning. */
+static void *speak(void *user)
+{
+    aaclip_dataset *all;
+    must(aaclip_dataset_sample(&all, ((speaker *)user)->dataset, 1000, 1));
+    aaclip_dataset_close(&all);
+    return NULL;
+}
+
+static bool replaces_the_function(void *user)
+{
+    int messages = 0;
+    aaclip_set_log(count_message, AACLIP_LOG_WARNING, &messages);
+    speak(user);
+    aaclip_set_log(NULL, AACLIP_LOG_WARNING, NULL);
+    return messages > 0;
+}
+
+static void a_forked_process_replaces_a_log_function_in_use(void **state)
+{
+    (void)state;
+    speaker own = {.dataset = open_training_set()};
+    pthread_t thread;
+    sem_init(&own.speaking, 0, 0);
+    sem_init(&own.go_on, 0, 0);
+    aaclip_set_log(pause_speaking, AACLIP_LOG_WARNING, &own);
+    assert_int_equal(pthread_create(&thread, NULL, speak, &own), 0);
+    sem_wait(&own.speaking);
+    assert_true(run_forked(replaces_the_function, &own));
+    for (int i = 0; i < 100; i++)
+        sem_post(&own.go_on); /* one for each class of the data set is enough */
+    pthread_join(thread, NULL);
+    assert_true(replaces_the_function(&own));
+    aaclip_dataset_close(&own.dataset);
+    sem_destroy(&own.speaking);
+    sem_destroy(&own.go_on);
+}
+
+typedef struct talker {
+    aaclip_dataset *dataset;
+    atomic_bool stop;
+} talker;
+
+static void *talk(void *user)
+{
+    talker *own = user;
+    aaclip_dataset *all;
+    while (!atomic_load(&own->stop)) {
+        must(aaclip_dataset_sample(&all, own->dataset, 1000, 1));
+        aaclip_dataset_close(&all);
+    }
+    return NULL;
+}
+
+static void hear_nothing(aaclip_log_level level, const char *message, void *user)
+{
+    (void)level;
+    (void)message;
+    (void)user;
+}
+
+/* At whatever moment of another thread's message. */
+static void forks_meet_a_message_anywhere(void **state)
+{
+    enum { FORKS = 200, TALKERS = 2 };
+    (void)state;
+    talker own = {.dataset = open_training_set()};
+    speaker heard = {.dataset = own.dataset};
+    pthread_t threads[TALKERS];
+    aaclip_set_log(hear_nothing, AACLIP_LOG_WARNING, NULL);
+    for (int i = 0; i < TALKERS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, talk, &own), 0);
+    bool good = true;
+    fflush(NULL);
+    for (int i = 0; good && i < FORKS; i++) {
+        int status = 0;
+        pid_t child = fork();
+        if (child == 0) {
+            alarm(10);
+            _exit(replaces_the_function(&heard) ? 0 : 1);
+        }
+        good = child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) &&
+               WEXITSTATUS(status) == 0;
+    }
+    atomic_store(&own.stop, true);
+    for (int i = 0; i < TALKERS; i++)
+        pthread_join(threads[i], NULL);
+    aaclip_set_log(NULL, AACLIP_LOG_WARNING, NULL);
+    assert_true(good);
+    aaclip_dataset_close(&own.dataset);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -410,6 +524,8 @@ int main(void)
                                         scratch_remove),
         cmocka_unit_test(a_handle_in_use_is_refused_after_a_fork),
         cmocka_unit_test(forks_meet_a_lock_anywhere),
+        cmocka_unit_test(a_forked_process_replaces_a_log_function_in_use),
+        cmocka_unit_test(forks_meet_a_message_anywhere),
     };
     return cmocka_run_group_tests_name("processes", tests, NULL, NULL);
 }

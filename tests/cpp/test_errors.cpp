@@ -1,4 +1,5 @@
 /* Failures: thrown with the library's text or written to a status; callbacks that throw. */
+#include <atomic>
 #include <stdexcept>
 #include <thread>
 
@@ -256,6 +257,64 @@ static void an_exception_of_the_log_is_dropped()
     EXPECT(messages == before);
 }
 
+/* While other threads log: what a former callback had is free again. */
+static void a_log_callback_is_replaced_at_any_time()
+{
+    const aaclip::dataset dataset(TRAINING_SET);
+    std::atomic<bool> stop(false);
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 3; i++)
+        threads.emplace_back([&] {
+            while (!stop)
+                dataset.sample(1000, 1); /* warns: there are fewer */
+        });
+    for (int i = 0; i < 50; i++) {
+        const auto messages = std::make_shared<std::atomic<int>>(0);
+        aaclip::set_log(
+            [messages](aaclip_log_level, const char *) {
+                std::this_thread::yield();
+                ++*messages;
+            },
+            i % 2 ? AACLIP_LOG_WARNING : AACLIP_LOG_DEBUG);
+        while (*messages == 0)
+            std::this_thread::yield();
+        aaclip::set_log(nullptr, AACLIP_LOG_ERROR);
+        EXPECT(messages.use_count() == 1);
+    }
+    stop = true;
+    for (std::thread &thread : threads)
+        thread.join();
+}
+
+/* One that replaces itself lives until it ends; several threads do so at a time. */
+static void a_log_callback_replaces_itself()
+{
+    const aaclip::dataset dataset(TRAINING_SET);
+    std::atomic<int> first(0), second(0);
+    const auto alive = std::make_shared<int>(0);
+    std::vector<std::thread> threads;
+    aaclip::set_log(
+        [&first, &second, alive](aaclip_log_level, const char *) {
+            aaclip::set_log([&second](aaclip_log_level, const char *) { second++; },
+                            AACLIP_LOG_WARNING);
+            first += alive.use_count() > 1;
+        },
+        AACLIP_LOG_WARNING);
+    for (int i = 0; i < 3; i++)
+        threads.emplace_back([&] {
+            while (first + second < 20)
+                dataset.sample(1000, 1);
+        });
+    for (std::thread &thread : threads)
+        thread.join();
+    EXPECT(first > 0 && second > 0 && alive.use_count() == 1);
+    const int before = second;
+    aaclip::set_log([&second](aaclip_log_level, const char *) { second++; }, AACLIP_LOG_ERROR);
+    dataset.sample(1000, 1);
+    EXPECT(second == before); /* a warning */
+    aaclip::set_log(nullptr, AACLIP_LOG_ERROR);
+}
+
 int main()
 {
     errors_carry_status_and_text();
@@ -267,5 +326,7 @@ int main()
     exceptions_stay_in_their_thread();
     an_exception_of_training_comes_out();
     an_exception_of_the_log_is_dropped();
+    a_log_callback_is_replaced_at_any_time();
+    a_log_callback_replaces_itself();
     return failures != 0;
 }

@@ -32,7 +32,9 @@ static void count_fork(void)
 
 static void prepare_fork(void)
 {
-    atomic_load (&before_fork)();
+    void (*prepare)(void) = atomic_load(&before_fork);
+    if (prepare)
+        prepare();
 }
 
 static void watch_forks(void)
@@ -42,7 +44,8 @@ static void watch_forks(void)
 
 void aac_forks_watch(void (*prepare)(void))
 {
-    atomic_store(&before_fork, prepare);
+    if (prepare)
+        atomic_store(&before_fork, prepare);
     pthread_once(&forks_once, watch_forks);
 }
 
@@ -55,7 +58,10 @@ struct aac_mutex {
     pthread_mutex_t native;
     atomic_uint holder;  /* 0: none; else the holding process's number of forks + 1 */
     atomic_uint process; /* the owner of `native`, in forks; with RENEWING during its renewal */
+    _Atomic(const char *) thread; /* the holding one's `identity` */
 };
+
+static AAC_THREAD_LOCAL const char identity; /* its address tells threads apart */
 
 #define RENEWING (1u << 31)
 
@@ -82,10 +88,12 @@ static void renew(aac_mutex *mutex)
 static void hold(aac_mutex *mutex)
 {
     atomic_store_explicit(&mutex->holder, forks + 1, memory_order_relaxed);
+    atomic_store_explicit(&mutex->thread, &identity, memory_order_relaxed);
 }
 
 static void release(aac_mutex *mutex)
 {
+    atomic_store_explicit(&mutex->thread, NULL, memory_order_relaxed);
     atomic_store_explicit(&mutex->holder, 0, memory_order_relaxed);
 }
 
@@ -99,6 +107,7 @@ aac_mutex *aac_mutex_new(void)
     if (mutex) {
         atomic_init(&mutex->holder, 0);
         atomic_init(&mutex->process, forks);
+        atomic_init(&mutex->thread, NULL);
     }
     return mutex;
 }
@@ -131,6 +140,11 @@ bool aac_mutex_is_orphan(const aac_mutex *mutex)
 {
     unsigned holder = atomic_load_explicit(&mutex->holder, memory_order_relaxed);
     return holder && holder != forks + 1;
+}
+
+bool aac_mutex_is_own(const aac_mutex *mutex)
+{
+    return atomic_load_explicit(&mutex->thread, memory_order_relaxed) == &identity;
 }
 
 void aac_mutex_unlock(aac_mutex *mutex)

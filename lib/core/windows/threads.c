@@ -6,6 +6,7 @@
 #include "core/platform.h"
 
 #include <process.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <windows.h>
@@ -14,13 +15,26 @@
 
 struct aac_mutex {
     SRWLOCK native;
+    atomic_ulong holder; /* the thread's number; 0: none */
 };
+
+static void hold(aac_mutex *mutex)
+{
+    atomic_store_explicit(&mutex->holder, GetCurrentThreadId(), memory_order_relaxed);
+}
+
+static void release(aac_mutex *mutex)
+{
+    atomic_store_explicit(&mutex->holder, 0, memory_order_relaxed);
+}
 
 aac_mutex *aac_mutex_new(void)
 {
     aac_mutex *mutex = aac_alloc(sizeof *mutex);
-    if (mutex)
+    if (mutex) {
         InitializeSRWLock(&mutex->native);
+        atomic_init(&mutex->holder, 0);
+    }
     return mutex;
 }
 
@@ -32,16 +46,26 @@ void aac_mutex_free(aac_mutex *mutex)
 void aac_mutex_lock(aac_mutex *mutex)
 {
     AcquireSRWLockExclusive(&mutex->native);
+    hold(mutex);
 }
 
 bool aac_mutex_try(aac_mutex *mutex)
 {
-    return TryAcquireSRWLockExclusive(&mutex->native);
+    if (!TryAcquireSRWLockExclusive(&mutex->native))
+        return false;
+    hold(mutex);
+    return true;
 }
 
 void aac_mutex_unlock(aac_mutex *mutex)
 {
+    release(mutex);
     ReleaseSRWLockExclusive(&mutex->native);
+}
+
+bool aac_mutex_is_own(const aac_mutex *mutex)
+{
+    return atomic_load_explicit(&mutex->holder, memory_order_relaxed) == GetCurrentThreadId();
 }
 
 /* There is no fork. */
@@ -80,12 +104,16 @@ void aac_condition_free(aac_condition *condition)
 
 void aac_condition_wait(aac_condition *condition, aac_mutex *mutex)
 {
+    release(mutex);
     SleepConditionVariableSRW(&condition->native, &mutex->native, INFINITE, 0);
+    hold(mutex);
 }
 
 void aac_condition_wait_for(aac_condition *condition, aac_mutex *mutex, double seconds)
 {
+    release(mutex);
     SleepConditionVariableSRW(&condition->native, &mutex->native, (DWORD)(1000 * seconds), 0);
+    hold(mutex);
 }
 
 void aac_condition_wake_all(aac_condition *condition)

@@ -50,7 +50,8 @@ def set_log(
     """
     Sends messages up to `level` to `function(level, text)`, which may be called from any thread;
     None turns them off. `level` may be logging's, like `logging.INFO`. Exceptions of the function
-    go to `sys.unraisablehook`. Set it before other threads use the library.
+    go to `sys.unraisablehook`. May be called at any time; afterwards no other thread is in the former
+    function. It waits for such calls: hold no lock that the function takes.
     """
     global _function
     chosen = _level(level)
