@@ -24,8 +24,9 @@ AACLIP_BEGIN_DECLS
 typedef struct aaclip_text_cache aaclip_text_cache;
 
 /**
- * Called between batches of prompts; return false to cancel. Runs in the calling thread and must
- * not build, encode or tokenize with the same cache.
+ * Called between batches of prompts; return false to cancel. Runs in the calling thread. There,
+ * building, encoding, tokenizing, and making a trainer with the same cache give INVALID_ARGUMENT;
+ * it must not be closed.
  */
 typedef bool (*aaclip_progress)(size_t done, size_t total, void *user);
 

@@ -78,7 +78,11 @@ typedef struct aaclip_training_progress {
     const aaclip_losses *losses; /**< of the last step; valid during the callback */
 } aaclip_training_progress;
 
-/** Called after every optimizer step in the training thread; false stops with CANCELLED. */
+/**
+ * Called after every optimizer step in the training thread; false stops with CANCELLED. It may
+ * evaluate with, copy and save the trainer; a step or an epoch of it is INVALID_ARGUMENT there, and
+ * it must not be closed.
+ */
 typedef bool (*aaclip_training_callback)(const aaclip_training_progress *progress, void *user);
 
 /** Maximum number of milestones. */

@@ -80,6 +80,10 @@ aaclip_status aac_mutex_take(aac_mutex *mutex)
         return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
                          "this process was forked while another thread was using the handle; open "
                          "it in this process");
+    if (aac_mutex_is_own(mutex))
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
+                         "a callback cannot make this call: the one that runs it is still using "
+                         "the handle");
     if (!aac_cancel_is_watched()) {
         aac_mutex_lock(mutex);
         return AACLIP_OK;

@@ -38,8 +38,9 @@ void aac_cancel_hold(void);
 void aac_cancel_release(void);
 
 /*
- * Locks the mutex; CANCELLED if that happens while another thread holds it. INVALID_ARGUMENT if a
- * fork left behind the thread that held it: the state that it guards is then unknown.
+ * Locks the mutex; CANCELLED if that happens while another thread holds it. INVALID_ARGUMENT if the
+ * calling thread holds it, in a callback, or if a fork left behind the thread that held it: the
+ * state that it guards is then unknown.
  */
 aaclip_status aac_mutex_take(aac_mutex *mutex);
 

@@ -387,14 +387,28 @@ aaclip_status aac_model_acquire_vision(const aaclip_model *model, bool blocks,
     return status;
 }
 
+/* False if a fork has left the mutex behind: see aac_mutex_take. *locked: false in a log function
+ * that closes a handle while its thread prepares another one's weights. */
+static bool lock_for_release(aaclip_model *model, bool *locked)
+{
+    *locked = false;
+    if (aac_mutex_is_orphan(model->mutex))
+        return false;
+    if (aac_mutex_is_own(model->mutex))
+        return true;
+    aac_mutex_lock(model->mutex);
+    return *locked = true;
+}
+
 void aac_model_release_vision(const aaclip_model *model, bool blocks)
 {
     aaclip_model *own = writable(model);
-    if (aac_mutex_is_orphan(own->mutex)) /* see aac_mutex_take */
+    bool locked;
+    if (!lock_for_release(own, &locked))
         return;
-    aac_mutex_lock(own->mutex);
     own->block_users -= blocks;
-    aac_mutex_unlock(own->mutex);
+    if (locked)
+        aac_mutex_unlock(own->mutex);
 }
 
 aaclip_status aac_model_acquire_text(const aaclip_model *model, const aac_text_tower **tower)
@@ -421,12 +435,13 @@ aaclip_status aac_model_acquire_text(const aaclip_model *model, const aac_text_t
 void aac_model_release_text(const aaclip_model *model)
 {
     aaclip_model *own = writable(model);
-    if (aac_mutex_is_orphan(own->mutex)) /* see aac_mutex_take */
+    bool locked;
+    if (!lock_for_release(own, &locked))
         return;
-    aac_mutex_lock(own->mutex);
     if (--own->text_users == 0)
         aac_text_tower_free(&own->text, own->checkpoint, &own->dispatch);
-    aac_mutex_unlock(own->mutex);
+    if (locked)
+        aac_mutex_unlock(own->mutex);
 }
 
 aac_activation aac_model_activation(const aaclip_model *model, aaclip_activation activation)

@@ -375,9 +375,13 @@ static aaclip_status report(aaclip_trainer *trainer, const aaclip_losses *losses
     progress.images_per_second = seconds > 0 ? (double)losses->images / seconds : 0;
     aaclip_status status =
         trainer->log ? aac_training_log_write(trainer->log, &progress) : AACLIP_OK;
-    if (status || !trainer->options.callback ||
-        trainer->options.callback(&progress, trainer->options.callback_user))
+    if (status || !trainer->options.callback)
         return status;
+    trainer->reporting = true;
+    const bool goes_on = trainer->options.callback(&progress, trainer->options.callback_user);
+    trainer->reporting = false;
+    if (goes_on)
+        return AACLIP_OK;
     return aac_error(AACLIP_ERROR_CANCELLED, "training was cancelled after step %llu",
                      (unsigned long long)trainer->state.step);
 }
@@ -428,6 +432,14 @@ static aaclip_status give_losses(aaclip_losses *caller, const aaclip_losses *own
                   : AACLIP_OK;
 }
 
+static aaclip_status check_not_reporting(const aaclip_trainer *trainer, const char *call)
+{
+    if (!trainer->reporting)
+        return AACLIP_OK;
+    return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
+                     "%s: a callback cannot train with the trainer that calls it", call);
+}
+
 static aaclip_status check_handle(const aaclip_trainer *trainer, const aaclip_losses *losses,
                                   const char *call)
 {
@@ -443,6 +455,8 @@ aaclip_status aaclip_trainer_step(aaclip_trainer *trainer, aaclip_losses *losses
     bool taken;
     aaclip_losses own = {.size = sizeof own};
     aaclip_status status = check_handle(trainer, losses, "aaclip_trainer_step");
+    if (!status)
+        status = check_not_reporting(trainer, "aaclip_trainer_step");
     if (status)
         return status;
     status = run_step(trainer, &own, &taken);
@@ -479,6 +493,8 @@ aaclip_status aaclip_trainer_epoch(aaclip_trainer *trainer, aaclip_losses *losse
     bool taken;
     aaclip_losses sum = {.size = sizeof sum}, part;
     aaclip_status status = check_handle(trainer, losses, "aaclip_trainer_epoch");
+    if (!status)
+        status = check_not_reporting(trainer, "aaclip_trainer_epoch");
     if (status)
         return status;
     uint64_t epoch = trainer->state.epoch;

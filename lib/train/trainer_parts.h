@@ -24,6 +24,7 @@ struct aaclip_trainer {
     aac_loader *loader;      /* NULL: opened at the state's position when needed */
     uint8_t *samples;        /* the loader's memory, for a device to fetch from; NULL: its own */
     aac_appender *log;
+    bool reporting; /* in a callback */
 };
 
 /* Checks the caller's options and copies them, strings included. */

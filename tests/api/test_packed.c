@@ -348,6 +348,48 @@ static void a_folder_that_takes_no_file_is_told(void **state)
     close_scene(&scene);
 }
 
+typedef struct reaction {
+    fixture all;
+    aaclip_detector *detector;
+    unsigned refused;
+} reaction;
+
+/* Within a call that holds cache and model. */
+static void use_the_handles(aaclip_log_level level, const char *text, void *user)
+{
+    reaction *own = user;
+    const char *const names[] = {"dog"};
+    aaclip_detector *detector;
+    (void)level;
+    if (!strstr(text, "packed"))
+        return;
+    must_fail(new_detector(&detector, &own->all, true), AACLIP_ERROR_INVALID_ARGUMENT, "callback");
+    must_fail(aaclip_text_cache_build(own->all.cache, names, names, 1),
+              AACLIP_ERROR_INVALID_ARGUMENT, "callback");
+    aaclip_detector_close(&own->detector);
+    own->refused++;
+}
+
+static void a_log_function_waits_for_no_handle(void **state)
+{
+    packed_scene scene = open_scene(*state, NANO_MODEL, AACLIP_PRECISION_F32);
+    reaction own = {.refused = 0};
+    const scratch_file texts = find_file(*state, ".text-");
+    assert_int_equal(remove(texts.path), 0);
+    assert_int_equal(system_make_folder(texts.path), 0);
+    must(try_model(&own.all.model, &scene.kept));
+    own.all.adapters = open_adapters(own.all.model, "document");
+    must(aaclip_text_cache_new(&own.all.cache, own.all.model, own.all.adapters, NULL));
+    must(new_detector(&own.detector, &own.all, true));
+    aaclip_set_log(use_the_handles, AACLIP_LOG_WARNING, &own);
+    must(build_classes(own.all.cache));
+    aaclip_set_log(NULL, AACLIP_LOG_WARNING, NULL);
+    assert_true(own.refused > 0);
+    assert_null(own.detector);
+    fixture_close(&own.all);
+    close_scene(&scene);
+}
+
 static void a_folder_must_be_there(void **state)
 {
     aaclip_model *model = NULL;
@@ -414,6 +456,8 @@ int main(void)
                                         scratch_remove),
         cmocka_unit_test_setup_teardown(broken_files_are_packed_anew, scratch_make, scratch_remove),
         cmocka_unit_test_setup_teardown(a_folder_that_takes_no_file_is_told, scratch_make,
+                                        scratch_remove),
+        cmocka_unit_test_setup_teardown(a_log_function_waits_for_no_handle, scratch_make,
                                         scratch_remove),
         cmocka_unit_test_setup_teardown(bundles_are_kept_too, scratch_make, scratch_remove),
     };

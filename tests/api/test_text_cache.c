@@ -380,6 +380,38 @@ static void cancelling_changes_nothing(void **state)
     aaclip_text_cache_close(&cache);
 }
 
+static bool use_the_cache(size_t done, size_t total, void *user)
+{
+    aaclip_text_cache *cache = *(aaclip_text_cache **)user;
+    const char *const prompts[] = {"dog"};
+    const aaclip_status expected = AACLIP_ERROR_INVALID_ARGUMENT;
+    float vector[EMBEDDING];
+    int32_t ids[8];
+    size_t count;
+    (void)done;
+    (void)total;
+    must_fail(aaclip_text_cache_build(cache, prompts, prompts, 1), expected, "callback");
+    must_fail(aaclip_text_cache_encode(cache, prompts, 1, vector), expected, "callback");
+    must_fail(aaclip_text_cache_tokenize(cache, "dog", ids, 8, &count), expected, "callback");
+    must_fail(aaclip_text_cache_get(cache, "dog", vector, NULL), AACLIP_ERROR_NOT_FOUND, "dog");
+    return true;
+}
+
+/* It would wait for itself. */
+static void progress_cannot_build(void **state)
+{
+    (void)state;
+    aaclip_text_cache *cache;
+    aaclip_text_cache_options options;
+    aaclip_text_cache_options_init(&options);
+    options.progress = use_the_cache;
+    options.progress_user = &cache;
+    cache = new_cache(&options);
+    must(build_classes(cache));
+    assert_int_equal(aaclip_text_cache_count(cache), 2);
+    aaclip_text_cache_close(&cache);
+}
+
 /* Alone, together and the other way round: the same vectors but for rounding. */
 static void classes_do_not_depend_on_each_other(void **state)
 {
@@ -697,6 +729,7 @@ int main(void)
         in_scratch(saved_caches_open_for_the_same_weights),
         in_scratch(files_that_are_no_caches_are_refused),
         cmocka_unit_test(cancelling_changes_nothing),
+        cmocka_unit_test(progress_cannot_build),
         cmocka_unit_test(classes_do_not_depend_on_each_other),
         cmocka_unit_test(a_prompt_ends_at_its_first_end_token),
         cmocka_unit_test(long_prompts_fail_or_are_cut),

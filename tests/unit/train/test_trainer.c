@@ -420,6 +420,45 @@ static void a_callback_cancels(void **state)
     training_close(&setup);
 }
 
+typedef struct caller_back {
+    aaclip_trainer *trainer;
+    const aaclip_dataset *dataset;
+    unsigned count;
+} caller_back;
+
+static bool use_the_trainer(const aaclip_training_progress *progress, void *user)
+{
+    caller_back *own = user;
+    aaclip_losses losses = {.size = sizeof losses};
+    (void)progress;
+    if (++own->count > 3)
+        return false; /* training has gone on within a callback */
+    must_fail(aaclip_trainer_step(own->trainer, NULL), AACLIP_ERROR_INVALID_ARGUMENT,
+              "aaclip_trainer_step", "callback");
+    must_fail(aaclip_trainer_epoch(own->trainer, NULL), AACLIP_ERROR_INVALID_ARGUMENT,
+              "aaclip_trainer_epoch", "callback");
+    must(aaclip_trainer_evaluate(own->trainer, own->dataset, &losses));
+    return true;
+}
+
+static void a_callback_evaluates_but_does_not_train(void **state)
+{
+    (void)state;
+    training setup;
+    caller_back own = {.count = 0};
+    training_open_random(&setup, AACLIP_STAGE_IMAGE, NULL);
+    aaclip_trainer *plain = training_run(&setup, 3);
+    setup.options.callback = use_the_trainer;
+    setup.options.callback_user = &own;
+    own.trainer = training_start(&setup);
+    own.dataset = setup.dataset;
+    run_steps(own.trainer, 3);
+    assert_true(same_state(own.trainer, plain));
+    aaclip_trainer_close(&own.trainer);
+    aaclip_trainer_close(&plain);
+    training_close(&setup);
+}
+
 static void check_line(const json_t *line, const char *stage, unsigned step, double total)
 {
     const char *part = strcmp(stage, "text") == 0 ? "loss_orthogonal" : "loss_classification";
@@ -609,6 +648,7 @@ int main(void)
         cmocka_unit_test(an_epoch_averages_its_steps),
         WITH_FOLDER(learning_rates_fall_at_milestones),
         cmocka_unit_test(a_callback_cancels),
+        cmocka_unit_test(a_callback_evaluates_but_does_not_train),
         WITH_FOLDER(the_log_has_a_line_a_step),
         WITH_FOLDER(trained_adapters_detect),
         cmocka_unit_test(stage_2_follows_stage_1),
