@@ -3,7 +3,7 @@
 # instrumented, so each call has one thread.
 set -eu
 cd "$(dirname "$0")/.."
-tests='test_threads test_limits test_loader'
+tests='test_threads test_limits test_loader test_log'
 [ -f build-tsan/build.ninja ] || meson setup build-tsan -Db_sanitize=thread \
     -Dbuildtype=debugoptimized -Dexamples=disabled >build-tsan.log || { cat build-tsan.log; exit 1; }
 # shellcheck disable=SC2086 # a list of words

@@ -39,6 +39,7 @@
 #define AACLIP_HPP
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -219,7 +220,11 @@ class cancel_flag {
     std::atomic<int> raised_;
 };
 
-/** Makes calls of its thread watch a flag, which must outlive it; then restores the former one. */
+/**
+ * Makes calls of its thread watch a flag, which must outlive it; then restores the former one. A
+ * thread watches one flag: within a nested scope that of the outer one (of a shutdown, say) has no
+ * effect. To end some calls earlier, put a deadline_scope inside, which keeps the flag.
+ */
 class cancel_scope {
   public:
     explicit cancel_scope(const cancel_flag &flag) noexcept
@@ -230,6 +235,33 @@ class cancel_scope {
 
   private:
     const volatile int *before_;
+};
+
+/**
+ * Makes calls of its thread return CANCELLED once `time` has passed since it was made (cancel.h),
+ * beside a flag that they watch; then restores what is left of the former deadline, which a nested
+ * scope cannot extend.
+ */
+class deadline_scope {
+  public:
+    template <typename Rep, typename Period>
+    explicit deadline_scope(std::chrono::duration<Rep, Period> time) noexcept
+        : begun_(std::chrono::steady_clock::now()) {
+        const double own = std::chrono::duration<double>(time).count();
+        before_ = aaclip_set_deadline(own);
+        if (!(own < before_))
+            aaclip_set_deadline(before_);
+    }
+    deadline_scope(const deadline_scope &) = delete;
+    deadline_scope &operator=(const deadline_scope &) = delete;
+    ~deadline_scope() {
+        const std::chrono::duration<double> since = std::chrono::steady_clock::now() - begun_;
+        aaclip_set_deadline(before_ - since.count());
+    }
+
+  private:
+    std::chrono::steady_clock::time_point begun_;
+    double before_; // seconds left when it was made
 };
 
 /** A C string owned by the caller: from a const char * or a std::string. */

@@ -1,7 +1,9 @@
 /* Owners: moves, closing in every order, and what they offer beyond the C functions. */
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cmath>
+#include <thread>
 #include <type_traits>
 
 #include <aaclip/aaclip.hpp>
@@ -333,6 +335,46 @@ static void a_flag_ends_calls()
     EXPECT(aaclip_watch_cancel(nullptr) == nullptr);
 }
 
+static bool is_cancelled(const aaclip::model &model)
+{
+    aaclip_status status = AACLIP_OK;
+    model.save("not-written.safetensors", false, &status);
+    std::remove("not-written.safetensors");
+    return status == AACLIP_ERROR_CANCELLED;
+}
+
+static void a_deadline_ends_calls()
+{
+    using namespace std::chrono;
+    const aaclip::model model(NANO_MODEL);
+    aaclip::cancel_flag flag;
+    {
+        const aaclip::cancel_scope around(flag);
+        const aaclip::deadline_scope outer(hours(1));
+        {
+            const aaclip::deadline_scope inner(milliseconds(0));
+            EXPECT(is_cancelled(model));
+            EXPECT(std::string(aaclip_last_error()).find("deadline") != std::string::npos);
+            const aaclip::deadline_scope later(hours(2));
+            EXPECT(is_cancelled(model)); /* not extended */
+        }
+        EXPECT(!is_cancelled(model));
+        const double left = aaclip_set_deadline(3600);
+        EXPECT(left <= 3600 && left > 3500);
+        flag.raise();
+        EXPECT(is_cancelled(model)); /* watched beside it */
+    }
+    {
+        const aaclip::deadline_scope outer(milliseconds(20));
+        {
+            const aaclip::deadline_scope inner(hours(1));
+            std::this_thread::sleep_for(milliseconds(30));
+        }
+        EXPECT(is_cancelled(model)); /* the time within the inner scope has passed, too */
+    }
+    EXPECT(aaclip_set_deadline(INFINITY) == INFINITY && !is_cancelled(model));
+}
+
 int main()
 {
     moves_only<aaclip::model>();
@@ -356,5 +398,6 @@ int main()
     caches_and_data_sets_go_through_files();
     metrics_merge();
     a_flag_ends_calls();
+    a_deadline_ends_calls();
     return failures != 0;
 }

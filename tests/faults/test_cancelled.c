@@ -1,8 +1,9 @@
 /*
- * A whole run with each call cancelled at each of its checks in turn: the status says so, existing
- * files are unchanged, nothing is left behind or open, and the same call succeeds afterwards with
- * the same bytes.
+ * A whole run with each call cancelled at each of its checks in turn, and by a deadline: the status
+ * says so, existing files are unchanged, nothing is left behind or open, and the same call succeeds
+ * afterwards with the same bytes.
  */
+#include <math.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -37,16 +38,10 @@ static void explain(const session_call *call, int at, aaclip_status status, cons
              aaclip_status_string(status), aaclip_last_error());
 }
 
-static void cancel_once(const session_call *call, int at, const footprint *before,
-                        const footprint *after)
+/* What a cancelled call has left, and that the next one succeeds. */
+static void check_ended(const session_call *call, int at, aaclip_status status,
+                        const footprint *before, const footprint *after)
 {
-    footprint_write_old(&all);
-    looks_arm(at);
-    aaclip_status status = call->call(&all);
-    int looks = looks_disarm();
-    if (looks <= at) /* there were fewer this time: it has waited less for other threads */
-        return;
-    cancelled++;
     footprint allowed = *before; /* a trainer gives up one epoch before it has the next */
     if (heap_open_count() < allowed.heap)
         allowed.heap = heap_open_count();
@@ -62,6 +57,30 @@ static void cancel_once(const session_call *call, int at, const footprint *befor
         explain(call, at, status, "the same call does not succeed afterwards");
 }
 
+static void cancel_once(const session_call *call, int at, const footprint *before,
+                        const footprint *after)
+{
+    footprint_write_old(&all);
+    looks_arm(at);
+    aaclip_status status = call->call(&all);
+    int looks = looks_disarm();
+    if (looks <= at) /* there were fewer this time: it has waited less for other threads */
+        return;
+    cancelled++;
+    check_ended(call, at, status, before, after);
+}
+
+static void pass_deadline(const session_call *call, const footprint *before, const footprint *after)
+{
+    footprint_write_old(&all);
+    aaclip_set_deadline(0);
+    aaclip_status status = call->call(&all);
+    aaclip_set_deadline(INFINITY);
+    if (!strstr(aaclip_last_error(), "deadline"))
+        explain(call, -1, status, "an error that does not name the deadline");
+    check_ended(call, -1, status, before, after);
+}
+
 static void run_call(const session_call *call)
 {
     footprint_write_old(&all);
@@ -75,6 +94,8 @@ static void run_call(const session_call *call)
         cancel_once(call, at, &before, &after);
     for (int at = looks - 1; step > 1 && at >= 0 && at > looks - 4; at--)
         cancel_once(call, at, &before, &after);
+    if (looks)
+        pass_deadline(call, &before, &after);
     print_message("%-28s %4d looks, cancelled at %4u\n", call->name, looks, cancelled - so_far);
     footprint_forget(&before);
     footprint_forget(&after);
@@ -233,10 +254,18 @@ static void interrupt(int number)
     interrupted = 1;
 }
 
-/* No other thread takes signals: the one that computes does, between tiles. */
-static void by_a_signal_within_attention(void **state)
+/* Takes seconds. */
+typedef struct long_attention {
+    aac_dispatch dispatch;
+    aac_plan *plan;
+    float *x, *y;
+    void *scratch;
+    int32_t offsets[2];
+    aac_op_args args;
+} long_attention;
+
+static void open_attention(long_attention *own)
 {
-    (void)state;
     enum { MANY = 12000, WIDE = 2 * 64 };
     aac_op_desc desc = {.op = AAC_OP_ATTENTION};
     desc.attention.longest = desc.attention.rows = MANY;
@@ -244,28 +273,54 @@ static void by_a_signal_within_attention(void **state)
     desc.attention.heads = 2;
     desc.attention.head_size = 64;
     desc.attention.type = AAC_F32;
-    const int32_t offsets[] = {0, MANY};
-    aac_dispatch dispatch;
-    aac_plan *plan;
-    must(aac_dispatch_open(&dispatch, NULL, 2));
-    must(aac_dispatch_plan(&dispatch, &plan, &desc));
-    float *x = aac_calloc(3 * MANY * WIDE, sizeof *x), *y = aac_calloc(MANY * WIDE, sizeof *y);
-    void *scratch = aac_alloc(plan->scratch + 1);
-    assert_true(x && y && scratch);
-    const aac_op_args args = {.x = x, .y = y, .offsets = offsets, .sequences = 1};
+    must(aac_dispatch_open(&own->dispatch, NULL, 2));
+    must(aac_dispatch_plan(&own->dispatch, &own->plan, &desc));
+    own->x = aac_calloc(3 * MANY * WIDE, sizeof *own->x);
+    own->y = aac_calloc(MANY * WIDE, sizeof *own->y);
+    own->scratch = aac_alloc(own->plan->scratch + 1);
+    assert_true(own->x && own->y && own->scratch);
+    own->offsets[0] = 0;
+    own->offsets[1] = MANY;
+    own->args = (aac_op_args){.x = own->x, .y = own->y, .offsets = own->offsets, .sequences = 1};
+}
+
+static void close_attention(long_attention *own)
+{
+    aac_free(own->x);
+    aac_free(own->y);
+    aac_free(own->scratch);
+    aac_plan_free(&own->plan);
+}
+
+/* No other thread takes signals: the one that computes does, between tiles. */
+static void by_a_signal_within_attention(void **state)
+{
+    (void)state;
+    long_attention own;
+    open_attention(&own);
     const struct itimerval soon = {.it_value.tv_usec = 20000};
     const volatile int *flag = (const volatile int *)&interrupted;
     signal(SIGALRM, interrupt);
     aaclip_watch_cancel(flag);
     assert_int_equal(setitimer(ITIMER_REAL, &soon, NULL), 0);
-    aaclip_status status = aac_run(plan, &args, scratch);
+    aaclip_status status = aac_run(own.plan, &own.args, own.scratch);
     aaclip_watch_cancel(NULL);
     signal(SIGALRM, SIG_DFL);
     assert_int_equal(status, AACLIP_ERROR_CANCELLED);
-    aac_free(x);
-    aac_free(y);
-    aac_free(scratch);
-    aac_plan_free(&plan);
+    close_attention(&own);
+}
+
+static void by_a_deadline_within_attention(void **state)
+{
+    (void)state;
+    long_attention own;
+    open_attention(&own);
+    aaclip_set_deadline(0.02);
+    aaclip_status status = aac_run(own.plan, &own.args, own.scratch);
+    aaclip_set_deadline(INFINITY);
+    assert_int_equal(status, AACLIP_ERROR_CANCELLED);
+    assert_non_null(strstr(aaclip_last_error(), "deadline"));
+    close_attention(&own);
 }
 
 static int open_all(void **state)
@@ -286,6 +341,7 @@ int main(void)
         cmocka_unit_test(long_vocabulary),
         cmocka_unit_test(within_attention),
         cmocka_unit_test(by_a_signal_within_attention),
+        cmocka_unit_test(by_a_deadline_within_attention),
     };
     return cmocka_run_group_tests_name("cancelled", tests, open_all, close_all);
 }

@@ -39,7 +39,7 @@ from ._enums import (
 from ._version import __version__
 from .bundle import save_bundle, verify_file
 from .calibration import Calibration, f1_threshold, quantile_threshold
-from .cancel import CancelFlag
+from .cancel import CancelFlag, deadline
 from .config import (
     Config,
     backends,
@@ -132,6 +132,7 @@ __all__ = [
     "class_phrase",
     "colour_map",
     "dataset_domain",
+    "deadline",
     "device_memory",
     "evaluate",
     "f1_threshold",

@@ -141,6 +141,7 @@ _OTHER: dict[str, tuple[Any, list[Any]]] = {
     "last_error": (c_char_p, []),
     "set_log": (None, [s.LogFunction, c_int, c_void_p]),
     "watch_cancel": (c_void_p, [c_void_p]),
+    "set_deadline": (c_double, [c_double]),
     "backend_name": (c_char_p, [c_size_t]),
     "backend_available": (c_bool, [c_char_p]),
     "backend_memory": (c_uint64, [c_char_p]),
