@@ -155,6 +155,16 @@ AACLIP_API aaclip_status aaclip_overlay(const aaclip_image_view *image, const fl
 AACLIP_API aaclip_status aaclip_map_resize(const float *map, uint32_t width, uint32_t height,
                                            uint32_t new_width, uint32_t new_height, float *resized);
 
+/**
+ * Resizes a mask by nearest neighbour, as Pillow's NEAREST, and as detectors do with their region
+ * of interest: for programs that decide on maps of another size. `mask` has width x height values,
+ * which are kept as they are, `resized` new_width x new_height; they must not overlap.
+ * Errors: INVALID_ARGUMENT, OUT_OF_MEMORY.
+ */
+AACLIP_API aaclip_status aaclip_mask_resize(const uint8_t *mask, uint32_t width, uint32_t height,
+                                            uint32_t new_width, uint32_t new_height,
+                                            uint8_t *resized);
+
 AACLIP_END_DECLS
 
 #endif

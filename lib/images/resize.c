@@ -424,3 +424,29 @@ aaclip_status aac_resize_mask(const aaclip_image_view *mask, uint32_t width, uin
     aac_free(rows);
     return status;
 }
+
+aaclip_status aaclip_mask_resize(const uint8_t *mask, uint32_t width, uint32_t height,
+                                 uint32_t new_width, uint32_t new_height, uint8_t *resized)
+{
+    if (!mask || !resized)
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT, "aaclip_mask_resize: no mask or no output");
+    aaclip_status status = aac_size_check(width, height);
+    if (!status)
+        status = aac_size_check(new_width, new_height);
+    if (status)
+        return status;
+    uint32_t *columns = nearest_inputs(width, new_width);
+    uint32_t *rows = nearest_inputs(height, new_height);
+    if (!columns || !rows)
+        status = aac_error_memory();
+    for (uint32_t y = 0; !status && y < new_height; y++) {
+        const uint8_t *from = mask + (size_t)rows[y] * width;
+        uint8_t *to = resized + (size_t)y * new_width;
+        for (uint32_t x = 0; x < new_width; x++)
+            to[x] = from[columns[x]];
+        status = aac_cancel_look();
+    }
+    aac_free(columns);
+    aac_free(rows);
+    return status;
+}

@@ -196,6 +196,8 @@ static void images(void **state)
     aaclip_colour_map(values, 4, NULL);
     assert_null(aaclip_image_get_view(NULL).pixels);
     aaclip_image_close(NULL);
+    refused(aaclip_mask_resize(NULL, 2, 2, 2, 2, rgb));
+    refused(aaclip_mask_resize(rgb, 2, 2, 2, 2, NULL));
     own = NULL;
     aaclip_image_close(&own);
 }

@@ -68,6 +68,13 @@ static void masks_equal_pillow(void **state)
         assert_int_equal(aac_resize_mask(&view, s.new_width, s.new_height, resized), AACLIP_OK);
         if (golden_crc(resized, out) != s.crc)
             fail_msg("%ux%u to %ux%u", s.width, s.height, s.new_width, s.new_height);
+        uint8_t *kept = make(out);
+        assert_int_equal(
+            aaclip_mask_resize(pixels, s.width, s.height, s.new_width, s.new_height, kept),
+            AACLIP_OK);
+        for (size_t i = 0; i < out; i++)
+            assert_int_equal(kept[i], resized[i] ? 255 : 0);
+        free(kept);
         free(pixels);
         free(resized);
     }
@@ -186,6 +193,11 @@ static void wrong_arguments_are_refused(void **state)
         assert_int_equal(aaclip_image_resize(&bad[i], 2, 2, out), AACLIP_ERROR_INVALID_ARGUMENT);
         assert_int_equal(aac_resize_mask(&bad[i], 2, 2, out), AACLIP_ERROR_INVALID_ARGUMENT);
     }
+    static const uint32_t empty[][4] = {{0, 2, 2, 2}, {2, 0, 2, 2}, {2, 2, 0, 2}, {2, 2, 2, 0}};
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(
+            aaclip_mask_resize(pixels, empty[i][0], empty[i][1], empty[i][2], empty[i][3], out),
+            AACLIP_ERROR_INVALID_ARGUMENT);
     assert_int_equal(aaclip_image_resize(NULL, 2, 2, out), AACLIP_ERROR_INVALID_ARGUMENT);
     assert_int_equal(aaclip_image_resize(&good, 0, 2, out), AACLIP_ERROR_INVALID_ARGUMENT);
     assert_int_equal(aaclip_image_resize(&good, 2, 0x80000000, out), AACLIP_ERROR_INVALID_ARGUMENT);

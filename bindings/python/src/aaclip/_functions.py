@@ -65,6 +65,7 @@ _STATUS: dict[str, list[Any]] = {
     "write_png": [c_char_p, POINTER(s.ImageView)],
     "write_png16": [c_char_p, _ARRAY, c_uint32, c_uint32],
     "overlay": [POINTER(s.ImageView), _ARRAY, c_float, _ARRAY],
+    "mask_resize": [_ARRAY, c_uint32, c_uint32, c_uint32, c_uint32, _ARRAY],
     "map_resize": [_ARRAY, c_uint32, c_uint32, c_uint32, c_uint32, _ARRAY],
     "map_threshold": [_ARRAY, _ARRAY, c_uint32, c_uint32, c_float, _ARRAY],
     "map_peak": [_ARRAY, _ARRAY, c_uint32, c_uint32, POINTER(c_float)],
@@ -186,7 +187,7 @@ _LONG = frozenset(
     model_open model_save verify_file adapters_open adapters_save adapters_save_calibrated text_cache_open
     text_cache_build text_cache_encode text_cache_save image_open image_open_window image_decode
     image_decode_window image_resize
-    image_window write_png write_png16 overlay map_resize detector_new detector_detect_batch bundle_save
+    image_window write_png write_png16 overlay map_resize mask_resize detector_new detector_detect_batch bundle_save
     dataset_open dataset_save_manifest metrics_compute metrics_curve trainer_new trainer_step
     trainer_epoch trainer_evaluate trainer_save trainer_load
     """.split()

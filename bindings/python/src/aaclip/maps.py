@@ -67,17 +67,12 @@ def resize_map(values: npt.ArrayLike, width: int, height: int) -> FloatMap:
 
 
 def nearest(marks: Mask, width: int, height: int) -> Mask:
-    """A mask at another size as in Pillow's NEAREST, which adds up steps."""
-
-    def places(size: int, among: int) -> npt.NDArray[np.intp]:
-        step = among / size
-        steps = np.full(size, step)
-        steps[0] = step * 0.5
-        found: npt.NDArray[np.intp] = np.minimum(np.cumsum(steps).astype(np.intp), among - 1)
-        return found
-
-    rows, columns = places(height, marks.shape[0]), places(width, marks.shape[1])
-    return np.ascontiguousarray(marks[rows][:, columns])
+    """A mask at another size as in Pillow's NEAREST."""
+    marks, resized = np.ascontiguousarray(marks), np.empty((height, width), np.uint8)
+    lib.mask_resize(
+        address(marks), marks.shape[1], marks.shape[0], width, height, address(resized)
+    )
+    return resized
 
 
 def _look(roi: Optional[npt.ArrayLike], array: FloatMap) -> Optional[Mask]:
