@@ -280,6 +280,8 @@ static bool open_session(detection *session, const command_line *arguments)
     detector.domain = arguments->domain;
     detector.image_size = arguments->image_size;
     detector.tile = arguments->tile;
+    detector.window_low = arguments->window.low; /* as photos are opened */
+    detector.window_high = arguments->window.high;
     if (arguments->has_overlap)
         detector.tile_overlap = (float)arguments->tile_overlap;
     detector.config = &config;

@@ -103,6 +103,8 @@ static bool evaluate_checkpoint(session *state, size_t index)
     options.image_size = arguments->image_size;
     options.config = &state->config;
     options.tile = arguments->tile;
+    options.window_low = arguments->window.low; /* as photos are opened */
+    options.window_high = arguments->window.high;
     if (arguments->has_tile_overlap)
         options.tile_overlap = (float)arguments->tile_overlap;
     state->tile_overlap = arguments->tile ? options.tile_overlap : 0;

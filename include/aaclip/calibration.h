@@ -42,10 +42,10 @@ AACLIP_BEGIN_DECLS
  * either decides, each may cause half of the false alarms.
  *
  * Thresholds belong to what they were made with: model, adapters, class and its words (phrase
- * and prompts), domain, image size and tiles. A calibration that records these is refused by other
- * detectors and for other classes. map_threshold also belongs to the region of interest (`roi`,
- * NULL: everywhere) and to the map's size, because a peak changes slightly when a map is resized:
- * detectors decide and find regions at the size of the photograph, as above.
+ * and prompts), domain, image size, tiles and window. A calibration that records these is refused
+ * by other detectors and for other classes. map_threshold also belongs to the region of interest
+ * (`roi`, NULL: everywhere) and to the map's size, because a peak changes slightly when a map is
+ * resized: detectors decide and find regions at the size of the photograph, as above.
  */
 
 /** How thresholds were chosen. */
@@ -86,6 +86,8 @@ typedef struct aaclip_calibration {
     char class_name[AACLIP_CALIBRATION_CLASS_SIZE];
     /** With class_name: of the phrase, prompts and text adapters of its vectors; 0: not known. */
     uint64_t class_fingerprint;
+    /** As of aaclip_detector_options; 0, 0: none. With image_size 0 they are not compared. */
+    double window_low, window_high;
 } aaclip_calibration;
 
 /** Thresholds of 0.5 from no images. `struct_size` is the caller's sizeof; use the macro. */

@@ -50,6 +50,12 @@ typedef struct aaclip_detector_options {
     uint32_t min_area; /**< of a region, in pixels of the photograph */
     bool find_regions; /**< results include regions; needs a calibration for its map_threshold */
 } aaclip_detector_options;
+    /**
+     * Values of 16-bit views that become 0 to 255, as with aaclip_image_window, before anything
+     * else is done with them; 0, 0: their upper 8 bits are used. 8-bit views, also those of
+     * aaclip_image_open_window, are used as they are.
+     */
+    double window_low, window_high;
 
 /** All 0, false or NULL except tile_overlap. `struct_size` is the caller's sizeof; use the macro.
  */
@@ -119,8 +125,11 @@ AACLIP_API aaclip_status aaclip_detector_set_roi(aaclip_detector *detector, cons
 /**
  * Detects anomalies in one image of an object of class `class_name` of the cache. Set result->size
  * first (aaclip_result result = {.size = sizeof result}). Memory beyond the detector's own: the
- * map, of at most 2^30 values (4 bytes each), which the detector keeps; where the map decides or
- * regions are found, about 10 bytes per pixel of the photograph during the call.
+ * map, of at most 2^30 values (4 bytes each), and with a window 3 bytes per pixel of a 16-bit image
+ * or its tile, which the detector keeps; where the map decides or regions are found, about 10 bytes
+ * per pixel of the photograph during the call.
+ * Without a window, a 16-bit image that uses 12 bits or fewer is nearly black: one warning per
+ * detector in the log.
  * Errors: NOT_FOUND (class), MISMATCH (a calibration of another class), INVALID_ARGUMENT (image;
  * tiles so small that the map exceeds the limit; another thread is using the detector),
  * OUT_OF_MEMORY, BACKEND, FORMAT (the weights give a map or score that is not finite), UNSUPPORTED

@@ -12,6 +12,7 @@
 #include "core/memory.h"
 #include "core/options.h"
 #include "core/utf8.h"
+#include "core/window.h"
 
 aaclip_status aaclip_calibration_init_sized(aaclip_calibration *calibration, size_t struct_size)
 {
@@ -33,6 +34,7 @@ static aaclip_status invalid(const char *field, double value, const char *expect
 
 static aaclip_status check(const aaclip_calibration *calibration)
 {
+    const aac_window window = {calibration->window_low, calibration->window_high};
     if (!isfinite(calibration->image_threshold))
         return invalid("image_threshold", calibration->image_threshold, "a finite number");
     if (!isfinite(calibration->map_threshold))
@@ -53,6 +55,11 @@ static aaclip_status check(const aaclip_calibration *calibration)
         return invalid("domain", calibration->domain, "a domain");
     if (!isfinite(calibration->tile_overlap))
         return invalid("tile_overlap", calibration->tile_overlap, "a finite number");
+    if (aac_window_is_given(&window) && !aac_window_is_valid(&window))
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
+                         "aaclip_calibration.window_low: expected two finite numbers, the smaller "
+                         "first, found %g and %g",
+                         window.low, window.high);
     if (!memchr(calibration->class_name, 0, sizeof calibration->class_name))
         return aac_error(
             AACLIP_ERROR_INVALID_ARGUMENT,

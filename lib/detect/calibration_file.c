@@ -12,6 +12,7 @@
 #include "core/options.h"
 #include "core/memory.h"
 #include "core/platform.h"
+#include "core/window.h"
 #include "files/json.h"
 #include "model/adapters.h"
 #include "model/save.h"
@@ -30,11 +31,15 @@ static bool set_fingerprint(json_t *root, const char *field, uint64_t fingerprin
 /* What the thresholds belong to, if known. */
 static bool set_origin(json_t *root, const aaclip_calibration *calibration)
 {
+    const aac_window window = {calibration->window_low, calibration->window_high};
     bool set = true;
     if (calibration->class_name[0])
         set = json_object_set_new(root, "class_name", json_string(calibration->class_name)) == 0;
     if (calibration->class_fingerprint)
         set = set && set_fingerprint(root, "class_fingerprint", calibration->class_fingerprint);
+    if (aac_window_is_given(&window))
+        set = set && json_object_set_new(root, "window_low", json_real(window.low)) == 0 &&
+              json_object_set_new(root, "window_high", json_real(window.high)) == 0;
     if (!calibration->image_size)
         return set;
     json_t *origin =
@@ -102,6 +107,18 @@ static bool read_fingerprint(const json_t *root, const char *field, uint64_t *va
     return aac_hex_key_read(json_string_value(json_object_get(root, field)), value);
 }
 
+static bool read_window(aaclip_calibration *calibration, const json_t *root)
+{
+    const json_t *low = json_object_get(root, "window_low");
+    const json_t *high = json_object_get(root, "window_high");
+    const aac_window window = {json_number_value(low), json_number_value(high)};
+    if (!aac_window_is_given(&window))
+        return (!low || json_is_number(low)) && (!high || json_is_number(high));
+    calibration->window_low = window.low;
+    calibration->window_high = window.high;
+    return json_is_number(low) && json_is_number(high) && aac_window_is_valid(&window);
+}
+
 /* Older files have none of this. */
 static aaclip_status read_origin(aaclip_calibration *calibration, const json_t *root,
                                  const char *name)
@@ -114,6 +131,8 @@ static aaclip_status read_origin(aaclip_calibration *calibration, const json_t *
     if (json_object_get(root, "class_fingerprint") &&
         !read_fingerprint(root, "class_fingerprint", &calibration->class_fingerprint))
         return malformed(name, "class_fingerprint", "16 hexadecimal digits");
+    if (!read_window(calibration, root))
+        return malformed(name, "window_low", "two numbers with window_high, the smaller first");
     if (!json_object_get(root, "image_size"))
         return AACLIP_OK;
     const char *const domain_names[] = {aaclip_domain_name(AACLIP_DOMAIN_INDUSTRIAL),

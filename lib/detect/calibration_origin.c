@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "core/options.h"
+#include "core/window.h"
 #include "detect/calibration.h"
 #include "detect/detector.h"
 #include "text/text_cache.h"
@@ -17,6 +18,8 @@ static void describe(aaclip_calibration *calibration, const aaclip_detector *det
     calibration->domain = detector->options.domain;
     calibration->model_fingerprint = aac_model_vision_fingerprint(detector->model);
     calibration->adapters_fingerprint = aac_adapters_image_fingerprint(detector->adapters);
+    calibration->window_low = detector->options.window_low;
+    calibration->window_high = detector->options.window_high;
 }
 
 aaclip_status aaclip_detector_describe_calibration(const aaclip_detector *detector,
@@ -60,6 +63,25 @@ static aaclip_status weights_differ(const char *what, uint64_t made, uint64_t fo
                      what, found, made);
 }
 
+typedef struct window_text {
+    char text[80];
+} window_text;
+
+static window_text name_window(const aaclip_calibration *calibration)
+{
+    const aac_window window = {calibration->window_low, calibration->window_high};
+    window_text name = {"none"};
+    if (aac_window_is_given(&window))
+        snprintf(name.text, sizeof name.text, "%.9g to %.9g", window.low, window.high);
+    return name;
+}
+
+static bool same_window(const aaclip_calibration *a, const aaclip_calibration *b)
+{
+    return a->window_low <= b->window_low && a->window_low >= b->window_low &&
+           a->window_high <= b->window_high && a->window_high >= b->window_high;
+}
+
 aaclip_status aac_calibration_check(const aaclip_calibration *calibration,
                                     const aaclip_detector *detector)
 {
@@ -84,6 +106,11 @@ aaclip_status aac_calibration_check(const aaclip_calibration *calibration,
     if (own.adapters_fingerprint != calibration->adapters_fingerprint)
         return weights_differ("adapters_fingerprint", calibration->adapters_fingerprint,
                               own.adapters_fingerprint);
+    if (!same_window(&own, calibration))
+        return aac_error(AACLIP_ERROR_MISMATCH,
+                         "aaclip_calibration.window_low: expected the detector's window, %s, found "
+                         "%s; thresholds are only valid for the window that they were made with",
+                         name_window(&own).text, name_window(calibration).text);
     return AACLIP_OK;
 }
 

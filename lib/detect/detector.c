@@ -7,6 +7,7 @@
 #include "core/options.h"
 #include "detect/picture.h"
 #include "detect/tiles.h"
+#include "detect/window.h"
 #include "images/view.h"
 
 /* The tiles of one image; without tiles it is one of its own size. */
@@ -258,6 +259,8 @@ static aaclip_status detect_batch(aaclip_detector *detector, const aaclip_image_
         status = reserve_regions(detector, count);
     aac_workspace workspace = {.base = detector->results};
     detector->many.prepared = false; /* left by a failed batch */
+    for (size_t i = 0; !status && i < count; i++)
+        aac_detector_look_at_values(detector, &images[i]);
     for (size_t done = 0; !status && done < count;) {
         aac_detector_engine *engine;
         status = choose_engine(detector, count - done, &no_room, &engine);

@@ -1,4 +1,5 @@
-/* Detectors inside the library: created and freed in detector_new.c, run in detector.c, picture.c. */
+/* Detectors inside the library: created and freed in detector_new.c, run in detector.c, picture.c.
+ */
 #ifndef AAC_DETECT_DETECTOR_H
 #define AAC_DETECT_DETECTOR_H
 
@@ -24,6 +25,7 @@ struct aaclip_detector {
     size_t result_bytes;
     aaclip_region **regions; /* an array for each image of the last batch */
     size_t region_capacity;
+    bool warned; /* of values that need a window */
 };
 
 void aac_detector_free_results(aaclip_detector *detector);

@@ -6,6 +6,7 @@
 #include "core/memory.h"
 #include "core/options.h"
 #include "detect/calibration.h"
+#include "detect/window.h"
 #include "text/text_cache.h"
 
 aaclip_status aaclip_detector_options_init_sized(aaclip_detector_options *options,
@@ -60,6 +61,8 @@ static aaclip_status configure(aaclip_detector *detector)
                            (int)detector->options.domain);
     if (!status)
         status = check_tiles(&detector->options);
+    if (!status)
+        status = aac_detector_check_window(&detector->options);
     if (!status)
         status = aac_text_cache_check_config(detector->cache, &detector->config);
     if (!status)

@@ -1,5 +1,6 @@
 #include "detect/engine.h"
 
+#include "core/memory.h"
 #include "core/workspace.h"
 #include "detect/detector.h"
 
@@ -81,5 +82,6 @@ void aac_detector_engine_close(const aaclip_detector *detector, aac_detector_eng
     aac_vision_encoder_free(&engine->encoder);
     aac_device_free(dispatch, engine->memory);
     aac_device_free_host(dispatch, engine->host);
+    aac_free(engine->shown);
     *engine = (aac_detector_engine){0};
 }

@@ -15,7 +15,9 @@ typedef struct aac_detector_engine {
     aac_vision_encoder *encoder; /* NULL: not made yet */
     char *memory, *host;         /* the workspace: of the operations, of the host */
     aac_device_routine network;
-    bool prepared; /* the host's pixels are those of the next run already */
+    bool prepared;  /* the host's pixels are those of the next run already */
+    uint8_t *shown; /* an image through the window: aac_detector_show */
+    size_t shown_bytes;
 } aac_detector_engine;
 
 /* What is kept of one image. */

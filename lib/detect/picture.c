@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "core/error.h"
+#include "detect/window.h"
 
 static const aac_dispatch *dispatch_of(const aaclip_detector *detector)
 {
@@ -82,9 +83,13 @@ static aaclip_status prepare(const aaclip_detector *detector, aac_detector_engin
 {
     uint32_t size = (uint32_t)detector->size;
     aaclip_status status = AACLIP_OK;
-    for (int64_t i = 0; !status && i < engine->images; i++)
-        status = aaclip_image_resize(&views[i], size, size,
-                                     memory->rgb + i * 3 * detector->size * detector->size);
+    for (int64_t i = 0; !status && i < engine->images; i++) {
+        aaclip_image_view shown;
+        status = aac_detector_show(detector, engine, &views[i], &shown);
+        if (!status)
+            status = aaclip_image_resize(&shown, size, size,
+                                         memory->rgb + i * 3 * detector->size * detector->size);
+    }
     engine->prepared = !status;
     return status;
 }

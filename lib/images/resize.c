@@ -392,7 +392,7 @@ static bool is_set(const uint8_t *pixel, const aac_layout *layout, bool wide)
 void aac_mask_values(const aaclip_image_view *mask, bool *any_set, bool *any_clear)
 {
     const aac_layout layout = aac_view_layout(mask);
-    const bool wide = mask->format >= AACLIP_PIXEL_GRAY16;
+    const bool wide = aac_view_is_wide(mask);
     *any_set = *any_clear = false;
     for (uint32_t y = 0; y < mask->height && !(*any_set && *any_clear); y++) {
         const uint8_t *row = aac_view_row(mask, y);
@@ -410,7 +410,7 @@ aaclip_status aac_resize_mask(const aaclip_image_view *mask, uint32_t width, uin
     if (status)
         return status;
     const aac_layout layout = aac_view_layout(mask);
-    const bool wide = mask->format >= AACLIP_PIXEL_GRAY16;
+    const bool wide = aac_view_is_wide(mask);
     uint32_t *columns = nearest_inputs(mask->width, width);
     uint32_t *rows = nearest_inputs(mask->height, height);
     if (!columns || !rows)

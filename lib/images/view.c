@@ -1,6 +1,5 @@
 #include "images/view.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 #include "core/error.h"
@@ -78,4 +77,23 @@ void aac_view_row_rgb(const aaclip_image_view *view, uint32_t y, uint8_t *rgb)
     for (size_t x = 0; x < view->width; x++)
         for (size_t c = 0; c < 3; c++)
             rgb[3 * x + c] = row[x * layout.step + layout.offset[c]];
+}
+
+bool aac_view_is_wide(const aaclip_image_view *view)
+{
+    return view->format >= AACLIP_PIXEL_GRAY16;
+}
+
+bool aac_view_fits(const aaclip_image_view *view, unsigned bits)
+{
+    const size_t bytes = view->width * layouts[view->format].step;
+    for (uint32_t y = 0; y < view->height; y++) {
+        const uint8_t *row = aac_view_row(view, y);
+        unsigned all = 0;
+        for (size_t i = HIGH_BYTE; i < bytes; i += 2)
+            all |= row[i];
+        if (all >> (bits - 8))
+            return false;
+    }
+    return true;
 }

@@ -2,6 +2,8 @@
 #ifndef AAC_IMAGES_VIEW_H
 #define AAC_IMAGES_VIEW_H
 
+#include <stdbool.h>
+
 #include <aaclip/image.h>
 
 /* Which bytes of a row are used: colour c of pixel x is row[x * step + offset[c]]. */
@@ -26,5 +28,9 @@ static inline uint8_t aac_grey(uint8_t red, uint8_t green, uint8_t blue)
 aac_layout aac_view_layout(const aaclip_image_view *view);
 const uint8_t *aac_view_row(const aaclip_image_view *view, uint32_t y);
 void aac_view_row_rgb(const aaclip_image_view *view, uint32_t y, uint8_t *rgb);
+/* Whether samples have 16 bits. */
+bool aac_view_is_wide(const aaclip_image_view *view);
+/* Whether the lower `bits`, 8 or more, hold all samples of a view of 16 bits. */
+bool aac_view_fits(const aaclip_image_view *view, unsigned bits);
 
 #endif

@@ -34,7 +34,7 @@ static void write_row(const aaclip_image_view *image, uint32_t y, double low, do
                       uint8_t *rgb)
 {
     const aac_layout layout = aac_view_layout(image);
-    const bool wide = image->format >= AACLIP_PIXEL_GRAY16;
+    const bool wide = aac_view_is_wide(image);
     const bool grey = layout.offset[0] == layout.offset[2];
     const uint8_t *pixel = aac_view_row(image, y);
     for (uint32_t x = 0; x < image->width; x++, pixel += layout.step, rgb += 3)

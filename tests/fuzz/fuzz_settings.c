@@ -27,6 +27,8 @@ static bool equal(const aaclip_calibration *a, const aaclip_calibration *b)
            a->model_fingerprint == b->model_fingerprint &&
            a->adapters_fingerprint == b->adapters_fingerprint &&
            a->class_fingerprint == b->class_fingerprint &&
+           memcmp(&a->window_low, &b->window_low, sizeof(double)) == 0 &&
+           memcmp(&a->window_high, &b->window_high, sizeof(double)) == 0 &&
            strcmp(a->class_name, b->class_name) == 0;
 }
 

@@ -25,7 +25,7 @@ CALIBRATION = {"image_threshold": 0.625, "map_threshold": 0.75, "false_alarm_rat
 ORIGIN = {"decide_by": "either", "class_name": "K\u00e4se", "image_size": 518, "tile": 700,
           "tile_overlap": 0.25, "domain": "medical", "model_fingerprint": "0123456789abcdef",
           "adapters_fingerprint": "0000000000000000",
-          "class_fingerprint": "fedcba9876543210"}
+          "class_fingerprint": "fedcba9876543210", "window_low": 0, "window_high": 4095.5}
 CONFIG = {
     "profile": "document", "activation": 0, "image_mean": [0.485, 0.456, 0.406],
     "image_deviation": [0.229, 0.224, 0.225], "layer_adapter": 0, "layer_adapter_slope": 0.2,

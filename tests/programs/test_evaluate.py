@@ -516,6 +516,24 @@ class Evaluate(unittest.TestCase):
         for wrong in ("5", "5,5", "7,5", "0,65536", "-1,5", "0,5x", ",5", "0,"):
             self.fails(*data, "--window", wrong, says=f"found '{wrong}'")
 
+    def test_thresholds_belong_to_a_window(self):
+        photos = [self.mvtec() / "test" / "bent" / "000.png"]
+        file, window = self.folder / "c.json", ["--window", "0,4095"]
+        self.evaluate("--calibrate", file, *window)
+        made = json.loads(file.read_text())
+        self.assertEqual((made["window_low"], made["window_high"]), (0, 4095))
+        self.evaluate("--calibration", file, *window)
+        given = ["--calibration", file]
+        self.detect(photos, *given, *window)
+        data = [*MODEL, *ADAPTERS, *SIZE, "--data-root", self.data, *given]
+        alone = [*MODEL, *ADAPTERS, *SIZE, "--class", "metal_nut", *given, *photos]
+        for options, found in (([], "none"), (["--window", "0,1023"], "0 to 1023")):
+            words = f"expected the detector's window, {found}, found 0 to 4095"
+            self.fails(*data, *options, says=words)
+            self.fails(*alone, *options, says=words, program=DETECT)
+        self.evaluate("--calibrate", file)
+        self.assertNotIn("window_low", json.loads(file.read_text()))
+
     def test_missing_mask_is_named_before_anything_is_computed(self):
         root = self.mvtec()
         (root / "ground_truth" / "bent" / "001_mask.png").unlink()

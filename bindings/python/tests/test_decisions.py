@@ -286,6 +286,73 @@ def test_image_files(detector: aaclip.Detector, tmp_path: Path) -> None:
     assert image._repr_png_().startswith(b"\x89PNG")
 
 
+def test_windows(
+    model: aaclip.Model, adapters: aaclip.Adapters, texts: aaclip.TextCache,
+    detector: aaclip.Detector, tmp_path: Path,
+) -> None:  # fmt: skip
+    photo = np.asarray(Pillow.open(PHOTO).convert("RGB"))
+    deep = photo.astype(np.uint16) * 16 + 5
+    grey = tmp_path / "scan.png"
+    aaclip.write_png16(grey, deep[:, :, 1] / 65535)
+    values = (100, 4000)
+    through = aaclip.Detector(model, texts, adapters, image_size=SIZE, window=values)
+    assert through.window == values and detector.window is None
+    shown = aaclip.window(deep, *values)
+    expected = detector.detect(shown, "metal_nut")
+    for found in (
+        through.detect(deep, "metal_nut"),
+        through.detect(deep[:, :, ::-1], "metal_nut", order="BGR"),
+        through.detect(deep, "metal_nut", window=values),
+        detector.detect(deep, "metal_nut", window=values),
+        detector.detect(deep[:, :, ::-1], "metal_nut", order="BGR", window=values),
+    ):
+        assert np.array_equal(found.map, expected.map) and found.score == expected.score
+        assert np.array_equal(found.overlay(0.0), shown)
+    file = detector.detect(grey, "metal_nut", window=values)
+    for found in (
+        *through.detect_batch([grey, Pillow.open(grey)], "metal_nut"),
+        detector.detect(Pillow.open(grey), "metal_nut", window=values),
+        next(through.detect_folder(tmp_path, "metal_nut")),
+    ):
+        assert np.array_equal(found.map, file.map)
+        assert np.array_equal(found.overlay(0.0), file.overlay(0.0))
+    plain = detector.detect(photo, "metal_nut")
+    assert np.array_equal(through.detect(photo, "metal_nut").map, plain.map)
+    scans = aaclip.Dataset.open(tmp_path, class_name="metal_nut")
+    ((_, found),) = through.detect_dataset(scans)
+    assert found.score == file.score
+    with pytest.raises(ValueError, match=r"window: expected the detector's \(100.0, 4000.0\)"):
+        through.detect(deep, "metal_nut", window=(0, 4095))
+    for wrong in ((0, 0), (5, 4), (0, np.inf)):
+        with pytest.raises(ValueError, match="two (finite )?numbers, the smaller first"):
+            aaclip.Detector(model, texts, adapters, image_size=SIZE, window=wrong)
+
+
+def test_thresholds_belong_to_a_window(
+    model: aaclip.Model, adapters: aaclip.Adapters, texts: aaclip.TextCache,
+    detector: aaclip.Detector, tmp_path: Path,
+) -> None:  # fmt: skip
+    deep = np.asarray(Pillow.open(PHOTO).convert("RGB")).astype(np.uint16) * 16
+    through = aaclip.Detector(model, texts, adapters, image_size=SIZE, window=(0, 4095))
+    with pytest.warns(UserWarning, match="too few"):
+        made = through.calibrate([deep], 0.4, "metal_nut")
+        same = detector.calibrate([deep], 0.4, "metal_nut", window=(0, 4095))
+        other = detector.calibrate([deep], 0.4, "metal_nut")
+    assert made == same and (made.window_low, made.window_high) == (0, 4095)
+    assert (other.window_low, other.window_high) == (0, 0)
+    made.save(tmp_path / "c.json")
+    assert aaclip.Calibration.open(tmp_path / "c.json") == made
+    through.check_calibration(made, "metal_nut")
+    with pytest.raises(aaclip.MismatchError, match="window, 0 to 4095, found none"):
+        through.check_calibration(other, "metal_nut")
+    with pytest.raises(aaclip.MismatchError, match="window, none, found 0 to 4095"):
+        aaclip.Detector(model, texts, adapters, image_size=SIZE, calibration=made)
+    checked = aaclip.Detector(
+        model, texts, adapters, image_size=SIZE, calibration=made, window=(0, 4095)
+    )
+    assert checked.detect(deep, "metal_nut").defective is False
+
+
 def test_what_decides(calibration: aaclip.Calibration) -> None:
     by = {kind: replace(calibration, decide_by=kind) for kind in aaclip.DecideBy}
     high = np.full((2, 2), calibration.map_threshold + 0.1, np.float32)

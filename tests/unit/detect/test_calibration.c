@@ -275,6 +275,8 @@ static void assert_same(const aaclip_calibration *found, const aaclip_calibratio
     assert_true(found->adapters_fingerprint == expected->adapters_fingerprint);
     assert_string_equal(found->class_name, expected->class_name);
     assert_true(found->class_fingerprint == expected->class_fingerprint);
+    assert_true(found->window_low == expected->window_low);
+    assert_true(found->window_high == expected->window_high);
 }
 
 static void set_origin(aaclip_calibration *calibration)
@@ -286,6 +288,8 @@ static void set_origin(aaclip_calibration *calibration)
     calibration->model_fingerprint = UINT64_MAX - 1;
     calibration->adapters_fingerprint = 5;
     calibration->class_fingerprint = 1ull << 63;
+    calibration->window_low = 1.0 / 3;
+    calibration->window_high = 4095;
     strcpy(calibration->class_name, "metal \"nut\" \xc3\xa9");
 }
 
@@ -367,6 +371,9 @@ static void wrong_calibrations_are_not_saved(void **state)
     calibration.tile_overlap = NAN;
     refused(aaclip_calibration_save(&calibration, path), "tile_overlap");
     calibration = good;
+    calibration.window_low = calibration.window_high = 5;
+    refused(aaclip_calibration_save(&calibration, path), "window_low: expected two finite numbers");
+    calibration = good;
     memset(calibration.class_name, 'x', sizeof calibration.class_name);
     refused(aaclip_calibration_save(&calibration, path), "class_name: expected a string that ends");
     strcpy(calibration.class_name, "\xff");
@@ -414,6 +421,11 @@ static void broken_files(void **state)
         {"{" PLAIN ", \"decide_by\": 1}", "decide_by: expected score, map or either"},
         {"{" PLAIN ", \"class_name\": 1}", "class_name: expected a string"},
         {"{" PLAIN ", \"class_fingerprint\": 1}", "class_fingerprint: expected 16"},
+        {"{" PLAIN ", \"window_low\": 5, \"window_high\": 5}", "window_low: expected two numbers"},
+        {"{" PLAIN ", \"window_high\": 5}", "window_low: expected two numbers"},
+        {"{" PLAIN ", \"window_low\": -5}", "window_low: expected two numbers"},
+        {"{" PLAIN ", \"window_low\": \"0\", \"window_high\": 5}",
+         "window_low: expected two numbers"},
         {"{" PLAIN ", \"image_size\": 70}", "domain: expected industrial or medical"},
         {"{" PLAIN ", \"image_size\": -70, \"domain\": \"medical\"}",
          "image_size: expected a number of pixels"},

@@ -154,6 +154,8 @@ class Calibration(Structure):
         ("adapters_fingerprint", c_uint64),
         ("class_name", c_char * 128),
         ("class_fingerprint", c_uint64),
+        ("window_low", c_double),
+        ("window_high", c_double),
     ]
 
 
@@ -169,6 +171,8 @@ class DetectorOptions(Structure):
         ("calibration", POINTER(Calibration)),
         ("min_area", c_uint32),
         ("find_regions", c_bool),
+        ("window_low", c_double),
+        ("window_high", c_double),
     ]
 
 

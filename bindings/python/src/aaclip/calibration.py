@@ -40,6 +40,8 @@ class Calibration:
     adapters_fingerprint: int = 0
     class_name: str = ""
     class_fingerprint: int = 0
+    window_low: float = 0.0  # with window_high: of 16-bit images; 0, 0: none
+    window_high: float = 0.0
 
     def __post_init__(self) -> None:
         for name, kind in (
@@ -143,6 +145,8 @@ class Calibration:
             adapters_fingerprint=own.adapters_fingerprint,
             class_name=decode(own.class_name),
             class_fingerprint=own.class_fingerprint,
+            window_low=own.window_low,
+            window_high=own.window_high,
         )
 
     def _write(self) -> s.Calibration:
@@ -160,6 +164,7 @@ class Calibration:
         own.model_fingerprint = self.model_fingerprint
         own.adapters_fingerprint = self.adapters_fingerprint
         own.class_fingerprint = self.class_fingerprint
+        own.window_low, own.window_high = self.window_low, self.window_high
         name = encode(self.class_name, "class_name")
         if len(name) >= s.Calibration.class_name.size:
             raise ValueError(f"class_name: expected at most 127 bytes, found {len(name)}")

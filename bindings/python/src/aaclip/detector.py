@@ -22,7 +22,8 @@ from .calibration import Calibration, calibration_of, check_rate
 from .config import ConfigLike, config_pointer
 from .datasets import Dataset, Sample
 from .errors import CancelledError, Error, NotFoundError
-from .images import Image, ImageLike, Lease, borrow, hold, refuse_single
+from .images import ImageLike, Lease, Window, borrow, check_window, hold, refuse_single
+from .images import sixteen_bits, through_window
 from .maps import map_peak, read_regions
 from .model import Adapters, Model
 from .result import Result
@@ -30,17 +31,7 @@ from .text import TextCache
 
 ErrorFunction = Callable[[str, Error], object]
 
-
-Window = Tuple[float, float]
-
 _DEVICE_BATCH = 8  # a GPU is not busy with one image
-
-
-def _opened(image: ImageLike, window: Optional[Window]) -> ImageLike:
-    """A file whose values from low to high become 0 to 255; other images as they are."""
-    if window is None or not isinstance(image, (str, os.PathLike)):
-        return image
-    return Image(image, window=window)
 
 
 def _map_threshold(
@@ -79,6 +70,7 @@ class Detector(Handle):
         min_area: Optional[int] = None,
         find_regions: Optional[bool] = None,
         roi: Optional[npt.ArrayLike] = None,
+        window: Optional[Window] = None,
     ) -> None:
         """
         Options that are None take the library's defaults.
@@ -92,7 +84,10 @@ class Detector(Handle):
         - `calibration`: thresholds, or the path of their file; None: the adapters' own.
         - `find_regions`, `min_area`: results include regions of at least `min_area` pixels.
         - `roi`: as for `set_roi`.
+        - `window`: (low, high), the values of 16-bit images that become 0 to 255, of files, arrays
+          and Pillow images alike; None: what `detect` says. Calibrations record it.
         """
+        seen = None if window is None else check_window(window)
         options = s.DetectorOptions()
         lib.detector_options_init_sized(byref(options), ctypes.sizeof(options))
         chosen = None if calibration is None else calibration_of(calibration)
@@ -108,6 +103,8 @@ class Detector(Handle):
                 "calibration": chosen and ctypes.pointer(chosen._write()),
                 "min_area": min_area,
                 "find_regions": find_regions,
+                "window_low": None if seen is None else seen[0],
+                "window_high": None if seen is None else seen[1],
             },
         )
         handle = c_void_p()
@@ -121,6 +118,7 @@ class Detector(Handle):
         self._usual_batch = _DEVICE_BATCH if model.info.backend.startswith("cuda") else 1
         self._texts = texts
         self._classes = list(texts)  # which the detector keeps when `texts` is closed
+        self._window = seen
         self._roi: Optional[Mask] = None
         self._leases: weakref.WeakSet[Lease] = weakref.WeakSet()
         if roi is not None:
@@ -136,6 +134,11 @@ class Detector(Handle):
     def domain(self) -> Domain:
         """Industrial or medical."""
         return self._domain
+
+    @property
+    def window(self) -> Optional[Window]:
+        """Values of 16-bit images that become 0 to 255."""
+        return self._window
 
     def set_roi(self, roi: Optional[npt.ArrayLike]) -> None:
         """
@@ -165,8 +168,8 @@ class Detector(Handle):
           `order` "RGB" or "BGR", and read in place, also with gaps between rows; only arrays with
           gaps inside a row or with rows in reverse are copied first.
         - Of uint16 the upper 8 bits are used. A 16-bit grey file is clipped at 255 instead, as in
-          Pillow. Scale scans of 10 or 12 bits: files with `window` (low, high), the values that
-          become 0 to 255, arrays with `aaclip.window`.
+          Pillow. For scans of 10 or 12 bits give a `window` (low, high), the values that become 0
+          to 255, here or, better, to the detector.
         - `class_name` may be omitted when the text cache has one class.
         - `copy=False` gives arrays that are read-only views of the detector's memory. While one of
           them lives the detector cannot detect again (BufferError), and closing it is deferred.
@@ -276,8 +279,8 @@ class Detector(Handle):
         batch_size: Optional[int] = None,
     ) -> Iterator[Tuple[Sample, Result]]:
         """
-        Every sample of a data set with its result, detected as the sample's class. `on_error` and
-        `batch_size` as for `detect_folder`.
+        Every sample of a data set with its result, detected as the sample's class, through the data
+        set's window or else the detector's. `on_error` and `batch_size` as for `detect_folder`.
         """
         named = ((sample.image_path, sample.class_name) for sample in dataset)
         results = self._detect_each(
@@ -301,7 +304,8 @@ class Detector(Handle):
         Thresholds by which at most the share `false_alarm_rate` of these good parts is called
         defective, for the `calibration` of a detector or of `Adapters.save`. Peaks are taken at the
         size of the photograph, inside the region of interest, which must have that size here.
-        `decide_by` None: the map with a region of interest, otherwise either.
+        `decide_by` None: the map with a region of interest, otherwise either. They belong to the
+        window, this or the detector's: the detector that takes them must have it.
         """
         refuse_single(good, "good")
         check_rate(false_alarm_rate)
@@ -319,6 +323,8 @@ class Detector(Handle):
             lib.detector_describe_calibration(
                 pointer, encode(class_name, "class name"), byref(own)
             )
+        if window is not None:
+            own.window_low, own.window_high = check_window(window)
         return Calibration._read(own)
 
     def check_calibration(
@@ -354,12 +360,13 @@ class Detector(Handle):
     ) -> list[Result]:
         if not images:
             return []
+        window = self._window_of(window)
         classes = text_array(encode(name, "class name") for name in names)
         found = (s.Result * len(images))()
         found[0].size = ctypes.sizeof(s.Result)
         with ExitStack() as stack:
             views = (s.ImageView * len(images))(*(
-                hold(_opened(image, window), order, stack) for image in images
+                self._hold(image, order, window, stack) for image in images
             ))
             pointer = stack.enter_context(self._use_alone())
             if len(self._leases):
@@ -373,6 +380,23 @@ class Detector(Handle):
                            source=image, order=order, window=window)
                 for own, view, name, image in zip(found, views, names, images)
             ]  # fmt: skip
+
+    def _window_of(self, given: Optional[Window]) -> Optional[Window]:
+        if given is None:
+            return self._window
+        if self._window is not None and check_window(given) != self._window:
+            raise ValueError(f"window: expected the detector's {self._window}, found {given}")
+        return given
+
+    def _hold(
+        self, image: ImageLike, order: str, window: Optional[Window], stack: ExitStack
+    ) -> s.ImageView:
+        if self._window is None or isinstance(image, (str, os.PathLike)):
+            image, order = through_window(image, window, order)
+        else:  # arrays are left to the library
+            deep = sixteen_bits(image)
+            image = image if deep is None else deep
+        return hold(image, order, stack)
 
     def _read(self, own: s.Result, copy: bool, **known: Any) -> Result:
         features = own.level_count, own.patch_rows, own.patch_columns, own.embedding

@@ -33,9 +33,9 @@ def evaluate(
     are those of `aaclip-evaluate` for the same samples: it takes the split "test" of a data set,
     `Dataset.open` takes "all" unless told otherwise. Maps count at the network's size (with tiles,
     at theirs), with masks resized to it; the domain is the detector's, the window of 16-bit values
-    the data set's. `mode`, `wanted`, `bins` and `memory_limit` as for `Metrics`. An image that
-    cannot be read raises; with `on_error` it is reported as `on_error(path, error)` and not
-    counted.
+    the data set's or else the detector's. `mode`, `wanted`, `bins` and `memory_limit` as for
+    `Metrics`. An image that cannot be read raises; with `on_error` it is reported as
+    `on_error(path, error)` and not counted.
     """
     metrics = Metrics(
         mode=mode, domain=detector.domain, wanted=wanted, bins=bins, memory_limit=memory_limit

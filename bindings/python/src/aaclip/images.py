@@ -22,6 +22,9 @@ from ._handle import Handle
 Rgb = npt.NDArray[np.uint8]  # (height, width, 3)
 
 
+Window = Tuple[float, float]
+
+
 class PillowImage(Protocol):
     """The part of PIL.Image.Image that is used."""
 
@@ -256,6 +259,35 @@ def hold(source: ImageLike, order: str, stack: ExitStack) -> s.ImageView:
     view, kept = view_of_array(array, order)
     stack.callback(lambda: kept)
     return view
+
+
+def sixteen_bits(source: ImageLike) -> Optional[npt.NDArray[np.uint16]]:
+    """The pixels of an array or Pillow image of 16 bits; None for others."""
+    if isinstance(source, np.ndarray):
+        return source if source.dtype.kind == "u" and source.dtype.itemsize == 2 else None
+    if hasattr(source, "convert") and str(getattr(source, "mode", "")).startswith("I"):
+        return np.clip(np.asarray(source), 0, 65535).astype(np.uint16)
+    return None
+
+
+def check_window(values: Window) -> Window:
+    """Also refuses (0, 0), which the library takes for none."""
+    low, high = map(float, values)
+    if not low < high:
+        raise ValueError(f"window: expected two numbers, the smaller first, found {values}")
+    return low, high
+
+
+def through_window(
+    source: ImageLike, values: Optional[Window], order: str
+) -> Tuple[ImageLike, str]:
+    """An image whose 16-bit values from low to high become 0 to 255, and its order."""
+    if values is None:
+        return source, order
+    if isinstance(source, (str, os.PathLike)):
+        return Image(source, window=values), order
+    deep = sixteen_bits(source)
+    return (source, order) if deep is None else (window(deep, *values, order=order), "RGB")
 
 
 @contextmanager

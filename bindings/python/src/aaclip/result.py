@@ -44,7 +44,7 @@ class Result:
     """The input: the path or the object itself, not a copy, for the overlay."""
     order: str = field(default="RGB", repr=False)
     window: Optional[Tuple[float, float]] = field(default=None, repr=False)
-    """Values of a 16-bit file that became 0 to 255."""
+    """Values of a 16-bit image that became 0 to 255."""
     map_threshold: Optional[float] = field(default=None, repr=False)
     """Of the probability map; None when there was no calibration."""
     roi: Optional[Mask] = field(default=None, repr=False)
@@ -90,9 +90,7 @@ class Result:
             photo = np.full((height, width), 128, np.uint8)
         else:
             photo = self.source
-        if self.window is not None and isinstance(photo, (str, os.PathLike)):
-            photo = images.Image(photo, window=self.window)
-        order = self.order
+        photo, order = images.through_window(photo, self.window, self.order)
         if longest_side is not None and max(width, height) > longest_side:
             scale = longest_side / max(width, height)
             width, height = max(1, round(width * scale)), max(1, round(height * scale))
