@@ -668,6 +668,11 @@ class detector : public owner<aaclip_detector, aaclip_detector_close> {
     }
     /** Looks everywhere again. */
     void clear_roi(AACLIP_STATUS) { ok(aaclip_detector_set_roi(handle_, nullptr, 0, 0), status); }
+    /** Class nullptr: of all without their own. Calibration nullptr: none. */
+    void set_calibration(c_string class_name, const aaclip_calibration *calibration,
+                         AACLIP_STATUS) {
+        ok(aaclip_detector_set_calibration(handle_, class_name, calibration), status);
+    }
     detection detect(const aaclip_image_view &image, c_string class_name, AACLIP_STATUS) {
         detection result;
         if (!ok(aaclip_detector_detect(handle_, &image, class_name, &result), status))

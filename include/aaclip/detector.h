@@ -45,17 +45,18 @@ typedef struct aaclip_detector_options {
      */
     uint32_t tile;
     float tile_overlap; /**< least share of a tile that neighbours overlap, 0 to 0.9; 0.25 */
-    /** Copied. NULL: the adapters' own; if they have none, nothing is decided. */
+    /** Copied. NULL: the adapters' own; if they have none, nothing is decided. Of several classes:
+     * aaclip_detector_set_calibration. */
     const aaclip_calibration *calibration;
     uint32_t min_area; /**< of a region, in pixels of the photograph */
     bool find_regions; /**< results include regions; needs a calibration for its map_threshold */
-} aaclip_detector_options;
     /**
      * Values of 16-bit views that become 0 to 255, as with aaclip_image_window, before anything
      * else is done with them; 0, 0: their upper 8 bits are used. 8-bit views, also those of
      * aaclip_image_open_window, are used as they are.
      */
     double window_low, window_high;
+} aaclip_detector_options;
 
 /** All 0, false or NULL except tile_overlap. `struct_size` is the caller's sizeof; use the macro.
  */
@@ -87,7 +88,7 @@ typedef struct aaclip_result {
         patch_columns;              /**< patches in a row */
     const float *detection_feature; /**< with keep_features: (embedding); else NULL */
     uint32_t embedding;             /**< floats of a feature */
-    bool decided;                   /**< true if there was a calibration */
+    bool decided;                   /**< true if its class had a calibration */
     bool defective;                 /**< if decided: by aaclip_decide at the photograph's size */
     /**
      * With find_regions: the result of aaclip_regions_find for the map at the size of the
@@ -121,6 +122,19 @@ AACLIP_API void aaclip_detector_close(aaclip_detector **detector);
  */
 AACLIP_API aaclip_status aaclip_detector_set_roi(aaclip_detector *detector, const uint8_t *roi,
                                                  uint32_t width, uint32_t height);
+
+/**
+ * Sets the calibration of a class of the cache, for a line with several kinds of parts: later
+ * detections of that class decide and find regions with it. `class_name` NULL: the one of all
+ * classes without their own, which the options or the adapters gave first. Copied; NULL removes it:
+ * images of a class that has none, and none for all, are not decided and have no regions.
+ * Errors: NOT_FOUND (class), MISMATCH (a calibration of another detector or class),
+ * INVALID_ARGUMENT (also when another thread is using the detector), OUT_OF_MEMORY. The previous
+ * one then stays.
+ */
+AACLIP_API aaclip_status aaclip_detector_set_calibration(aaclip_detector *detector,
+                                                         const char *class_name,
+                                                         const aaclip_calibration *calibration);
 
 /**
  * Detects anomalies in one image of an object of class `class_name` of the cache. Set result->size
@@ -163,8 +177,8 @@ AACLIP_API aaclip_status aaclip_detector_describe_calibration(const aaclip_detec
 
 /**
  * Checks that a calibration was made with a detector like this one for this class, as far as it
- * records that: the check that aaclip_detector_new and aaclip_detector_detect make. Errors:
- * MISMATCH (naming the member), INVALID_ARGUMENT.
+ * records that: the check that aaclip_detector_new, aaclip_detector_set_calibration and
+ * aaclip_detector_detect make. Errors: MISMATCH (naming the member), INVALID_ARGUMENT.
  */
 AACLIP_API aaclip_status aaclip_detector_check_calibration(const aaclip_detector *detector,
                                                            const char *class_name,

@@ -33,8 +33,74 @@ aaclip_status aac_decider_open(aac_decider *decider, const aaclip_detector_optio
 
 void aac_decider_close(aac_decider *decider)
 {
+    for (size_t i = 0; i < decider->class_count; i++)
+        aac_free(decider->classes[i].class_name);
+    aac_free(decider->classes);
     aac_free(decider->roi);
+    decider->classes = NULL;
+    decider->class_count = decider->class_capacity = 0;
     decider->roi = NULL;
+}
+
+static aac_class_calibration *find_class(const aac_decider *decider, const char *class_name)
+{
+    for (size_t i = 0; i < decider->class_count; i++)
+        if (strcmp(decider->classes[i].class_name, class_name) == 0)
+            return &decider->classes[i];
+    return NULL;
+}
+
+/* Of a class, its own or the general one; NULL: none. */
+static const aaclip_calibration *calibration_of(const aac_decider *decider, const char *class_name)
+{
+    const aac_class_calibration *own = find_class(decider, class_name);
+    if (own)
+        return &own->calibration;
+    return decider->calibrated ? &decider->calibration : NULL;
+}
+
+static void remove_class(aac_decider *decider, const char *class_name)
+{
+    aac_class_calibration *own = find_class(decider, class_name);
+    if (!own)
+        return;
+    aac_free(own->class_name);
+    *own = decider->classes[--decider->class_count];
+}
+
+static aaclip_status add_class(aac_decider *decider, const char *class_name,
+                               const aaclip_calibration *calibration)
+{
+    aac_class_calibration *grown = aac_grow(decider->classes, &decider->class_capacity,
+                                            decider->class_count + 1, sizeof *grown);
+    if (!grown)
+        return aac_error_memory();
+    decider->classes = grown;
+    char *name = aac_strdup(class_name);
+    if (!name)
+        return aac_error_memory();
+    grown[decider->class_count++] = (aac_class_calibration){name, *calibration};
+    return AACLIP_OK;
+}
+
+aaclip_status aac_decider_set_calibration(aac_decider *decider, const char *class_name,
+                                          const aaclip_calibration *calibration)
+{
+    if (!class_name) {
+        decider->calibrated = calibration != NULL;
+        if (calibration)
+            decider->calibration = *calibration;
+        return AACLIP_OK;
+    }
+    if (!calibration) {
+        remove_class(decider, class_name);
+        return AACLIP_OK;
+    }
+    aac_class_calibration *own = find_class(decider, class_name);
+    if (!own)
+        return add_class(decider, class_name, calibration);
+    own->calibration = *calibration;
+    return AACLIP_OK;
 }
 
 static bool has_pixel(const uint8_t *roi, size_t pixels)
@@ -98,19 +164,18 @@ static aaclip_status stretch(const aac_decider *decider, const aaclip_result *re
 aaclip_status aac_decider_check_class(const aac_decider *decider, const aaclip_text_cache *cache,
                                       const char *class_name)
 {
-    return decider->calibrated
-               ? aac_calibration_check_class(&decider->calibration, cache, class_name)
-               : AACLIP_OK;
+    const aaclip_calibration *calibration = calibration_of(decider, class_name);
+    return calibration ? aac_calibration_check_class(calibration, cache, class_name) : AACLIP_OK;
 }
 
-aaclip_status aac_decider_run(const aac_decider *decider, uint32_t width, uint32_t height,
-                              aaclip_result *result, aaclip_region **regions)
+aaclip_status aac_decider_run(const aac_decider *decider, const char *class_name, uint32_t width,
+                              uint32_t height, aaclip_result *result, aaclip_region **regions)
 {
     photo_maps photo = {.width = width, .height = height};
-    const aaclip_calibration *calibration = &decider->calibration;
+    const aaclip_calibration *calibration = calibration_of(decider, class_name);
     aaclip_status status = AACLIP_OK;
     *regions = NULL;
-    if (!decider->calibrated)
+    if (!calibration)
         return AACLIP_OK;
     if (decider->roi || decider->find_regions || calibration->decide_by != AACLIP_DECIDE_BY_SCORE)
         status = stretch(decider, result, &photo);

@@ -108,8 +108,8 @@ static aaclip_status detect_some(aaclip_detector *detector, aac_detector_engine 
     for (int64_t i = 0; !status && i < engine->images; i++) {
         results[i].score = scores[i];
         fill_result(detector, &kept[i], &tiles[i], &results[i]);
-        status = aac_decider_run(&detector->decider, images[i].width, images[i].height, &results[i],
-                                 &regions[i]);
+        status = aac_decider_run(&detector->decider, class_names[i], images[i].width,
+                                 images[i].height, &results[i], &regions[i]);
     }
     return status;
 }

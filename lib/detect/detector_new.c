@@ -178,6 +178,38 @@ aaclip_status aaclip_detector_set_roi(aaclip_detector *detector, const uint8_t *
     return status;
 }
 
+static aaclip_status set_calibration(aaclip_detector *detector, const char *class_name,
+                                     const aaclip_calibration *calibration)
+{
+    aaclip_calibration own;
+    aaclip_status status = AACLIP_OK;
+    if (class_name)
+        status = aaclip_text_cache_get(detector->cache, class_name, NULL, NULL);
+    if (!status && calibration)
+        status = aac_calibration_read(&own, calibration);
+    if (!status && calibration)
+        status = aac_calibration_check(&own, detector);
+    if (!status && calibration && class_name)
+        status = aac_calibration_check_class(&own, detector->cache, class_name);
+    return status ? status
+                  : aac_decider_set_calibration(&detector->decider, class_name,
+                                                calibration ? &own : NULL);
+}
+
+aaclip_status aaclip_detector_set_calibration(aaclip_detector *detector, const char *class_name,
+                                              const aaclip_calibration *calibration)
+{
+    if (!detector)
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
+                         "aaclip_detector_set_calibration: detector is NULL");
+    if (atomic_flag_test_and_set(&detector->busy))
+        return aac_error(AACLIP_ERROR_INVALID_ARGUMENT,
+                         "aaclip_detector_set_calibration: another thread is using this detector");
+    aaclip_status status = set_calibration(detector, class_name, calibration);
+    atomic_flag_clear(&detector->busy);
+    return status;
+}
+
 uint32_t aaclip_detector_image_size(const aaclip_detector *detector)
 {
     return detector ? (uint32_t)detector->size : 0;

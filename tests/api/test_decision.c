@@ -466,6 +466,165 @@ static void regions_of_a_batch_stay_together(void **state)
     aaclip_detector_close(&detector);
 }
 
+/* Thresholds of "cat" and "nut", of which the second has more regions. */
+static void calibrate_both(aaclip_calibration calibrations[2], aaclip_detector *detector)
+{
+    static const char *const names[] = {"cat", "nut"};
+    for (int i = 0; i < 2; i++) {
+        calibrations[i] = calibrate(plain_options());
+        calibrations[i].map_threshold -= (float)i * 0.001f;
+        calibrations[i].image_threshold = (float)(1 - i);
+        must(aaclip_detector_describe_calibration(detector, names[i], &calibrations[i]));
+    }
+}
+
+static void check_class(const aaclip_result *result, const aaclip_image_view *image,
+                        const aaclip_calibration *calibration, const uint8_t *roi)
+{
+    aaclip_detector_options options = plain_options();
+    options.calibration = calibration;
+    compare(result, image, &options, roi);
+}
+
+static void classes_have_their_own_thresholds(void **state)
+{
+    (void)state;
+    const uint8_t look[] = {1, 0};
+    aaclip_detector_options options = plain_options();
+    aaclip_calibration all, both[2], nut;
+    must(aaclip_calibration_init(&all));
+    all.map_threshold = 0;
+    aaclip_detector *detector = make(&options);
+    calibrate_both(both, detector);
+    aaclip_detector_close(&detector);
+    options.calibration = &all;
+    options.find_regions = true;
+    detector = make(&options);
+    must(aaclip_detector_set_calibration(detector, "nut", &both[1]));
+    nut = both[1];
+    memset(&both[1], 0xff, sizeof both[1]); /* it was copied */
+    for (int i = 0; i < 2; i++) {           /* by turns */
+        aaclip_result result = detect(detector, &photo, "cat");
+        check_class(&result, &photo, &all, NULL);
+        result = detect(detector, &photo, "nut");
+        check_class(&result, &photo, &nut, NULL);
+        assert_true(result.defective);
+    }
+    both[1] = nut;
+    must(aaclip_detector_set_calibration(detector, "cat", &both[0]));
+    const char *const names[] = {"cat", "nut", "nut", "cat"};
+    const aaclip_image_view views[] = {photo, photo, photo, photo};
+    aaclip_result results[4] = {{.size = sizeof results[0]}};
+    uint8_t *stretched = stretch(look, 2, 1, &photo);
+    for (int pass = 0; pass < 2; pass++) {
+        must(aaclip_detector_detect_batch(detector, views, names, 4, results));
+        for (size_t i = 0; i < 4; i++)
+            check_class(&results[i], &photo, &both[i == 1 || i == 2], pass ? stretched : NULL);
+        assert_true(pass || results[0].region_count != results[1].region_count);
+        assert_true(pass || results[0].defective != results[1].defective);
+        must(aaclip_detector_set_roi(detector, look, 2, 1));
+    }
+    free(stretched);
+    must(aaclip_detector_set_roi(detector, NULL, 0, 0));
+    both[0].image_threshold = 0; /* replaced */
+    must(aaclip_detector_set_calibration(detector, "cat", &both[0]));
+    aaclip_result result = detect(detector, &photo, "cat");
+    check_class(&result, &photo, &both[0], NULL);
+    assert_true(result.defective);
+    must(aaclip_detector_set_calibration(detector, "cat", NULL));
+    result = detect(detector, &photo, "cat");
+    check_class(&result, &photo, &all, NULL);
+    must(aaclip_detector_set_calibration(detector, NULL, NULL));
+    result = detect(detector, &photo, "cat");
+    assert_false(result.decided);
+    assert_false(result.defective);
+    assert_null(result.regions);
+    result = detect(detector, &photo, "nut");
+    check_class(&result, &photo, &both[1], NULL);
+    must(aaclip_detector_set_calibration(detector, NULL, &all));
+    result = detect(detector, &photo, "cat");
+    check_class(&result, &photo, &all, NULL);
+    aaclip_detector_close(&detector);
+}
+
+static void the_calibration_of_one_class_does_not_hinder_others(void **state)
+{
+    (void)state;
+    const aaclip_detector_options options = plain_options();
+    aaclip_detector *detector = make(&options);
+    aaclip_calibration both[2];
+    calibrate_both(both, detector);
+    must(aaclip_detector_set_calibration(detector, NULL, &both[0]));
+    aaclip_result result = {.size = sizeof result};
+    must_fail(aaclip_detector_detect(detector, &photo, "nut", &result), AACLIP_ERROR_MISMATCH,
+              "thresholds are for class 'cat', not 'nut'");
+    must(aaclip_detector_set_calibration(detector, "nut", &both[1]));
+    assert_true(detect(detector, &photo, "nut").decided);
+    assert_true(detect(detector, &photo, "cat").decided);
+    aaclip_detector_close(&detector);
+}
+
+static void wrong_calibrations_of_a_class_are_refused(void **state)
+{
+    (void)state;
+    const aaclip_detector_options options = plain_options();
+    aaclip_detector *detector = make(&options);
+    aaclip_calibration both[2], wrong;
+    calibrate_both(both, detector);
+    must(aaclip_detector_set_calibration(detector, "nut", &both[1]));
+    must_fail(aaclip_detector_set_calibration(detector, "nut", &both[0]), AACLIP_ERROR_MISMATCH,
+              "thresholds are for class 'cat', not 'nut'");
+    must_fail(aaclip_detector_set_calibration(detector, "dog", &both[0]), AACLIP_ERROR_NOT_FOUND,
+              "dog");
+    must_fail(aaclip_detector_set_calibration(detector, "dog", NULL), AACLIP_ERROR_NOT_FOUND,
+              "dog");
+    wrong = both[1];
+    wrong.image_size++;
+    must_fail(aaclip_detector_set_calibration(detector, "nut", &wrong), AACLIP_ERROR_MISMATCH,
+              "image_size");
+    must_fail(aaclip_detector_set_calibration(detector, NULL, &wrong), AACLIP_ERROR_MISMATCH,
+              "image_size");
+    wrong = both[1];
+    wrong.class_fingerprint ^= 1;
+    must_fail(aaclip_detector_set_calibration(detector, "nut", &wrong), AACLIP_ERROR_MISMATCH,
+              "class_fingerprint");
+    wrong = both[1];
+    wrong.map_threshold = NAN;
+    must_fail(aaclip_detector_set_calibration(detector, "nut", &wrong),
+              AACLIP_ERROR_INVALID_ARGUMENT, "map_threshold");
+    aaclip_result result = detect(detector, &photo, "nut"); /* the one before is still there */
+    assert_true(result.decided && result.defective);
+    assert_false(detect(detector, &photo, "cat").decided);
+    aaclip_detector_close(&detector);
+}
+
+static void set_during_detection(aaclip_log_level level, const char *message, void *user)
+{
+    (void)level;
+    (void)message;
+    must_fail(aaclip_detector_set_calibration(*(aaclip_detector **)user, "cat", NULL),
+              AACLIP_ERROR_INVALID_ARGUMENT, "another thread is using this detector");
+    must_fail(aaclip_detector_set_roi(*(aaclip_detector **)user, NULL, 0, 0),
+              AACLIP_ERROR_INVALID_ARGUMENT, "another thread is using this detector");
+    *(aaclip_detector **)user = NULL;
+}
+
+/* A warning of dark values comes in the middle of a call. */
+static void settings_stay_during_detection(void **state)
+{
+    (void)state;
+    static const uint16_t dark[4];
+    const aaclip_image_view view = {dark, 2, 2, 0, AACLIP_PIXEL_GRAY16};
+    const aaclip_detector_options options = plain_options();
+    aaclip_detector *detector = make(&options), *used = detector;
+    aaclip_set_log(set_during_detection, AACLIP_LOG_WARNING, &used);
+    detect(detector, &view, "cat");
+    aaclip_set_log(NULL, AACLIP_LOG_WARNING, NULL);
+    assert_null(used);
+    must(aaclip_detector_set_calibration(detector, "cat", NULL));
+    aaclip_detector_close(&detector);
+}
+
 static int open_shared(void **state)
 {
     fixture_open(&shared, NULL, 2);
@@ -495,6 +654,10 @@ int main(void)
         cmocka_unit_test(regions_of_interest_limit_both),
         cmocka_unit_test(impossible_regions_of_interest_are_refused),
         cmocka_unit_test(regions_of_a_batch_stay_together),
+        cmocka_unit_test(classes_have_their_own_thresholds),
+        cmocka_unit_test(the_calibration_of_one_class_does_not_hinder_others),
+        cmocka_unit_test(wrong_calibrations_of_a_class_are_refused),
+        cmocka_unit_test(settings_stay_during_detection),
     };
     return cmocka_run_group_tests_name("decision", tests, open_shared, close_shared);
 }

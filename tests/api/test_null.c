@@ -148,6 +148,10 @@ static void detectors(void **state)
     refused(aaclip_bundle_save(shared.model, shared.adapters, NULL, "unused", false));
     refused(aaclip_detector_set_roi(NULL, &byte, 1, 1));
     must(aaclip_detector_set_roi(detector, NULL, 0, 0));
+    refused(aaclip_detector_set_calibration(NULL, "cat", NULL));
+    refused(aaclip_detector_set_calibration(NULL, NULL, NULL));
+    must(aaclip_detector_set_calibration(detector, NULL, NULL));
+    must(aaclip_detector_set_calibration(detector, "cat", NULL));
     assert_int_equal(aaclip_detector_image_size(NULL), 0);
     aaclip_map_probability(NULL, 1, 4, &value);
     aaclip_map_probability(&value, 1, 4, NULL);
@@ -192,12 +196,12 @@ static void images(void **state)
     refused(aaclip_overlay(&view, values, 0.5f, NULL));
     refused(aaclip_map_resize(NULL, 2, 2, 2, 2, values));
     refused(aaclip_map_resize(values, 2, 2, 2, 2, NULL));
+    refused(aaclip_mask_resize(NULL, 2, 2, 2, 2, rgb));
+    refused(aaclip_mask_resize(rgb, 2, 2, 2, 2, NULL));
     aaclip_colour_map(NULL, 4, rgb);
     aaclip_colour_map(values, 4, NULL);
     assert_null(aaclip_image_get_view(NULL).pixels);
     aaclip_image_close(NULL);
-    refused(aaclip_mask_resize(NULL, 2, 2, 2, 2, rgb));
-    refused(aaclip_mask_resize(rgb, 2, 2, 2, 2, NULL));
     own = NULL;
     aaclip_image_close(&own);
 }

@@ -262,11 +262,16 @@ static void bundles_and_pictures_are_written()
 
 static void adapters_carry_a_calibration()
 {
-    const fixture all;
+    fixture all;
     const std::string path = scratch("calibrated.safetensors");
     auto calibration = all.detector.calibration("cat");
     EXPECT(calibration.image_size == all.detector.image_size());
     EXPECT(std::string(calibration.class_name) == "cat");
+    all.detector.set_calibration("cat", &calibration);
+    EXPECT(all.detector.detect(all.image, "cat").decided);
+    EXPECT(!all.detector.detect(all.image, "nut").decided);
+    all.detector.set_calibration("cat", nullptr);
+    EXPECT(!all.detector.detect(all.image, "cat").decided);
     calibration.image_threshold = 0.25F;
     all.adapters.save(path, &calibration);
     const aaclip::adapters opened(all.model, path);

@@ -353,6 +353,45 @@ def test_thresholds_belong_to_a_window(
     assert checked.detect(deep, "metal_nut").defective is False
 
 
+def test_thresholds_of_several_classes(
+    model: aaclip.Model, adapters: aaclip.Adapters, calibration: aaclip.Calibration, tmp_path: Path
+) -> None:
+    other = "screw"
+    texts = aaclip.TextCache(model, adapters)
+    texts.build(["metal_nut", other], dataset="MVTec")
+    by_class = {
+        "metal_nut": replace(calibration, image_threshold=0.0, class_name="metal_nut"),
+        other: replace(calibration, image_threshold=1.0, map_threshold=0.9, class_name=other),
+    }
+    own = aaclip.Detector(
+        model, texts, adapters, image_size=SIZE, calibration=calibration, find_regions=True
+    )
+    by_class[other].save(tmp_path / "other.json")
+    own.set_calibration(by_class["metal_nut"], "metal_nut")
+    own.set_calibration(tmp_path / "other.json", other)
+    for result in (
+        *own.detect_batch([PHOTO] * 4, ["metal_nut", other, other, "metal_nut"]),
+        own.detect(PHOTO, "metal_nut"),
+        own.detect(PHOTO, other),
+    ):
+        expected = by_class[result.class_name]
+        assert result.defective is expected.decide(result.score)
+        assert result.map_threshold == expected.map_threshold
+        assert result.mask is not None
+        found = sum(region.area for region in result.regions)
+        assert (result.mask == 255).sum() == found
+    own.set_calibration(None, "metal_nut")
+    assert own.detect(PHOTO, "metal_nut").map_threshold == calibration.map_threshold
+    own.set_calibration(None)
+    result = own.detect(PHOTO, "metal_nut")
+    assert (result.defective, result.mask, result.regions) == (None, None, ())
+    assert own.detect(PHOTO, other).defective is False
+    with pytest.raises(aaclip.MismatchError, match="not 'metal_nut'"):
+        own.set_calibration(by_class[other], "metal_nut")
+    with pytest.raises(aaclip.NotFoundError, match="unknown"):
+        own.set_calibration(calibration, "unknown")
+
+
 def test_what_decides(calibration: aaclip.Calibration) -> None:
     by = {kind: replace(calibration, decide_by=kind) for kind in aaclip.DecideBy}
     high = np.full((2, 2), calibration.map_threshold + 0.1, np.float32)

@@ -96,6 +96,7 @@ _STATUS: dict[str, list[Any]] = {
     "detector_options_init_sized": [POINTER(s.DetectorOptions), c_size_t],
     "detector_new": [_HANDLE, c_void_p, c_void_p, c_void_p, POINTER(s.DetectorOptions)],
     "detector_set_roi": [c_void_p, _ARRAY, c_uint32, c_uint32],
+    "detector_set_calibration": [c_void_p, c_char_p, POINTER(s.Calibration)],
     "detector_check_calibration": [c_void_p, c_char_p, POINTER(s.Calibration)],
     "detector_describe_calibration": [c_void_p, c_char_p, POINTER(s.Calibration)],
     "detector_detect_batch": [

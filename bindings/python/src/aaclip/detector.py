@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _structs as s
-from ._convert import Mask, Path, address, encode, mask, set_options, text_array, unsigned
+from ._convert import Mask, Path, address, encode, encode_optional, mask, set_options, text_array
+from ._convert import unsigned
 from ._enums import DecideBy, Domain, Layout, member
 from ._functions import lib
 from ._handle import Handle, use, use_optional
@@ -81,7 +82,8 @@ class Detector(Handle):
         - `keep_features`: results include patch and detection features.
         - `tile`, `tile_overlap`: side of square tiles in pixels of the photograph, and the least
           share of a tile that neighbours overlap.
-        - `calibration`: thresholds, or the path of their file; None: the adapters' own.
+        - `calibration`: thresholds, or the path of their file; None: the adapters' own. Those of
+          several classes: `set_calibration`.
         - `find_regions`, `min_area`: results include regions of at least `min_area` pixels.
         - `roi`: as for `set_roi`.
         - `window`: (low, high), the values of 16-bit images that become 0 to 255, of files, arrays
@@ -114,7 +116,7 @@ class Detector(Handle):
         needs = [need for need in (model, texts, adapters) if need is not None]
         self._adopt(handle, *needs)
         self._domain = Domain(options.domain)
-        self._map_threshold = _map_threshold(chosen, adapters)
+        self._map_thresholds = {None: _map_threshold(chosen, adapters)}  # of classes; None: of all
         self._usual_batch = _DEVICE_BATCH if model.info.backend.startswith("cuda") else 1
         self._texts = texts
         self._classes = list(texts)  # which the detector keeps when `texts` is closed
@@ -151,6 +153,28 @@ class Detector(Handle):
         with self._use_alone() as pointer:
             lib.detector_set_roi(pointer, address(look), width, height)
             self._roi = look
+
+    def set_calibration(
+        self, calibration: Union[Calibration, Path, None], class_name: Optional[str] = None
+    ) -> None:
+        """
+        Sets the thresholds of a class, for several kinds of parts by turns; without `class_name`,
+        those of all classes without their own. None: removes them. Raises MismatchError if they
+        belong to another detector or class.
+        """
+        chosen = None if calibration is None else calibration_of(calibration)
+        own = None if chosen is None else byref(chosen._write())
+        with self._use_alone() as pointer:
+            name = encode_optional(class_name, "class name")
+            lib.detector_set_calibration(pointer, name, own)
+            if chosen is not None or class_name is None:
+                threshold = None if chosen is None else chosen.map_threshold
+                self._map_thresholds[class_name] = threshold
+            else:
+                self._map_thresholds.pop(class_name, None)
+
+    def _map_threshold_of(self, class_name: str) -> Optional[float]:
+        return self._map_thresholds.get(class_name, self._map_thresholds[None])
 
     def detect(
         self,
@@ -398,7 +422,7 @@ class Detector(Handle):
             image = image if deep is None else deep
         return hold(image, order, stack)
 
-    def _read(self, own: s.Result, copy: bool, **known: Any) -> Result:
+    def _read(self, own: s.Result, copy: bool, class_name: str, **known: Any) -> Result:
         features = own.level_count, own.patch_rows, own.patch_columns, own.embedding
         return Result(
             score=own.score,
@@ -408,7 +432,8 @@ class Detector(Handle):
             level_count=own.level_count,
             patch_features=self._array(own.patch_features, features, copy),
             detection_feature=self._array(own.detection_feature, (own.embedding,), copy),
-            map_threshold=self._map_threshold,
+            map_threshold=self._map_threshold_of(class_name),
+            class_name=class_name,
             roi=self._roi,
             **known,
         )
