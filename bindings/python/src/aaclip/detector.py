@@ -116,7 +116,8 @@ class Detector(Handle):
         needs = [need for need in (model, texts, adapters) if need is not None]
         self._adopt(handle, *needs)
         self._domain = Domain(options.domain)
-        self._map_thresholds = {None: _map_threshold(chosen, adapters)}  # of classes; None: of all
+        self._map_thresholds: dict[Optional[str], Optional[float]] = {}  # of classes; None: of all
+        self._map_thresholds[None] = _map_threshold(chosen, adapters)
         self._usual_batch = _DEVICE_BATCH if model.info.backend.startswith("cuda") else 1
         self._texts = texts
         self._classes = list(texts)  # which the detector keeps when `texts` is closed
