@@ -519,19 +519,20 @@ class Evaluate(unittest.TestCase):
     def test_thresholds_belong_to_a_window(self):
         photos = [self.mvtec() / "test" / "bent" / "000.png"]
         file, window = self.folder / "c.json", ["--window", "0,4095"]
-        self.evaluate("--calibrate", file, *window)
+        named = ["--dataset", "MVTec"]
+        self.evaluate(*named, "--calibrate", file, *window)
         made = json.loads(file.read_text())
         self.assertEqual((made["window_low"], made["window_high"]), (0, 4095))
-        self.evaluate("--calibration", file, *window)
+        self.evaluate(*named, "--calibration", file, *window)
         given = ["--calibration", file]
         self.detect(photos, *given, *window)
-        data = [*MODEL, *ADAPTERS, *SIZE, "--data-root", self.data, *given]
-        alone = [*MODEL, *ADAPTERS, *SIZE, "--class", "metal_nut", *given, *photos]
+        data = [*MODEL, *ADAPTERS, *SIZE, "--data-root", self.data, *named, *given]
+        alone = [*MODEL, *ADAPTERS, *SIZE, "--class", "metal_nut", *named, *given, *photos]
         for options, found in (([], "none"), (["--window", "0,1023"], "0 to 1023")):
             words = f"expected the detector's window, {found}, found 0 to 4095"
             self.fails(*data, *options, says=words)
             self.fails(*alone, *options, says=words, program=DETECT)
-        self.evaluate("--calibrate", file)
+        self.evaluate(*named, "--calibrate", file)
         self.assertNotIn("window_low", json.loads(file.read_text()))
 
     def test_missing_mask_is_named_before_anything_is_computed(self):
