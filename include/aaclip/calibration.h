@@ -86,8 +86,9 @@ typedef struct aaclip_calibration {
     char class_name[AACLIP_CALIBRATION_CLASS_SIZE];
     /** With class_name: of the phrase, prompts and text adapters of its vectors; 0: not known. */
     uint64_t class_fingerprint;
-    /** As of aaclip_detector_options; 0, 0: none. With image_size 0 they are not compared. */
-    double window_low, window_high;
+    /** The window of aaclip_detector_options; both 0: none. Not compared if image_size is 0. */
+    double window_low, /**< becomes 0 */
+        window_high;   /**< becomes 255 */
 } aaclip_calibration;
 
 /** Thresholds of 0.5 from no images. `struct_size` is the caller's sizeof; use the macro. */

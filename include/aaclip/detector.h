@@ -55,7 +55,8 @@ typedef struct aaclip_detector_options {
      * else is done with them; 0, 0: their upper 8 bits are used. 8-bit views, also those of
      * aaclip_image_open_window, are used as they are.
      */
-    double window_low, window_high;
+    double window_low, /**< becomes 0 */
+        window_high;   /**< becomes 255 */
 } aaclip_detector_options;
 
 /** All 0, false or NULL except tile_overlap. `struct_size` is the caller's sizeof; use the macro.

@@ -219,8 +219,10 @@ static aaclip_status call_detect_tiles(test_scene *scene)
     aaclip_calibration calibration;
     aaclip_result results[2] = {{.size = sizeof results[0]}};
     const aaclip_image_view view = aaclip_image_get_view(scene->all.image);
-    const aaclip_image_view views[] = {view, view};
+    aaclip_image_view views[] = {view, view};
     const uint8_t roi[] = {1, 0, 1, 1};
+    views[1].format = AACLIP_PIXEL_GRAY16;
+    views[1].stride = (size_t)view.width * 3;
     aaclip_calibration_init(&calibration);
     calibration.map_threshold = 0;
     aaclip_detector_options_init(&options);
@@ -228,10 +230,13 @@ static aaclip_status call_detect_tiles(test_scene *scene)
     options.tile = 150;
     options.calibration = &calibration;
     options.find_regions = true;
+    options.window_high = 4095;
     aaclip_status status = aaclip_detector_new(&detector, scene->all.model, scene->all.adapters,
                                                scene->all.cache, &options);
     if (!status)
         status = aaclip_detector_set_roi(detector, roi, 2, 2);
+    if (!status)
+        status = aaclip_detector_set_calibration(detector, "nut", &calibration);
     if (!status)
         status = aaclip_detector_detect_batch(detector, views, (const char *[]){"cat", "nut"}, 2,
                                               results);

@@ -283,17 +283,18 @@ static void allocations_may_fail(void **state)
     float map[9] = {0}, larger[25];
     fill_noise(pixels, sizeof pixels, 3);
     aaclip_image_view view = {pixels, 20, 10, 0, AACLIP_PIXEL_RGB8};
-    int calls[3] = {0};
-    for (int kind = 0; kind < 3; kind++)
+    int calls[4] = {0};
+    for (int kind = 0; kind < 4; kind++)
         for (int refused = 1; refused; calls[kind]++) {
             fail_allocations_after(calls[kind]);
             aaclip_status status = kind == 0   ? aaclip_image_resize(&view, 7, 5, out)
                                    : kind == 1 ? aac_resize_mask(&view, 7, 5, out)
+                                   : kind == 2 ? aaclip_mask_resize(pixels, 20, 10, 7, 5, out)
                                                : aaclip_map_resize(map, 3, 3, 5, 5, larger);
             refused = stop_failing_allocations();
             assert_int_equal(status, refused ? AACLIP_ERROR_OUT_OF_MEMORY : AACLIP_OK);
         }
-    assert_true(calls[0] > 5 && calls[1] > 2 && calls[2] > 1);
+    assert_true(calls[0] > 5 && calls[1] > 2 && calls[2] > 2 && calls[3] > 1);
 }
 
 int main(void)
