@@ -163,39 +163,42 @@ def resample_position(table, grid):
 
 
 class DocumentAdapter(nn.Module):
-    def __init__(self, width):
+    def __init__(self, width, slope=0.2):
         super().__init__()
+        self.slope = slope
         self.fc1 = nn.Linear(width, width // 2, bias=False)
         self.fc2 = nn.Linear(width // 2, width, bias=False)
 
     def forward(self, x):
-        return self.fc2(F.leaky_relu(self.fc1(x), 0.2))
+        return self.fc2(F.leaky_relu(self.fc1(x), self.slope))
 
 
 class PublishedAdapter(nn.Module):
-    def __init__(self, width):
+    def __init__(self, width, slope=0.01):
         super().__init__()
-        self.fc = nn.Sequential(nn.Linear(width, width, bias=False), nn.LeakyReLU(0.01))
+        self.fc = nn.Sequential(nn.Linear(width, width, bias=False), nn.LeakyReLU(slope))
 
     def forward(self, x):
         return self.fc(x)
 
 
 class DocumentProjection(nn.Module):
-    def __init__(self, width, embedding):
+    def __init__(self, width, embedding, slope=0.2):
+        """A slope of 1 leaves the activation out."""
         super().__init__()
+        self.slope = slope
         self.fc = nn.Linear(width, embedding, bias=False)
 
     def forward(self, x):
-        return F.leaky_relu(self.fc(x), 0.2)
+        return F.leaky_relu(self.fc(x), self.slope)
 
 
 class PublishedProjection(nn.Module):
-    def __init__(self, width, embedding, relu):
+    def __init__(self, width, embedding, relu, slope=0.01):
         super().__init__()
         self.fc = nn.Linear(width, embedding, bias=False)
         if relu:
-            self.fc = nn.Sequential(self.fc, nn.LeakyReLU(0.01))
+            self.fc = nn.Sequential(self.fc, nn.LeakyReLU(slope))
 
     def forward(self, x):
         return self.fc(x)
@@ -245,14 +248,17 @@ class AaClip(nn.Module):
     def __init__(
         self, shape, profile, activation="quick_gelu", text_adapter=None, image_adapter=None
     ):
-        """`activation`: the checkpoint's; adapters as made by make_text_adapter and its pair."""
+        """
+        `profile`: a Profile or its name; `activation`: the checkpoint's; adapters as made by
+        make_text_adapter and its pair.
+        """
         super().__init__()
-        self.profile = PROFILES[profile]
+        self.profile = PROFILES.get(profile, profile)
         self.clip = Clip(shape, "gelu" if self.profile.exact_gelu else activation)
         self.text_adapter = text_adapter
         self.image_adapter = image_adapter
         self.levels = default_levels(shape.vision.layers)
-        self.weight = 0.1
+        self.text_weight = self.image_weight = 0.1
 
     def normalise(self, rgb):  # (S, S, 3) u8 -> (1, 3, S, S)
         dtype = self.clip.logit_scale.dtype
@@ -270,7 +276,7 @@ class AaClip(nn.Module):
         for i, block in enumerate(clip.transformer.resblocks):
             x = block(x, causal=True)
             if self.text_adapter is not None and i < len(self.text_adapter) - 1:
-                x = blend(x, self.text_adapter[i], self.weight)
+                x = blend(x, self.text_adapter[i], self.text_weight)
         x = clip.ln_final(x)[torch.arange(len(ids)), ids.argmax(-1)]
         if self.text_adapter is None:
             return x @ clip.text_projection
@@ -286,7 +292,7 @@ class AaClip(nn.Module):
         adapters = self.image_adapter["layer_adapters"] if self.image_adapter is not None else []
         for i, block in enumerate(self.clip.visual.transformer.resblocks):
             x = block(stream[-1])
-            stream.append(blend(x, adapters[i], self.weight) if i < len(adapters) else x)
+            stream.append(blend(x, adapters[i], self.image_weight) if i < len(adapters) else x)
         return stream
 
     def encode_image(self, pixels):

@@ -158,9 +158,11 @@ def classification_loss(det, pairs, label):  # (B, E), (B, 2, E), (B)
     return F.cross_entropy((pairs @ det[:, :, None])[:, :, 0], label)
 
 
-def surgery_features(model, pixels):
-    """[(B, G * G, E)] a level: value-value tokens plus the plain tower's class feature."""
-    blocks = default_surgery_blocks(model.clip.shape.vision.layers)
+def surgery_features(model, pixels, blocks):
+    """
+    [(B, G * G, E)] a level: tokens of value-value attention in the last `blocks` plus the plain
+    tower's class feature.
+    """
     with torch.no_grad():
         seg, class_feature = model.encode_surgery(pixels, blocks)
     return [tokens + class_feature[:, None] for tokens in seg]
@@ -172,12 +174,15 @@ class TextStage:
         self.model, self.pair_of, self.options = model, pair_of, options
         self.parameters = model.text_adapter
         self.levels = model.levels if options.scales == "sum" else model.levels[-1:]
+        layers = model.clip.shape.vision.layers
+        self.surgery_blocks = options.surgery_blocks or default_surgery_blocks(layers)
 
     def losses(self, batch):
         """(total, segmentation losses a level, other losses)"""
         pair = {name: self.pair_of(name) for name in dict.fromkeys(batch.class_names)}
         pairs = torch.stack([pair[name] for name in batch.class_names])
-        features = surgery_features(self.model, batch.pixels)[-len(self.levels) :]
+        features = surgery_features(self.model, batch.pixels, self.surgery_blocks)
+        features = features[-len(self.levels) :]
         scales = [
             segmentation_losses(f, pairs, batch.mask, self.options.balanced) for f in features
         ]
@@ -354,6 +359,7 @@ def parse_arguments(arguments=None):
     parser.add_argument("--milestones", type=int, nargs="*", help="[image 16000 32000]")
     parser.add_argument("--image-size", type=int, default=518)
     parser.add_argument("--scales", choices=("sum", "last"), help="text stage [the profile's]")
+    parser.add_argument("--surgery-blocks", type=int, help="text stage [19 of 24]")
     parser.add_argument("--orthogonal-weight", type=float, default=0.1)
     parser.add_argument("--balanced", action="store_true", help="dynamic alpha of the focal loss")
     parser.add_argument("--double", action="store_true", help="compute in double precision")

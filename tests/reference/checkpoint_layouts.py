@@ -26,6 +26,7 @@ SHAPE_SCALARS = ("input_resolution", "context_length", "vocab_size")
 
 SAFETENSORS_TYPES = {
     torch.float16: "F16",
+    torch.bfloat16: "BF16",
     torch.float32: "F32",
     torch.float64: "F64",
     torch.int64: "I64",
@@ -55,7 +56,9 @@ def write_safetensors(path, tensors, metadata=None):
     with open(path, "wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
         for dtype, _, make in entries.values():
-            file.write(make().to(dtype).contiguous().numpy().tobytes())
+            tensor = make().to(dtype).contiguous()
+            bits = tensor.view(torch.int16) if dtype == torch.bfloat16 else tensor
+            file.write(bits.numpy().tobytes())
 
 
 def read_safetensors(path):
@@ -113,9 +116,9 @@ def write_torchscript(path, state, shape):
     torch.jit.trace(module_tree(tree), torch.zeros(1)).save(path)
 
 
-def write_state_dict(path, state, prefix="", wrap=False):
-    """torch.save of an fp16 state dict; `wrap` puts it under "state_dict" beside an epoch."""
-    state = {prefix + n: t.half() for n, t in state.items()}
+def write_state_dict(path, state, prefix="", wrap=False, dtype=torch.float16):
+    """torch.save of a state dict; `wrap` puts it under "state_dict" beside an epoch."""
+    state = {prefix + n: t.to(dtype) for n, t in state.items()}
     torch.save({"epoch": 32, "state_dict": state} if wrap else state, path)
 
 

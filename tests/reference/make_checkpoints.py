@@ -75,8 +75,8 @@ def distribution(name, tensor, tower):
     return 0.0, width**-0.5  # projections to the joint space
 
 
-def random_clip(shape, seed):
-    """OpenAI's state dict, in fp16 where every value is exact."""
+def random_clip(shape, seed, dtype=torch.half):
+    """OpenAI's state dict, in `dtype` where every value is exact."""
     with torch.no_grad():
         names = {name: t.shape for name, t in Clip(shape, "gelu").state_dict().items()}
         state = {}
@@ -84,7 +84,7 @@ def random_clip(shape, seed):
             tower = shape.vision if name.startswith("visual.") else shape.text
             values = torch.empty(size).normal_(generator=seeded(seed, name))
             mean, deviation = distribution(name, values, tower)
-            state[name] = values.mul_(deviation).add_(mean).half()
+            state[name] = values.mul_(deviation).add_(mean).to(dtype)
         return state
 
 

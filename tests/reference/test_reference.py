@@ -433,7 +433,9 @@ class Training(unittest.TestCase):
         model.requires_grad_(False)
         manifest = os.path.join(self.data.name, "manifest.jsonl")
         samples = training.read_manifest(manifest, self.data.name)[:3]
-        options = SimpleNamespace(scales="sum", orthogonal_weight=0.1, balanced=True)
+        options = SimpleNamespace(
+            scales="sum", orthogonal_weight=0.1, balanced=True, surgery_blocks=None
+        )
         ids = {"wood": [1012, 40, 41, 1013], "metal_nut": [1012, 70, 71, 72, 1013]}
 
         def pair_of(class_name):

@@ -170,7 +170,10 @@ def gradient(judge, batch):
         parameter.grad = None
     total, _, _ = judge.losses(batch)
     total.backward()
-    return {name: parameter.grad.clone() for name, parameter in parameters.items()}
+    return {
+        name: torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.clone()
+        for name, parameter in parameters.items()
+    }
 
 
 @contextmanager
@@ -212,12 +215,15 @@ def gradient_beyond_zero(judge, batch, place):
         return gradient(judge, batch)
 
 
+def difference(found, expected, size):
+    """The largest, relative to the largest of `size`; 0 where nothing differs."""
+    largest = (found - expected).abs().max()
+    return (largest / size.abs().max()).item() if largest else 0.0
+
+
 def gradient_error(found, expected):
     """(largest of any tensor, relative to the tensor's largest; its name)"""
-    errors = {
-        name: ((found[name] - t).abs().max() / t.abs().max()).item()
-        for name, t in expected.items()
-    }
+    errors = {name: difference(found[name], t, t) for name, t in expected.items()}
     name = max(errors, key=errors.get)
     return errors[name], name
 

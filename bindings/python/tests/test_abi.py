@@ -22,6 +22,7 @@ HEADERS = ROOT / "include" / "aaclip"
 NOT_USED = {
     "set_allocator",  # hooks in Python would be called by threads that Python does not know
     "detector_detect",  # detect_batch with one image
+    "model_open_memory",  # the bytes would have to outlive everything made from the model
     "write_npy",  # numpy.save
     # for aaclip-bench and C programs: Python has its own profilers
     "profiler_close",
