@@ -22,10 +22,11 @@ static bool type_is_native(aac_dtype type)
  * product. */
 static bool multiplies_slower(const aac_op_desc *desc)
 {
+    bool floats = desc->linear.x == AAC_F32 && desc->linear.y == AAC_F32;
     if (desc->linear.quantized)
-        return aac_narrow_kernels_get() && !aac_dnnl_has_amx();
-    return desc->linear.x == AAC_F32 && desc->linear.y == AAC_F32 &&
-           aac_kernels_isa() != AAC_ISA_BASELINE;
+        return aac_kernels_have_vnni() && (floats || aac_narrow_kernels_get()) &&
+               !aac_dnnl_has_amx();
+    return floats && aac_kernels_isa() != AAC_ISA_BASELINE;
 }
 
 /* `simd` attention is faster than oneDNN's products, except on matrix units (AMX). */

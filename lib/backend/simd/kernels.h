@@ -161,5 +161,7 @@ const aac_narrow_kernels *aac_narrow_kernels_get(void);
 /* The instruction set of aac_kernels_get. */
 aac_isa aac_kernels_isa(void);
 const aac_quantized_kernels *aac_quantized_kernels_get(void);
+/* Whether those multiply integers with the processor's own instruction for them. */
+bool aac_kernels_have_vnni(void);
 
 #endif

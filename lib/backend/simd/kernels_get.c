@@ -73,10 +73,19 @@ aac_isa aac_kernels_isa(void)
     return choose().isa;
 }
 
+bool aac_kernels_have_vnni(void)
+{
+#ifdef AAC_HAVE_VNNI_KERNELS
+    return aac_processor_isa() == AAC_ISA_AVX512 && aac_processor_has_vnni();
+#else
+    return false;
+#endif
+}
+
 const aac_quantized_kernels *aac_quantized_kernels_get(void)
 {
 #ifdef AAC_HAVE_VNNI_KERNELS
-    if (aac_processor_isa() == AAC_ISA_AVX512 && aac_processor_has_vnni())
+    if (aac_kernels_have_vnni())
         return &aac_quantized_kernels_avx512_vnni;
 #endif
     return choose().quantized;
