@@ -337,7 +337,7 @@ ends_by_interrupt() { # command
     code=0
     wait $! || code=$?
     [ $code = 3 ]
-    grep -qx cancelled message
+    grep -qx "cancelled: the flag was raised" message
 }
 
 programs() {
