@@ -488,6 +488,9 @@ static void forks_meet_a_message_anywhere(void **state)
 {
     enum { FORKS = 200, TALKERS = 2 };
     (void)state;
+#ifdef __SANITIZE_ADDRESS__
+    skip(); /* a forked process may wait forever for the lock of its allocator */
+#endif
     talker own = {.dataset = open_training_set()};
     speaker heard = {.dataset = own.dataset};
     pthread_t threads[TALKERS];

@@ -434,9 +434,9 @@ static bool use_the_trainer(const aaclip_training_progress *progress, void *user
     if (++own->count > 3)
         return false; /* training has gone on within a callback */
     must_fail(aaclip_trainer_step(own->trainer, NULL), AACLIP_ERROR_INVALID_ARGUMENT,
-              "aaclip_trainer_step", "callback");
+              "aaclip_trainer_step", "callback", NULL);
     must_fail(aaclip_trainer_epoch(own->trainer, NULL), AACLIP_ERROR_INVALID_ARGUMENT,
-              "aaclip_trainer_epoch", "callback");
+              "aaclip_trainer_epoch", "callback", NULL);
     must(aaclip_trainer_evaluate(own->trainer, own->dataset, &losses));
     return true;
 }

@@ -25,7 +25,7 @@ typedef struct training {
 /* Fails the test with the library's error text. */
 void must(aaclip_status status);
 /* Fails unless it is that error and its text contains all of the words (NULL-terminated). */
-void must_fail(aaclip_status status, aaclip_status expected, ...);
+void must_fail(aaclip_status status, aaclip_status expected, ...) __attribute__((sentinel));
 /* Fails if the numbers differ by more than `most`. */
 void assert_near(double found, double expected, double most);
 
