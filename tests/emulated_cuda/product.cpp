@@ -47,9 +47,9 @@ void multiply(const aac_cuda_product_shape &shape, const void *a, const void *b,
             int64_t at = row * shape.outputs + column;
             double sum = shape.accumulate ? value(c, at, shape.d) : 0;
             for (int64_t i = 0; i < shape.inner; i++) {
-                int64_t left = shape.turned_a ? i * shape.rows + row : row * shape.inner + i;
+                int64_t left = shape.transposed_a ? i * shape.rows + row : row * shape.inner + i;
                 int64_t right =
-                    shape.turned_b ? i * shape.outputs + column : column * shape.inner + i;
+                    shape.transposed_b ? i * shape.outputs + column : column * shape.inner + i;
                 sum += (double)factor(shape, a, left) * factor(shape, b, right);
             }
             if (bias)

@@ -44,7 +44,7 @@ static inline void load_matrices(unsigned fragment[4], unsigned from)
     }
 }
 
-static inline void load_turned(unsigned fragment[4], unsigned from)
+static inline void load_transposed(unsigned fragment[4], unsigned from)
 {
     int lane = emulated::own_lane;
     emulated::meet_warp("ldmatrix.trans", &from, sizeof from);
