@@ -163,6 +163,24 @@ static bool run_forked(bool (*work)(void *user), void *user)
     return child > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
+/* The same `count` times, without naps: to meet other threads anywhere. */
+static bool run_forks(int count, bool (*work)(void *user), void *user)
+{
+    bool good = true;
+    fflush(NULL);
+    for (int i = 0; good && i < count; i++) {
+        int status = 0;
+        pid_t child = fork();
+        if (child == 0) {
+            alarm(10);
+            _exit(work(user) ? 0 : 1);
+        }
+        good = child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) &&
+               WEXITSTATUS(status) == 0;
+    }
+    return good;
+}
+
 typedef struct inheritance {
     fixture all;
     aaclip_detector *detector;
@@ -336,8 +354,9 @@ static void *look_up(void *user)
 }
 
 /* Had, or refused: never waited for. */
-static bool looks_up(const reader *own)
+static bool looks_up(void *user)
 {
+    const reader *own = user;
     aaclip_status status = aaclip_text_cache_get(own->cache, "cat", NULL, NULL);
     return status == AACLIP_OK || status == AACLIP_ERROR_INVALID_ARGUMENT;
 }
@@ -353,18 +372,7 @@ static void forks_meet_a_lock_anywhere(void **state)
     pthread_t threads[READERS];
     for (int i = 0; i < READERS; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, look_up, &own), 0);
-    bool good = true;
-    fflush(NULL);
-    for (int i = 0; good && i < FORKS; i++) {
-        int status = 0;
-        pid_t child = fork();
-        if (child == 0) {
-            alarm(10);
-            _exit(looks_up(&own) ? 0 : 1);
-        }
-        good = child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) &&
-               WEXITSTATUS(status) == 0;
-    }
+    const bool good = run_forks(FORKS, looks_up, &own);
     atomic_store(&own.stop, true);
     for (int i = 0; i < READERS; i++)
         pthread_join(threads[i], NULL);
@@ -497,18 +505,7 @@ static void forks_meet_a_message_anywhere(void **state)
     aaclip_set_log(hear_nothing, AACLIP_LOG_WARNING, NULL);
     for (int i = 0; i < TALKERS; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, talk, &own), 0);
-    bool good = true;
-    fflush(NULL);
-    for (int i = 0; good && i < FORKS; i++) {
-        int status = 0;
-        pid_t child = fork();
-        if (child == 0) {
-            alarm(10);
-            _exit(replaces_the_function(&heard) ? 0 : 1);
-        }
-        good = child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) &&
-               WEXITSTATUS(status) == 0;
-    }
+    const bool good = run_forks(FORKS, replaces_the_function, &heard);
     atomic_store(&own.stop, true);
     for (int i = 0; i < TALKERS; i++)
         pthread_join(threads[i], NULL);
