@@ -440,6 +440,9 @@ class model : public owner<aaclip_model, aaclip_model_close> {
           struct_ref<aaclip_model_options> options AACLIP_OR(nullptr), AACLIP_STATUS) {
         ok(aaclip_model_open_memory(&handle_, bytes.data(), bytes.size(), name, options), status);
     }
+    /* Deleted: the bytes would be gone. */
+    model(std::vector<unsigned char> &&bytes, c_string name,
+          struct_ref<aaclip_model_options> options AACLIP_OR(nullptr), AACLIP_STATUS) = delete;
     aaclip_model_info info(AACLIP_STATUS) const {
         return detail::filled<aaclip_model_info>(status, aaclip_model_get_info, handle_);
     }

@@ -244,6 +244,9 @@ static void bundles_and_pictures_are_written()
 
     const std::vector<unsigned char> bytes = file_bytes(path);
     const aaclip::model in_memory(bytes, "part");
+    static_assert(
+        !std::is_constructible<aaclip::model, std::vector<unsigned char>, const char *>::value,
+        "bytes that would be gone");
     const auto own = aaclip::adapters::of_bundle(in_memory);
     const auto vectors = aaclip::text_cache::of_bundle(in_memory, own);
     EXPECT(vectors.pair("cat") == all.cache.pair("cat"));
