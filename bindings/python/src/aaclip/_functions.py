@@ -185,10 +185,10 @@ _OTHER: dict[str, tuple[Any, list[Any]]] = {
 # Functions that may run so long that Ctrl-C must cancel them.
 _LONG = frozenset(
     """
-    model_open model_save verify_file adapters_open adapters_save adapters_save_calibrated text_cache_open
-    text_cache_build text_cache_encode text_cache_save image_open image_open_window image_decode
-    image_decode_window image_resize
-    image_window write_png write_png16 overlay map_resize mask_resize detector_new detector_detect_batch bundle_save
+    model_open model_save verify_file adapters_open adapters_save adapters_save_calibrated
+    text_cache_open text_cache_build text_cache_encode text_cache_save image_open
+    image_open_window image_decode image_decode_window image_resize image_window write_png
+    write_png16 overlay map_resize mask_resize detector_new detector_detect_batch bundle_save
     dataset_open dataset_save_manifest metrics_compute metrics_curve trainer_new trainer_step
     trainer_epoch trainer_evaluate trainer_save trainer_load
     """.split()
